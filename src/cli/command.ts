@@ -1,0 +1,117 @@
+import type { Config, ConfigSection } from "../config/schema.ts";
+import type { Env } from "../base/env.ts";
+import type { Grants } from "../sandbox/grants.ts";
+
+/**
+ * The shape of a subcommand: one file in `commands/`, named in `registry.ts`. `options` is the
+ * single source of parsing, types, help and the reference; `run` returns data, which `--json`
+ * prints as it is and `text` renders for people.
+ *
+ * The main thread parses, resolves the configuration and asks `grants`; then it starts a thread
+ * with exactly those grants, in which `run` and `text` are called. A command without `grants` is
+ * run in the main thread and must neither dial nor listen.
+ */
+export interface CommandSpec<O extends OptionSpecs, R> {
+  /** As typed: "tls mint". */
+  path: string;
+  /** One line, capital first, no full stop. */
+  summary: string;
+  /** Paragraphs below the usage line, where the summary does not say enough. */
+  description?: string;
+  /** Positional arguments, in order. */
+  args?: ArgSpec[];
+  /** Takes `-- CMD ARGS…`; the help text says what for. */
+  rest?: { placeholder: string; help: string };
+  options: O;
+  /** Sections of the configuration whose keys are accepted as flags and given in `config`. */
+  config?: ConfigSection[];
+  examples: Example[];
+  /** Exit codes beyond 0, 1 and 2, for the help text. */
+  exits?: Record<number, string>;
+  grants?: (request: Request<O>) => Grants | Promise<Grants>;
+  run: (request: Request<O> & { env: Env }) => Promise<R>;
+  /** What a person sees on stdout; without it nothing is printed but with `--json`. */
+  text?: (result: R, request: Request<O> & { env: Env }) => string;
+  /** The exit code of a run that did not throw; 0 without it. */
+  exit?: (result: R) => number;
+  /**
+   * Streams: `run` writes stdout itself, also for `--json` (an object a line), and the framework
+   * prints nothing of the result.
+   */
+  streams?: boolean;
+  /** Not listed in help: entry points that only `agent` itself starts. */
+  hidden?: boolean;
+}
+
+export interface Request<O extends OptionSpecs = OptionSpecs> {
+  options: OptionValues<O>;
+  /** Positional arguments. */
+  args: string[];
+  /** What followed `--`. */
+  rest: string[];
+  /** Frozen; every key of the schema with its origin. */
+  config: Config;
+  json: boolean;
+}
+
+export interface ArgSpec {
+  /** Shown in capitals: "PEER". */
+  name: string;
+  help: string;
+  required?: boolean;
+  /** The last one only: takes all that is left. */
+  repeat?: boolean;
+}
+
+export interface Example {
+  /** A full command line. Each one is parsed by a test. */
+  line: string;
+  does: string;
+}
+
+export type OptionSpecs = Record<string, OptionSpec>;
+
+/** One option. Its key in camelCase is the flag in kebab-case: `addHostname` is `--add-hostname`. */
+export type OptionSpec =
+  & {
+    help: string;
+    /** One letter. */
+    short?: string;
+    /** What stands for the value in the usage: "DIR". Derived from the kind otherwise. */
+    placeholder?: string;
+    /** May be given more than once; the value is a list, empty where absent. */
+    repeat?: boolean;
+    required?: boolean;
+  }
+  & (
+    | { kind: "text" | "path" }
+    | { kind: "flag"; default?: boolean }
+    | { kind: "integer"; min?: number; max?: number; default?: number }
+    | { kind: "duration"; default?: number }
+    | { kind: "choice"; choices: readonly string[]; default?: string }
+    /** `NAME=VALUE`. */
+    | { kind: "pair" }
+  );
+
+type Single<S extends OptionSpec> = S extends { kind: "flag" } ? boolean
+  : S extends { kind: "integer" | "duration" } ? number
+  : S extends { kind: "choice"; choices: readonly (infer C)[] } ? C
+  : S extends { kind: "pair" } ? [string, string]
+  : string;
+
+export type OptionValues<O extends OptionSpecs> = {
+  [K in keyof O]: O[K] extends { repeat: true } ? Single<O[K]>[]
+    : O[K] extends { required: true } | { default: string | number | boolean } | { kind: "flag" }
+      ? Single<O[K]>
+    : Single<O[K]> | undefined;
+};
+
+// deno-lint-ignore no-explicit-any
+export type AnyCommand = CommandSpec<any, any>;
+
+/** Keeps the types of the options for `run` and `text`. */
+export function command<const O extends OptionSpecs, R>(
+  spec: CommandSpec<O, R>,
+): CommandSpec<O, R> {
+  return spec;
+}

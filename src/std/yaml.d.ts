@@ -1,0 +1,15 @@
+/**
+ * Parses one YAML document.
+ *
+ * @throws {SyntaxError} where the text is not YAML.
+ */
+export function parse(
+  content: string,
+  options?: { schema?: "core" | "default" | "failsafe" | "json" | "extended" },
+): unknown;
+
+/** Writes a value as YAML. */
+export function stringify(
+  data: unknown,
+  options?: { lineWidth?: number; sortKeys?: boolean; indent?: number },
+): string;
