@@ -1,0 +1,50 @@
+/** Bounds on everything that a peer sends. Each is far above use and far below harm. */
+export const limits = {
+  /** gRPC messages; chunks stay well below it. */
+  maxMessageBytes: 4 * 1024 * 1024,
+  maxChunkBytes: 1024 * 1024,
+  /** Linux gives a process 2 MiB for arguments and environment together by default. */
+  maxArgvBytes: 1024 * 1024,
+  maxArgs: 10_000,
+  maxEnvBytes: 256 * 1024,
+  maxEnvEntries: 1_000,
+  maxLabels: 64,
+  /** As Kubernetes bounds label values; DNS labels have the same length (RFC 1035, 2.3.4). */
+  maxLabelLength: 63,
+  /** A host name (RFC 1035, 2.3.4). */
+  maxWorkerIdLength: 253,
+  maxWorkers: 10_000,
+  maxSlots: 10_000,
+  maxArray: 10_000,
+  maxArtifactGlobs: 100,
+  maxArtifactsPerAttempt: 10_000,
+  /** PATH_MAX of Linux, with its final zero. */
+  maxPathLength: 4095,
+  maxRetries: 1_000,
+  maxReasonLength: 2_000,
+  maxIdempotencyKeyLength: 200,
+  maxStateNamespaceLength: 100,
+  maxStateKeyLength: 500,
+  maxStateValueBytes: 1024 * 1024,
+  maxHeld: 20_000,
+} as const;
+
+/** How leases and heartbeats are timed. The order of the deadlines is what keeps two attempts apart. */
+export const leaseTimes = {
+  /** A worker's heartbeat. Late after 5 missed ones. */
+  heartbeatMs: 1_000,
+  /** After the coordinator received a heartbeat, until it may give the attempts away. */
+  leaseMs: 15_000,
+  /**
+   * After the worker sent the last acknowledged heartbeat, until it kills the attempts' processes.
+   * 4 s remain for the kill itself and for clocks that run at different speeds.
+   */
+  workerEndsMs: 11_000,
+  /** Without a beat from the runner, until the guardian kills all process groups. */
+  guardianMs: 4_000,
+  /** Worker health: healthy below the first, late below the second, then lost. */
+  lateAfterMs: 5_000,
+  lostAfterMs: 15_000,
+  /** Lost attempts of one task until it is given up as lost: it may be what kills its workers. */
+  maxLostAttempts: 5,
+} as const;

@@ -1,0 +1,197 @@
+import type {
+  Artifact,
+  Assignment,
+  AttemptRef,
+  AttemptResult,
+  Labels,
+  StateEntry,
+  Task,
+  TaskSpec,
+  TaskState,
+  WorkerInfo,
+} from "./task.ts";
+
+/**
+ * What a coordinator does, without a wire. `peer/server` calls it for gRPC; `peer/client` implements
+ * the client half of it over gRPC, so that a caller need not know on which side it is.
+ *
+ * Every method throws `TaskError` with a closed code; the wires map codes to their own statuses.
+ */
+export type TaskErrorCode =
+  | "invalid"
+  | "not_found"
+  | "already_exists"
+  | "wrong_state"
+  /** A revision that is not the current one, or a lease that was lost. */
+  | "conflict"
+  | "exhausted"
+  | "unavailable"
+  /** Of the wire: the caller could not prove who it is. */
+  | "unauthenticated"
+  | "internal";
+
+export class TaskError extends Error {
+  override name = "TaskError";
+  constructor(
+    readonly code: TaskErrorCode,
+    message: string,
+    /** The current revision, for a conflict of `state put` and `state delete`; 0: no such key. */
+    readonly revision?: number,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
+
+export interface SubmitOptions {
+  array?: { first: number; last: number };
+  idempotencyKey?: string;
+}
+
+export interface Submitted {
+  /** The task's id, or the array's. */
+  id: string;
+  taskIds: string[];
+  existing: boolean;
+}
+
+export interface LogPiece {
+  attempt: number;
+  stream: "stdout" | "stderr";
+  offset: number;
+  data: Uint8Array;
+}
+
+export interface TaskQuery {
+  states?: TaskState[];
+  limit?: number;
+  /** Tasks older than this id. */
+  before?: string;
+}
+
+/** What clients may ask, over whatever wire. */
+export interface TaskService {
+  /** Settles when the task is on disk. */
+  submit(spec: TaskSpec, options?: SubmitOptions): Promise<Submitted>;
+  /** One task, or all elements of an array. */
+  getTask(id: string): Promise<Task[]>;
+  /** Newest first. */
+  listTasks(query: TaskQuery): Promise<{ tasks: Task[]; more: boolean }>;
+  /** The tasks as they are now, then each change; ends when all of `ids` have finished. */
+  watchTasks(ids: string[], signal: AbortSignal): AsyncIterable<Task>;
+  cancelTask(id: string): Promise<Task[]>;
+  retryTask(id: string): Promise<Task[]>;
+  readLog(
+    query: {
+      taskId: string;
+      /** Undefined: the newest; with `follow`: all from the newest on. */
+      attempt?: number;
+      follow?: boolean;
+      stdoutOffset?: number;
+      stderrOffset?: number;
+    },
+    signal: AbortSignal,
+  ): AsyncIterable<LogPiece>;
+  listArtifacts(taskId: string, attempt?: number): Promise<Artifact[]>;
+  readArtifact(
+    query: { taskId: string; attempt?: number; path: string; offset?: number },
+    signal: AbortSignal,
+  ): AsyncIterable<{ offset: number; data: Uint8Array }>;
+
+  listWorkers(): Promise<WorkerInfo[]>;
+  drainWorker(id: string): Promise<WorkerInfo>;
+  resumeWorker(id: string): Promise<WorkerInfo>;
+
+  getState(namespace: string, key: string): Promise<StateEntry>;
+  /** `ifRevision` 0: only if the key does not exist. */
+  putState(
+    namespace: string,
+    key: string,
+    value: Uint8Array,
+    ifRevision?: number,
+  ): Promise<StateEntry>;
+  deleteState(namespace: string, key: string, ifRevision?: number): Promise<{ revision: number }>;
+  listState(namespace: string, prefix: string): Promise<StateEntry[]>;
+}
+
+export interface WorkerHello {
+  workerId: string;
+  /** Random, new at each start of the worker's process. */
+  instance: string;
+  version: string;
+  labels: Labels;
+  slots: number;
+  /** Attempts that are running or whose result was not yet acknowledged. */
+  held: AttemptRef[];
+  warnings: string[];
+  /** As the coordinator sees it. */
+  address: string;
+  /** Subject of the verified certificate. */
+  identity: string | undefined;
+}
+
+/** What the coordinator tells one worker. The wire implements it; calls never block or throw. */
+export interface WorkerSink {
+  assign(assignments: Assignment[]): void;
+  cancel(ref: AttemptRef): void;
+  finishedAck(ref: AttemptRef, superseded: boolean): void;
+  drain(draining: boolean): void;
+  /** The coordinator stops, and gives away no lease of this session before then. */
+  hold(holdMs: number): void;
+  /** Ends the session: a newer one of the same worker took its place, or the coordinator stops. */
+  end(error: TaskError): void;
+}
+
+/** One worker's session, as the wire drives it. */
+export interface WorkerSession {
+  readonly heartbeatMs: number;
+  readonly leaseMs: number;
+  readonly draining: boolean;
+  /** Of `WorkerHello.held`: what is no longer the worker's own. */
+  readonly lost: AttemptRef[];
+  /** Renews all leases; the wire acknowledges it when this has returned. */
+  heartbeat(): void;
+  credit(count: number): void;
+  started(ref: AttemptRef, at: number): void;
+  /** Acknowledged through the sink, after the commit. */
+  finished(result: AttemptResult): void;
+  released(refs: AttemptRef[]): void;
+  /** The stream is gone. Leases run on. */
+  closed(): void;
+}
+
+export interface LogOffsets {
+  stdout: number;
+  stderr: number;
+}
+
+/** Receives one attempt's logs. Refuses a lost lease with `conflict`. */
+export interface LogUpload {
+  /** What is stored already: the worker goes on from there. */
+  readonly offsets: LogOffsets;
+  /** Data that is stored already is ignored, a gap is `invalid`. Settles when it is written. */
+  append(stream: "stdout" | "stderr", offset: number, data: Uint8Array): Promise<void>;
+  /** Settles when all is on disk; `invalid` if the lengths are not those. */
+  end(lengths: LogOffsets): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** Receives one artifact. */
+export interface ArtifactUpload {
+  readonly offset: number;
+  append(offset: number, data: Uint8Array): Promise<void>;
+  /** Checks size and checksum, settles when it is on disk under its name. */
+  end(sha256: string): Promise<void>;
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** What workers may ask, over whatever wire. */
+export interface WorkerService {
+  /** Settles when the held leases are settled in the store. */
+  connect(hello: WorkerHello, sink: WorkerSink): Promise<WorkerSession>;
+  uploadLog(ref: AttemptRef): Promise<LogUpload>;
+  uploadArtifact(
+    ref: AttemptRef,
+    file: { path: string; size: number; mode: number },
+  ): Promise<ArtifactUpload>;
+}

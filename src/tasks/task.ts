@@ -1,0 +1,138 @@
+/** What work is. Times are milliseconds since the epoch. */
+
+export const taskStates = [
+  "queued",
+  "running",
+  "succeeded",
+  "failed",
+  "cancelled",
+  "timed_out",
+  "lost",
+] as const;
+export type TaskState = (typeof taskStates)[number];
+
+/** States in which nothing more happens unless somebody retries the task. */
+export type FinishedState = Exclude<TaskState, "queued" | "running">;
+
+export function isFinished(state: TaskState): state is FinishedState {
+  return state !== "queued" && state !== "running";
+}
+
+export type Labels = Readonly<Record<string, string>>;
+
+export interface TaskSpec {
+  /** The program and its arguments; at least one. */
+  argv: string[];
+  env: Record<string, string>;
+  /** Undefined: a folder of the task's own, removed after it. */
+  cwd: string | undefined;
+  /** Labels that the worker must have. */
+  selector: Labels;
+  /** For one attempt. */
+  timeoutMs: number | undefined;
+  /** Further attempts after one that failed or timed out. Lost attempts do not count. */
+  retries: number;
+  retryDelayMs: number;
+  /** Globs relative to the task's folder. */
+  artifacts: string[];
+}
+
+/** One lease of one task. */
+export interface AttemptRef {
+  taskId: string;
+  /** From 1. */
+  attempt: number;
+  /** Grows with every attempt of the coordinator; an older one is refused. */
+  fence: number;
+}
+
+export interface Attempt {
+  attempt: number;
+  fence: number;
+  workerId: string;
+  state: TaskState;
+  assignedAt: number;
+  startedAt: number | undefined;
+  finishedAt: number | undefined;
+  exitCode: number | undefined;
+  /** "SIGKILL" and the like. */
+  signal: string | undefined;
+  reason: string | undefined;
+  stdoutBytes: number;
+  stderrBytes: number;
+  /** Its result came after its lease was given away. */
+  superseded: boolean;
+}
+
+export interface Task {
+  id: string;
+  spec: TaskSpec;
+  state: TaskState;
+  submittedAt: number;
+  finishedAt: number | undefined;
+  /** Oldest first. */
+  attempts: Attempt[];
+  arrayId: string | undefined;
+  arrayIndex: number | undefined;
+  /** Not to be assigned before this time. */
+  notBefore: number | undefined;
+  cancelRequested: boolean;
+  reason: string | undefined;
+}
+
+/** How an attempt ended, as its worker saw it. */
+export interface AttemptResult {
+  ref: AttemptRef;
+  state: FinishedState;
+  exitCode: number | undefined;
+  signal: string | undefined;
+  reason: string | undefined;
+  startedAt: number | undefined;
+  finishedAt: number;
+  stdoutBytes: number;
+  stderrBytes: number;
+}
+
+export interface Assignment {
+  ref: AttemptRef;
+  spec: TaskSpec;
+  arrayId: string | undefined;
+  arrayIndex: number | undefined;
+}
+
+export interface Artifact {
+  /** Relative to the task's folder, with forward slashes. */
+  path: string;
+  size: number;
+  /** Lower-case hex. */
+  sha256: string;
+  /** Permission bits. */
+  mode: number;
+  attempt: number;
+}
+
+export type WorkerHealth = "healthy" | "late" | "lost";
+
+export interface WorkerInfo {
+  id: string;
+  version: string;
+  labels: Labels;
+  slots: number;
+  running: number;
+  health: WorkerHealth;
+  draining: boolean;
+  connected: boolean;
+  connectedAt: number | undefined;
+  lastHeartbeatAt: number | undefined;
+  address: string;
+  identity: string | undefined;
+  warnings: string[];
+}
+
+export interface StateEntry {
+  namespace: string;
+  key: string;
+  value: Uint8Array;
+  revision: number;
+  updatedAt: number;
+}
