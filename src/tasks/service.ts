@@ -130,7 +130,10 @@ export interface WorkerHello {
   identity: string | undefined;
 }
 
-/** What the coordinator tells one worker. The wire implements it; calls never block or throw. */
+/**
+ * What the coordinator tells one worker; calls never block or throw. On the coordinator the wire
+ * implements it, on the worker the worker does: `peer/client` implements `WorkerService` over gRPC.
+ */
 export interface WorkerSink {
   assign(assignments: Assignment[]): void;
   cancel(ref: AttemptRef): void;
@@ -138,7 +141,10 @@ export interface WorkerSink {
   drain(draining: boolean): void;
   /** The coordinator stops, and gives away no lease of this session before then. */
   hold(holdMs: number): void;
-  /** Ends the session: a newer one of the same worker took its place, or the coordinator stops. */
+  /**
+   * The session is over: a newer one of the same worker took its place, the coordinator stops, or,
+   * on the worker, the stream broke. Called once, and nothing else after it.
+   */
   end(error: TaskError): void;
 }
 
@@ -149,8 +155,8 @@ export interface WorkerSession {
   readonly draining: boolean;
   /** Of `WorkerHello.held`: what is no longer the worker's own. */
   readonly lost: AttemptRef[];
-  /** Renews all leases; the wire acknowledges it when this has returned. */
-  heartbeat(): void;
+  /** Renews all leases. Settles when the coordinator has acknowledged it. */
+  heartbeat(): Promise<void>;
   credit(count: number): void;
   started(ref: AttemptRef, at: number): void;
   /** Acknowledged through the sink, after the commit. */
@@ -185,7 +191,7 @@ export interface ArtifactUpload {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** What workers may ask, over whatever wire. */
+/** What workers may ask, over whatever wire. Uploads apply back-pressure by when `append` settles. */
 export interface WorkerService {
   /** Settles when the held leases are settled in the store. */
   connect(hello: WorkerHello, sink: WorkerSink): Promise<WorkerSession>;
