@@ -1,0 +1,27 @@
+import assert from "node:assert/strict";
+import { selfCommand, sourceFlags } from "./self.ts";
+import { build, version } from "./version.ts";
+
+Deno.test("from source the program starts again by Deno, with main.ts of the same tree", () => {
+  const { command, args } = selfCommand();
+  assert.equal(command, Deno.execPath());
+  assert.deepEqual(args.slice(0, 4), ["run", ...sourceFlags]);
+  assert.ok(args.at(-1)!.endsWith("/main.ts"));
+  assert.equal(
+    args.at(-1)!.slice(0, -"main.ts".length),
+    args.at(-2)!.slice(0, -"deno.json".length),
+  );
+});
+
+Deno.test("the launcher starts main.ts with the flags that the program starts itself with", async () => {
+  const launcher = await Deno.readTextFile(new URL("../../scripts/agent", import.meta.url));
+  assert.match(launcher, new RegExp(`run ${sourceFlags.join(" ")} --config `));
+});
+
+Deno.test("the build names the version of deno.json and the commit of the checkout", async () => {
+  const facts = await build();
+  assert.match(version, /^\d+\.\d+\.\d+/);
+  assert.equal(facts.version, version);
+  assert.equal(facts.deno, Deno.version.deno);
+  if (facts.commit !== undefined) assert.match(facts.commit, /^[0-9a-f]{12,}(-dirty)?$/);
+});

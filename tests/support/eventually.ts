@@ -1,0 +1,35 @@
+/**
+ * Asks `check` again and again until it answers with something other than `undefined` or `false`,
+ * and returns that. An answer that throws counts as "not yet"; when the time is over, the last
+ * error is thrown.
+ */
+export async function eventually<T>(
+  withinMs: number,
+  check: () => T | Promise<T>,
+): Promise<Exclude<T, undefined | false | void>> {
+  const endMs = performance.now() + withinMs;
+  let waitMs = 5;
+  while (true) {
+    let last: unknown;
+    try {
+      const answer = await check();
+      if (answer !== undefined && answer !== false) {
+        return answer as Exclude<T, undefined | false | void>;
+      }
+      last = new Error(`Still ${answer} after ${withinMs} ms: ${check}`);
+    } catch (error) {
+      last = error;
+    }
+    if (performance.now() > endMs) throw last;
+    await new Promise((resolve) => setTimeout(resolve, waitMs));
+    waitMs = Math.min(waitMs * 1.5, 200);
+  }
+}
+
+/** A port that was free a moment ago, for the places where 0 cannot be asked for. */
+export function freePort(hostname = "127.0.0.1"): number {
+  const listener = Deno.listen({ hostname, port: 0 });
+  const { port } = listener.addr as Deno.NetAddr;
+  listener.close();
+  return port;
+}
