@@ -45,6 +45,8 @@ export const leaseTimes = {
   /** Worker health: healthy below the first, late below the second, then lost. */
   lateAfterMs: 5_000,
   lostAfterMs: 15_000,
-  /** Lost attempts of one task until it is given up as lost: it may be what kills its workers. */
+  /** With more lost attempts a task is given up as lost: it may be what kills its workers. */
   maxLostAttempts: 5,
+  /** How long workers keep their attempts when the coordinator stops in an orderly way. */
+  holdMs: 600_000,
 } as const;

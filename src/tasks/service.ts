@@ -77,7 +77,10 @@ export interface TaskService {
   getTask(id: string): Promise<Task[]>;
   /** Newest first. */
   listTasks(query: TaskQuery): Promise<{ tasks: Task[]; more: boolean }>;
-  /** The tasks as they are now, then each change; ends when all of `ids` have finished. */
+  /**
+   * The tasks as they are now, then each change; ends when all of `ids` have finished. Without ids:
+   * those that have not finished, then each change of any task.
+   */
   watchTasks(ids: string[], signal: AbortSignal): AsyncIterable<Task>;
   cancelTask(id: string): Promise<Task[]>;
   retryTask(id: string): Promise<Task[]>;
@@ -118,6 +121,11 @@ export interface WorkerHello {
   workerId: string;
   /** Random, new at each start of the worker's process. */
   instance: string;
+  /**
+   * Stands for the worker's data folder. Sent only once every process of a predecessor has ended;
+   * undefined: they may still run. The head of agent.proto says what follows from it.
+   */
+  home: string | undefined;
   version: string;
   labels: Labels;
   slots: number;
@@ -131,7 +139,8 @@ export interface WorkerHello {
 }
 
 /**
- * What the coordinator tells one worker; calls never block or throw. On the coordinator the wire
+ * What the coordinator tells one worker; calls never block or throw, and none comes before
+ * `connect` has settled but `end`. On the coordinator the wire
  * implements it, on the worker the worker does: `peer/client` implements `WorkerService` over gRPC.
  */
 export interface WorkerSink {
