@@ -1,5 +1,6 @@
 import type { Config, ConfigSection } from "../config/schema.ts";
 import type { Env } from "../base/env.ts";
+import type { RoleName } from "../sandbox/entries.ts";
 import type { Grants } from "../sandbox/grants.ts";
 
 /**
@@ -11,7 +12,39 @@ import type { Grants } from "../sandbox/grants.ts";
  * with exactly those grants, in which `run` and `text` are called. A command without `grants` is
  * run in the main thread and must neither dial nor listen.
  */
-export interface CommandSpec<O extends OptionSpecs, R> {
+export interface CommandSpec<O extends OptionSpecs, R> extends Usage<O> {
+  grants?: (request: Request<O> & { env: Env }) => Grants | Promise<Grants>;
+  run: (request: Request<O> & { env: Env }) => Promise<R> | R;
+  /** What a person sees on stdout; without it nothing is printed but with `--json`. */
+  text?: (result: R, request: Request<O> & { env: Env }) => string;
+  /** The exit code of a run that did not throw; 0 without it. */
+  exit?: (result: R) => number;
+  /**
+   * Streams: `run` writes stdout itself, also for `--json` (an object a line), and the framework
+   * prints nothing of the result.
+   */
+  streams?: boolean;
+  entry?: never;
+}
+
+/**
+ * A command that is a role: it serves until told to stop. The main thread starts the entry of
+ * this name with exactly the grants (see roles/entry.ts for its inside), and drains it on the first
+ * signal; a drained role exits 0.
+ */
+export interface RoleSpec<O extends OptionSpecs> extends Usage<O> {
+  entry: RoleName;
+  grants: (request: Request<O> & { env: Env }) => Grants | Promise<Grants>;
+  /**
+   * What the main thread does while the role runs, with a port to the role's thread: the worker's
+   * runner. Its `env.signal` aborts when the role has ended, however it did; its failure ends the
+   * role.
+   */
+  beside?: (port: MessagePort, request: Request<O> & { env: Env }) => Promise<void>;
+}
+
+/** What parsing, help and completion need of a command. */
+export interface Usage<O extends OptionSpecs = OptionSpecs> {
   /** As typed: "tls mint". */
   path: string;
   /** One line, capital first, no full stop. */
@@ -28,17 +61,8 @@ export interface CommandSpec<O extends OptionSpecs, R> {
   examples: Example[];
   /** Exit codes beyond 0, 1 and 2, for the help text. */
   exits?: Record<number, string>;
-  grants?: (request: Request<O>) => Grants | Promise<Grants>;
-  run: (request: Request<O> & { env: Env }) => Promise<R>;
-  /** What a person sees on stdout; without it nothing is printed but with `--json`. */
-  text?: (result: R, request: Request<O> & { env: Env }) => string;
-  /** The exit code of a run that did not throw; 0 without it. */
-  exit?: (result: R) => number;
-  /**
-   * Streams: `run` writes stdout itself, also for `--json` (an object a line), and the framework
-   * prints nothing of the result.
-   */
-  streams?: boolean;
+  /** Runs even where the configuration has problems, to tell them. */
+  lenient?: boolean;
   /** Not listed in help: entry points that only `agent` itself starts. */
   hidden?: boolean;
 }
@@ -106,12 +130,18 @@ export type OptionValues<O extends OptionSpecs> = {
     : Single<O[K]> | undefined;
 };
 
+// Each command knows its own options; who handles them all does not.
 // deno-lint-ignore no-explicit-any
-export type AnyCommand = CommandSpec<any, any>;
+export type AnyCommand = CommandSpec<any, any> | RoleSpec<any>;
 
 /** Keeps the types of the options for `run` and `text`. */
 export function command<const O extends OptionSpecs, R>(
   spec: CommandSpec<O, R>,
 ): CommandSpec<O, R> {
+  return spec;
+}
+
+/** The same for a role. */
+export function role<const O extends OptionSpecs>(spec: RoleSpec<O>): RoleSpec<O> {
   return spec;
 }

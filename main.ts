@@ -1,0 +1,43 @@
+import type { Outcome } from "./src/cli/run.ts";
+import type { StopSignal } from "./src/sandbox/messages.ts";
+
+const stop = new AbortController();
+
+/** The first signal drains, the second exits at once. */
+async function onSignal(signal: StopSignal): Promise<void> {
+  if (stop.signal.aborted) Deno.exit(signal === "SIGINT" ? 130 : 143);
+  const { Stopped } = await import("./src/sandbox/messages.ts");
+  stop.abort(new Stopped(signal));
+}
+
+async function printError(error: NonNullable<Outcome["error"]>, json: boolean): Promise<void> {
+  const { message, next, code, stack } = error;
+  if (json) return await say(JSON.stringify({ error: { code, message, next } }) + "\n");
+  // Errors quote what files and peers say: no control character of theirs reaches the terminal.
+  const line = (text: string) => text.replaceAll(/\p{Cc}+/gu, " ").trim() + "\n";
+  await say(line(`agent: ${message}`));
+  if (next !== undefined) await say(line(`  next: ${next}`));
+  if (Deno.env.get("AGENT_DEBUG") === "1" && stack !== undefined) await say(`${stack}\n`);
+}
+
+async function say(text: string): Promise<void> {
+  try {
+    await Deno.stderr.write(new TextEncoder().encode(text));
+  } catch (error) {
+    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+  }
+}
+
+/** The reader of errors wants JSON when the line asks for it, even if the line is wrong. */
+function wantsJson(argv: string[]): boolean {
+  const end = argv.indexOf("--");
+  const own = end < 0 ? argv : argv.slice(0, end);
+  return own.some((word) => /^--json(=(true|1))?$/.test(word));
+}
+
+const signals: StopSignal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
+signals.forEach((signal) => Deno.addSignalListener(signal, () => onSignal(signal)));
+const { run } = await import("./src/cli/run.ts");
+const { exit, error } = await run(Deno.args, stop.signal);
+if (error !== undefined) await printError(error, wantsJson(Deno.args));
+Deno.exit(exit);

@@ -1,0 +1,114 @@
+import type { AnyCommand } from "./command.ts";
+import { configDefault, configFlags, type Flag, flagsOf, optionFlags } from "./flags.ts";
+import { groups, loadCommand, registry } from "./registry.ts";
+
+/** The help of one command: what it does, examples first, then all that it takes. */
+export function commandHelp(spec: AnyCommand, width: number): string {
+  const own = optionFlags(spec.options);
+  const config = configFlags(spec);
+  const common = flagsOf(spec).filter((flag) => flag.sets.kind === "common");
+  const args = (spec.args ?? []).map((arg) => [arg.name, arg.help] as const);
+  if (spec.rest) args.push([`-- ${spec.rest.placeholder}`, spec.rest.help]);
+  return [
+    wrapped(`${spec.summary}.`, width),
+    ...(spec.description ?? "").split(/\n\s*\n/).filter((text) => text.trim() !== "")
+      .map((text) => wrapped(text.replaceAll(/\s+/g, " ").trim(), width)),
+    section("Examples", spec.examples.map(({ line, does }) => `  ${line}\n      ${does}`)),
+    section("Usage", [`  ${usageLine(spec, own)}`]),
+    section("Arguments", table(args, width)),
+    section("Flags", table(own.map(flagRow), width)),
+    section(
+      "Settings (also in the environment and in config.yaml)",
+      table(config.map(flagRow), width),
+    ),
+    section("Common flags", table(common.map(flagRow), width)),
+    section("Exit codes", table(exits(spec), width)),
+  ].filter((text) => text !== "").join("\n\n") + "\n";
+}
+
+/** The help of a group, or of `agent` itself. */
+export async function groupHelp(path: string, width: number): Promise<string> {
+  const start = path === "" ? "" : `${path} `;
+  const paths = Object.keys(registry).filter((name) => name.startsWith(start));
+  const specs = (await Promise.all(paths.map(loadCommand))).filter((spec) => !spec.hidden);
+  const rows = specs.map((spec) => [spec.path, spec.summary] as const);
+  const summary = path === ""
+    ? "A private CA, task execution and a mesh for a group of hosts."
+    : `${groups[path]}.`;
+  const examples = path === "" ? ["  agent version\n      Shows what is installed"] : specs
+    .flatMap((spec) => spec.examples.slice(0, 1))
+    .map(({ line, does }) => `  ${line}\n      ${does}`);
+  return [
+    wrapped(summary, width),
+    section("Examples", examples),
+    section("Usage", [`  agent ${start}COMMAND [ARGS…]`]),
+    section("Commands", table(rows, width)),
+    `"agent ${start}COMMAND --help" tells all about one of them.`,
+  ].filter((text) => text !== "").join("\n\n") + "\n";
+}
+
+function usageLine(spec: AnyCommand, flags: Flag[]): string {
+  const required = flags.filter(({ sets }) => sets.kind === "option" && sets.spec.required)
+    .map((flag) => `--${flag.name} ${flag.placeholder}`);
+  const args = (spec.args ?? []).map(({ name, required, repeat }) => {
+    const text = repeat ? `${name}…` : name;
+    return required ? text : `[${text}]`;
+  });
+  const rest = spec.rest ? [`-- ${spec.rest.placeholder}`] : [];
+  return ["agent", spec.path, ...required, "[FLAGS]", ...args, ...rest].join(" ");
+}
+
+function flagRow(flag: Flag): readonly [string, string] {
+  const short = flag.short === undefined ? "    " : `-${flag.short}, `;
+  const value = flag.placeholder === undefined ? "" : ` ${flag.placeholder}`;
+  const notes = [flag.repeat ? "may be repeated" : "", defaultOf(flag)].filter((note) =>
+    note !== ""
+  );
+  const note = notes.length === 0 ? "" : ` (${notes.join("; ")})`;
+  return [`${short}--${flag.name}${value}`, flag.help + note];
+}
+
+function defaultOf({ sets }: Flag): string {
+  if (sets.kind === "option" && "default" in sets.spec && sets.spec.default !== undefined) {
+    return `default ${sets.spec.default}`;
+  }
+  return sets.kind === "config" ? configDefault(sets.key) : "";
+}
+
+function exits(spec: AnyCommand): (readonly [string, string])[] {
+  return Object.entries({
+    0: "Done",
+    1: "Failed",
+    2: "Wrong usage or configuration",
+    ...spec.exits,
+  })
+    .map(([code, meaning]) => [code, meaning] as const);
+}
+
+function section(title: string, lines: string[]): string {
+  return lines.length === 0 ? "" : `${title}:\n${lines.join("\n")}`;
+}
+
+/** Two columns; the second is wrapped, or put below where the first is too wide. */
+function table(rows: (readonly [string, string])[], width: number): string[] {
+  const widestFirst = 34;
+  const first = Math.min(widestFirst, Math.max(0, ...rows.map(([left]) => left.length)));
+  return rows.map(([left, right]) => {
+    const indent = " ".repeat(first + 4);
+    const lines = wrapped(right, Math.max(24, width - first - 4)).split("\n");
+    const head = left.length <= first ? `  ${left.padEnd(first)}  ${lines.shift()}` : `  ${left}`;
+    return [head, ...lines.map((line) => indent + line)].join("\n");
+  });
+}
+
+export function wrapped(text: string, width: number): string {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of text.split(" ")) {
+    if (line !== "" && line.length + 1 + word.length > width) {
+      lines.push(line);
+      line = word;
+    } else line = line === "" ? word : `${line} ${word}`;
+  }
+  return [...lines, line].join("\n");
+}

@@ -1,0 +1,57 @@
+import { UsageError } from "../base/errors.ts";
+import { suggestion } from "../base/suggest.ts";
+import type { AnyCommand } from "./command.ts";
+
+type Load = () => Promise<{ default: AnyCommand }>;
+
+/**
+ * Every command, in the order of help. Literal imports, so that they are type-checked and found by
+ * packaging; lazy, so that a command loads only what it needs.
+ */
+export const registry: Readonly<Record<string, Load>> = {
+  "version": () => import("./commands/version.ts"),
+};
+
+/** What the first words of groups stand for. */
+export const groups: Readonly<Record<string, string>> = {
+  config: "Show and check the configuration",
+  sandbox: "Show what roles and commands may touch",
+};
+
+export type Found =
+  | { kind: "command"; path: string; words: string[] }
+  /** "" is `agent` itself. */
+  | { kind: "group"; path: string; words: string[] };
+
+/** Finds the longest command that the words begin with; `words` is what is left. */
+export function findCommand(words: readonly string[]): Found {
+  const names: string[] = [];
+  for (const word of words) {
+    if (word.startsWith("-")) break;
+    const path = [...names, word].join(" ");
+    const exists = Object.keys(registry).some((known) =>
+      known === path || known.startsWith(`${path} `)
+    );
+    if (!exists) break;
+    names.push(word);
+  }
+  const path = names.join(" ");
+  const left = words.slice(names.length);
+  if (path in registry) return { kind: "command", path, words: [...left] };
+  const unknown = left[0];
+  if (unknown !== undefined && !unknown.startsWith("-")) {
+    const start = path === "" ? "" : `${path} `;
+    const known = Object.keys(registry).filter((name) => name.startsWith(start));
+    const typed = `${start}${unknown}`;
+    const next = known.map((name) => start + name.slice(start.length).split(" ")[0]);
+    throw new UsageError(
+      `Unknown command "agent ${typed}"`,
+      suggestion(typed, new Set([...next, ...known]), `agent ${start}--help`),
+    );
+  }
+  return { kind: "group", path, words: [...left] };
+}
+
+export async function loadCommand(path: string): Promise<AnyCommand> {
+  return (await registry[path]!()).default;
+}

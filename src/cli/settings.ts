@@ -1,0 +1,124 @@
+import { join } from "node:path";
+import { UserError } from "../base/errors.ts";
+import { type Account, folders } from "../config/folders.ts";
+import { loadConfig, type Loaded, requireSound, withValues } from "../config/load.ts";
+import type { Config } from "../config/schema.ts";
+import type { TlsSettings } from "../pki/settings.ts";
+import type { EnvFacts } from "../sandbox/env.ts";
+import type { Usage } from "./command.ts";
+import type { Parsed } from "./parse.ts";
+
+/** What the main thread finds out once, before a command or role is started. */
+export interface Settings {
+  config: Config;
+  loaded: Loaded;
+  env: EnvFacts;
+  /** Where the key is that nothing which talks to the network may read. */
+  caKey: () => Promise<string>;
+  warnings: string[];
+}
+
+const variable: Account["variable"] = (name) => Deno.env.get(name);
+
+/** Loads the configuration if the command uses any; else only defaults, which cannot fail. */
+export async function settingsFor(
+  usage: Usage & { entry?: string },
+  parsed: Parsed,
+): Promise<Settings> {
+  const roots = folders({ os: Deno.build.os, uid: Deno.uid(), variable });
+  const uses = (usage.config?.length ?? 0) > 0;
+  const loaded = loadConfig({
+    flags: parsed.config,
+    variables: uses ? ownVariables() : {},
+    file: uses ? await configFile(parsed.common.config, roots.configRoot) : undefined,
+    workingFolder: Deno.cwd(),
+    host: {
+      hostname: Deno.hostname(),
+      cpus: navigator.hardwareConcurrency,
+      stateRoot: roots.stateRoot,
+      terminal: Deno.stderr.isTerminal(),
+    },
+  });
+  let tlsSettings: Promise<TlsSettings> | undefined;
+  const tls = () => tlsSettings ??= tlsSettingsIn(roots.configRoot);
+  const sound = usage.lenient ? loaded.config : requireSound(loaded);
+  const config = usage.config?.includes("peer") ? await withTlsDirectory(sound, tls) : sound;
+  // A command's log is for whoever typed it: text, unless told otherwise.
+  const chosen = usage.entry !== undefined || config.origins["log.format"] !== "default";
+  return {
+    config,
+    loaded,
+    warnings: usage.lenient ? [] : loaded.warnings,
+    caKey: async () => (await tls()).caKey,
+    env: {
+      ...roots,
+      color: colors(parsed.common.color),
+      log: {
+        level: config.values["log.level"],
+        format: chosen ? config.values["log.format"] : "text",
+      },
+    },
+  };
+}
+
+/** Loaded late: a command without peers has no use for it. */
+async function tlsSettingsIn(configRoot: string): Promise<TlsSettings> {
+  const { readTlsSettings, tlsRoot } = await import("../pki/settings.ts");
+  return await readTlsSettings(tlsRoot({ configRoot, variable }));
+}
+
+const peerFileKeys = ["peer.cert_file", "peer.key_file", "peer.client_ca_file"] as const;
+
+/**
+ * With TLS wanted and no file named, an enabled TLS directory supplies all three, so that one
+ * `tls init` or `tls install` secures gRPC too.
+ */
+async function withTlsDirectory(config: Config, tls: () => Promise<TlsSettings>): Promise<Config> {
+  const { values } = config;
+  if (values["peer.insecure"] || peerFileKeys.some((key) => values[key] !== undefined)) {
+    return config;
+  }
+  const { enabled, serverCert, serverKey, caBundle } = await tls();
+  if (!enabled) return config;
+  return withValues(config, {
+    "peer.cert_file": serverCert,
+    "peer.key_file": serverKey,
+    "peer.client_ca_file": caBundle,
+  }, "tls directory");
+}
+
+function ownVariables(): Record<string, string> {
+  const all = Object.entries(Deno.env.toObject());
+  return Object.fromEntries(all.filter(([name]) => name.startsWith("AGENT_")));
+}
+
+/** A file that was named must be there; the one in the user's folder may be missing. */
+async function configFile(flag: string | undefined, configRoot: string) {
+  const named = flag ?? (variable("AGENT_CONFIG") || undefined);
+  const path = named ?? join(configRoot, "config.yaml");
+  let text: string;
+  try {
+    text = await Deno.readTextFile(path);
+  } catch (error) {
+    if (named === undefined && error instanceof Deno.errors.NotFound) return undefined;
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new UserError(`Reading the configuration "${path}" failed: ${reason}`, {
+      exit: 2,
+      code: "configuration",
+      cause: error,
+    });
+  }
+  // Loaded late: most hosts have no file, and a YAML parser costs each start some milliseconds.
+  const { parseFile } = await import("../config/file.ts");
+  return parseFile(path, text);
+}
+
+/** By https://no-color.org: any value that is not empty switches colour off. */
+function colors(choice: string | undefined): EnvFacts["color"] {
+  if (choice === "always") return { stdout: true, stderr: true };
+  const off = choice === "never" || (variable("NO_COLOR") ?? "") !== "" ||
+    variable("TERM") === "dumb";
+  return off
+    ? { stdout: false, stderr: false }
+    : { stdout: Deno.stdout.isTerminal(), stderr: Deno.stderr.isTerminal() };
+}

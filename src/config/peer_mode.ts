@@ -1,0 +1,98 @@
+import { isIP } from "node:net";
+import { UsageError } from "../base/errors.ts";
+import { splitAddress } from "./kinds.ts";
+import type { Config, Origin } from "./schema.ts";
+
+export type PeerSide = "server" | "client";
+
+/** How this side speaks gRPC, and from which files. */
+export type PeerMode =
+  | { mode: "h2c" }
+  | {
+    mode: "tls" | "mtls";
+    certFile?: string;
+    keyFile?: string;
+    /** Server: verifies clients. Client: verifies the coordinator. */
+    caFile?: string;
+    /** Client only. */
+    skipVerify: boolean;
+    /** Client only: name to verify instead of the dialled one. */
+    serverName?: string;
+    /** Where each file's setting came from. */
+    origins: { certFile: Origin; keyFile: Origin; caFile: Origin };
+  };
+
+/**
+ * Decides the mode of section 4 of the design; the files themselves are not looked at. A
+ * configuration that cannot be meant is refused rather than weakened: `insecure=false` never falls
+ * back to plaintext, and plaintext beyond loopback needs `insecure=true` written out.
+ *
+ * @param addresses what is listened on or dialled, `host:port` or hosts.
+ */
+export function peerMode(config: Config, side: PeerSide, addresses: string[]): PeerMode {
+  const { values, origins } = config;
+  if (values["peer.insecure"]) {
+    const far = addresses.find((address) => !isLoopback(address));
+    if (far !== undefined && origins["peer.insecure"] === "default") {
+      const doing = side === "server" ? "listen on" : "dial";
+      throw new UsageError(`Refused to ${doing} "${far}" without TLS`, {
+        code: "plaintext_refused",
+        next: "Secure it with --peer.insecure=false, or accept plaintext with --peer.insecure=true",
+      });
+    }
+    return { mode: "h2c" };
+  }
+  const certFile = values["peer.cert_file"];
+  const keyFile = values["peer.key_file"];
+  const caFile = values["peer.client_ca_file"];
+  if ((certFile === undefined) !== (keyFile === undefined)) {
+    const [given, missing] = certFile === undefined
+      ? ["peer.key_file", "peer.cert_file"]
+      : ["peer.cert_file", "peer.key_file"];
+    throw new UsageError(`${given} is set, but ${missing} is not; a certificate needs its key`, {
+      next: `Set ${missing} too (agent tls mint makes a pair)`,
+    });
+  }
+  const skipVerify = side === "client" && values["peer.skip_tls_verify"];
+  if (side === "server" && certFile === undefined) {
+    throw new UsageError("peer.insecure=false, but there is no certificate to serve with", {
+      next: "agent tls init, or set peer.cert_file and peer.key_file",
+    });
+  }
+  if (side === "client" && caFile === undefined && !skipVerify) {
+    throw new UsageError("peer.insecure=false, but no CA to verify the coordinator with", {
+      next: "agent tls install on this host, or set peer.client_ca_file",
+    });
+  }
+  const serverName = values["peer.server_name"];
+  return {
+    mode: (side === "server" ? caFile : certFile) === undefined ? "tls" : "mtls",
+    ...(certFile === undefined ? {} : { certFile }),
+    ...(keyFile === undefined ? {} : { keyFile }),
+    ...(caFile === undefined ? {} : { caFile }),
+    skipVerify,
+    ...(side === "client" && serverName !== undefined ? { serverName } : {}),
+    origins: {
+      certFile: origins["peer.cert_file"],
+      keyFile: origins["peer.key_file"],
+      caFile: origins["peer.client_ca_file"],
+    },
+  };
+}
+
+/** The addresses that plaintext concerns: what a coordinator listens on, what a client dials. */
+export function peerAddresses(config: Config, role: "coordinator" | "worker" | "client"): string[] {
+  if (role === "coordinator") return [config.values["coordinator.host"]];
+  return config.values[`${role}.coordinators`];
+}
+
+/** Literal 127.0.0.0/8, ::1 and localhost; no other name is resolved to decide. */
+export function isLoopback(address: string): boolean {
+  const host = isIP(address) === 0 ? splitAddress(address, 1)?.host ?? address : address;
+  if (host.toLowerCase() === "localhost") return true;
+  if (isIP(host) === 4) return host.startsWith("127.");
+  return isIP(host) === 6 && loopback6.test(host);
+}
+
+/** ::1 however many zeros are written out. */
+const loopback6 = /^(0{0,4}:){1,7}0{0,3}1$/;

@@ -1,0 +1,13 @@
+/**
+ * The threads that `agent` starts, by URL: nothing imports them, and nothing else names their
+ * files. Packaging points each of these at the bundle of its entry.
+ */
+export const entries = {
+  /** Runs one command. */
+  command: new URL("../cli/inside.ts", import.meta.url),
+} as const;
+
+export type EntryName = keyof typeof entries;
+
+/** Roles have entries of their own; a role's command names it. */
+export type RoleName = Exclude<EntryName, "command">;

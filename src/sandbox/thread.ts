@@ -1,0 +1,42 @@
+import { errorFacts } from "../base/errors.ts";
+import { type FromThread, Stopped, type ToThread } from "./messages.ts";
+
+/** The part of a worker's global scope that is used; its own lib would clash with the window's. */
+interface Scope {
+  onmessage: ((event: MessageEvent<ToThread>) => void) | null;
+  postMessage(message: FromThread): void;
+  addEventListener(
+    type: "error" | "unhandledrejection",
+    listener: (event: ErrorEvent & PromiseRejectionEvent) => void,
+  ): void;
+}
+
+/**
+ * The inside of a thread: runs `serve` with what the main thread sent, and tells it the end. What
+ * ends with the reason of a stop arrives there as the code "stopped". `Deno.exit` must not be called
+ * here: the main thread would wait for ever.
+ */
+export function serveThread<Init>(
+  serve: (init: Init, signal: AbortSignal) => Promise<number>,
+): void {
+  const scope = globalThis as unknown as Scope;
+  const stop = new AbortController();
+  const failed = (thrown: unknown) =>
+    scope.postMessage({ kind: "failed", facts: errorFacts(thrown) });
+  scope.addEventListener("error", (event) => {
+    event.preventDefault();
+    failed(event.error ?? event.message);
+  });
+  scope.addEventListener("unhandledrejection", (event) => {
+    event.preventDefault();
+    if (event.reason !== stop.signal.reason || !stop.signal.aborted) failed(event.reason);
+  });
+  scope.onmessage = async ({ data }) => {
+    if (data.kind === "stop") return stop.abort(new Stopped(data.signal));
+    try {
+      scope.postMessage({ kind: "ended", exit: await serve(data.init as Init, stop.signal) });
+    } catch (error) {
+      failed(error);
+    }
+  };
+}
