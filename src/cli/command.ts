@@ -1,4 +1,5 @@
 import type { Config, ConfigSection } from "../config/schema.ts";
+import type { Findings } from "../config/load.ts";
 import type { Env } from "../base/env.ts";
 import type { RoleName } from "../sandbox/entries.ts";
 import type { Grants } from "../sandbox/grants.ts";
@@ -75,6 +76,8 @@ export interface Request<O extends OptionSpecs = OptionSpecs> {
   rest: string[];
   /** Frozen; every key of the schema with its origin. */
   config: Config;
+  /** What was found wrong with the configuration: only given to `lenient` commands. */
+  findings?: Findings;
   json: boolean;
 }
 

@@ -69,7 +69,7 @@ export function configFlags(usage: Usage): Flag[] {
     const choices = "choices" in kind ? { choices: kind.choices as string[] } : {};
     return [flagOf(key), ...(flag === undefined ? [] : [flag])].map((name) => ({
       name,
-      help,
+      help: name === flag ? `Short for --${flagOf(key)}` : help,
       repeat: false,
       ...(kind.placeholder === undefined ? {} : { placeholder: kind.placeholder }),
       ...choices,

@@ -1,5 +1,6 @@
 import type { AnyCommand } from "./command.ts";
 import { configDefault, configFlags, type Flag, flagsOf, optionFlags } from "./flags.ts";
+import { flagOf } from "../config/schema.ts";
 import { groups, loadCommand, registry } from "./registry.ts";
 
 /** The help of one command: what it does, examples first, then all that it takes. */
@@ -68,11 +69,11 @@ function flagRow(flag: Flag): readonly [string, string] {
   return [`${short}--${flag.name}${value}`, flag.help + note];
 }
 
-function defaultOf({ sets }: Flag): string {
+function defaultOf({ sets, name }: Flag): string {
   if (sets.kind === "option" && "default" in sets.spec && sets.spec.default !== undefined) {
     return `default ${sets.spec.default}`;
   }
-  return sets.kind === "config" ? configDefault(sets.key) : "";
+  return sets.kind === "config" && name === flagOf(sets.key) ? configDefault(sets.key) : "";
 }
 
 function exits(spec: AnyCommand): (readonly [string, string])[] {

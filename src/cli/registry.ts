@@ -9,6 +9,9 @@ type Load = () => Promise<{ default: AnyCommand }>;
  * packaging; lazy, so that a command loads only what it needs.
  */
 export const registry: Readonly<Record<string, Load>> = {
+  "config show": () => import("./commands/config_show.ts"),
+  "config check": () => import("./commands/config_check.ts"),
+  "sandbox show": () => import("./commands/sandbox_show.ts"),
   "version": () => import("./commands/version.ts"),
 };
 

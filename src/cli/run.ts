@@ -39,9 +39,9 @@ async function dispatch(argv: readonly string[], signal: AbortSignal): Promise<O
   if (parsed.common.help === "true") return await print(commandHelp(spec, width()));
 
   const settings = await settingsFor(spec, parsed);
-  const request = requestOf(parsed, settings);
+  const request = requestOf(spec, parsed, settings);
   const env = realEnv(settings.env, signal);
-  settings.warnings.forEach((warning) => env.log.warn(warning));
+  if (!spec.lenient) settings.findings.warnings.forEach((warning) => env.log.warn(warning));
   return outcomeOf(await start(spec, request, env, settings), signal, spec.entry !== undefined);
 }
 
@@ -70,9 +70,10 @@ async function showGroup(path: string, words: string[], asked: boolean): Promise
   );
 }
 
-function requestOf(parsed: Parsed, { config }: Settings): Request {
+function requestOf(spec: AnyCommand, parsed: Parsed, { config, findings }: Settings): Request {
   const { options, args, rest, common } = parsed;
-  return { options, args, rest, config, json: common.json === "true" };
+  const json = common.json === "true";
+  return { options, args, rest, config, json, ...(spec.lenient ? { findings } : {}) };
 }
 
 async function start(

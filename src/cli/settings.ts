@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { UserError } from "../base/errors.ts";
 import { type Account, folders } from "../config/folders.ts";
-import { loadConfig, type Loaded, requireSound, withValues } from "../config/load.ts";
+import { type Findings, loadConfig, requireSound, withValues } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
 import type { TlsSettings } from "../pki/settings.ts";
 import type { EnvFacts } from "../sandbox/env.ts";
@@ -11,11 +11,10 @@ import type { Parsed } from "./parse.ts";
 /** What the main thread finds out once, before a command or role is started. */
 export interface Settings {
   config: Config;
-  loaded: Loaded;
+  findings: Findings;
   env: EnvFacts;
   /** Where the key is that nothing which talks to the network may read. */
   caKey: () => Promise<string>;
-  warnings: string[];
 }
 
 const variable: Account["variable"] = (name) => Deno.env.get(name);
@@ -39,6 +38,7 @@ export async function settingsFor(
       terminal: Deno.stderr.isTerminal(),
     },
   });
+  const { config: _, ...findings } = loaded;
   let tlsSettings: Promise<TlsSettings> | undefined;
   const tls = () => tlsSettings ??= tlsSettingsIn(roots.configRoot);
   const sound = usage.lenient ? loaded.config : requireSound(loaded);
@@ -47,8 +47,7 @@ export async function settingsFor(
   const chosen = usage.entry !== undefined || config.origins["log.format"] !== "default";
   return {
     config,
-    loaded,
-    warnings: usage.lenient ? [] : loaded.warnings,
+    findings,
     caKey: async () => (await tls()).caKey,
     env: {
       ...roots,
@@ -101,7 +100,7 @@ async function configFile(flag: string | undefined, configRoot: string) {
     text = await Deno.readTextFile(path);
   } catch (error) {
     if (named === undefined && error instanceof Deno.errors.NotFound) return undefined;
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = error instanceof Deno.errors.NotFound ? "it does not exist" : String(error);
     throw new UserError(`Reading the configuration "${path}" failed: ${reason}`, {
       exit: 2,
       code: "configuration",

@@ -28,8 +28,12 @@ export interface Sources {
   host: Host;
 }
 
-export interface Loaded {
+export interface Loaded extends Findings {
   config: Config;
+}
+
+/** What was found wrong or odd on the way. */
+export interface Findings {
   /** Nothing may start while there is one. */
   problems: Problem[];
   warnings: string[];

@@ -1,4 +1,4 @@
-// @std/fs under the name that JSR gives it; see parse_args.ts.
+// @std/fs under the name that JSR gives it.
 // @ts-types="./fs.d.ts"
 export { copy } from "npm:deno-std@1.3.0/fs/copy.js";
 // @ts-types="./fs.d.ts"

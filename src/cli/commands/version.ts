@@ -1,5 +1,4 @@
-import metadata from "../../../deno.json" with { type: "json" };
-import { build } from "../build.ts";
+import { build } from "../../base/version.ts";
 import { command } from "../command.ts";
 
 export default command({
@@ -10,12 +9,9 @@ export default command({
     { line: "agent version", does: "One line for people" },
     { line: "agent version --json", does: "The same for programs" },
   ],
-  run: () => ({
-    version: metadata.version,
-    commit: build.commit ?? "unknown",
-    deno: Deno.version.deno,
-    platform: Deno.build.target,
-  }),
+  run: build,
   text: ({ version, commit, deno, platform }) =>
-    `agent ${version} (commit ${commit}, Deno ${deno}, ${platform})`,
+    `agent ${version} (${
+      commit === undefined ? "" : `commit ${commit}, `
+    }Deno ${deno}, ${platform})`,
 });

@@ -1,0 +1,60 @@
+import { errorFacts, exitCode } from "../../base/errors.ts";
+import { peerAddresses, peerMode } from "../../config/peer_mode.ts";
+import { type Config, configSections } from "../../config/schema.ts";
+import { command } from "../command.ts";
+import { printable, styled } from "../output.ts";
+
+export default command({
+  path: "config check",
+  summary: "Check the configuration file, the environment and flags",
+  description: `Lists every problem at once, where roles and commands stop at the first, and says
+    how each would speak to its peers. Variables that begin with AGENT_ but mean nothing are listed
+    too: they are ignored, but may be misspelt.`,
+  options: {},
+  config: configSections,
+  lenient: true,
+  examples: [
+    { line: "agent config check", does: "Checks what is in force for this user" },
+    { line: "agent config check --config /etc/agent/config.yaml", does: "Checks another file" },
+  ],
+  exits: { 2: "A problem was found" },
+  run: ({ config, findings }) => ({
+    file: config.file ?? null,
+    problems: findings?.problems ?? [],
+    warnings: findings?.warnings ?? [],
+    unknown_variables: findings?.unknownVariables ?? [],
+    peers: (findings?.problems.length ?? 0) > 0 ? [] : roles.map((role) => peersOf(config, role)),
+  }),
+  exit: ({ problems }) => problems.length > 0 ? exitCode.usage : exitCode.done,
+  text: ({ file, problems, warnings, unknown_variables, peers }, { env }) => {
+    const mark = (style: "red" | "yellow", word: string) => styled(env.stdout, style, word);
+    const hint = (next?: string) => next === undefined ? [] : [`  next: ${next}`];
+    return [
+      `Configuration file: ${file ?? "none"}`,
+      ...problems.flatMap(({ message, next }) => [
+        `${mark("red", "problem")}: ${printable(message)}`,
+        ...hint(next),
+      ]),
+      ...warnings.map((text) => `${mark("yellow", "warning")}: ${printable(text)}`),
+      ...unknown_variables.flatMap(({ name, nearest }) => [
+        `${mark("yellow", "unknown")}: ${printable(name)} is ignored`,
+        ...hint(nearest && `Did you mean "${nearest}"?`),
+      ]),
+      ...peers.map(({ role, mode, refused }) =>
+        `As ${role}: ${mode === undefined ? `would not start: ${refused}` : mode}`
+      ),
+      problems.length === 0 ? "The configuration is sound" : `${problems.length} to mend`,
+    ].join("\n");
+  },
+});
+
+const roles = ["coordinator", "worker", "client"] as const;
+
+function peersOf(config: Config, role: typeof roles[number]) {
+  try {
+    const side = role === "coordinator" ? "server" : "client";
+    return { role, mode: peerMode(config, side, peerAddresses(config, role)).mode };
+  } catch (error) {
+    return { role, refused: errorFacts(error).message };
+  }
+}

@@ -1,0 +1,54 @@
+import {
+  configKeys,
+  configSections,
+  type ConfigValues,
+  schema,
+  variableOf,
+} from "../../config/schema.ts";
+import { command } from "../command.ts";
+import { table } from "../output.ts";
+
+export default command({
+  path: "config show",
+  summary: "Show every effective setting and where it came from",
+  description: `A flag wins over the environment, that over the configuration file, that over the
+    default. With peer.insecure=false and no file named, an enabled TLS directory supplies
+    certificate, key and CA. Flags of settings are accepted here to try out what they would do.`,
+  options: {},
+  config: configSections,
+  examples: [
+    { line: "agent config show", does: "A table of all settings" },
+    { line: "agent config show --json", does: "The same for programs" },
+    {
+      line: "agent config show --peer.insecure=false",
+      does: "What would be in force with that flag",
+    },
+  ],
+  run: ({ config }) => ({
+    file: config.file ?? null,
+    settings: configKeys.map((key) => ({
+      key,
+      value: config.values[key] ?? null,
+      origin: config.origins[key],
+      variable: variableOf(key),
+    })),
+  }),
+  text: ({ file, settings }, { env }) => {
+    const rows = table(env.stdout, settings, [
+      { title: "KEY", value: ({ key }) => key },
+      { title: "VALUE", value: ({ key, value }) => shown(key, value as never) },
+      {
+        title: "ORIGIN",
+        value: ({ origin }) => origin,
+        style: ({ origin }) => origin === "default" ? "dim" : "green",
+      },
+    ]);
+    return `${rows}\n\nConfiguration file: ${file ?? "none"}`;
+  },
+});
+
+function shown<K extends keyof ConfigValues>(key: K, value: ConfigValues[K] | null): string {
+  if (value === null || value === undefined) return "-";
+  const kind = schema[key].kind as { show: (value: ConfigValues[K]) => string };
+  return kind.show(value) || "-";
+}

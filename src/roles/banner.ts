@@ -1,0 +1,63 @@
+import type { Env } from "../base/env.ts";
+import { createLog, type Fields } from "../base/log.ts";
+import { version } from "../base/version.ts";
+import type { PeerMode } from "../config/peer_mode.ts";
+import type { Config } from "../config/schema.ts";
+
+/** What a role says of itself before it serves. */
+export interface Banner {
+  role: "coordinator" | "worker";
+  mode: PeerMode;
+  /** End of this side's certificate, if it has one. */
+  certificateEnds?: Date;
+  dataDir: string;
+  /** What else there is to say: addresses to listen on, to advertise, to dial. */
+  fields: Fields;
+}
+
+/** One line with all that is asked first when something does not work. */
+export function sayBanner(env: Env, config: Config, banner: Banner): void {
+  const { role, mode, certificateEnds, dataDir, fields } = banner;
+  env.log.info("starting", {
+    role,
+    version,
+    ...fields,
+    tls: mode.mode,
+    tls_from: config.origins["peer.insecure"],
+    ...(mode.mode === "h2c" ? {} : {
+      ...file("cert", mode.certFile, mode.origins.certFile),
+      ...file("ca", mode.caFile, mode.origins.caFile),
+      certificate_ends: certificateEnds?.toISOString(),
+    }),
+    data_dir: dataDir,
+    config_file: config.file,
+  });
+  if (mode.mode !== "h2c" && mode.skipVerify) {
+    env.log.warn("the coordinator's certificate is not verified", {
+      because: "peer.skip_tls_verify is set, which is for tests only",
+    });
+  }
+}
+
+/**
+ * The line that says that a role is up, with its real address; supervisors and tests wait for it,
+ * so it is written whatever the level of the log.
+ */
+export function sayReady(
+  env: Env,
+  config: Config,
+  fields: { role: string; address: string } & Fields,
+): void {
+  const log = createLog({
+    level: "info",
+    format: config.values["log.format"],
+    now: () => env.clock.now(),
+    // A role goes on when nobody reads its log.
+    write: (line) => void env.stderr.write(line).catch(() => {}),
+  });
+  log.info("ready", fields);
+}
+
+function file(name: string, path: string | undefined, origin: string): Fields {
+  return path === undefined ? {} : { [name]: path, [`${name}_from`]: origin };
+}
