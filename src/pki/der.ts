@@ -2,13 +2,17 @@
  * A reader of DER (ITU-T X.690), just enough for certificates: the library that issues them takes
  * longer to load than reading a hundred of them takes, and every role reads certificates.
  */
+
+/** Bytes that are not shared between threads, which is what the platform's functions take. */
+export type Bytes = Uint8Array<ArrayBuffer>;
+
 export interface Der {
   /** The whole identifier octet; tags above 30 do not occur in certificates and are refused. */
   tag: number;
   /** The element with its header. */
-  raw: Uint8Array;
+  raw: Bytes;
   /** The element without its header. */
-  value: Uint8Array;
+  value: Bytes;
 }
 
 export const tag = {
@@ -32,7 +36,7 @@ export class DerError extends Error {
 }
 
 /** Reads one element; what follows it is an error. */
-export function readDer(bytes: Uint8Array, expected?: number): Der {
+export function readDer(bytes: Bytes, expected?: number): Der {
   const { element, end } = next(bytes, 0);
   if (end !== bytes.length) throw new DerError("something follows the end");
   if (expected !== undefined && element.tag !== expected) throw wrongTag(element.tag, expected);
@@ -116,7 +120,7 @@ export function readBits(element: Der): Set<number> {
   return bits;
 }
 
-function next(bytes: Uint8Array, at: number): { element: Der; end: number } {
+function next(bytes: Bytes, at: number): { element: Der; end: number } {
   const identifier = bytes[at];
   const first = bytes[at + 1];
   if (identifier === undefined || first === undefined) throw new DerError("it ends too early");

@@ -5,6 +5,7 @@
 import { Buffer } from "node:buffer";
 import { createHash, createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
 import {
+  type Bytes,
   child,
   children,
   type Der,
@@ -21,14 +22,14 @@ import { parsePem, type PemBlock } from "./pem.ts";
 
 /** What a certificate says. */
 export interface Certificate {
-  der: Uint8Array;
+  der: Bytes;
   /** For people, control characters escaped: "CN=gpu1.lan, O=Lab". */
   subject: string;
   issuer: string;
   commonName: string | undefined;
   /** The exact names, for comparing. */
-  subjectDer: Uint8Array;
-  issuerDer: Uint8Array;
+  subjectDer: Bytes;
+  issuerDer: Bytes;
   /** Hexadecimal in capitals without leading zeros in pairs, as OpenSSL prints it. */
   serial: string;
   notBefore: Date;
@@ -40,12 +41,12 @@ export interface Certificate {
   keyUsage: Set<number> | undefined;
   /** Object identifiers; undefined where the certificate does not restrict its use. */
   extendedKeyUsage: string[] | undefined;
-  subjectKeyId: Uint8Array | undefined;
-  authorityKeyId: Uint8Array | undefined;
+  subjectKeyId: Bytes | undefined;
+  authorityKeyId: Bytes | undefined;
   /** "ec-p256", "rsa-3072", "ed25519", …; "unknown" for what is none of the usual ones. */
   keyType: string;
   /** SubjectPublicKeyInfo. */
-  publicKey: Uint8Array;
+  publicKey: Bytes;
   /** SHA-256 over the certificate, as OpenSSL prints it: "AB:CD:…". */
   fingerprint: string;
 }
@@ -75,9 +76,12 @@ const pairWaitMs = 2000;
 const pairPollMs = 20;
 
 /** Reads one certificate: PEM, of which the first counts, or DER. */
-export function inspectCertificate(source: string | Uint8Array, name = "certificate"): Certificate {
+export function inspectCertificate(
+  source: string | Uint8Array,
+  name = "certificate",
+): Certificate {
   if (typeof source === "string") return parseCertificates(source, name)[0]!;
-  return fromDer(source, name);
+  return fromDer(new Uint8Array(source), name);
 }
 
 /** Reads every certificate of a PEM text; at least one is wanted. */
@@ -207,7 +211,7 @@ function keyFromBlock({ label, der }: PemBlock, name: string): KeyObject {
   }
 }
 
-function fromDer(der: Uint8Array, name: string): Certificate {
+function fromDer(der: Bytes, name: string): Certificate {
   try {
     return readCertificate(der);
   } catch (cause) {
@@ -224,7 +228,7 @@ function fromDer(der: Uint8Array, name: string): Certificate {
   }
 }
 
-function readCertificate(der: Uint8Array): Certificate {
+function readCertificate(der: Bytes): Certificate {
   const fields = children(child(children(readDer(der, tag.sequence)), 0, tag.sequence));
   // Version 1 certificates leave out the version.
   const at = fields[0]?.tag === 0xa0 ? 1 : 0;
@@ -344,7 +348,7 @@ function printable(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Cf}]/gu, (c) => JSON.stringify(c).slice(1, -1));
 }
 
-function serialText(value: Uint8Array): string {
+function serialText(value: Bytes): string {
   const start = value.length > 1 && value[0] === 0 ? 1 : 0;
   return Array.from(value.subarray(start), (byte) => byte.toString(16).padStart(2, "0"))
     .join("").toUpperCase();

@@ -1,10 +1,11 @@
+import type { Bytes } from "./der.ts";
 import { PkiError } from "./errors.ts";
 
 /** One block between BEGIN and END. */
 export interface PemBlock {
   /** As in the BEGIN line: "CERTIFICATE". */
   label: string;
-  der: Uint8Array;
+  der: Bytes;
   /** A key that is encrypted in OpenSSL's old way says so in a header within the block. */
   encrypted: boolean;
 }
@@ -46,12 +47,12 @@ export function parsePem(text: string, source: string): PemBlock[] {
 }
 
 /** Writes a block with lines of 64 characters, as RFC 7468 asks. */
-export function toPem(label: string, der: Uint8Array): string {
+export function toPem(label: string, der: Bytes): string {
   const lines = toBase64(der).match(/.{1,64}/g) ?? [];
   return `-----BEGIN ${label}-----\n${lines.join("\n")}\n-----END ${label}-----\n`;
 }
 
-export function certificatePem(der: Uint8Array): string {
+export function certificatePem(der: Bytes): string {
   return toPem("CERTIFICATE", der);
 }
 
@@ -67,12 +68,12 @@ function block(label: string, lines: string[], fail: (what: string) => void): Pe
   return { label, der: fromBase64(body), encrypted };
 }
 
-function toBase64(bytes: Uint8Array): string {
+function toBase64(bytes: Bytes): string {
   let binary = "";
   for (const byte of bytes) binary += String.fromCharCode(byte);
   return btoa(binary);
 }
 
-function fromBase64(text: string): Uint8Array {
+function fromBase64(text: string): Bytes {
   return Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
 }

@@ -1,0 +1,421 @@
+/**
+ * The one module that writes files which must survive: each file is replaced as a whole, and
+ * several files of one folder change together.
+ *
+ * A change of several files is staged in temporary files beside their targets, then a journal that
+ * names them is renamed into place: that rename is the moment at which the change happens. After a
+ * crash whoever next takes the folder's lock finishes the renames of a journal that it finds, and
+ * a change without a journal never happened. The lock is the kernel's (flock), so it dies with its
+ * holder.
+ */
+import { basename, dirname, join, relative, resolve } from "node:path";
+import { UserError } from "./errors.ts";
+
+export type FileChange =
+  | { path: string; data: string | Uint8Array; mode: number }
+  | { path: string; removed: true };
+
+export interface FileOptions {
+  /** Told before each step that alters the disk; tests stop the process there. */
+  faults?: { before(step: string): void };
+}
+
+export interface LockOptions extends FileOptions {
+  /** Told once if another process has the lock for longer than people take for at once. */
+  waiting?: () => void;
+  /** How long another process may keep the lock before this gives up. */
+  patienceMs?: number;
+}
+
+/** Commands finish within a second; a person is told what is waited for after that. */
+const waitingMs = 1000;
+const defaultPatienceMs = 30_000;
+const pollMs = 20;
+
+const lockName = ".lock";
+const journalName = ".journal";
+
+/** The temporary name of a file: known beforehand, so that a sandbox can grant it. */
+export function stagedName(path: string): string {
+  return join(dirname(path), `.${basename(path)}.new`);
+}
+
+function isStaged(name: string): boolean {
+  return name.startsWith(".") && name.endsWith(".new");
+}
+
+/** Replaces or creates one file: at any crash it is the old or the new one, never a part. */
+export async function writeFileAtomic(
+  path: string,
+  data: string | Uint8Array,
+  mode: number,
+  options: FileOptions = {},
+): Promise<void> {
+  await stage(path, data, mode, options);
+  try {
+    options.faults?.before(`rename ${path}`);
+    await Deno.rename(stagedName(path), path);
+  } catch (error) {
+    await removeIfThere(stagedName(path));
+    throw unwritable(path, error);
+  }
+  await syncFolder(dirname(path));
+}
+
+/** Whether a change of the folder was cut off after its commit, or is being made right now. */
+export function isUnfinished(root: string): Promise<boolean> {
+  return exists(join(root, journalName));
+}
+
+/**
+ * Takes the lock of a folder, creating the folder (0700) if it is absent, and first finishes what
+ * a crash has cut off. What it created is gone again if nothing was written.
+ */
+export async function lockFolder(root: string, options: LockOptions = {}): Promise<LockedFolder> {
+  const path = join(root, lockName);
+  let told = false;
+  for (const start = performance.now();;) {
+    const created = await makeFolder(root, options);
+    const file = await openLock(root, path, created);
+    if (file !== undefined && await file.tryLock(true)) {
+      // The last holder may have removed the file between our opening and locking it.
+      if (await isSameFile(file, path)) {
+        const folder = new LockedFolder(root, file, created, options);
+        try {
+          await folder.recover();
+        } catch (error) {
+          await folder[Symbol.asyncDispose]();
+          throw error;
+        }
+        return folder;
+      }
+    }
+    file?.close();
+    const waited = performance.now() - start;
+    if (waited > (options.patienceMs ?? defaultPatienceMs)) {
+      throw new UserError(`Another process keeps the lock of "${root}"`, {
+        code: "locked",
+        next: "End the other agent command, then try again",
+      });
+    }
+    if (waited > waitingMs && !told) {
+      told = true;
+      options.waiting?.();
+    }
+    await new Promise((resolve) => setTimeout(resolve, pollMs));
+  }
+}
+
+/** A folder whose lock this process has; disposing of it gives the lock back. */
+export class LockedFolder implements AsyncDisposable {
+  readonly #file: Deno.FsFile;
+  /** Folders that taking the lock created, outermost first. */
+  readonly #created: string[];
+  readonly #options: FileOptions;
+
+  constructor(
+    readonly root: string,
+    file: Deno.FsFile,
+    created: string[],
+    options: FileOptions,
+  ) {
+    this.#file = file;
+    this.#created = created;
+    this.#options = options;
+  }
+
+  /**
+   * Makes all changes or, when it throws or the process ends before the journal is in place, none.
+   * Files that already are as wanted are left alone.
+   */
+  async commit(changes: FileChange[]): Promise<void> {
+    const needed: FileChange[] = [];
+    for (const change of changes) if (!await isDone(change)) needed.push(change);
+    if (needed.length === 0) return;
+    const created: string[] = [];
+    const staged: string[] = [];
+    try {
+      for (const change of needed) {
+        if ("removed" in change) continue;
+        await refuseFolder(change.path);
+        if (this.#owns(change.path)) {
+          created.push(...await makeFolder(dirname(change.path), this.#options));
+        }
+        staged.push(stagedName(change.path));
+        await stage(change.path, change.data, change.mode, this.#options);
+      }
+      for (const folder of new Set(needed.map(({ path }) => dirname(path)))) {
+        await syncFolder(folder);
+      }
+      // Relative, so that a folder that was copied or moved in between is finished where it is.
+      const journal = needed.map((change) => ({
+        path: relative(this.root, change.path),
+        removed: "removed" in change,
+      }));
+      await writeFileAtomic(
+        join(this.root, journalName),
+        JSON.stringify({ version: 1, changes: journal }),
+        0o600,
+        this.#options,
+      );
+    } catch (error) {
+      for (const path of staged) await removeIfThere(path);
+      for (const path of created.reverse()) await Deno.remove(path).catch(ignoreNotEmpty);
+      throw error;
+    }
+    await this.recover();
+  }
+
+  /** Removes everything below the folder, and the folder; links are removed, not followed. */
+  async removeAll(): Promise<void> {
+    await writeFileAtomic(
+      join(this.root, journalName),
+      JSON.stringify({ version: 1, removeAll: true }),
+      0o600,
+      this.#options,
+    );
+    await this.recover();
+  }
+
+  /** Finishes the change whose journal is in place, or clears away one that never got so far. */
+  async recover(): Promise<void> {
+    const path = join(this.root, journalName);
+    if (!await exists(path)) return await this.#sweep();
+    const journal = readJournal(await Deno.readTextFile(path), path);
+    if (journal === "removeAll") await this.#empty();
+    else await this.#apply(journal);
+    this.#options.faults?.before(`remove ${path}`);
+    await removeIfThere(path);
+    await syncFolder(this.root);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    // While the lock is held: whoever waits for this very file sees that it is gone and starts anew.
+    await removeIfThere(join(this.root, lockName));
+    this.#file.close();
+    for (const folder of this.#created.toReversed()) {
+      await Deno.remove(folder).catch(ignoreNotEmpty);
+    }
+  }
+
+  async #apply(changes: { path: string; removed: boolean }[]): Promise<void> {
+    const absolute = changes.map(({ path, removed }) => ({
+      path: resolve(this.root, path),
+      removed,
+    }));
+    for (const { path, removed } of absolute) {
+      this.#options.faults?.before(`${removed ? "remove" : "rename"} ${path}`);
+      try {
+        if (removed) await removeIfThere(path);
+        else await Deno.rename(stagedName(path), path);
+      } catch (error) {
+        // Renamed before the crash.
+        if (!(error instanceof Deno.errors.NotFound)) throw unwritable(path, error);
+      }
+    }
+    for (const folder of new Set(absolute.map(({ path }) => dirname(path)))) {
+      await syncFolder(folder);
+    }
+  }
+
+  async #sweep(): Promise<void> {
+    for await (const { name, isFile, isDirectory } of Deno.readDir(this.root)) {
+      const path = join(this.root, name);
+      if (isFile && isStaged(name)) await removeIfThere(path);
+      if (!isDirectory) continue;
+      for await (const inner of Deno.readDir(path)) {
+        if (inner.isFile && isStaged(inner.name)) await removeIfThere(join(path, inner.name));
+      }
+    }
+  }
+
+  async #empty(): Promise<void> {
+    for await (const { name } of Deno.readDir(this.root)) {
+      if (name === lockName || name === journalName) continue;
+      this.#options.faults?.before(`remove ${join(this.root, name)}`);
+      await Deno.remove(join(this.root, name), { recursive: true });
+    }
+    this.#created.splice(0, this.#created.length, this.root);
+  }
+
+  #owns(path: string): boolean {
+    return path.startsWith(this.root + "/") || path.startsWith(this.root + "\\");
+  }
+}
+
+/** Writes the temporary file with its final mode and owner, down to the disk. */
+async function stage(
+  path: string,
+  data: string | Uint8Array,
+  mode: number,
+  { faults }: FileOptions,
+): Promise<void> {
+  const staged = stagedName(path);
+  try {
+    faults?.before(`create ${staged}`);
+    await removeIfThere(staged);
+    // Never wider than `mode` for any instant: the umask can only take bits away, chmod then gives
+    // them back. `createNew` follows no link.
+    using file = await Deno.open(staged, { write: true, createNew: true, mode });
+    if (Deno.build.os !== "windows") await Deno.chmod(staged, mode);
+    await giveToFolderOwner(staged);
+    faults?.before(`write ${staged}`);
+    await writeAll(file, typeof data === "string" ? new TextEncoder().encode(data) : data);
+    faults?.before(`sync ${staged}`);
+    await file.sync();
+  } catch (error) {
+    await removeIfThere(staged).catch(() => undefined);
+    throw unwritable(path, error);
+  }
+}
+
+async function writeAll(file: Deno.FsFile, data: Uint8Array): Promise<void> {
+  for (let at = 0; at < data.length;) at += await file.write(data.subarray(at));
+}
+
+/** Where root administers a service's folder, the service must still be able to read its files. */
+async function giveToFolderOwner(path: string): Promise<void> {
+  if (Deno.build.os === "windows" || Deno.uid() !== 0) return;
+  const { uid, gid } = await Deno.stat(dirname(path));
+  if (uid !== null && uid !== 0) await Deno.chown(path, uid, gid);
+}
+
+/** Creates a folder and its parents with 0700; returns those that were absent, outermost first. */
+async function makeFolder(folder: string, { faults }: FileOptions): Promise<string[]> {
+  const absent: string[] = [];
+  for (let at = folder; !await exists(at) && dirname(at) !== at; at = dirname(at)) {
+    absent.unshift(at);
+  }
+  const created: string[] = [];
+  for (const path of absent) {
+    try {
+      faults?.before(`create ${path}`);
+      await Deno.mkdir(path, { mode: 0o700 });
+      await giveToFolderOwner(path);
+      created.push(path);
+    } catch (error) {
+      // Another process was quicker.
+      if (!(error instanceof Deno.errors.AlreadyExists)) throw unwritable(path, error);
+    }
+  }
+  return created;
+}
+
+async function openLock(
+  root: string,
+  path: string,
+  created: string[],
+): Promise<Deno.FsFile | undefined> {
+  try {
+    return await Deno.open(path, { read: true, write: true, create: true, mode: 0o600 });
+  } catch (error) {
+    // The last holder has just removed the folder.
+    if (error instanceof Deno.errors.NotFound && created.length === 0) return undefined;
+    throw unwritable(root, error);
+  }
+}
+
+async function isSameFile(file: Deno.FsFile, path: string): Promise<boolean> {
+  try {
+    const [open, named] = await Promise.all([file.stat(), Deno.lstat(path)]);
+    return open.ino === named.ino && open.dev === named.dev;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+async function isDone(change: FileChange): Promise<boolean> {
+  try {
+    const { isFile, mode } = await Deno.lstat(change.path);
+    if ("removed" in change || !isFile) return false;
+    if (mode !== null && (mode & 0o777) !== change.mode) return false;
+    const data = typeof change.data === "string"
+      ? new TextEncoder().encode(change.data)
+      : change.data;
+    const old = await Deno.readFile(change.path);
+    return old.length === data.length && old.every((byte, index) => byte === data[index]);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "removed" in change;
+    throw unwritable(change.path, error);
+  }
+}
+
+async function refuseFolder(path: string): Promise<void> {
+  const { isDirectory } = await Deno.lstat(path).catch(() => ({ isDirectory: false }));
+  if (isDirectory) throw unwritable(path, new Error("a folder is in its place"));
+}
+
+function readJournal(
+  text: string,
+  path: string,
+): "removeAll" | { path: string; removed: boolean }[] {
+  try {
+    const journal = JSON.parse(text);
+    if (journal.version === 1 && journal.removeAll === true) return "removeAll";
+    if (journal.version === 1 && Array.isArray(journal.changes)) return journal.changes;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  throw new UserError(`The journal "${path}" is not one that this version wrote`, {
+    code: "file_unwritable",
+    next: `Look at it, then remove it with: rm ${path}`,
+  });
+}
+
+/** Makes renames within a folder last. Some systems cannot; there the order of writes must do. */
+async function syncFolder(folder: string): Promise<void> {
+  try {
+    using file = await Deno.open(folder);
+    await file.sync();
+  } catch (error) {
+    // Windows opens no folders, some network file systems do not sync them, and a sandbox that
+    // grants a single file of somebody else's folder does not grant the folder.
+    if (error instanceof Deno.errors.NotFound) throw error;
+  }
+}
+
+async function removeIfThere(path: string): Promise<void> {
+  try {
+    await Deno.remove(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  try {
+    await Deno.lstat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw unwritable(path, error);
+  }
+}
+
+function ignoreNotEmpty(error: unknown): void {
+  // Something else is in it by now, so it stays.
+  if (!(error instanceof Error)) throw error;
+}
+
+function unwritable(path: string, cause: unknown): UserError {
+  if (cause instanceof UserError) return cause;
+  const reason = cause instanceof Error ? reasonOf(cause) : String(cause);
+  return new UserError(`Could not write "${path}": ${reason}`, {
+    code: "file_unwritable",
+    next: "Nothing was changed; mend that, then run the command again",
+    cause,
+  });
+}
+
+function reasonOf(error: Error): string {
+  const code = (error as { code?: string }).code;
+  if (code === "ENOSPC") return "the disk is full";
+  if (code === "EROFS") return "the file system is read-only";
+  if (error instanceof Deno.errors.NotFound) return "its folder does not exist";
+  if (error instanceof Deno.errors.NotADirectory || code === "ENOTDIR") {
+    return "a file is in the place of its folder";
+  }
+  if (error instanceof Deno.errors.PermissionDenied) return "permission denied";
+  return error.message;
+}

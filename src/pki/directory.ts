@@ -1,0 +1,225 @@
+/** The TLS directory while its lock is held: everything that changes it goes through here. */
+import type { KeyObject } from "node:crypto";
+import { basename, dirname, join, relative } from "node:path";
+import { type FileChange, type LockedFolder, lockFolder } from "../base/files.ts";
+import { bundleOf, type Trusted } from "./bundle.ts";
+import type { Issuer } from "./certificates.ts";
+import type { Pki } from "./context.ts";
+import { PkiError } from "./errors.ts";
+import { type Certificate, matches, parseCertificates, readKey, readSmallText } from "./inspect.ts";
+import { signingKey } from "./keys.ts";
+import { readTlsSettings, type TlsSettings } from "./settings.ts";
+import { editSettings, type SettingsUpdate } from "./settings_edit.ts";
+import { checkDates } from "./validate.ts";
+
+/** What a host is: it certifies others, was certified by another, or has nothing yet. */
+export type HostKind = "ca_holder" | "peer" | "none";
+
+export const keyMode = 0o600;
+export const publicMode = 0o644;
+const folderMode = 0o700;
+
+export interface Saving {
+  files?: FileChange[];
+  settings?: SettingsUpdate;
+}
+
+/** Takes the lock, finishes what a crash cut off, does the work and gives the lock back. */
+export async function withDirectory<T>(
+  pki: Pki,
+  work: (directory: TlsDirectory) => Promise<T>,
+): Promise<T> {
+  await using folder = await lockFolder(pki.root, pki);
+  return await work(new TlsDirectory(pki, folder, await readTlsSettings(pki.root)));
+}
+
+export class TlsDirectory {
+  constructor(
+    readonly pki: Pki,
+    readonly folder: LockedFolder,
+    readonly settings: TlsSettings,
+  ) {}
+
+  async kind(): Promise<HostKind> {
+    if (await isThere(this.settings.caKey)) return "ca_holder";
+    const { caCert, serverCert } = this.settings;
+    return await isThere(caCert) || await isThere(serverCert) ? "peer" : "none";
+  }
+
+  /** All certificates of the CA file; empty where there is none. */
+  async caCertificates(): Promise<Certificate[]> {
+    return await certificatesIfThere(this.settings.caCert);
+  }
+
+  /** The host's certificate and its intermediates; empty where there is none. */
+  async serverChain(): Promise<Certificate[]> {
+    return await certificatesIfThere(this.settings.serverCert);
+  }
+
+  async keyIfThere(path: string): Promise<KeyObject | undefined> {
+    return await isThere(path) ? await readKey(path) : undefined;
+  }
+
+  /** The CA of this host, ready to sign. */
+  async issuer(): Promise<Issuer> {
+    const { caCert, caKey } = this.settings;
+    const [certificate] = await this.caCertificates();
+    const key = await this.keyIfThere(caKey);
+    if (certificate === undefined) {
+      if (key !== undefined) {
+        throw new PkiError("no_ca", `There is a CA key, but no CA certificate at "${caCert}"`, {
+          next: "Restore ca.crt from a copy of the ca/ folder; every peer has it too",
+        });
+      }
+      throw new PkiError("no_ca", `There is no CA in "${this.settings.root}"`, {
+        next: "agent tls init",
+      });
+    }
+    if (key === undefined) {
+      throw new PkiError(
+        "no_ca_key",
+        `This host cannot certify others: the key of "${certificate.subject}" is not at "${caKey}"`,
+        {
+          next: `Run this on the host that holds the CA "${certificate.commonName}"; ` +
+            `the host where agent tls init was run has its key`,
+        },
+      );
+    }
+    if (!matches(certificate, key)) {
+      throw new PkiError("key_mismatch", `The CA key "${caKey}" does not belong to "${caCert}"`, {
+        next: "Restore both from one copy of the ca/ folder",
+        file: caKey,
+      });
+    }
+    checkDates(certificate, caCert, this.pki.now());
+    return { certificate, key: await signingKey(key, certificate.keyType) };
+  }
+
+  /** CAs that were imported or that came before, by their label. */
+  async trusted(): Promise<Trusted[]> {
+    return await readTrusted(this.settings.trustedDir);
+  }
+
+  /** Makes all changes at once, with the trust bundle and the modes that follow from them. */
+  async save({ files = [], settings }: Saving): Promise<void> {
+    const changes = [...files];
+    if (settings !== undefined || !this.settings.exists) {
+      const path = this.settings.config;
+      const old = this.settings.exists ? await readSmallText(path) : undefined;
+      const data = await editSettings(old, settings ?? {}, this.settings.root);
+      changes.push({ path, data, mode: publicMode });
+    }
+    changes.push(await this.#bundleChange(changes));
+    for (const { path } of changes) this.#refuseElsewhere(path);
+    await this.#mendModes();
+    await this.folder.commit(changes);
+  }
+
+  /** Where this host's own new files go is inside; what somebody else looks after is only read. */
+  owns(path: string): boolean {
+    return !relative(this.settings.root, path).startsWith("..");
+  }
+
+  #refuseElsewhere(path: string): void {
+    // A serial number must be kept wherever the CA is.
+    if (this.owns(path) || path === this.settings.caSerial || path === this.settings.caBundle) {
+      return;
+    }
+    throw new PkiError(
+      "file_unwritable",
+      `"${path}" lies outside the TLS directory, so something else looks after it`,
+      {
+        next: `Replace it there, or take its line out of "${this.settings.config}"`,
+        exit: 3,
+        file: path,
+      },
+    );
+  }
+
+  async #bundleChange(changes: FileChange[]): Promise<FileChange> {
+    const { caCert, caBundle, trustedDir } = this.settings;
+    const changed = new Map(changes.map((change) => [change.path, change]));
+    const ca = changed.get(caCert);
+    const text = ca === undefined
+      ? (await isThere(caCert) ? await readSmallText(caCert) : "")
+      : "removed" in ca
+      ? ""
+      : String(ca.data);
+    const kept = (await this.trusted())
+      .filter(({ label }) => !changed.has(join(trustedDir, `${label}.crt`)));
+    const added = changes.flatMap((change) =>
+      dirname(change.path) === trustedDir && !("removed" in change)
+        ? [{
+          label: basename(change.path, ".crt"),
+          path: change.path,
+          certificates: parseCertificates(String(change.data), change.path),
+        }]
+        : []
+    );
+    const own = text === "" ? [] : parseCertificates(text, caCert);
+    const bundle = bundleOf(own, [...kept, ...added]);
+    return bundle === ""
+      ? { path: caBundle, removed: true }
+      : { path: caBundle, data: bundle, mode: publicMode };
+  }
+
+  async #mendModes(): Promise<void> {
+    if (Deno.build.os === "windows") return;
+    const { root, caKey, serverKey, pendingKey } = this.settings;
+    const wanted: [string, number][] = [
+      [root, folderMode],
+      [dirname(caKey), folderMode],
+      [caKey, keyMode],
+      [serverKey, keyMode],
+      [pendingKey, keyMode],
+    ];
+    for (const [path, mode] of wanted) {
+      if (!this.owns(path) || !await isThere(path)) continue;
+      const { mode: found } = await Deno.stat(path);
+      if (found !== null && (found & 0o077) !== 0) await Deno.chmod(path, mode);
+    }
+  }
+}
+
+export async function isThere(path: string): Promise<boolean> {
+  try {
+    await Deno.stat(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
+      return false;
+    }
+    throw new PkiError("file_unreadable", `Could not look at "${path}": permission denied`, {
+      cause: error,
+      file: path,
+    });
+  }
+}
+
+export async function readTrusted(folder: string): Promise<Trusted[]> {
+  const found: Trusted[] = [];
+  try {
+    for await (const { name } of Deno.readDir(folder)) {
+      if (!name.endsWith(".crt") || name.startsWith(".")) continue;
+      const path = join(folder, name);
+      found.push({ label: basename(name, ".crt"), path, certificates: await readOrReason(path) });
+    }
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  return found.toSorted((a, b) => a.label < b.label ? -1 : 1);
+}
+
+async function readOrReason(path: string): Promise<Certificate[] | PkiError> {
+  try {
+    return parseCertificates(await readSmallText(path), path);
+  } catch (error) {
+    // One damaged import must not take the trust in all others away; status names it.
+    if (error instanceof PkiError) return error;
+    throw error;
+  }
+}
+
+async function certificatesIfThere(path: string): Promise<Certificate[]> {
+  return await isThere(path) ? parseCertificates(await readSmallText(path), path) : [];
+}

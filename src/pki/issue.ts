@@ -1,0 +1,111 @@
+/** What it takes on disk to have a new CA or a new server certificate. */
+import { dirname, join } from "node:path";
+import type { FileChange } from "../base/files.ts";
+import { pemOf, shortFingerprint } from "./bundle.ts";
+import type { Issuer } from "./certificates.ts";
+import { keyMode, publicMode, type TlsDirectory } from "./directory.ts";
+import { PkiError } from "./errors.ts";
+import type { Certificate } from "./inspect.ts";
+import { generateKey, keyPem, type KeyType, pkcs8Pem } from "./keys.ts";
+import type { Names } from "./names.ts";
+
+/** The longest that Apple's systems accept for a server, also from a CA that a person trusts. */
+const maxLeafDays = 825;
+
+/** X.520 limits a common name to 64 characters, and OpenSSL checks it. */
+const maxCommonName = 64;
+
+/** Something made, and the files that keep it. */
+export interface Made<T> {
+  made: T;
+  files: FileChange[];
+}
+
+export async function makeCa(
+  { settings, pki }: TlsDirectory,
+  commonName: string,
+  keyType: KeyType,
+): Promise<Made<Issuer>> {
+  const [{ issueCa }, keys] = await Promise.all([
+    import("./certificates.ts"),
+    generateKey(keyType),
+  ]);
+  const days = settings.caValidityDays;
+  const { certificate, pem } = await issueCa({ commonName, keys, days, now: pki.now() });
+  return {
+    made: { certificate, key: keys.privateKey },
+    files: [
+      { path: settings.caCert, data: pem, mode: publicMode },
+      { path: settings.caKey, data: await keyPem(keys.privateKey), mode: keyMode },
+    ],
+  };
+}
+
+export async function makeServer(
+  { settings, pki }: TlsDirectory,
+  issuer: Issuer,
+  names: Names,
+  keyType: KeyType,
+): Promise<Made<Certificate>> {
+  const [{ issueLeaf }, keys] = await Promise.all([
+    import("./certificates.ts"),
+    generateKey(keyType),
+  ]);
+  const days = leafDays(settings.validityDays, settings.config);
+  const { publicKey } = keys;
+  const leaf = await issueLeaf({ issuer, publicKey, names, days, now: pki.now() });
+  return {
+    made: leaf.certificate,
+    files: [
+      { path: settings.serverCert, data: leaf.pem, mode: publicMode },
+      { path: settings.serverKey, data: await keyPem(keys.privateKey), mode: keyMode },
+      serialChange(settings.caSerial, leaf.certificate),
+    ],
+  };
+}
+
+/** The last serial number, as `openssl x509 -CAserial` reads it and counts on from it. */
+export function serialChange(path: string, certificate: Certificate): FileChange {
+  return { path, data: `${certificate.serial}\n`, mode: keyMode };
+}
+
+export function leafDays(days: number, config: string): number {
+  if (days <= maxLeafDays) return days;
+  throw new PkiError(
+    "bad_settings",
+    `"validity_days" is ${days}, and clients refuse certificates for hosts over ${maxLeafDays} days`,
+    { exit: 2, next: `Lower it to ${maxLeafDays} in "${config}"`, file: config },
+  );
+}
+
+/** The name of a new CA; the default is cut to fit, a given one must fit. */
+export function caNameOf(given: string | undefined, hostname: string): string {
+  if (given === undefined) return `Agent CA ${hostname}`.slice(0, maxCommonName);
+  const length = [...given].length;
+  if (length === 0 || length > maxCommonName || /\p{Cc}/u.test(given) || given.trim() !== given) {
+    throw new PkiError("bad_name", `${JSON.stringify(given.slice(0, 80))} cannot be a CA's name`, {
+      exit: 2,
+      next: `Use 1 to ${maxCommonName} characters, such as --ca-name "Lab CA"`,
+    });
+  }
+  return given;
+}
+
+/**
+ * Moves a CA out of the way, no longer trusted, so that a re-key by mistake can be taken back. Its
+ * key stays as protected as it was.
+ */
+export async function setCaAside(directory: TlsDirectory): Promise<Made<string | undefined>> {
+  const { caKey } = directory.settings;
+  const [certificate] = await directory.caCertificates();
+  const key = await directory.keyIfThere(caKey);
+  if (certificate === undefined || key === undefined) return { made: undefined, files: [] };
+  const base = join(dirname(caKey), `former-${shortFingerprint(certificate)}`);
+  return {
+    made: `${base}.key`,
+    files: [
+      { path: `${base}.crt`, data: pemOf([certificate]), mode: publicMode },
+      { path: `${base}.key`, data: pkcs8Pem(key), mode: keyMode },
+    ],
+  };
+}

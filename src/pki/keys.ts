@@ -1,0 +1,71 @@
+import { createPrivateKey, type KeyObject } from "node:crypto";
+import type { Bytes } from "./der.ts";
+import { PkiError } from "./errors.ts";
+import { toPem } from "./pem.ts";
+
+/** The kinds of key that are made here. */
+export const keyTypes = ["ec-p256", "ec-p384", "rsa-3072", "ed25519"] as const;
+export type KeyType = (typeof keyTypes)[number];
+
+/** The fastest of those that every client takes. */
+export const defaultKeyType: KeyType = "ec-p256";
+
+const publicExponent = new Uint8Array([1, 0, 1]);
+const algorithms: Record<KeyType, RsaHashedKeyGenParams | EcKeyGenParams | { name: string }> = {
+  "ec-p256": { name: "ECDSA", namedCurve: "P-256" },
+  "ec-p384": { name: "ECDSA", namedCurve: "P-384" },
+  "rsa-3072": { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256", modulusLength: 3072, publicExponent },
+  "ed25519": { name: "Ed25519" },
+};
+
+/** A private key that can sign, and its public half. */
+export interface SigningKey {
+  privateKey: CryptoKey;
+  /** SubjectPublicKeyInfo. */
+  publicKey: Bytes;
+}
+
+export async function generateKey(type: KeyType): Promise<CryptoKeyPair> {
+  return await crypto.subtle.generateKey(algorithms[type], true, [
+    "sign",
+    "verify",
+  ]) as CryptoKeyPair;
+}
+
+/** PKCS#8, the form that every program reads. */
+export async function keyPem(key: CryptoKey): Promise<string> {
+  return toPem("PRIVATE KEY", new Uint8Array(await crypto.subtle.exportKey("pkcs8", key)));
+}
+
+/** The same key as PKCS#8 PEM, whatever form it was read in. */
+export function pkcs8Pem(key: KeyObject): string {
+  return toPem("PRIVATE KEY", new Uint8Array(key.export({ type: "pkcs8", format: "der" })));
+}
+
+export async function publicKeyOf(key: CryptoKey): Promise<Bytes> {
+  return new Uint8Array(await crypto.subtle.exportKey("spki", key));
+}
+
+/** The kind of key to make where another key's kind sets the example. */
+export function sameKind(keyType: string | undefined): KeyType {
+  return keyTypes.find((type) => type === keyType) ?? defaultKeyType;
+}
+
+/** Makes a key that was read fit for signing certificates. */
+export async function signingKey(key: KeyObject, keyType: string): Promise<CryptoKey> {
+  const algorithm = keyType.startsWith("rsa-")
+    ? { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" }
+    : algorithms[keyType as KeyType];
+  if (algorithm === undefined) {
+    throw new PkiError("unsupported_key", `A CA with a key of type "${keyType}" cannot sign here`, {
+      next: "Use a CA with an RSA, EC P-256, EC P-384 or Ed25519 key",
+    });
+  }
+  const pkcs8 = new Uint8Array(key.export({ type: "pkcs8", format: "der" }));
+  return await crypto.subtle.importKey("pkcs8", pkcs8, algorithm, false, ["sign"]);
+}
+
+/** The key of a PEM that was made here. */
+export function keyObject(pem: string): KeyObject {
+  return createPrivateKey(pem);
+}

@@ -1,0 +1,149 @@
+/** What must hold of certificates that others made before they are taken in. */
+import { X509Certificate } from "node:crypto";
+import { Buffer } from "node:buffer";
+import { PkiError } from "./errors.ts";
+import { type Certificate, extendedUsage, keyUsageBit, sameBytes } from "./inspect.ts";
+
+/** Chains are a leaf, a few intermediates and a root; more are a mistake or an attack. */
+const maxChain = 8;
+
+/** Whether `issuer` signed `certificate`. */
+export function isIssuedBy(certificate: Certificate, issuer: Certificate): boolean {
+  if (!sameBytes(certificate.issuerDer, issuer.subjectDer)) return false;
+  const { authorityKeyId } = certificate;
+  if (
+    authorityKeyId !== undefined && issuer.subjectKeyId !== undefined &&
+    !sameBytes(authorityKeyId, issuer.subjectKeyId)
+  ) {
+    return false;
+  }
+  try {
+    const key = new X509Certificate(Buffer.from(issuer.der)).publicKey;
+    return new X509Certificate(Buffer.from(certificate.der)).verify(key);
+  } catch {
+    // A signature of a kind that this system does not know proves nothing.
+    return false;
+  }
+}
+
+export function isSelfIssued(certificate: Certificate): boolean {
+  return sameBytes(certificate.issuerDer, certificate.subjectDer);
+}
+
+/** Throws unless the certificate may certify others, now. */
+export function checkCa(certificate: Certificate, source: string, now: number): void {
+  const usage = certificate.keyUsage;
+  if (!certificate.isCa || (usage !== undefined && !usage.has(keyUsageBit.keyCertSign))) {
+    throw new PkiError("not_a_ca", `"${certificate.subject}" in "${source}" is not a CA`, {
+      next: "Give the CA's own certificate: on the CA's host, agent tls export-ca -o ca.crt",
+      file: source,
+    });
+  }
+  checkDates(certificate, source, now);
+}
+
+/** Throws unless the certificate may identify a server and is valid now. */
+export function checkLeaf(certificate: Certificate, source: string, now: number): void {
+  if (certificate.isCa) {
+    throw new PkiError(
+      "wrong_key_usage",
+      `"${certificate.subject}" in "${source}" is the certificate of a CA, not of a host`,
+      { next: "Give the certificate that the CA made for this host", file: source },
+    );
+  }
+  const usage = certificate.extendedKeyUsage;
+  for (const wanted of ["serverAuth", "clientAuth"] as const) {
+    const allowed = usage === undefined || usage.includes(extendedUsage[wanted]) ||
+      usage.includes(extendedUsage.any);
+    // Certificates of other CAs often are for servers only; those can serve all the same.
+    if (allowed || wanted === "clientAuth") continue;
+    throw new PkiError(
+      "wrong_key_usage",
+      `The certificate "${certificate.subject}" in "${source}" is not for servers`,
+      { next: "Have it issued with the extended key usage serverAuth", file: source },
+    );
+  }
+  checkDates(certificate, source, now);
+}
+
+export function maySignIn(certificate: Certificate): boolean {
+  const usage = certificate.extendedKeyUsage;
+  return usage === undefined || usage.includes(extendedUsage.clientAuth) ||
+    usage.includes(extendedUsage.any);
+}
+
+export function checkDates(certificate: Certificate, source: string, now: number): void {
+  const { notBefore, notAfter, subject } = certificate;
+  if (now > notAfter.getTime()) {
+    throw new PkiError(
+      "expired",
+      `The certificate "${subject}" in "${source}" expired on ${day(notAfter)}`,
+      { next: "Have a new one issued", file: source },
+    );
+  }
+  if (now < notBefore.getTime()) {
+    throw new PkiError(
+      "not_yet_valid",
+      `The certificate "${subject}" in "${source}" is valid only from ${notBefore.toISOString()}`,
+      { next: "Check this host's clock", file: source },
+    );
+  }
+}
+
+/**
+ * The way from a certificate to a root: each is issued by the next.
+ *
+ * @param others intermediates and roots in any order, with or without what is not needed.
+ * @param roots what is trusted.
+ * @throws {PkiError} `bad_chain` where there is no way.
+ */
+export function chainOf(
+  leaf: Certificate,
+  others: Certificate[],
+  roots: Certificate[],
+  source: string,
+): Certificate[] {
+  const chain = [leaf];
+  while (chain.length <= maxChain) {
+    const last = chain.at(-1)!;
+    const root = roots.find((candidate) => isIssuedBy(last, candidate));
+    if (root !== undefined) return [...chain, root];
+    const step = others.find((candidate) =>
+      candidate.isCa && !isSelfIssued(candidate) && !chain.includes(candidate) &&
+      isIssuedBy(last, candidate)
+    );
+    if (step === undefined) break;
+    chain.push(step);
+  }
+  const last = chain.at(-1)!;
+  const wanted = roots.map((root) => `"${root.subject}"`).join(" or ");
+  throw new PkiError(
+    "bad_chain",
+    `The certificate "${leaf.subject}" in "${source}" does not lead to ${wanted}: ` +
+      `"${last.subject}" was issued by "${last.issuer}"` +
+      (roots.some((root) => sameBytes(root.subjectDer, last.issuerDer))
+        ? ", with another key than that CA has"
+        : ""),
+    {
+      next: "Give the CA that issued it with --ca, and intermediates after it in --cert",
+      file: source,
+    },
+  );
+}
+
+/** A date as people read it. */
+export function day(date: Date): string {
+  return date.toISOString().slice(0, 10);
+}
+
+/** Long enough to notice, short enough that a warning means something. */
+export const expiryWarningDays = 30;
+
+export function daysLeft(certificate: Certificate, now: number): number {
+  return Math.floor((certificate.notAfter.getTime() - now) / 86_400_000);
+}
+
+/** Within 30 days of its end, or beyond it. */
+export function expiresSoon(certificate: Certificate, now: number): boolean {
+  return daysLeft(certificate, now) < expiryWarningDays;
+}
