@@ -137,7 +137,6 @@ export class LockedFolder implements AsyncDisposable {
     try {
       for (const change of needed) {
         if ("removed" in change) continue;
-        await refuseFolder(change.path);
         if (this.#owns(change.path)) {
           created.push(...await makeFolder(dirname(change.path), this.#options));
         }
@@ -252,6 +251,7 @@ async function stage(
 ): Promise<void> {
   const staged = stagedName(path);
   try {
+    await refuseOther(path);
     faults?.before(`create ${staged}`);
     await removeIfThere(staged);
     // Never wider than `mode` for any instant: the umask can only take bits away, chmod then gives
@@ -276,29 +276,31 @@ async function writeAll(file: Deno.FsFile, data: Uint8Array): Promise<void> {
 /** Where root administers a service's folder, the service must still be able to read its files. */
 async function giveToFolderOwner(path: string): Promise<void> {
   if (Deno.build.os === "windows" || Deno.uid() !== 0) return;
-  const { uid, gid } = await Deno.stat(dirname(path));
-  if (uid !== null && uid !== 0) await Deno.chown(path, uid, gid);
+  try {
+    const { uid, gid } = await Deno.stat(dirname(path));
+    if (uid !== null && uid !== 0) await Deno.chown(path, uid, gid);
+  } catch (error) {
+    // A sandbox that grants one folder lets nobody look at the one around it.
+    if (!(error instanceof Deno.errors.NotCapable)) throw error;
+  }
 }
 
 /** Creates a folder and its parents with 0700; returns those that were absent, outermost first. */
-async function makeFolder(folder: string, { faults }: FileOptions): Promise<string[]> {
-  const absent: string[] = [];
-  for (let at = folder; !await exists(at) && dirname(at) !== at; at = dirname(at)) {
-    absent.unshift(at);
-  }
-  const created: string[] = [];
-  for (const path of absent) {
-    try {
-      faults?.before(`create ${path}`);
-      await Deno.mkdir(path, { mode: 0o700 });
-      await giveToFolderOwner(path);
-      created.push(path);
-    } catch (error) {
-      // Another process was quicker.
-      if (!(error instanceof Deno.errors.AlreadyExists)) throw unwritable(path, error);
+async function makeFolder(folder: string, options: FileOptions): Promise<string[]> {
+  if (await exists(folder)) return [];
+  try {
+    options.faults?.before(`create ${folder}`);
+    await Deno.mkdir(folder, { mode: 0o700 });
+    await giveToFolderOwner(folder);
+    return [folder];
+  } catch (error) {
+    // Another process was quicker.
+    if (error instanceof Deno.errors.AlreadyExists) return [];
+    if (!(error instanceof Deno.errors.NotFound) || dirname(folder) === folder) {
+      throw unwritable(folder, error);
     }
   }
-  return created;
+  return [...await makeFolder(dirname(folder), options), ...await makeFolder(folder, options)];
 }
 
 async function openLock(
@@ -341,9 +343,15 @@ async function isDone(change: FileChange): Promise<boolean> {
   }
 }
 
-async function refuseFolder(path: string): Promise<void> {
-  const { isDirectory } = await Deno.lstat(path).catch(() => ({ isDirectory: false }));
-  if (isDirectory) throw unwritable(path, new Error("a folder is in its place"));
+/** A rename would also replace a device or a pipe, and fail on a folder only after the commit. */
+async function refuseOther(path: string): Promise<void> {
+  try {
+    const { isFile, isSymlink, isDirectory } = await Deno.lstat(path);
+    if (isFile || isSymlink) return;
+    throw new Error(isDirectory ? "a folder is in its place" : "it is not a regular file");
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
 }
 
 function readJournal(

@@ -9,6 +9,7 @@ type Load = () => Promise<{ default: AnyCommand }>;
  * packaging; lazy, so that a command loads only what it needs.
  */
 export const registry: Readonly<Record<string, Load>> = {
+  "tls init": () => import("./commands/tls_init.ts"),
   "config show": () => import("./commands/config_show.ts"),
   "config check": () => import("./commands/config_check.ts"),
   "sandbox show": () => import("./commands/sandbox_show.ts"),
@@ -17,6 +18,7 @@ export const registry: Readonly<Record<string, Load>> = {
 
 /** What the first words of groups stand for. */
 export const groups: Readonly<Record<string, string>> = {
+  tls: "The private CA, and the certificates of this host",
   config: "Show and check the configuration",
   sandbox: "Show what roles and commands may touch",
 };

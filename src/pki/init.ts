@@ -1,10 +1,12 @@
 import { Refusal } from "../base/errors.ts";
 import type { Pki } from "./context.ts";
+import { day } from "./dates.ts";
 import { isThere, type TlsDirectory, withDirectory } from "./directory.ts";
 import { PkiError } from "./errors.ts";
 import { type Certificate, matches } from "./inspect.ts";
 import { caNameOf, makeCa, makeServer, setCaAside } from "./issue.ts";
-import { defaultKeyType, type KeyType, sameKind } from "./keys.ts";
+import { defaultKeyType, type KeyType } from "./key_types.ts";
+import { sameKind } from "./keys.ts";
 import {
   isEmpty,
   listNames,
@@ -14,7 +16,7 @@ import {
   parseNames,
   union,
 } from "./names.ts";
-import { day, expiresSoon, isIssuedBy } from "./validate.ts";
+import { expiresSoon, isIssuedBy } from "./validate.ts";
 
 export interface InitOptions {
   hostnames?: string[];

@@ -6,7 +6,8 @@ import type { Issuer } from "./certificates.ts";
 import { keyMode, publicMode, type TlsDirectory } from "./directory.ts";
 import { PkiError } from "./errors.ts";
 import type { Certificate } from "./inspect.ts";
-import { generateKey, keyPem, type KeyType, pkcs8Pem } from "./keys.ts";
+import type { KeyType } from "./key_types.ts";
+import { generateKey, keyPem, pkcs8Pem } from "./keys.ts";
 import type { Names } from "./names.ts";
 
 /** The longest that Apple's systems accept for a server, also from a CA that a person trusts. */

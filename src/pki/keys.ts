@@ -1,14 +1,8 @@
 import { createPrivateKey, type KeyObject } from "node:crypto";
 import type { Bytes } from "./der.ts";
 import { PkiError } from "./errors.ts";
+import { defaultKeyType, type KeyType, keyTypes } from "./key_types.ts";
 import { toPem } from "./pem.ts";
-
-/** The kinds of key that are made here. */
-export const keyTypes = ["ec-p256", "ec-p384", "rsa-3072", "ed25519"] as const;
-export type KeyType = (typeof keyTypes)[number];
-
-/** The fastest of those that every client takes. */
-export const defaultKeyType: KeyType = "ec-p256";
 
 const publicExponent = new Uint8Array([1, 0, 1]);
 const algorithms: Record<KeyType, RsaHashedKeyGenParams | EcKeyGenParams | { name: string }> = {

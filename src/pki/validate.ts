@@ -1,6 +1,7 @@
 /** What must hold of certificates that others made before they are taken in. */
 import { X509Certificate } from "node:crypto";
 import { Buffer } from "node:buffer";
+import { day } from "./dates.ts";
 import { PkiError } from "./errors.ts";
 import { type Certificate, extendedUsage, keyUsageBit, sameBytes } from "./inspect.ts";
 
@@ -129,11 +130,6 @@ export function chainOf(
       file: source,
     },
   );
-}
-
-/** A date as people read it. */
-export function day(date: Date): string {
-  return date.toISOString().slice(0, 10);
 }
 
 /** Long enough to notice, short enough that a warning means something. */

@@ -1,0 +1,100 @@
+import { makeConfigFolder, tlsGrants } from "../../sandbox/tls.ts";
+import { pkiOf } from "../../pki/context.ts";
+import { day } from "../../pki/dates.ts";
+import { namesText, recordOf } from "../../pki/describe.ts";
+import { keyTypes } from "../../pki/key_types.ts";
+import { command } from "../command.ts";
+
+export default command({
+  path: "tls init",
+  summary: "Make this host's own CA and its server certificate, and switch TLS on",
+  description: "Run it once, on the one host that is to certify all others; those get their " +
+    "certificates with tls mint and tls install. Run again, it keeps the CA, and the server " +
+    "certificate too as long as that covers this host's names. Names and addresses are found by " +
+    "themselves; give those that others use beyond them.",
+  options: {
+    hostname: { kind: "text", repeat: true, help: "Further name that the certificate covers" },
+    ip: { kind: "text", repeat: true, help: "Further address that the certificate covers" },
+    caName: {
+      kind: "text",
+      placeholder: "CN",
+      help: 'Name of a new CA; by default "Agent CA" and the host name',
+    },
+    keyType: { kind: "choice", choices: keyTypes, help: "Type of the keys that are made" },
+    force: {
+      kind: "flag",
+      help: "Make everything anew: no other host trusts this one until it has the new CA",
+    },
+  },
+  examples: [
+    { line: "agent tls init", does: "Covers the names and addresses found on this host" },
+    {
+      line: "agent tls init --hostname gpu1.example.org --ip 10.0.0.5",
+      does: "Covers these too",
+    },
+  ],
+  exits: { 3: "This host is a peer of another CA; --force overrides" },
+  grants: async ({ env }) => {
+    await makeConfigFolder(env);
+    return await tlsGrants(env);
+  },
+  run: async ({ options, env }) => {
+    const { initTls } = await import("../../pki/init.ts");
+    const pki = pkiOf(env);
+    const made = await initTls(pki, {
+      hostnames: options.hostname,
+      ips: options.ip,
+      caName: options.caName,
+      keyType: keyTypes.find((type) => type === options.keyType),
+      force: options.force,
+    });
+    return {
+      directory: made.root,
+      ca: recordOf(made.ca, pki.now()),
+      ca_created: made.caMade,
+      former_ca_key: made.formerCaKey ?? null,
+      server: recordOf(made.server, pki.now()),
+      server_created: made.serverMade,
+      server_replaced_because: made.reason ?? null,
+      enabled: true,
+      left_out: made.leftOut,
+    };
+  },
+  text: (made) => {
+    const lines = [
+      made.ca_created
+        ? `Made the CA "${name(made.ca)}", valid until ${day(made.ca.not_after)}`
+        : `Kept the CA "${name(made.ca)}", valid until ${day(made.ca.not_after)}`,
+      `  SHA-256 ${made.ca.fingerprint_sha256}`,
+    ];
+    if (made.former_ca_key !== null) {
+      lines.push(
+        "  No host trusts it yet: give each a certificate of it, with tls mint and tls install",
+        `  The former CA's key lies in ${made.former_ca_key}; delete it once all is well`,
+      );
+    }
+    const because = made.server_replaced_because;
+    lines.push(
+      made.server_created
+        ? `Made the server certificate${because === null ? "" : ` anew, because ${because}`}`
+        : "Kept the server certificate, which covers this host's names",
+      `  It covers ${namesText(made.server)}, and is valid until ${day(made.server.not_after)}`,
+    );
+    if (made.left_out.length > 0) {
+      lines.push(`  Left out, as 32 were found before them: ${made.left_out.join(", ")}`);
+      lines.push("  To cover one of them: agent tls renew --add-hostname NAME or --add-ip ADDRESS");
+    }
+    lines.push(
+      `TLS is on for every agent server of this host, from ${made.directory}`,
+      "",
+      "Next: agent tls mint --hostname NAME -o DIR   a certificate for each other host",
+      "      agent tls trust-system                  browsers on this machine accept it",
+      `Keep a copy of ${made.directory}/ca in a safe place: nothing can replace its key.`,
+    );
+    return lines.join("\n");
+  },
+});
+
+function name(ca: { subject: string }): string {
+  return ca.subject.replace(/^CN=/, "");
+}

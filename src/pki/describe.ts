@@ -1,0 +1,45 @@
+/** How certificates look in the output of commands. */
+import type { Certificate } from "./inspect.ts";
+import { daysLeft } from "./validate.ts";
+
+/** A certificate in the output of `--json`. */
+export interface CertificateRecord {
+  subject: string;
+  issuer: string;
+  serial: string;
+  fingerprint_sha256: string;
+  key_type: string;
+  not_before: string;
+  not_after: string;
+  days_left: number;
+  hostnames: string[];
+  ips: string[];
+}
+
+export function recordOf(certificate: Certificate, now: number): CertificateRecord {
+  const { subject, issuer, serial, fingerprint, keyType, hostnames, ips } = certificate;
+  return {
+    subject,
+    issuer,
+    serial,
+    fingerprint_sha256: fingerprint,
+    key_type: keyType,
+    not_before: instant(certificate.notBefore),
+    not_after: instant(certificate.notAfter),
+    days_left: daysLeft(certificate, now),
+    hostnames,
+    ips,
+  };
+}
+
+/** Certificates know whole seconds only. */
+function instant(date: Date): string {
+  return date.toISOString().replace(/\.\d+Z$/, "Z");
+}
+
+/** "gpu1.lan, localhost, 10.0.0.5", shortened where it would fill the screen. */
+export function namesText({ hostnames, ips }: { hostnames: string[]; ips: string[] }): string {
+  const all = [...hostnames, ...ips];
+  const shown = all.slice(0, 8).join(", ");
+  return all.length > 8 ? `${shown} and ${all.length - 8} more` : shown;
+}
