@@ -10,6 +10,20 @@ type Load = () => Promise<{ default: AnyCommand }>;
  */
 export const registry: Readonly<Record<string, Load>> = {
   "tls init": () => import("./commands/tls_init.ts"),
+  "submit": () => import("./commands/submit.ts"),
+  "task list": () => import("./commands/task_list.ts"),
+  "task show": () => import("./commands/task_show.ts"),
+  "task logs": () => import("./commands/task_logs.ts"),
+  "task cancel": () => import("./commands/task_cancel.ts"),
+  "task retry": () => import("./commands/task_retry.ts"),
+  "task artifacts": () => import("./commands/task_artifacts.ts"),
+  "workers list": () => import("./commands/workers_list.ts"),
+  "workers drain": () => import("./commands/workers_drain.ts"),
+  "workers resume": () => import("./commands/workers_resume.ts"),
+  "state get": () => import("./commands/state_get.ts"),
+  "state put": () => import("./commands/state_put.ts"),
+  "state delete": () => import("./commands/state_delete.ts"),
+  "state list": () => import("./commands/state_list.ts"),
   "config show": () => import("./commands/config_show.ts"),
   "config check": () => import("./commands/config_check.ts"),
   "sandbox show": () => import("./commands/sandbox_show.ts"),
@@ -19,6 +33,9 @@ export const registry: Readonly<Record<string, Load>> = {
 /** What the first words of groups stand for. */
 export const groups: Readonly<Record<string, string>> = {
   tls: "The private CA, and the certificates of this host",
+  task: "Follow, cancel and repeat tasks, and fetch what they wrote",
+  workers: "Show workers, and take them out of service",
+  state: "Small values that tasks and people share",
   config: "Show and check the configuration",
   sandbox: "Show what roles and commands may touch",
 };

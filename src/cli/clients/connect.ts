@@ -1,0 +1,62 @@
+import type { Env } from "../../base/env.ts";
+import { UserError } from "../../base/errors.ts";
+import { peerAddresses, peerMode } from "../../config/peer_mode.ts";
+import type { Config } from "../../config/schema.ts";
+import type { Grants } from "../../sandbox/grants.ts";
+import { clientGrants } from "../../sandbox/roles.ts";
+import { TaskError, type TaskErrorCode, type TaskService } from "../../tasks/service.ts";
+import { printable } from "./words.ts";
+import { several } from "./several.ts";
+
+/** Sections of the configuration of every command that dials coordinators. */
+export const clientSections = ["client", "peer", "log"] as const;
+
+/** What such a command may touch. */
+export function dialGrants(
+  { config }: { config: Config },
+  named?: { read?: string[]; write?: string[] },
+): Grants {
+  return clientGrants(config, modeOf(config), named);
+}
+
+/** Lends the configured coordinators, as one service, until `use` settles. */
+export async function withTasks<T>(
+  { config, env }: { config: Config; env: Env },
+  use: (tasks: TaskService) => Promise<T>,
+): Promise<T> {
+  const { dialCoordinator } = await import("../../peer/client.ts");
+  await using open = new AsyncDisposableStack();
+  const mode = modeOf(config);
+  try {
+    const coordinators = await Promise.all(config.values["client.coordinators"].map(
+      async (address) => ({ address, tasks: open.use(await dialCoordinator(address, mode, env)) }),
+    ));
+    return await use(several(coordinators, (address, error) => {
+      env.log.warn("a coordinator is missing here", { address, reason: error.message });
+    }));
+  } catch (error) {
+    if (env.signal.aborted && !(error instanceof UserError)) throw env.signal.reason;
+    throw error instanceof TaskError ? forPerson(error) : error;
+  }
+}
+
+function modeOf(config: Config) {
+  return peerMode(config, "client", peerAddresses(config, "client"));
+}
+
+/** What to do about each code, where the message alone does not say it. */
+const nextSteps: Partial<Record<TaskErrorCode, string>> = {
+  unavailable: "Is it running (agent coordinator)? --coordinators HOST:PORT names others",
+  unauthenticated: "agent tls status (on both hosts; the coordinator wants a client certificate)",
+  exhausted: "Wait until there is room, or free some on the coordinator's host",
+};
+
+/** @param next what to do, where the command knows it better. */
+export function forPerson(error: TaskError, next = nextSteps[error.code]): UserError {
+  const message = error.message.charAt(0).toUpperCase() + printable(error.message.slice(1));
+  return new UserError(message.replace(/\.$/, ""), {
+    code: error.code,
+    cause: error,
+    ...(next === undefined ? {} : { next }),
+  });
+}

@@ -1,0 +1,73 @@
+import type { Env } from "../../base/env.ts";
+import { UserError } from "../../base/errors.ts";
+import type { TaskService } from "../../tasks/service.ts";
+import type { Task } from "../../tasks/task.ts";
+import { arrayExit, followExit, taskExit } from "./exit.ts";
+import { followArray, type Follower, followTask } from "./follow.ts";
+import { jsonWriter, lineWriter, plainWriter } from "./log_writers.ts";
+
+export interface FollowRequest {
+  tasks: TaskService;
+  env: Env;
+  json: boolean;
+  /** As the coordinator knows it: of the task or the array. */
+  id: string;
+  /** One task, or all elements of an array. */
+  ids: string[];
+  /** The first attempt whose output is wanted. */
+  attempt: number;
+}
+
+export interface Followed {
+  exit: number;
+  /** Undefined: the person left before the end. */
+  tasks: Task[] | undefined;
+}
+
+/** Shows the output of a task or an array on ours until it has finished; then has its exit code. */
+export async function followOutput(request: FollowRequest): Promise<Followed> {
+  const { tasks, env, json, id, ids, attempt } = request;
+  const isArray = ids.length > 1;
+  const writer = json ? jsonWriter(env) : isArray ? lineWriter(env) : plainWriter(env);
+  const follower: Follower = {
+    tasks,
+    clock: env.clock,
+    signal: env.signal,
+    ...writer,
+    silent: (error) => env.log.warn("waiting for the coordinator", { reason: error.message }),
+    // In a pipe stderr is the task's alone; on a terminal a person wonders why it begins again.
+    retried: async (task, number) => {
+      if (!env.stderr.isTerminal || isArray) return;
+      await env.stderr.write(`agent: attempt ${number} of ${task.id} begins\n`);
+    },
+  };
+  const finished = isArray
+    ? await followArray(ids, follower)
+    : await followTask(ids[0]!, attempt, follower).then((task) => task && [task]);
+  if (finished === undefined) {
+    await env.stderr.write(
+      `\nDetached; it goes on. To resume:\n  agent task logs ${id} --follow\n`,
+    );
+    return { exit: followExit.detached, tasks: undefined };
+  }
+  if (finished.length < ids.length) {
+    throw new UserError(
+      `The end of ${ids.length - finished.length} of ${ids.length} is not known`,
+      {
+        next: `agent task show ${id}`,
+      },
+    );
+  }
+  const [only] = finished;
+  if (!isArray && only!.reason !== undefined && only!.state !== "succeeded" && !json) {
+    env.log.debug("the task ended", { state: only!.state, reason: only!.reason });
+  }
+  return { exit: isArray ? arrayExit(finished) : taskExit(only!), tasks: finished };
+}
+
+/** Exit codes of the commands that follow, for their help. */
+export const followExits = {
+  124: "The task timed out",
+  125: "The task was lost, or its worker",
+  130: "The task was cancelled, or Ctrl-C detached from it",
+} as const;

@@ -1,0 +1,33 @@
+import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
+import { orConflict } from "../clients/state_conflict.ts";
+import { checkNames } from "../clients/state_names.ts";
+import { command } from "../command.ts";
+
+export default command({
+  path: "state delete",
+  summary: "Remove a key",
+  description: `Prints the revision of the removal. With --if-revision the key is only removed if
+    that is still its revision; otherwise the current one is printed, and the exit code is 1.`,
+  args: [
+    { name: "NS", help: "Namespace", required: true },
+    { name: "KEY", help: "Key in it", required: true },
+  ],
+  options: {
+    ifRevision: { kind: "integer", min: 1, help: "Only if this is the current revision" },
+  },
+  config: [...clientSections],
+  examples: [{ line: "agent state delete build lock", does: "Gives the lock back" }],
+  exits: { 1: "Failed, or --if-revision is not the current revision" },
+  grants: (request) => dialGrants(request),
+  run: (request) => {
+    const { args, options, env, json } = request;
+    const [namespace, key] = args as [string, string];
+    checkNames(namespace, key);
+    return withTasks(request, async (tasks) => {
+      const change = () => tasks.deleteState(namespace, key, options.ifRevision);
+      const { revision } = await orConflict({ env, json, key }, change);
+      return { namespace, key, revision };
+    });
+  },
+  text: ({ revision }) => String(revision),
+});

@@ -1,0 +1,32 @@
+import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
+import { checkNames } from "../clients/state_names.ts";
+import { stateView } from "../clients/views.ts";
+import { command } from "../command.ts";
+
+export default command({
+  path: "state get",
+  summary: "Print the value of a key",
+  description: "The bytes are written as they are; --json shows the revision too.",
+  args: [
+    { name: "NS", help: "Namespace", required: true },
+    { name: "KEY", help: "Key in it", required: true },
+  ],
+  options: {},
+  config: [...clientSections],
+  examples: [
+    { line: "agent state get build last-commit", does: "Prints the value and nothing else" },
+    { line: "agent state get build last-commit --json", does: "With its revision" },
+  ],
+  streams: true,
+  grants: (request) => dialGrants(request),
+  run: (request) => {
+    const [namespace, key] = request.args as [string, string];
+    checkNames(namespace, key);
+    return withTasks(request, async (tasks) => {
+      const entry = await tasks.getState(namespace, key);
+      const { stdout } = request.env;
+      if (request.json) await stdout.write(JSON.stringify(stateView(entry), null, 2) + "\n");
+      else await stdout.write(entry.value);
+    });
+  },
+});

@@ -1,0 +1,62 @@
+import { formatDuration } from "../../base/durations.ts";
+import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
+import { paints, widthOf } from "../clients/screen.ts";
+import { checkNames } from "../clients/state_names.ts";
+import { table } from "../clients/table.ts";
+import { stateView } from "../clients/views.ts";
+import { formatBytes, printable } from "../clients/words.ts";
+import { command } from "../command.ts";
+
+export default command({
+  path: "state list",
+  summary: "Show the keys of a namespace",
+  args: [{ name: "NS", help: "Namespace", required: true }],
+  options: { prefix: { kind: "text", help: "Only keys that begin so" } },
+  config: [...clientSections],
+  examples: [
+    { line: "agent state list build", does: "Keys with revision, age and value" },
+    { line: "agent state list build --prefix lock/", does: "Some of them" },
+  ],
+  grants: (request) => dialGrants(request),
+  run: (request) => {
+    const namespace = request.args[0]!;
+    checkNames(namespace, undefined);
+    return withTasks(request, async (tasks) => {
+      const entries = await tasks.listState(namespace, request.options.prefix ?? "");
+      return { namespace, entries: entries.map(stateView) };
+    });
+  },
+  text({ entries, namespace }, { env }) {
+    if (entries.length === 0) {
+      return env.stdout.isTerminal ? `"${printable(namespace)}" has no such keys` : "";
+    }
+    const now = env.clock.now();
+    const columns = [
+      { title: "KEY" },
+      { title: "REVISION", right: true },
+      { title: "AGE", right: true },
+      { title: "VALUE", flexible: true },
+    ];
+    const rows = entries.map((entry) => {
+      const { key, revision, updated_at } = entry;
+      return [
+        printable(key),
+        String(revision),
+        formatDuration(Math.max(0, now - Date.parse(updated_at))),
+        shownValue(entry),
+      ];
+    });
+    const paintTitle = paints(env.stdout).dim;
+    return table(columns, rows, { width: widthOf(env.stdout), paintTitle });
+  },
+});
+
+/** Longer ones would fill the page even in a pipe; `state get` has them whole. */
+const longestShown = 200;
+
+function shownValue(entry: Record<string, unknown>): string {
+  const { value, value_base64: encoded } = entry as { value?: string; value_base64?: string };
+  if (value === undefined) return `(${formatBytes(Math.floor((encoded ?? "").length * 3 / 4))})`;
+  const text = printable(value);
+  return text.length > longestShown ? `${text.slice(0, longestShown)}…` : text;
+}

@@ -1,0 +1,75 @@
+import { UsageError, UserError } from "../../base/errors.ts";
+import type { Env } from "../../base/env.ts";
+import { limits } from "../../tasks/limits.ts";
+import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
+import { orConflict } from "../clients/state_conflict.ts";
+import { checkNames } from "../clients/state_names.ts";
+import { stateView } from "../clients/views.ts";
+import { command } from "../command.ts";
+
+export default command({
+  path: "state put",
+  summary: "Set the value of a key",
+  description: `Prints the new revision. With --if-revision the value is only set if that is still
+    the current one (0: if the key does not exist yet); otherwise the current one is printed, and the
+    exit code is 1.`,
+  args: [
+    { name: "NS", help: "Namespace", required: true },
+    { name: "KEY", help: "Key in it", required: true },
+    { name: "VALUE", help: "The value; - or nothing reads it from standard input" },
+  ],
+  options: {
+    ifRevision: { kind: "integer", min: 0, help: "Only if this is the current revision" },
+  },
+  config: [...clientSections],
+  examples: [
+    { line: "agent state put build last-commit 4f2a9c1", does: "Sets it, whatever it was" },
+    { line: 'agent state put build lock "$HOSTNAME" --if-revision 0', does: "Takes a lock, once" },
+    { line: "agent state put models weights - < weights.bin", does: "Any bytes, up to 1 MiB" },
+  ],
+  exits: { 1: "Failed, or --if-revision is not the current revision" },
+  grants: (request) => dialGrants(request),
+  run: async (request) => {
+    const { args, options, env, json } = request;
+    const [namespace, key, typed] = args as [string, string, string | undefined];
+    checkNames(namespace, key);
+    const value = typed === undefined || typed === "-"
+      ? await readInput(env)
+      : new TextEncoder().encode(typed);
+    if (value.length > limits.maxStateValueBytes) {
+      throw new UserError(
+        `The value is longer than ${limits.maxStateValueBytes} bytes, the most that a key can hold`,
+        { next: "Keep large data as an artifact of a task" },
+      );
+    }
+    return await withTasks(request, async (tasks) =>
+      stateView(
+        await orConflict(
+          { env, json, key },
+          () => tasks.putState(namespace, key, value, options.ifRevision),
+        ),
+      ));
+  },
+  text: ({ revision }) => String(revision),
+});
+
+/** Stops reading once it is more than any value may be. */
+async function readInput({ stdin }: Env): Promise<Uint8Array> {
+  if (stdin.isTerminal) {
+    throw new UsageError("No value was given", { next: "Give it as VALUE, or pipe it in" });
+  }
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of stdin.readable) {
+    chunks.push(chunk);
+    size += chunk.length;
+    if (size > limits.maxStateValueBytes) break;
+  }
+  const all = new Uint8Array(size);
+  let at = 0;
+  for (const chunk of chunks) {
+    all.set(chunk, at);
+    at += chunk.length;
+  }
+  return all;
+}

@@ -1,0 +1,100 @@
+import { limits } from "../../tasks/limits.ts";
+import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
+import { followExits, followOutput } from "../clients/follow_output.ts";
+import { taskSpec } from "../clients/task_spec.ts";
+import { taskView } from "../clients/views.ts";
+import { command } from "../command.ts";
+
+export default command({
+  path: "submit",
+  summary: "Run a command on one of the workers",
+  description: `Prints the id of the task, which is on the coordinator's disk by then. With --follow
+    the id goes to stderr, the task's stdout and stderr to ours byte for byte, and the exit code is
+    the task's own (of an array 0 if all succeeded, else that of the lowest index that failed).
+
+    The task runs in a folder of its own, which is removed after it; what --artifact matches there
+    is kept by the coordinator.`,
+  rest: { placeholder: "CMD ARGS…", help: "The command; with --shell a line for /bin/sh" },
+  options: {
+    selector: {
+      kind: "pair",
+      repeat: true,
+      placeholder: "KEY=VALUE",
+      help: "Label that the worker must have",
+    },
+    env: { kind: "pair", repeat: true, help: "Variable of the task's environment" },
+    cwd: {
+      kind: "text",
+      placeholder: "DIR",
+      help: "Folder on the worker to run in, instead of one of its own",
+    },
+    shell: { kind: "flag", help: "Run the words after -- by /bin/sh -c" },
+    timeout: { kind: "duration", help: "End an attempt that runs longer" },
+    retries: {
+      kind: "integer",
+      min: 0,
+      max: limits.maxRetries,
+      default: 0,
+      help: "Further attempts after one that failed or timed out",
+    },
+    retryDelay: { kind: "duration", default: 0, help: "Wait before each of them" },
+    artifact: {
+      kind: "text",
+      repeat: true,
+      placeholder: "GLOB",
+      help: "Files of the task's folder to keep: 'out/*', '**/*.log'",
+    },
+    array: {
+      kind: "text",
+      placeholder: "A-B",
+      help: "A task for each number, which it finds in AGENT_ARRAY_INDEX",
+    },
+    idempotencyKey: {
+      kind: "text",
+      placeholder: "KEY",
+      help: "The same key with the same request starts nothing twice",
+    },
+    follow: { kind: "flag", help: "Show the output until the end, and exit with the task's code" },
+  },
+  config: [...clientSections],
+  examples: [
+    { line: "agent submit -- uname -a", does: "Prints the id at once" },
+    {
+      line: "agent submit --follow --artifact 'out/*' -- sh -c 'mkdir out; date > out/date.txt'",
+      does: "Shows the output as it comes, and keeps a file",
+    },
+    {
+      line:
+        "agent submit --selector gpu=a100 --timeout 2h --retries 2 --shell -- './train.sh > log'",
+      does: "On a worker with this label only, three attempts at most",
+    },
+    {
+      line: "agent submit --array 0-9 --follow --shell -- 'echo part $AGENT_ARRAY_INDEX'",
+      does: "Ten tasks, spread over the workers",
+    },
+  ],
+  exits: followExits,
+  streams: true,
+  grants: (request) => dialGrants(request),
+  async run(request) {
+    const { options, rest, env, json } = request;
+    const { spec, options: submitOptions } = taskSpec(options, rest);
+    return await withTasks(request, async (tasks) => {
+      const { id, taskIds } = await tasks.submit(spec, submitOptions);
+      if (options.follow) {
+        await env.stderr.write(`${id}\n`);
+        return await followOutput({ tasks, env, json, id, ids: taskIds, attempt: 1 });
+      }
+      if (json) {
+        const views = (await tasks.getTask(id)).map(taskView);
+        const isArray = submitOptions.array !== undefined;
+        const shown = isArray ? { id, tasks: views } : views[0];
+        await env.stdout.write(JSON.stringify(shown, null, 2) + "\n");
+      } else {
+        await env.stdout.write(`${id}\n`);
+      }
+      return { exit: 0 };
+    });
+  },
+  exit: ({ exit }) => exit,
+});

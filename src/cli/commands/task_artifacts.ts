@@ -1,0 +1,66 @@
+import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
+import { commonId, findTask } from "../clients/find_task.ts";
+import { saveArtifacts } from "../clients/save_artifacts.ts";
+import { widthOf } from "../clients/screen.ts";
+import { table } from "../clients/table.ts";
+import { artifactView } from "../clients/views.ts";
+import { count, formatBytes, printable } from "../clients/words.ts";
+import { UsageError } from "../../base/errors.ts";
+import { command } from "../command.ts";
+
+export default command({
+  path: "task artifacts",
+  summary: "List the files that a task left, or save them",
+  description: `With -o each file is written to DIR under its path in the task's folder, whole and
+    with its checksum verified. Files that exist are overwritten only with --force.`,
+  args: [{ name: "ID", help: "Of the task; its beginning is enough", required: true }],
+  options: {
+    output: { short: "o", kind: "path", placeholder: "DIR", help: "Folder to save them in" },
+    force: { kind: "flag", help: "Overwrite files that exist" },
+  },
+  config: [...clientSections],
+  examples: [
+    { line: "agent task artifacts 01jd3p9x", does: "Paths, sizes and checksums" },
+    { line: "agent task artifacts 01jd3p9x -o results", does: "Saves them below results/" },
+  ],
+  exits: { 3: "A file exists already; --force overwrites it" },
+  grants: (request) => {
+    const folder = request.options.output;
+    return dialGrants(request, folder === undefined ? {} : { read: [folder], write: [folder] });
+  },
+  run: (request) =>
+    withTasks(request, async (tasks) => {
+      const { options, args, env } = request;
+      const found = await findTask(tasks, args[0]!);
+      if (found.length > 1) {
+        throw new UsageError(`"${args[0]}" is an array; its elements have artifacts of their own`, {
+          next: `agent task show ${commonId(found)}`,
+        });
+      }
+      const taskId = found[0]!.id;
+      const artifacts = await tasks.listArtifacts(taskId);
+      const folder = options.output;
+      const { force } = options;
+      const saved = folder === undefined
+        ? null
+        : await saveArtifacts({ tasks, taskId, artifacts, folder, force, signal: env.signal });
+      return { task_id: taskId, artifacts: artifacts.map(artifactView), saved };
+    }),
+  text({ task_id, artifacts, saved }, { env }) {
+    if (saved !== null) {
+      return saved.map((path) => `${printable(path)}\n`).join("") +
+        (env.stdout.isTerminal ? `Saved ${count(saved.length, "file")}\n` : "");
+    }
+    if (artifacts.length === 0) return env.stdout.isTerminal ? `${task_id} left no artifacts` : "";
+    const columns = [{ title: "SIZE", right: true }, { title: "SHA-256" }, {
+      title: "PATH",
+      flexible: true,
+    }];
+    const rows = artifacts.map(({ path, size, sha256 }) => [
+      formatBytes(size),
+      env.stdout.isTerminal ? `${sha256.slice(0, 12)}…` : sha256,
+      printable(path),
+    ]);
+    return table(columns, rows, { width: widthOf(env.stdout) });
+  },
+});

@@ -1,0 +1,25 @@
+import { isFinished } from "../../tasks/task.ts";
+import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
+import { commonId, findTask } from "../clients/find_task.ts";
+import { changed } from "../clients/task_change.ts";
+import { command } from "../command.ts";
+
+export default command({
+  path: "task cancel",
+  summary: "Cancel a task, or what is left of an array",
+  description:
+    "A queued task is over at once; a running one gets SIGTERM, and is killed if it does not end.",
+  args: [{ name: "ID", help: "Of the task or array; its beginning is enough", required: true }],
+  options: {},
+  config: [...clientSections],
+  examples: [{ line: "agent task cancel 01jd3p9x", does: "Says in which state it is then" }],
+  grants: (request) => dialGrants(request),
+  run: (request) =>
+    withTasks(request, async (tasks) => {
+      const id = commonId(await findTask(tasks, request.args[0]!));
+      return changed(id, await tasks.cancelTask(id));
+    }),
+  text: ({ tasks }) =>
+    tasks.map(({ id, state }) => `${id} ${isFinished(state) ? state : "is being cancelled"}`)
+      .join("\n"),
+});

@@ -1,0 +1,76 @@
+import type { TaskService } from "../../tasks/service.ts";
+import { type Task, taskStates } from "../../tasks/task.ts";
+import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
+import { paints, widthOf } from "../clients/screen.ts";
+import { taskTable } from "../clients/task_table.ts";
+import { taskView } from "../clients/views.ts";
+import { watchList } from "../clients/watch_list.ts";
+import { command } from "../command.ts";
+
+/** As many as one call of the protocol returns. */
+const pageSize = 1_000;
+
+export default command({
+  path: "task list",
+  summary: "Show tasks, the newest first",
+  options: {
+    state: {
+      kind: "choice",
+      choices: taskStates,
+      repeat: true,
+      help: "Only tasks in this state",
+    },
+    limit: { kind: "integer", min: 1, default: 50, help: "At most this many" },
+    watch: { kind: "flag", help: "Go on showing what changes, until Ctrl-C" },
+  },
+  config: [...clientSections],
+  examples: [
+    { line: "agent task list", does: "The newest tasks" },
+    { line: "agent task list --state failed --state lost", does: "What went wrong" },
+    { line: "agent task list --watch", does: "A table that keeps itself up to date" },
+    { line: "agent task list --watch --json", does: "Each change as one JSON object a line" },
+  ],
+  streams: true,
+  grants: (request) => dialGrants(request),
+  run: (request) =>
+    withTasks(request, async (tasks) => {
+      const { options, env, json } = request;
+      const states = options.state;
+      if (options.watch) return await watchList({ tasks, env, json, states, most: options.limit });
+      const found = await list(tasks, states, options.limit);
+      if (json) {
+        const shown = { tasks: found.tasks.map(taskView), more: found.more };
+        return await env.stdout.write(JSON.stringify(shown, null, 2) + "\n");
+      }
+      if (found.tasks.length === 0) {
+        const which = states.length === 0 ? "" : ` ${states.join(" or ")}`;
+        return await env.stderr.write(`There are no${which} tasks\n`);
+      }
+      const now = env.clock.now();
+      const context = { paints: paints(env.stdout), width: widthOf(env.stdout), now };
+      await env.stdout.write(taskTable(found.tasks.map(taskView), context));
+      if (found.more) {
+        await env.stderr.write(`There are more; show them with --limit ${options.limit * 10}\n`);
+      }
+    }),
+});
+
+async function list(
+  tasks: TaskService,
+  states: Task["state"][],
+  limit: number,
+): Promise<{ tasks: Task[]; more: boolean }> {
+  const found: Task[] = [];
+  let more = true;
+  while (more && found.length < limit) {
+    const before = found.at(-1)?.id;
+    const page = await tasks.listTasks({
+      limit: Math.min(pageSize, limit - found.length),
+      ...(states.length === 0 ? {} : { states }),
+      ...(before === undefined ? {} : { before }),
+    });
+    found.push(...page.tasks);
+    more = page.more && page.tasks.length > 0;
+  }
+  return { tasks: found, more };
+}

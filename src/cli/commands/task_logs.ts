@@ -1,0 +1,54 @@
+import { UsageError } from "../../base/errors.ts";
+import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
+import { commonId, findTask } from "../clients/find_task.ts";
+import { followExits, followOutput } from "../clients/follow_output.ts";
+import { jsonWriter, plainWriter } from "../clients/log_writers.ts";
+import { command } from "../command.ts";
+
+export default command({
+  path: "task logs",
+  summary: "Show what a task wrote",
+  description: `The task's stdout goes to stdout, its stderr to stderr, byte for byte. Without
+    --attempt it is the newest attempt; of an array all elements, one after the other. --follow goes
+    on until the task has finished and exits with its code.`,
+  args: [{ name: "ID", help: "Of the task or array; its beginning is enough", required: true }],
+  options: {
+    follow: { kind: "flag", short: "f", help: "Go on until the task has finished" },
+    attempt: { kind: "integer", min: 1, help: "Of this attempt, not the newest" },
+  },
+  config: [...clientSections],
+  examples: [
+    { line: "agent task logs 01jd3p9x", does: "What its newest attempt wrote so far" },
+    { line: "agent task logs 01jd3p9x --follow", does: "Resumes a submit --follow" },
+    { line: "agent task logs 01jd3p9x --attempt 1 2>/dev/null", does: "Only stdout, of the first" },
+  ],
+  exits: followExits,
+  streams: true,
+  grants: (request) => dialGrants(request),
+  run: (request) => {
+    const { options, args, env, json } = request;
+    const { attempt } = options;
+    if (options.follow && attempt !== undefined) {
+      throw new UsageError("--follow and --attempt exclude each other", {
+        next: "--follow begins with the newest attempt",
+      });
+    }
+    return withTasks(request, async (tasks) => {
+      const found = await findTask(tasks, args[0]!);
+      if (options.follow) {
+        const newest = found[0]!.attempts.at(-1)?.attempt ?? 1;
+        const id = commonId(found);
+        const ids = found.map((task) => task.id);
+        return await followOutput({ tasks, env, json, id, ids, attempt: newest });
+      }
+      const writer = json ? jsonWriter(env) : plainWriter(env);
+      for (const task of found) {
+        if (attempt === undefined && task.attempts.length === 0) continue;
+        const query = { taskId: task.id, ...(attempt === undefined ? {} : { attempt }) };
+        for await (const piece of tasks.readLog(query, env.signal)) await writer.piece(piece, task);
+      }
+      return { exit: 0 };
+    });
+  },
+  exit: ({ exit }) => exit,
+});

@@ -1,0 +1,35 @@
+import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
+import { commonId, findTask } from "../clients/find_task.ts";
+import { paints, widthOf } from "../clients/screen.ts";
+import { taskPage } from "../clients/task_page.ts";
+import { taskTable } from "../clients/task_table.ts";
+import { taskView } from "../clients/views.ts";
+import { command } from "../command.ts";
+
+export default command({
+  path: "task show",
+  summary: "Show all about one task, or the elements of an array",
+  args: [{ name: "ID", help: "Of the task or array; its beginning is enough", required: true }],
+  options: {},
+  config: [...clientSections],
+  examples: [
+    { line: "agent task show 01jd3p9x", does: "What it runs, where it ran, why it ended" },
+    { line: "agent task show 01jd3p9x --json", does: "The same for programs" },
+  ],
+  grants: (request) => dialGrants(request),
+  run: (request) =>
+    withTasks(request, async (tasks) => {
+      const found = await findTask(tasks, request.args[0]!);
+      const [only] = found;
+      if (found.length === 1) return taskView(only!);
+      return { id: commonId(found), tasks: found.map(taskView) };
+    }),
+  text(result, { env }) {
+    const context = {
+      paints: paints(env.stdout),
+      width: widthOf(env.stdout),
+      now: env.clock.now(),
+    };
+    return "tasks" in result ? taskTable(result.tasks, context) : taskPage(result, context);
+  },
+});

@@ -1,0 +1,20 @@
+import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
+import { workerView } from "../clients/views.ts";
+import { count, printable } from "../clients/words.ts";
+import { command } from "../command.ts";
+
+export default command({
+  path: "workers drain",
+  summary: "Give a worker nothing new",
+  description:
+    "It finishes what it runs, and gets nothing more until agent workers resume, also after a restart.",
+  args: [{ name: "ID", help: "Of the worker, as agent workers list shows it", required: true }],
+  options: {},
+  config: [...clientSections],
+  examples: [{ line: "agent workers drain gpu1", does: "Before its host is updated" }],
+  grants: (request) => dialGrants(request),
+  run: (request) =>
+    withTasks(request, async (tasks) => workerView(await tasks.drainWorker(request.args[0]!))),
+  text: ({ id, running }) =>
+    `${printable(id)} is draining; it still runs ${count(running, "task")}`,
+});

@@ -1,0 +1,67 @@
+import { formatDuration } from "../../base/durations.ts";
+import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
+import { type Paints, paints, widthOf } from "../clients/screen.ts";
+import { type Cell, table } from "../clients/table.ts";
+import { type WorkerView, workerView } from "../clients/views.ts";
+import { printable } from "../clients/words.ts";
+import { command } from "../command.ts";
+
+export default command({
+  path: "workers list",
+  summary: "Show the workers, their health and what they run",
+  description: `A worker is healthy while its last heartbeat is under 5 seconds old, late up to 15
+    seconds, and lost after that. The identity is that of its verified certificate.`,
+  options: {},
+  config: [...clientSections],
+  examples: [
+    { line: "agent workers list", does: "One worker a line, warnings below" },
+    { line: "agent workers list --json", does: "The same for programs" },
+  ],
+  grants: (request) => dialGrants(request),
+  run: (request) =>
+    withTasks(request, async (tasks) => ({ workers: (await tasks.listWorkers()).map(workerView) })),
+  text({ workers }, { env }) {
+    if (workers.length === 0) return "No worker has connected yet (agent worker)";
+    const paint = paints(env.stdout);
+    const now = env.clock.now();
+    const columns = [
+      { title: "ID" },
+      { title: "HEALTH" },
+      { title: "SEEN", right: true },
+      { title: "RUNNING", right: true },
+      { title: "VERSION" },
+      { title: "ADDRESS" },
+      { title: "IDENTITY" },
+      { title: "LABELS", flexible: true },
+    ];
+    const rows = workers.map((worker): Cell[] => [
+      printable(worker.id),
+      health(worker, paint),
+      worker.last_heartbeat_at === null
+        ? "never"
+        : formatDuration(Math.max(0, now - Date.parse(worker.last_heartbeat_at))),
+      `${worker.running}/${worker.slots}`,
+      printable(worker.version),
+      printable(worker.address),
+      printable(worker.identity ?? "-"),
+      printable(Object.entries(worker.labels).map(([k, v]) => `${k}=${v}`).join(" ")),
+    ]);
+    const warnings = workers.flatMap(({ id, warnings }) =>
+      warnings.map((warning) =>
+        `${paint.yellow("Warning")} of ${printable(id)}: ${printable(warning)}\n`
+      )
+    );
+    const lines = table(columns, rows, { width: widthOf(env.stdout), paintTitle: paint.dim });
+    return lines + (warnings.length === 0 ? "" : `\n${warnings.join("")}`);
+  },
+});
+
+function health({ health, draining, connected }: WorkerView, paint: Paints): Cell {
+  const words = [health, ...(draining ? ["draining"] : []), ...(connected ? [] : ["gone"])];
+  const color = health === "lost"
+    ? paint.red
+    : health === "late" || draining || !connected
+    ? paint.yellow
+    : paint.green;
+  return { text: [...new Set(words)].join(", "), paint: color };
+}

@@ -1,0 +1,19 @@
+import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
+import { workerView } from "../clients/views.ts";
+import { count, printable } from "../clients/words.ts";
+import { command } from "../command.ts";
+
+export default command({
+  path: "workers resume",
+  summary: "Give a drained worker tasks again",
+  description: "The opposite of agent workers drain.",
+  args: [{ name: "ID", help: "Of the worker, as agent workers list shows it", required: true }],
+  options: {},
+  config: [...clientSections],
+  examples: [{ line: "agent workers resume gpu1", does: "It takes tasks at once" }],
+  grants: (request) => dialGrants(request),
+  run: (request) =>
+    withTasks(request, async (tasks) => workerView(await tasks.resumeWorker(request.args[0]!))),
+  text: ({ id, running }) =>
+    `${printable(id)} takes tasks again; it runs ${count(running, "task")}`,
+});
