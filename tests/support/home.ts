@@ -69,7 +69,7 @@ export async function tempHome(): Promise<Home> {
 }
 
 /** Deno's cache of packages, which the program from source needs in any home. */
-function denoDir(): string {
+export function denoDir(): string {
   const chosen = Deno.env.get("DENO_DIR");
   if (chosen) return chosen;
   const cache = Deno.env.get("XDG_CACHE_HOME");
