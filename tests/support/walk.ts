@@ -1,0 +1,171 @@
+/**
+ * Runs what the documents tell a person to type, as it is printed, on the hosts of hosts.ts.
+ *
+ * A block of `sh` that opens with a comment that names a host belongs to the walk:
+ *
+ *     # on a
+ *     agent tls init
+ *     agent tls status --check   # exits 3: …
+ *
+ * Each command must exit 0, or as its comment says. `# on a, until Ctrl-C` starts a role, which
+ * runs on; printed once more it is stopped and started again. A block of `text` that follows is
+ * what the commands print: its lines are looked for in their order, "…" stands for anything.
+ */
+import assert from "node:assert/strict";
+import type { Running } from "./agent.ts";
+import type { Host } from "./hosts.ts";
+
+export interface Step {
+  host: string;
+  /** A role, which is started and left running. */
+  runsOn: boolean;
+  commands: { line: string; exit: number }[];
+  /** Lines that the commands print. */
+  prints: string[];
+  /** Of the document, for messages: `docs/tls.md:12`. */
+  at: string;
+}
+
+export interface Section {
+  title: string;
+  /** 2 for `##`. */
+  level: number;
+  steps: Step[];
+}
+
+/** Of a block that is for another kind of machine than those here, such as `# on a Mac`. */
+export interface Foreign {
+  on: string;
+  at: string;
+}
+
+export interface Walk {
+  sections: Section[];
+  foreign: Foreign[];
+}
+
+/** Reads the steps of a document, by sections. */
+export function readWalk(file: string, text: string, hosts: readonly string[]): Walk {
+  const walk: Walk = { sections: [{ title: "", level: 1, steps: [] }], foreign: [] };
+  const lines = text.split("\n");
+  let last: Step | undefined;
+  for (let i = 0; i < lines.length; i++) {
+    const heading = lines[i]!.match(/^(#{1,6}) (.+)$/);
+    if (heading) {
+      walk.sections.push({ title: heading[2]!, level: heading[1]!.length, steps: [] });
+      last = undefined;
+    }
+    const fence = lines[i]!.match(/^\s*```(\w*)$/);
+    if (!fence) {
+      if (lines[i]!.trim() !== "") last = undefined;
+      continue;
+    }
+    const at = `${file}:${i + 1}`;
+    const block: string[] = [];
+    while (++i < lines.length && !/^\s*```$/.test(lines[i]!)) block.push(lines[i]!);
+    if (fence[1] === "text" && last) {
+      last.prints.push(...block.filter((line) => line !== ""));
+      continue;
+    }
+    if (fence[1] !== "sh") continue;
+    const steps = stepsOf(block, at, hosts, walk.foreign);
+    walk.sections.at(-1)!.steps.push(...steps);
+    last = steps.at(-1);
+  }
+  return walk;
+}
+
+function stepsOf(
+  block: string[],
+  at: string,
+  hosts: readonly string[],
+  foreign: Foreign[],
+): Step[] {
+  const steps: Step[] = [];
+  for (const line of block) {
+    const on = line.match(/^# on ([\w-]+)(.*)$/);
+    if (on && hosts.includes(on[1]!) && ["", ", until Ctrl-C"].includes(on[2]!)) {
+      steps.push({ host: on[1]!, runsOn: on[2] !== "", commands: [], prints: [], at });
+    } else if (on && steps.length === 0) {
+      foreign.push({ on: line.slice("# on ".length), at });
+      return [];
+    } else if (steps.length === 0) {
+      throw new Error(`${at}: a block of sh begins with "# on" and where it is typed`);
+    } else if (line === "" || line.startsWith("#")) continue;
+    else addLine(steps.at(-1)!.commands, line);
+  }
+  return steps;
+}
+
+/** A line that is indented, or follows a backslash, belongs to the command before it. */
+function addLine(commands: Step["commands"], line: string): void {
+  const before = commands.at(-1);
+  const exit = Number(line.match(/ # exits (\d+)/)?.[1] ?? 0);
+  if (before && (/^(\s|done\b)/.test(line) || before.line.endsWith("\\"))) {
+    before.line += `\n${line}`;
+    before.exit ||= exit;
+  } else commands.push({ line, exit });
+}
+
+/** The steps of a section with those of the sections below it. */
+export function stepsBelow(walk: Walk, title: string): Step[] {
+  const first = walk.sections.findIndex((section) => section.title === title);
+  assert.notEqual(first, -1, `no section "${title}"`);
+  const level = walk.sections[first]!.level;
+  const next = walk.sections.findIndex((section, i) => i > first && section.level <= level);
+  return walk.sections.slice(first, next === -1 ? undefined : next).flatMap((section) =>
+    section.steps
+  );
+}
+
+/** Types steps on hosts, one after the other. Disposal stops the roles that were started. */
+export class Typist implements AsyncDisposable {
+  readonly #roles = new Map<string, Running>();
+
+  constructor(readonly hosts: Record<string, Host>) {}
+
+  async type(steps: Step[]): Promise<void> {
+    for (const step of steps) {
+      const host = this.hosts[step.host];
+      assert(host, `${step.at}: there is no host ${step.host}`);
+      let printed = "";
+      for (const { line, exit } of step.commands) {
+        printed += step.runsOn
+          ? await this.#start(host, line)
+          : await this.#run(host, line, exit, step.at);
+      }
+      assertPrinted(printed, step);
+    }
+  }
+
+  async #run(host: Host, line: string, exit: number, at: string): Promise<string> {
+    const { code, stdout, stderr } = await host.run(line);
+    const said = `${stdout}${stderr}`;
+    assert.equal(code, exit, `${at}: on ${host.name} exits ${code}, not ${exit}: ${line}\n${said}`);
+    return said;
+  }
+
+  async #start(host: Host, line: string): Promise<string> {
+    const key = `${host.name}: ${line}`;
+    await this.#roles.get(key)?.stop();
+    const role = await host.start(line);
+    this.#roles.set(key, role);
+    return role.stderr();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const role of this.#roles.values()) await role[Symbol.asyncDispose]();
+  }
+}
+
+function assertPrinted(printed: string, step: Step): void {
+  let rest = printed;
+  for (const line of step.prints) {
+    const parts = line.trim().split("…").map((part) =>
+      RegExp.escape(part).replaceAll(/(?:\\x20)+| +/g, " +")
+    );
+    const found = rest.match(new RegExp(parts.join(".*")));
+    assert(found, `${step.at}: not printed: ${line}\nin:\n${printed}`);
+    rest = rest.slice(found.index! + found[0].length);
+  }
+}
