@@ -1,0 +1,201 @@
+import type { EndCause, OutputStream, Report, StartOrder } from "../tasks/orders.ts";
+import { outputWindowBytes } from "../tasks/orders.ts";
+import type { Clock } from "../base/clock.ts";
+import { signal, type Sweeper } from "./marks.ts";
+
+/** After SIGTERM, until SIGKILL. Half of what containers' stop commands usually give. */
+export const graceMs = 5_000;
+
+/**
+ * After the main process has ended, without a byte from the pipes: then whoever still holds them
+ * open is looked for outside of the process group, and at last they are closed from this side.
+ */
+const quietMs = 1_000;
+
+/** The longest that a timer can be set for. */
+const longestTimerMs = 2 ** 31 - 1;
+
+export interface AttemptContext {
+  clock: Clock;
+  report: (report: Report) => void;
+  sweeper: Sweeper;
+  /** Starts the process, which leads a group of its own. */
+  spawn: () => Deno.ChildProcess;
+  watch: (group: number) => void;
+  unwatch: (group: number) => void;
+}
+
+/** How it went, as the runner saw it. */
+export interface Ended {
+  cause: EndCause;
+  startedAt: number | undefined;
+  at: number;
+  exitCode: number | undefined;
+  signal: string | undefined;
+}
+
+/** One attempt's processes, from the start of the first to the end of the last. */
+export class Attempt {
+  #cause: EndCause = "exit";
+  #child: Deno.ChildProcess | undefined;
+  #readers: ReadableStreamDefaultReader<Uint8Array>[] = [];
+  #pumps: Promise<void> | undefined;
+  /** Sent, and not yet taken. */
+  readonly #underway: Record<OutputStream, number> = { stdout: 0, stderr: 0 };
+  readonly #room: Record<OutputStream, (() => void) | undefined> = {
+    stdout: undefined,
+    stderr: undefined,
+  };
+  #bytesSeen = 0;
+  /** The main process has been waited for: its id may belong to another by now, its group's not. */
+  #exited = false;
+  #killer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(
+    readonly order: StartOrder,
+    private readonly context: AttemptContext,
+  ) {}
+
+  get lease(): string {
+    return this.order.lease;
+  }
+
+  /** Why it ends, or ended. */
+  get cause(): EndCause {
+    return this.#cause;
+  }
+
+  /** Starts the process and settles when nothing is left of it. Throws where it cannot be started. */
+  async run(): Promise<Ended> {
+    const { clock, report, spawn, watch, unwatch } = this.context;
+    if (this.#cause !== "exit") return this.#neverStarted();
+    const child = this.#child = spawn();
+    watch(child.pid);
+    const startedAt = clock.now();
+    report({ kind: "started", key: this.order.key, at: startedAt });
+    const timeout = this.#timeout();
+    this.#pumps = Promise.all([
+      this.#pump(child.stdout, "stdout"),
+      this.#pump(child.stderr, "stderr"),
+    ]).then(() => {});
+    const status = await child.status;
+    this.#exited = true;
+    const at = clock.now();
+    clearTimeout(timeout);
+    await this.#endRest(child.pid, status.code !== 0);
+    await this.#drained();
+    clearTimeout(this.#killer);
+    unwatch(child.pid);
+    this.#child = undefined;
+    return {
+      cause: this.#cause,
+      startedAt,
+      at,
+      exitCode: status.signal === null ? status.code : undefined,
+      signal: status.signal ?? undefined,
+    };
+  }
+
+  /** Ends all processes; the first cause stands, but that nothing may go on after a lost lease. */
+  end(cause: "cancelled" | "timed_out" | "lost", grace: number): void {
+    if (this.#cause === "lost") return;
+    if (this.#cause === "exit" || cause === "lost") this.#cause = cause;
+    if (this.#child === undefined) return;
+    if (grace <= 0) return this.#kill();
+    this.#signalAll("SIGTERM");
+    // A stopped process would not see the SIGTERM.
+    this.#signalAll("SIGCONT");
+    this.#killer ??= setTimeout(() => this.#kill(), grace);
+  }
+
+  /** Makes room for more output. */
+  taken(stream: OutputStream, bytes: number): void {
+    this.#underway[stream] -= bytes;
+    if (this.#underway[stream] < outputWindowBytes) this.#room[stream]?.();
+  }
+
+  #neverStarted(): Ended {
+    const [startedAt, exitCode, signal] = [undefined, undefined, undefined];
+    return { cause: this.#cause, startedAt, at: this.context.clock.now(), exitCode, signal };
+  }
+
+  #timeout(): ReturnType<typeof setTimeout> | undefined {
+    const { timeoutMs } = this.order;
+    if (timeoutMs === undefined || timeoutMs > longestTimerMs) return undefined;
+    return setTimeout(() => this.end("timed_out", graceMs), timeoutMs);
+  }
+
+  #kill(): void {
+    this.#signalAll("SIGKILL");
+    if (this.#cause === "lost") { for (const reader of this.#readers) this.#close(reader); }
+  }
+
+  /** Until setsid has run there is no group yet, hence both. */
+  #signalAll(name: Deno.Signal): void {
+    const pid = this.#child!.pid;
+    if (!signal(-pid, name) && !this.#exited) signal(pid, name);
+  }
+
+  /** The main process has ended: ends what it left behind. */
+  async #endRest(pid: number, failed: boolean): Promise<void> {
+    const { sweeper, clock } = this.context;
+    const { key } = this.order;
+    if (this.#cause === "exit") {
+      signal(-pid, "SIGKILL");
+      // A failed task may be given out again at once. Of others the runner looks once a second.
+      if (failed) await sweeper.clear(key, 1);
+      return;
+    }
+    // Told to end: those that the main process left behind have the rest of the grace.
+    const until = clock.monotonic() + (this.#cause === "lost" ? 0 : graceMs);
+    while (clock.monotonic() < until) {
+      const left = (await sweeper.look()).filter(({ rest }) => rest === key);
+      if (left.length === 0) break;
+      await clock.sleep(50);
+    }
+    signal(-pid, "SIGKILL");
+    await sweeper.clear(key, 2);
+  }
+
+  async #drained(): Promise<void> {
+    const { sweeper, clock } = this.context;
+    let over = false;
+    const pumps = this.#pumps!.finally(() => over = true);
+    for (let quiet = 0; !over;) {
+      const before = this.#bytesSeen;
+      const turn = new AbortController();
+      const waited = clock.sleep(quietMs, turn.signal).catch(() => {});
+      await Promise.race([pumps, waited]);
+      turn.abort();
+      // Waiting for room is not being quiet: the reader of these bytes is slow, that is all.
+      const waitsForRoom = this.#room.stdout !== undefined || this.#room.stderr !== undefined;
+      if (over || waitsForRoom || before !== this.#bytesSeen) continue;
+      if (++quiet === 1) await sweeper.clear(this.order.key, 2);
+      else for (const reader of this.#readers) this.#close(reader);
+    }
+    await pumps;
+  }
+
+  async #pump(stream: ReadableStream<Uint8Array>, name: OutputStream): Promise<void> {
+    const reader = stream.getReader();
+    this.#readers.push(reader);
+    while (true) {
+      if (this.#underway[name] >= outputWindowBytes && this.#cause !== "lost") {
+        await new Promise<void>((resolve) => this.#room[name] = resolve);
+        this.#room[name] = undefined;
+      }
+      const { done, value } = await reader.read();
+      if (done) return;
+      this.#bytesSeen += value.length;
+      if (this.#cause === "lost") continue;
+      this.#underway[name] += value.length;
+      this.context.report({ kind: "output", key: this.order.key, stream: name, data: value });
+    }
+  }
+
+  /** Its pending read ends as if the pipe had. */
+  #close(reader: ReadableStreamDefaultReader<Uint8Array>): void {
+    for (const name of ["stdout", "stderr"] as const) this.#room[name]?.();
+    reader.cancel().catch(() => {/* The pipe broke, which was the purpose. */});
+  }
+}

@@ -1,0 +1,50 @@
+import type { StartOrder } from "../tasks/orders.ts";
+import { markVariable } from "./marks.ts";
+import { defaultPath } from "./program.ts";
+import type { TaskUser } from "./user.ts";
+
+/** Of the worker's own environment, what tasks see; nothing of it is a secret. */
+const inherited = ["LANG", "LC_ALL", "LC_CTYPE", "TZ"] as const;
+
+export interface TaskEnvironment {
+  user: TaskUser;
+  mark: string;
+  own: (name: string) => string | undefined;
+}
+
+/**
+ * A task's environment: a small clean one, then what its submitter wants, then what the worker
+ * needs to find its processes again, which nobody overrides.
+ */
+export function taskEnvironment(
+  order: Pick<StartOrder, "taskId" | "arrayIndex" | "env">,
+  { user, mark, own }: TaskEnvironment,
+): Record<string, string> {
+  const base: Record<string, string> = {
+    PATH: defaultPath,
+    HOME: user.home,
+    USER: user.name,
+    LOGNAME: user.name,
+    SHELL: "/bin/sh",
+    LANG: "C.UTF-8",
+  };
+  for (const name of inherited) {
+    const value = own(name);
+    if (value !== undefined) base[name] = value;
+  }
+  return {
+    ...base,
+    ...order.env,
+    AGENT_TASK_ID: order.taskId,
+    [markVariable]: mark,
+    ...(order.arrayIndex === undefined ? {} : { AGENT_ARRAY_INDEX: String(order.arrayIndex) }),
+  };
+}
+
+/**
+ * Variables by which the submitter would have an allowed program load code of its own. Only those
+ * of the dynamic linker: an interpreter on the list of allowed programs runs whatever it is given.
+ */
+export function smuggles(name: string): boolean {
+  return name.startsWith("LD_") || name.startsWith("DYLD_");
+}

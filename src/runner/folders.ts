@@ -1,0 +1,105 @@
+import { join } from "node:path";
+import { UserError } from "../base/errors.ts";
+import type { TaskUser } from "./user.ts";
+
+/**
+ * The worker's data folder: `lock`, `mark`, `spool/` (the role's), `work/KEY` (the folder in which
+ * an attempt runs), `artifacts/KEY` (copies that no task can change).
+ */
+export interface DataFolder {
+  path: string;
+  /** Of this data folder, the same at every start; see marks.ts. */
+  mark: string;
+  work: string;
+  artifacts: string;
+}
+
+/**
+ * Makes the data folder, and keeps it for this process alone until disposed.
+ *
+ * @throws {UserError} where another worker has it, or it cannot be written.
+ */
+export async function openDataFolder(
+  path: string,
+  user: TaskUser,
+): Promise<DataFolder & Disposable> {
+  // Another user who is to run tasks below it must be able to pass through, not to look into it.
+  const mode = user.ids === undefined ? 0o700 : 0o711;
+  try {
+    await Deno.mkdir(path, { recursive: true, mode });
+    await Deno.chmod(path, mode);
+    const lock = await Deno.open(join(path, "lock"), { create: true, write: true, mode: 0o600 });
+    if (!await lock.tryLock(true)) {
+      lock.close();
+      throw new UserError(`The data folder "${path}" is in use by another worker`, {
+        next: "Give this one a --worker.id or --worker.data-dir of its own",
+      });
+    }
+    const work = join(path, "work");
+    const artifacts = join(path, "artifacts");
+    await Deno.mkdir(work, { recursive: true, mode });
+    await Deno.chmod(work, mode);
+    await Deno.mkdir(artifacts, { recursive: true, mode: 0o700 });
+    await Deno.mkdir(join(path, "spool"), { recursive: true, mode: 0o700 });
+    const mark = await readMark(join(path, "mark"));
+    return { path, mark, work, artifacts, [Symbol.dispose]: () => lock.close() };
+  } catch (error) {
+    if (error instanceof UserError) throw error;
+    throw new UserError(`Cannot prepare the worker's data folder "${path}": ${text(error)}`, {
+      next: "Give it a folder that it may write: --worker.data-dir",
+      cause: error,
+    });
+  }
+}
+
+async function readMark(file: string): Promise<string> {
+  const existing = await Deno.readTextFile(file).catch((error) => {
+    if (error instanceof Deno.errors.NotFound) return "";
+    throw error;
+  });
+  if (/^[0-9a-f]{16}$/.test(existing)) return existing;
+  const mark = randomHex(8);
+  await Deno.writeTextFile(file, mark, { mode: 0o600 });
+  return mark;
+}
+
+/** Makes the folder in which an attempt runs, for its user alone. */
+export function makeWorkFolder(folder: string, user: TaskUser): void {
+  Deno.mkdirSync(folder, { mode: 0o700 });
+  if (user.ids !== undefined) Deno.chownSync(folder, user.ids.uid, user.ids.gid);
+}
+
+/** Removes a folder with all that a task left in it; what is missing is fine. */
+export async function removeFolder(folder: string): Promise<void> {
+  try {
+    // Most tasks leave nothing, and this takes a tenth of the other's time.
+    return Deno.removeSync(folder);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return;
+  }
+  try {
+    await Deno.remove(folder, { recursive: true });
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return;
+    // A task may take its own rights away from a folder.
+    await openUp(folder);
+    await Deno.remove(folder, { recursive: true });
+  }
+}
+
+async function openUp(folder: string): Promise<void> {
+  await Deno.chmod(folder, 0o700);
+  for await (const entry of Deno.readDir(folder)) {
+    if (entry.isDirectory) await openUp(join(folder, entry.name));
+  }
+}
+
+export function randomHex(bytes: number): string {
+  return [...crypto.getRandomValues(new Uint8Array(bytes))]
+    .map((byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** An error of the system, as its reader needs it: without the call and the path, if it can be. */
+export function text(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,58 @@
+import { guardianLooks } from "./guardian_protocol.ts";
+import { killMarked, signal } from "./marks.ts";
+
+/** The guardian where no shell will do: the same protocol, in this program. */
+export async function guard(mark: string, silenceMs: number): Promise<void> {
+  for (const name of ["SIGHUP", "SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(name, () => {});
+  }
+  const groups = new Set<number>();
+  const reader = Deno.stdin.readable.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = "";
+  while (true) {
+    const text = await within(reader.read(), silenceMs);
+    if (text === undefined) break;
+    const lines = (rest + text).split("\n");
+    rest = lines.pop()!;
+    for (const line of lines) await hear(line, groups);
+  }
+  await say("acted");
+  for (const group of groups) signal(-group, "SIGKILL");
+  await killMarked(mark, guardianLooks);
+}
+
+async function hear(line: string, groups: Set<number>): Promise<void> {
+  if (line.startsWith("b")) return await say(line);
+  for (const word of line.split(" ")) {
+    const group = Number(word.slice(1));
+    // 0 and 1 would be this process's own group, and everything.
+    if (!Number.isInteger(group) || group < 2) continue;
+    if (word.startsWith("+")) groups.add(group);
+    else if (word.startsWith("-")) groups.delete(group);
+  }
+}
+
+/** What was read; undefined when the input has ended or was silent for too long. */
+async function within(
+  read: Promise<ReadableStreamReadResult<string>>,
+  silenceMs: number,
+): Promise<string | undefined> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const silence = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), silenceMs);
+  });
+  try {
+    return (await Promise.race([read, silence]))?.value;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function say(line: string): Promise<void> {
+  try {
+    await Deno.stdout.write(new TextEncoder().encode(line + "\n"));
+  } catch (error) {
+    // The worker is gone, which is when a guardian is needed.
+    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+  }
+}

@@ -1,0 +1,122 @@
+import assert from "node:assert/strict";
+import { type GuardianCommand, guardianCommands } from "./guardian_protocol.ts";
+import { markVariable, signal } from "./marks.ts";
+
+const loop = new URL("./guardian_loop.ts", import.meta.url).href;
+const self: GuardianCommand = {
+  command: Deno.execPath(),
+  args: [
+    "eval",
+    "--no-config",
+    `import { guard } from "${loop}"; await guard(Deno.args[0], Number(Deno.args[1]));
+    Deno.exit(0);`,
+  ],
+};
+
+/** Every way that this system has to start a guardian. */
+function everyGuardian(mark: string, silenceMs: number): GuardianCommand[] {
+  return guardianCommands(mark, silenceMs, self);
+}
+
+function sleeper(mark?: string): Deno.ChildProcess {
+  return new Deno.Command("sleep", {
+    args: ["100"],
+    detached: true,
+    stdin: "null",
+    stdout: "null",
+    ...(mark === undefined ? {} : { env: { [markVariable]: mark } }),
+  }).spawn();
+}
+
+async function withGuardian(
+  command: GuardianCommand,
+  check: (guardian: {
+    say: (line: string) => Promise<void>;
+    hear: () => Promise<string>;
+    close: () => Promise<void>;
+    ended: Promise<Deno.CommandStatus>;
+  }) => Promise<void>,
+): Promise<void> {
+  const child = new Deno.Command(command.command, {
+    args: command.args,
+    stdin: "piped",
+    stdout: "piped",
+    stderr: "inherit",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  const reader = child.stdout.pipeThrough(new TextDecoderStream()).getReader();
+  try {
+    await check({
+      say: (line) => writer.write(new TextEncoder().encode(line + "\n")),
+      hear: async () => (await reader.read()).value ?? "",
+      close: () => writer.close(),
+      ended: child.status,
+    });
+  } finally {
+    signal(child.pid, "SIGKILL");
+    await child.status;
+    await reader.cancel();
+    await writer.close().catch(() => {});
+  }
+}
+
+for (const [how, end] of [["whose worker ends", "close"], ["that hears nothing", "wait"]]) {
+  Deno.test(`a guardian ${how} ends groups, and what carries the mark, and nothing else`, async () => {
+    const mark = `test${crypto.randomUUID().slice(0, 8)}.`;
+    for (const command of everyGuardian(mark, 1_000)) {
+      const [told, over, marked, foreign] = [
+        sleeper(),
+        sleeper(),
+        sleeper(`${mark}t.1.1`),
+        sleeper(`x${mark}t.1.1`),
+      ];
+      try {
+        await withGuardian(command, async ({ say, hear, close, ended }) => {
+          await say("b 1");
+          assert.equal(await hear(), "b 1\n");
+          await say(`+${told.pid} +${over.pid}`);
+          await say(`-${over.pid}`);
+          if (end === "close") await close();
+          assert.equal(await hear(), "acted\n");
+          await ended;
+          assert.equal((await told.status).signal, "SIGKILL");
+          assert.equal((await marked.status).signal, "SIGKILL");
+        });
+        for (const other of [over, foreign]) assert.ok(signal(other.pid, "SIGTERM"));
+        assert.equal((await over.status).signal, "SIGTERM");
+        assert.equal((await foreign.status).signal, "SIGTERM");
+      } finally {
+        for (const { pid } of [told, over, marked, foreign]) signal(pid, "SIGKILL");
+      }
+    }
+  });
+}
+
+Deno.test("a guardian stays as long as it hears something, whatever signals it gets", async () => {
+  for (const command of everyGuardian("test-none.", 1_000)) {
+    await withGuardian(command, async ({ say, hear, close, ended }) => {
+      await say("b 1");
+      await hear();
+      for (let n = 2; n < 5; n++) {
+        await new Promise((resolve) => setTimeout(resolve, 500));
+        await say(`b ${n}`);
+        assert.equal(await hear(), `b ${n}\n`);
+      }
+      await close();
+      assert.equal((await ended).signal, null);
+    });
+  }
+});
+
+Deno.test("a guardian is a shell where there is one, else this program", () => {
+  const at = (...paths: string[]) =>
+    guardianCommands(
+      "m",
+      4_000,
+      { command: "agent", args: ["guardian"] },
+      (path) => paths.includes(path),
+    ).map(({ command }) => command);
+  assert.deepEqual(at("/usr/bin/bash", "/usr/bin/grep"), ["/usr/bin/bash", "agent"]);
+  assert.deepEqual(at("/bin/busybox", "/bin/grep"), ["/bin/busybox", "agent"]);
+  assert.deepEqual(at("/usr/bin/bash"), ["agent"]);
+});

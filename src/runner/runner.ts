@@ -1,0 +1,347 @@
+import { join } from "node:path";
+import type { Clock } from "../base/clock.ts";
+import { UserError } from "../base/errors.ts";
+import { aborted, every } from "../base/lifetimes.ts";
+import type { Log } from "../base/log.ts";
+import type { Order, Report, StartOrder } from "../tasks/orders.ts";
+import { leaseTimes } from "../tasks/limits.ts";
+import { collectArtifacts } from "./artifacts.ts";
+import { Attempt } from "./attempt.ts";
+import { checkOrder } from "./check.ts";
+import { smuggles, taskEnvironment } from "./environment.ts";
+import { type DataFolder, makeWorkFolder, randomHex, removeFolder, text } from "./folders.ts";
+import { Guardian } from "./guardian.ts";
+import { type GuardianCommand, guardianCommands } from "./guardian_protocol.ts";
+import { findLauncher, launch, type Launcher } from "./launch.ts";
+import { bootMs, type Instants, Leases } from "./leases.ts";
+import { findMarked, killMarked, signal, Sweeper } from "./marks.ts";
+import { resolveProgram } from "./program.ts";
+import type { TaskUser } from "./user.ts";
+
+/** How often deadlines are looked at. */
+const tickMs = 100;
+
+/** Between two beats to the guardian, and two looks for processes that outlived their attempt. */
+const beatMs = 1_000;
+
+/** For all ways to start a guardian one after the other; each takes under half a second. */
+const guardianStartMs = 15_000;
+
+export interface RunnerOptions {
+  folder: DataFolder;
+  user: TaskUser;
+  /** Real paths; undefined: all. */
+  allowed: ReadonlySet<string> | undefined;
+  /** How to start this program as a guardian. */
+  guardian: GuardianCommand;
+  clock: Clock;
+  log: Log;
+  /** Variables of the worker's own environment. */
+  variable: (name: string) => string | undefined;
+  /** Sends reports to the role. */
+  report: (reports: Report[], transfer: ArrayBuffer[]) => void;
+  launcher?: Launcher;
+}
+
+/**
+ * Starts, signals and ends tasks' processes, on orders that it checks. Disposing of it ends them
+ * all.
+ */
+export class Runner {
+  readonly instance = randomHex(4);
+  readonly #attempts = new Map<string, Attempt>();
+  readonly #running = new Set<Promise<void>>();
+  readonly #leases = new Leases();
+  readonly #mark: string;
+  readonly #sweeper: Sweeper;
+  readonly #launcher: Launcher;
+  readonly #stop = new AbortController();
+  readonly #guardian: Guardian;
+  readonly #rounds: Promise<void>;
+  #lastTick: number;
+  #lastBeat = -Infinity;
+  /** Attempts succeeded since the last look for what they left behind. */
+  #unswept = false;
+  #batch: Report[] = [];
+  #flushing: ReturnType<typeof setTimeout> | undefined;
+  #flushQueued = false;
+
+  private constructor(private readonly options: RunnerOptions) {
+    const { folder, clock, log } = options;
+    this.#mark = `${folder.mark}.${this.instance}.`;
+    this.#sweeper = new Sweeper(this.#mark);
+    this.#launcher = options.launcher ?? findLauncher();
+    this.#lastTick = clock.monotonic();
+    this.#guardian = new Guardian({
+      commands: guardianCommands(this.#mark, leaseTimes.guardianMs, options.guardian),
+      // Two beats and a half.
+      echoMs: beatMs * 2.5,
+      clock,
+      log,
+      acted: () => this.#loseAll("the guardian ended its processes, as the worker was silent"),
+    });
+    this.#rounds = every({
+      periodMs: tickMs,
+      clock,
+      signal: this.#stop.signal,
+      failed: (error) => log.error("runner round failed", { error: text(error) }),
+    }, () => this.#tick());
+  }
+
+  /** Ends what earlier starts of this worker left behind, and then is ready for orders. */
+  static async start(options: RunnerOptions): Promise<Runner> {
+    const { folder, log } = options;
+    const killed = await killMarked(`${folder.mark}.`);
+    if (killed > 0) log.warn("ended processes that an earlier start left behind", { killed });
+    for await (const entry of Deno.readDir(folder.work)) {
+      await removeFolder(join(folder.work, entry.name));
+    }
+    const runner = new Runner(options);
+    const late = AbortSignal.timeout(guardianStartMs);
+    await Promise.race([runner.#guardian.ready(), aborted(late)]);
+    if (runner.#guardian.isReady) return runner;
+    await runner[Symbol.asyncDispose]();
+    throw new UserError("Cannot start the guardian, without which no task may be started", {
+      next: "The log lines above say why; bash, or busybox, with grep is what it needs",
+    });
+  }
+
+  /** The guardian's process, while there is one. */
+  get guardianPid(): number | undefined {
+    return this.#guardian.pid;
+  }
+
+  /** What `check` refuses is logged and does nothing. */
+  obey(orders: unknown): void {
+    for (const order of Array.isArray(orders) ? orders : [orders]) {
+      try {
+        this.#obey(checkOrder(order));
+      } catch (error) {
+        this.options.log.error("refused an order", { error: text(error) });
+      }
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const attempt of this.#attempts.values()) attempt.end("lost", 0);
+    await Promise.all(this.#running);
+    this.#stop.abort();
+    await this.#rounds;
+    await killMarked(this.#mark, { inRow: 1, gapMs: 0 });
+    await this.#guardian[Symbol.asyncDispose]();
+    clearTimeout(this.#flushing);
+  }
+
+  #obey(order: Order): void {
+    switch (order.kind) {
+      case "start": {
+        if (this.#attempts.has(order.key)) throw new TypeError(`${order.key} was started already`);
+        const run = this.#run(order).finally(() => this.#running.delete(run));
+        this.#running.add(run);
+        return;
+      }
+      case "end":
+        return this.#attempts.get(order.key)?.end(order.cause, order.graceMs);
+      case "taken":
+        return this.#attempts.get(order.key)?.taken(order.stream, order.bytes);
+      case "renew": {
+        // What the way from thread to thread took has passed of the lease already.
+        const late = Math.max(0, this.options.clock.now() - order.sentAt);
+        return this.#leases.renew(order.lease, order.forMs - late, this.#now());
+      }
+      case "forget":
+        if (this.#attempts.has(order.key)) throw new TypeError(`${order.key} has not ended`);
+        this.#remove(join(this.options.folder.work, order.key));
+        this.#remove(join(this.options.folder.artifacts, order.key));
+    }
+  }
+
+  async #run(order: StartOrder): Promise<void> {
+    const { folder, clock } = this.options;
+    const { key } = order;
+    const own = join(folder.work, key);
+    const collects = order.artifacts.length > 0;
+    const attempt = new Attempt(order, {
+      clock,
+      report: (report) => this.#report(report),
+      sweeper: this.#sweeper,
+      spawn: () => this.#spawn(order, own),
+      watch: (group) => {
+        this.#guardian.add(group);
+        // The process may have been stopped between the check of the lease and the start.
+        this.#wake();
+      },
+      unwatch: (group) => this.#guardian.remove(group),
+    });
+    this.#attempts.set(key, attempt);
+    try {
+      this.#wake();
+      while (!this.#guardian.isReady) await this.#guardian.ready();
+      const ended = await attempt.run();
+      this.#wake();
+      const { cause } = attempt;
+      const gathers = collects && cause !== "lost";
+      this.#unswept = true;
+      this.#report({ kind: "exited", key, ...ended, cause, reason: undefined, collects: gathers });
+      if (gathers) await this.#collect(order, own);
+    } catch (error) {
+      const { exitCode, reason } = error instanceof CannotStart
+        ? error
+        : { exitCode: undefined, reason: `Cannot start the task: ${text(error)}` };
+      const cause = error instanceof CannotStart ? error.endCause : "not_started";
+      const [startedAt, signal] = [undefined, undefined];
+      const at = clock.now();
+      const facts = { cause, startedAt, at, exitCode, signal, reason, collects: false } as const;
+      this.#report({ kind: "exited", key, ...facts });
+    } finally {
+      this.#attempts.delete(key);
+      this.#remove(own);
+    }
+  }
+
+  /** Checks the order against what this worker allows, and starts its process. */
+  #spawn(order: StartOrder, own: string): Deno.ChildProcess {
+    const { user, allowed, variable } = this.options;
+    if (!this.#leases.holds(order.lease, this.#now())) {
+      throw new CannotStart("lost", undefined, "The lease had run out before the task was started");
+    }
+    const env = taskEnvironment(order, { user, mark: this.#mark + order.key, own: variable });
+    const smuggled = allowed && Object.keys(order.env).find(smuggles);
+    if (smuggled !== undefined) {
+      const reason = `This worker has worker.allow_commands and refuses the variable "${smuggled}"`;
+      throw new CannotStart("not_started", undefined, reason);
+    }
+    makeWorkFolder(own, user);
+    const folder = order.cwd === undefined ? own : existingFolder(order.cwd);
+    const found = resolveProgram({ program: order.argv[0]!, path: env.PATH!, folder, allowed });
+    if (!("path" in found)) throw new CannotStart("not_started", found.exitCode, found.reason);
+    const args = order.argv.slice(1);
+    try {
+      return launch(this.#launcher, { program: found.path, args, env, folder, user });
+    } catch (error) {
+      throw new CannotStart(
+        "not_started",
+        undefined,
+        `Cannot start "${found.path}": ${text(error)}`,
+      );
+    }
+  }
+
+  async #collect(order: StartOrder, own: string): Promise<void> {
+    const { key, artifacts: globs, cwd } = order;
+    const into = join(this.options.folder.artifacts, key);
+    try {
+      const harvest = await collectArtifacts({ folder: cwd ?? own, into, globs });
+      this.#report({ kind: "collected", key, ...harvest });
+    } catch (error) {
+      const notes = [`Artifacts could not be collected: ${text(error)}`];
+      this.#report({ kind: "collected", key, files: [], notes });
+    }
+  }
+
+  #now(): Instants {
+    return { monotonic: this.options.clock.monotonic(), boot: bootMs() };
+  }
+
+  async #tick(): Promise<void> {
+    this.#wake();
+    const now = this.#now();
+    for (const lease of this.#leases.takePassed(now)) {
+      this.#loseAll("its lease ran out without an answer of the coordinator", lease);
+    }
+    if (now.monotonic - this.#lastBeat < beatMs) return;
+    this.#lastBeat = now.monotonic;
+    this.#guardian.beat();
+    if (this.#unswept) await this.#sweep();
+  }
+
+  /**
+   * Notices that this process was stopped for so long that its guardian may have ended everything:
+   * then nothing that ends now has ended by itself, and nothing may go on.
+   */
+  #wake(): void {
+    const now = this.options.clock.monotonic();
+    const gap = now - this.#lastTick;
+    this.#lastTick = now;
+    if (gap < leaseTimes.guardianMs - beatMs) return;
+    this.options.log.warn("the worker was stopped", { ms: Math.round(gap) });
+    this.#guardian.woke();
+    this.#loseAll("the worker was stopped");
+  }
+
+  #loseAll(why: string, lease?: string): void {
+    const lost = [...this.#attempts.values()].filter((attempt) =>
+      lease === undefined || attempt.lease === lease
+    );
+    if (lost.length > 0) {
+      this.options.log.warn("ending attempts", { count: lost.length, why, lease });
+    }
+    for (const attempt of lost) attempt.end("lost", 0);
+  }
+
+  /** Ends processes of attempts that are over: those that left their group and outlived it. */
+  async #sweep(): Promise<void> {
+    this.#unswept = false;
+    for (const { pid, rest } of await findMarked(this.#mark)) {
+      if (this.#attempts.has(rest)) continue;
+      this.options.log.info("ended a process that outlived its task", { pid, attempt: rest });
+      signal(pid, "SIGKILL");
+      this.#unswept = true;
+    }
+  }
+
+  #remove(folder: string): void {
+    const { log } = this.options;
+    const removal = removeFolder(folder).catch((error) => {
+      log.warn("cannot remove a task's folder", { folder, error: text(error) });
+    }).finally(() => this.#running.delete(removal));
+    this.#running.add(removal);
+  }
+
+  /** Reports go in batches; that a task was started waits a little for its end. */
+  #report(report: Report): void {
+    this.#batch.push(report);
+    if (report.kind === "started") {
+      this.#flushing ??= setTimeout(() => this.#flush(), 2);
+    } else if (!this.#flushQueued) {
+      this.#flushQueued = true;
+      queueMicrotask(() => this.#flush());
+    }
+  }
+
+  #flush(): void {
+    clearTimeout(this.#flushing);
+    this.#flushing = undefined;
+    this.#flushQueued = false;
+    const reports = this.#batch;
+    this.#batch = [];
+    const transfer: ArrayBuffer[] = [];
+    for (const report of reports) {
+      if (report.kind !== "output") continue;
+      // A buffer is handed over whole: copying a few bytes is cheaper than moving 64 KiB for them.
+      if (report.data.length < 16 * 1024) report.data = report.data.slice();
+      transfer.push(report.data.buffer as ArrayBuffer);
+    }
+    if (reports.length > 0) this.options.report(reports, transfer);
+  }
+}
+
+class CannotStart extends Error {
+  constructor(
+    readonly endCause: "not_started" | "lost",
+    readonly exitCode: number | undefined,
+    readonly reason: string,
+  ) {
+    super(reason);
+  }
+}
+
+function existingFolder(path: string): string {
+  try {
+    if (Deno.statSync(path).isDirectory) return path;
+  } catch (error) {
+    const found = error instanceof Deno.errors.NotFound ? "does not exist" : text(error);
+    throw new CannotStart("not_started", undefined, `Folder "${path}" ${found} on the worker`);
+  }
+  throw new CannotStart("not_started", undefined, `"${path}" on the worker is not a folder`);
+}

@@ -1,0 +1,285 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { systemClock } from "../base/clock.ts";
+import { silentLog } from "../base/log.ts";
+import { attemptKey, type Order, type Report, type StartOrder } from "../tasks/orders.ts";
+import { openDataFolder } from "./folders.ts";
+import { findMarked, signal } from "./marks.ts";
+import { Runner, type RunnerOptions } from "./runner.ts";
+import { findTaskUser } from "./user.ts";
+
+type Exited = Extract<Report, { kind: "exited" }>;
+
+/** A runner of its own, whose output is taken at once. */
+async function startRunner(options: Partial<RunnerOptions> & { hungry?: boolean } = {}) {
+  const path = await Deno.makeTempDir({ prefix: "agent-runner-" });
+  const open = new AsyncDisposableStack();
+  open.defer(() => Deno.remove(path, { recursive: true }));
+  const user = await findTaskUser(undefined);
+  const folder = open.use(await openDataFolder(path, user));
+  const reports: Report[] = [];
+  let heard = () => {};
+  const runner: Runner = open.use(
+    await Runner.start({
+      folder,
+      user,
+      allowed: undefined,
+      guardian: { command: "/nonexistent", args: [] },
+      clock: systemClock,
+      log: silentLog,
+      variable: (name) => name === "LANG" ? "C" : undefined,
+      report: (batch) => {
+        reports.push(...structuredClone(batch));
+        for (const report of batch) {
+          if (report.kind !== "output" || options.hungry === false) continue;
+          const { key, stream, data } = report;
+          runner.obey({ kind: "taken", key, stream, bytes: data.length });
+        }
+        heard();
+      },
+      ...options,
+    }),
+  );
+  const renew = (forMs = 60_000) =>
+    runner.obey({ kind: "renew", lease: "c", forMs, sentAt: Date.now() });
+  renew();
+  let fence = 0;
+  const until = async <R>(
+    find: () => R | undefined | Promise<R | undefined>,
+    withinMs = 15_000,
+  ): Promise<R> => {
+    const end = performance.now() + withinMs;
+    while (true) {
+      const found = await find();
+      if (found !== undefined) return found;
+      if (performance.now() > end) throw new Error(`not within ${withinMs} ms`);
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, 50);
+        heard = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+  };
+  return {
+    runner,
+    folder,
+    reports,
+    renew,
+    until,
+    obey: (order: Order) => runner.obey(order),
+    start(argv: string[], rest: Partial<StartOrder> = {}): string {
+      const key = attemptKey({ taskId: "t1", attempt: 1, fence: ++fence });
+      const empty = { arrayIndex: undefined, cwd: undefined, timeoutMs: undefined };
+      const order = { kind: "start", key, lease: "c", taskId: "t1", argv, env: {}, artifacts: [] };
+      runner.obey({ ...order, ...empty, ...rest });
+      return key;
+    },
+    exited: (key: string) =>
+      until(() => reports.find((it): it is Exited => it.kind === "exited" && it.key === key)),
+    output(key: string, stream = "stdout"): string {
+      const parts = reports.flatMap((it) =>
+        it.kind === "output" && it.key === key && it.stream === stream ? [...it.data] : []
+      );
+      return new TextDecoder().decode(new Uint8Array(parts));
+    },
+    mark: `${folder.mark}.`,
+    [Symbol.asyncDispose]: () => open.disposeAsync(),
+  };
+}
+
+Deno.test("a task's outputs are kept apart and its exit code is reported", async () => {
+  await using t = await startRunner();
+  const key = t.start(["sh", "-c", "echo out; echo err >&2; exit 3"]);
+  const ended = await t.exited(key);
+  assert.equal(ended.exitCode, 3);
+  assert.equal(ended.cause, "exit");
+  assert.equal(t.output(key), "out\n");
+  assert.equal(t.output(key, "stderr"), "err\n");
+  assert.deepEqual(t.reports.map((it) => it.kind)[0], "started");
+});
+
+Deno.test("a task sees a clean environment, an empty input and a folder of its own", async () => {
+  await using t = await startRunner();
+  const key = t.start(["sh", "-c", "env; pwd; cat"], {
+    env: { MINE: "1", AGENT_ATTEMPT: "forged", HOME: "/tmp" },
+    arrayIndex: 7,
+  });
+  const ended = await t.exited(key);
+  assert.equal(ended.exitCode, 0);
+  const lines = t.output(key).trim().split("\n");
+  const folder = join(t.folder.work, key);
+  assert.deepEqual(
+    lines.map((line) => line.split("=")[0]).filter((name) => name !== "_").sort(),
+    [
+      ...["PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "MINE", "AGENT_TASK_ID", "PWD"],
+      ...["AGENT_ATTEMPT", "AGENT_ARRAY_INDEX", folder],
+      ...(lines.some((line) => line.startsWith("OLDPWD")) ? ["OLDPWD"] : []),
+    ].sort(),
+  );
+  assert.ok(lines.includes(`AGENT_ATTEMPT=${t.mark}${t.runner.instance}.${key}`));
+  assert.ok(lines.includes("AGENT_ARRAY_INDEX=7"));
+  assert.ok(lines.includes("HOME=/tmp"));
+  await t.until(() => exists(folder) ? undefined : true);
+});
+
+Deno.test("what cannot be started says why, with the exit codes of a shell", async () => {
+  await using t = await startRunner();
+  const cases: [string[], Partial<StartOrder>, number | undefined, RegExp][] = [
+    [["no-such-program"], {}, 127, /"no-such-program" was not found on the worker in PATH/],
+    [["/no/such"], {}, 127, /"\/no\/such" does not exist/],
+    [["/etc/passwd"], {}, 126, /is not executable/],
+    [["/etc"], {}, 126, /is not a file/],
+    [["true"], { cwd: "/no/such/folder" }, undefined, /"\/no\/such\/folder" does not exist/],
+    [["true"], { env: { PATH: "/nowhere" } }, 127, /PATH "\/nowhere"/],
+    [["true"], { lease: "unknown" }, undefined, /lease had run out/],
+  ];
+  for (const [argv, rest, exitCode, reason] of cases) {
+    const ended = await t.exited(t.start(argv, rest));
+    assert.match(ended.reason ?? "", reason);
+    assert.equal(ended.exitCode, exitCode);
+    assert.equal(ended.startedAt, undefined);
+  }
+});
+
+Deno.test("only allowed programs start, by their real path", async () => {
+  const sh = Deno.realPathSync("/bin/sh");
+  await using t = await startRunner({ allowed: new Set([sh]) });
+  assert.equal((await t.exited(t.start(["sh", "-c", "exit 0"]))).exitCode, 0);
+  const refused = await t.exited(t.start(["env"]));
+  assert.match(refused.reason!, /may not start "\/usr\/bin\/env"/);
+  const smuggled = await t.exited(t.start(["sh"], { env: { LD_PRELOAD: "/tmp/x.so" } }));
+  assert.match(smuggled.reason!, /LD_PRELOAD/);
+});
+
+Deno.test("a task that is told to end may clean up, and is killed after its grace", async () => {
+  await using t = await startRunner();
+  const polite = t.start(["sh", "-c", "trap 'echo bye; exit 0' TERM; echo up; sleep 60 & wait"]);
+  const stubborn = t.start(["sh", "-c", "trap '' TERM; echo up; while :; do sleep 60; done"]);
+  await t.until(() => t.output(polite) && t.output(stubborn) ? true : undefined);
+  t.obey({ kind: "end", key: polite, cause: "cancelled", graceMs: 5_000 });
+  t.obey({ kind: "end", key: stubborn, cause: "cancelled", graceMs: 200 });
+  const [first, second] = [await t.exited(polite), await t.exited(stubborn)];
+  assert.equal(first.cause, "cancelled");
+  assert.equal(t.output(polite), "up\nbye\n");
+  assert.equal(second.signal, "SIGKILL");
+  assert.deepEqual(await findMarked(t.mark), []);
+});
+
+Deno.test("a task that takes too long is ended", async () => {
+  await using t = await startRunner();
+  const ended = await t.exited(t.start(["sleep", "60"], { timeoutMs: 100 }));
+  assert.equal(ended.cause, "timed_out");
+  assert.equal(ended.signal, "SIGTERM");
+});
+
+Deno.test("nothing is left behind, in the group or out of it", async () => {
+  await using t = await startRunner();
+  const script = "sleep 60 & setsid sleep 61 >/dev/null 2>&1 & setsid sleep 62 & echo up";
+  const succeeded = t.start(["sh", "-c", script]);
+  assert.equal((await t.exited(succeeded)).exitCode, 0);
+  await t.until(async () => (await findMarked(t.mark)).length === 0 ? true : undefined);
+  const failed = t.start(["sh", "-c", `${script}; exit 1`]);
+  assert.equal((await t.exited(failed)).exitCode, 1);
+  assert.deepEqual(await findMarked(t.mark), []);
+});
+
+Deno.test("a task whose output nobody takes waits, and no more than the window is sent", async () => {
+  await using t = await startRunner({ hungry: false });
+  const key = t.start(["head", "-c", "8000000", "/dev/zero"]);
+  const sent = () =>
+    t.reports.reduce((sum, it) => sum + (it.kind === "output" ? it.data.length : 0), 0);
+  await t.until(() => sent() >= 1024 * 1024 ? true : undefined);
+  let taken = 0;
+  while (!t.reports.some((it) => it.kind === "exited")) {
+    assert.ok(sent() - taken <= 1024 * 1024 + 64 * 1024);
+    const bytes = sent() - taken;
+    taken += bytes;
+    t.obey({ kind: "taken", key, stream: "stdout", bytes });
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
+  assert.equal(sent(), 8_000_000);
+});
+
+Deno.test("attempts end at once when their lease runs out", async () => {
+  await using t = await startRunner();
+  const other = t.start(["sleep", "60"], { lease: "d" });
+  assert.equal((await t.exited(other)).cause, "lost");
+  const key = t.start(["sh", "-c", "trap '' TERM; setsid sleep 61 & sleep 60"]);
+  await t.until(() => t.reports.find((it) => it.kind === "started"));
+  t.renew(200);
+  const ended = await t.exited(key);
+  assert.equal(ended.cause, "lost");
+  assert.deepEqual(await findMarked(t.mark), []);
+});
+
+Deno.test("a guardian that is killed or stopped is replaced, and knows the groups", async () => {
+  await using t = await startRunner();
+  const key = t.start(["sleep", "60"]);
+  await t.until(() => t.reports.find((it) => it.kind === "started"));
+  for (const name of ["SIGKILL", "SIGSTOP"] as const) {
+    const first = t.runner.guardianPid!;
+    signal(first, name);
+    await t.until(() =>
+      ![undefined, first].includes(t.runner.guardianPid) && !alive(first) ? true : undefined
+    );
+  }
+  const after = t.start(["true"]);
+  assert.equal((await t.exited(after)).exitCode, 0);
+  assert.ok(!t.reports.some((it) => it.kind === "exited" && it.key === key));
+});
+
+Deno.test("artifacts are collected, and no link is followed", async () => {
+  await using t = await startRunner();
+  const script = `mkdir -p out/deep; echo one > out/a.txt; echo two > out/deep/b.txt
+    ln -s /etc/passwd out/link; ln -s /etc out/folder; mkfifo out/pipe; chmod 750 out/a.txt`;
+  const artifacts = ["out/**", "none*", "../x", "out/link", "out/folder/passwd", "out/pipe"];
+  const key = t.start(["sh", "-c", script], { artifacts });
+  const ended = await t.exited(key);
+  assert.equal(ended.collects, true);
+  const collected = await t.until(() =>
+    t.reports.find((it): it is Extract<Report, { kind: "collected" }> => it.kind === "collected")
+  );
+  assert.deepEqual(collected.files.map((it) => [it.path, it.size, it.mode.toString(8)]), [
+    ["out/a.txt", 4, "750"],
+    ["out/deep/b.txt", 4, "644"],
+  ]);
+  assert.equal(Deno.readTextFileSync(collected.files[1]!.file), "two\n");
+  for (const glob of ["none*", "../x", "out/link", "out/folder/passwd", "out/pipe"]) {
+    assert.ok(collected.notes.some((note) => note.includes(glob)), glob);
+  }
+  t.obey({ kind: "forget", key });
+  await t.until(() => exists(join(t.folder.artifacts, key)) ? undefined : true);
+});
+
+Deno.test("malformed orders do nothing", async () => {
+  await using t = await startRunner();
+  const bad = [null, 1, {}, { kind: "run" }, { kind: "forget", key: "../../etc" }, {
+    kind: "start",
+    key: "t.1.1",
+    argv: [],
+  }];
+  for (const order of bad) t.runner.obey(order);
+  assert.equal((await t.exited(t.start(["true"]))).exitCode, 0);
+  assert.equal(t.reports.filter((it) => it.kind === "exited").length, 1);
+});
+
+function exists(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+function alive(pid: number): boolean {
+  try {
+    return !/^State:\s+Z/m.test(Deno.readTextFileSync(`/proc/${pid}/status`));
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}

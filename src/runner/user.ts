@@ -1,0 +1,78 @@
+import { UserError } from "../base/errors.ts";
+
+/** Whom tasks run as. */
+export interface TaskUser {
+  name: string;
+  home: string;
+  /** Undefined: the worker's own, which needs no rights to become. */
+  ids: { uid: number; gid: number } | undefined;
+}
+
+/**
+ * The user that tasks run as.
+ *
+ * @param name `worker.user`; undefined means the worker's own.
+ * @throws {UserError} where there is no such user, or this process may not become it.
+ */
+export async function findTaskUser(name: string | undefined): Promise<TaskUser> {
+  const own = Deno.uid();
+  const entry = await passwdEntry(name ?? String(own));
+  if (name === undefined) {
+    return {
+      name: entry?.name ?? Deno.env.get("USER") ?? String(own),
+      home: entry?.home ?? Deno.env.get("HOME") ?? "/",
+      ids: undefined,
+    };
+  }
+  if (entry === undefined) {
+    throw new UserError(`Tasks shall run as "${name}" (worker.user), but there is no such user`, {
+      next: `useradd --system --create-home ${name}`,
+    });
+  }
+  if (entry.uid === own) return { name: entry.name, home: entry.home, ids: undefined };
+  if (own !== 0) {
+    throw new UserError(`Tasks shall run as "${name}" (worker.user), which only root can arrange`, {
+      next: "Start the worker as root, or leave worker.user out",
+    });
+  }
+  return { name: entry.name, home: entry.home, ids: { uid: entry.uid, gid: entry.gid } };
+}
+
+interface PasswdEntry {
+  name: string;
+  uid: number;
+  gid: number;
+  home: string;
+}
+
+/** By name or number, from getent(1), which also knows users of directories such as LDAP. */
+async function passwdEntry(wanted: string): Promise<PasswdEntry | undefined> {
+  let text: string;
+  try {
+    const output = await new Deno.Command("getent", {
+      args: ["passwd", "--", wanted],
+      stdin: "null",
+      stderr: "null",
+    }).output();
+    text = new TextDecoder().decode(output.stdout);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    try {
+      text = await Deno.readTextFile("/etc/passwd");
+    } catch (missing) {
+      if (missing instanceof Deno.errors.NotFound) return undefined;
+      throw missing;
+    }
+  }
+  return findEntry(text, wanted);
+}
+
+/** The entry of that name or number in text of the form of passwd(5). */
+export function findEntry(text: string, wanted: string): PasswdEntry | undefined {
+  for (const line of text.split("\n")) {
+    const [name, , uid, gid, , home] = line.split(":");
+    if (!name || !uid || !gid || (name !== wanted && uid !== wanted)) continue;
+    return { name, uid: Number(uid), gid: Number(gid), home: home || "/" };
+  }
+  return undefined;
+}

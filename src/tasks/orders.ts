@@ -1,0 +1,82 @@
+/**
+ * What the worker's role, which holds the sockets and may start nothing, orders of the runner, which
+ * starts processes and holds no socket; and what the runner reports. They are in two threads of one
+ * process, so orders and reports are plain data and travel in batches.
+ *
+ * One attempt: `start`; then `started`, `output`…, `exited` and, where artifacts were asked for,
+ * `collected`; then `forget`, after which the runner has nothing of it. A start that is refused or
+ * fails is reported by `exited` alone. Output is sent as long as less than `outputWindowBytes` of
+ * it has not been taken.
+ */
+export type Order =
+  | StartOrder
+  /** Ends the attempt: SIGTERM, and SIGKILL after the grace. */
+  | { kind: "end"; key: string; cause: "cancelled" | "lost"; graceMs: number }
+  /** So much of an attempt's output needs no memory of the runner any more. */
+  | { kind: "taken"; key: string; stream: OutputStream; bytes: number }
+  /**
+   * The lease may be relied on for `forMs` from `sentAt`, the time of day at which the order was
+   * sent. When it has passed, the runner kills the attempts of the lease.
+   */
+  | { kind: "renew"; lease: string; forMs: number; sentAt: number }
+  /** Removes the attempt's folders. */
+  | { kind: "forget"; key: string };
+
+export type OutputStream = "stdout" | "stderr";
+
+export interface StartOrder {
+  kind: "start";
+  /** Names the attempt among all that the worker has had: see `attemptKey`. */
+  key: string;
+  /** The coordinator whose leases it runs under. */
+  lease: string;
+  taskId: string;
+  arrayIndex: number | undefined;
+  argv: string[];
+  env: Record<string, string>;
+  cwd: string | undefined;
+  timeoutMs: number | undefined;
+  /** Globs of what to collect from the attempt's folder. */
+  artifacts: string[];
+}
+
+/** Why an attempt's processes ended. */
+export type EndCause = "exit" | "timed_out" | "cancelled" | "lost" | "not_started";
+
+export interface Collected {
+  /** Relative to the task's folder, with forward slashes. */
+  path: string;
+  /** Where a copy is that the task cannot change. */
+  file: string;
+  size: number;
+  mode: number;
+  sha256: string;
+}
+
+export type Report =
+  | { kind: "started"; key: string; at: number }
+  | { kind: "output"; key: string; stream: OutputStream; data: Uint8Array }
+  | {
+    kind: "exited";
+    key: string;
+    cause: EndCause;
+    startedAt: number | undefined;
+    at: number;
+    exitCode: number | undefined;
+    signal: string | undefined;
+    reason: string | undefined;
+    /** Whether `collected` follows. */
+    collects: boolean;
+  }
+  | { kind: "collected"; key: string; files: Collected[]; notes: string[] };
+
+/**
+ * A task's output that the runner has sent and the role has neither passed on nor written to disk.
+ * 16 pipes' worth, so that reading never waits for one turn of the other thread.
+ */
+export const outputWindowBytes = 1024 * 1024;
+
+/** A name for one attempt that is also a name for a file. */
+export function attemptKey(ref: { taskId: string; attempt: number; fence: number }): string {
+  return `${ref.taskId}.${ref.attempt}.${ref.fence}`;
+}
