@@ -1,0 +1,88 @@
+import assert from "node:assert/strict";
+import { UsageError } from "../base/errors.ts";
+import { loadConfig } from "./load.ts";
+import { isLoopback, peerMode, type PeerSide } from "./peer_mode.ts";
+import type { ConfigKey } from "./schema.ts";
+
+function configOf(flags: Partial<Record<ConfigKey, string>>) {
+  return loadConfig({
+    flags: new Map(Object.entries(flags) as [ConfigKey, string][]),
+    variables: {},
+    file: undefined,
+    workingFolder: "/",
+    host: { hostname: "h", cpus: 1, stateRoot: "/s", terminal: false },
+  }).config;
+}
+
+const pair = { "peer.cert_file": "/c", "peer.key_file": "/k" } as const;
+const ca = { "peer.client_ca_file": "/ca" } as const;
+const tls = { "peer.insecure": "false" } as const;
+const skip = { "peer.skip_tls_verify": "true" } as const;
+
+Deno.test("the mode follows from what is set", () => {
+  for (
+    const [side, flags, address, expected] of [
+      ["server", {}, "127.0.0.1", "h2c"],
+      ["client", {}, "localhost:50055", "h2c"],
+      ["server", {}, "0.0.0.0", /Refused to listen on "0.0.0.0" without TLS/],
+      ["client", {}, "gpu1:50055", /Refused to dial "gpu1:50055" without TLS/],
+      ["server", { "peer.insecure": "true" }, "0.0.0.0", "h2c"],
+      ["client", { "peer.insecure": "true" }, "gpu1:50055", "h2c"],
+      ["server", { "peer.insecure": "true", ...pair }, "127.0.0.1", "h2c"],
+      ["client", skip, "gpu1:1", /Refused to dial/],
+      ["server", tls, "127.0.0.1", /no certificate to serve with/],
+      ["server", { ...tls, ...ca }, "127.0.0.1", /no certificate to serve with/],
+      ["server", { ...tls, "peer.cert_file": "/c" }, "127.0.0.1", /peer.key_file is not/],
+      ["server", { ...tls, "peer.key_file": "/k" }, "127.0.0.1", /peer.cert_file is not/],
+      ["server", { ...tls, ...pair }, "0.0.0.0", "tls"],
+      ["server", { ...tls, ...pair, ...ca }, "0.0.0.0", "mtls"],
+      ["client", tls, "127.0.0.1:1", /no CA to verify the coordinator/],
+      ["client", { ...tls, ...pair }, "a:1", /no CA to verify the coordinator/],
+      ["client", { ...tls, ...ca }, "a:1", "tls"],
+      ["client", { ...tls, ...skip }, "a:1", "tls"],
+      ["client", { ...tls, ...ca, ...pair }, "a:1", "mtls"],
+      ["client", { ...tls, ...ca, "peer.cert_file": "/c" }, "a:1", /peer.key_file is not/],
+    ] as [PeerSide, Partial<Record<ConfigKey, string>>, string, string | RegExp][]
+  ) {
+    const decide = () => peerMode(configOf(flags), side, [address]);
+    if (typeof expected === "string") assert.equal(decide().mode, expected);
+    else {assert.throws(decide, (error) =>
+        error instanceof UsageError && expected.test(error.message));}
+  }
+});
+
+Deno.test("verification is skipped on the client's side only", () => {
+  const server = peerMode(configOf({ ...tls, ...pair, ...skip }), "server", []);
+  assert(server.mode !== "h2c" && !server.skipVerify);
+  const client = peerMode(configOf({ ...tls, ...skip, "peer.server_name": "x" }), "client", []);
+  assert(client.mode !== "h2c" && client.skipVerify && client.serverName === "x");
+});
+
+Deno.test("loopback is literal", () => {
+  for (
+    const near of [
+      "127.0.0.1",
+      "127.9.9.9:1",
+      "::1",
+      "[::1]:5",
+      "localhost",
+      "LOCALHOST:1",
+      "0:0::1",
+    ]
+  ) {
+    assert(isLoopback(near), near);
+  }
+  for (
+    const far of [
+      "0.0.0.0",
+      "::",
+      "10.0.0.1:1",
+      "localhost.lan",
+      "127.0.0.1.nip.io",
+      "1::1",
+      "::ffff:127.0.0.1",
+      "",
+      "x",
+    ]
+  ) assert(!isLoopback(far), far);
+});

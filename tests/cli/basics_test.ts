@@ -1,0 +1,150 @@
+import assert from "node:assert/strict";
+import { agent } from "../support/agent.ts";
+import { tempHome } from "../support/home.ts";
+
+Deno.test("version says what is installed, for people and for programs", async () => {
+  const people = await agent.run(["version"]);
+  assert.equal(people.code, 0);
+  assert.match(people.stdout, /^agent \d+\.\d+\.\d+ \(.*Deno \d.*\)\n$/);
+  assert.equal(people.stderr, "");
+  const programs = await agent.run(["version", "--json"]);
+  const { version, deno, platform } = JSON.parse(programs.stdout);
+  assert(people.stdout.includes(version) && people.stdout.includes(deno));
+  assert.equal(platform, `${Deno.build.os}/${Deno.build.arch}`);
+});
+
+Deno.test("help goes to stdout, a missing command is wrong usage", async () => {
+  for (
+    const words of [["--help"], ["-h"], ["help"], ["config", "-h"], ["help", "config", "show"]]
+  ) {
+    const { code, stdout, stderr } = await agent.run(words);
+    assert.equal(code, 0, words.join(" "));
+    assert.match(stdout, /\nUsage:\n/);
+    assert.equal(stderr, "");
+  }
+  for (const words of [[], ["config"]]) {
+    const { code, stdout, stderr } = await agent.run(words);
+    assert.equal(code, 2);
+    assert.equal(stdout, "");
+    assert.match(stderr, /^agent: ".*" needs a command\nnext: agent .*--help\n$/);
+  }
+});
+
+Deno.test("an error is one line and one line of what to do, or a document", async () => {
+  const wrong = await agent.run(["verison"]);
+  assert.deepEqual([wrong.code, wrong.stdout], [2, ""]);
+  assert.equal(
+    wrong.stderr,
+    'agent: Unknown command "agent verison"\nnext: Did you mean "version"?\n',
+  );
+
+  const json = await agent.run(["version", "--jsno", "--json"]);
+  assert.deepEqual([json.code, json.stdout], [2, ""]);
+  assert.deepEqual(JSON.parse(json.stderr), {
+    error: { code: "usage", message: 'Unknown flag "--jsno"', next: 'Did you mean "--json"?' },
+  });
+
+  const evil = await agent.run(["\x1b]0;x\x07"]);
+  assert.doesNotMatch(evil.stderr, /(?!\n)\p{Cc}/u);
+
+  const debug = await agent.run(["verison"], { env: { AGENT_DEBUG: "1" } });
+  assert.match(debug.stderr, /\n\s+at /);
+});
+
+Deno.test("the configuration is shown with the origin of each value", async () => {
+  await using home = await tempHome();
+  await Deno.writeTextFile(home.configFile, "coordinator:\n  port: 1234\n");
+  const env = { AGENT_WORKER_SLOTS: "3" };
+  const shown = await agent.run(["config", "show", "--json", "--log.level=debug"], { home, env });
+  assert.equal(shown.code, 0, shown.stderr);
+  const { file, settings } = JSON.parse(shown.stdout) as {
+    file: string;
+    settings: { key: string; value: unknown; origin: string }[];
+  };
+  assert.equal(file, home.configFile);
+  const of = (wanted: string) => {
+    const { value, origin } = settings.find(({ key }) => key === wanted)!;
+    return [value, origin];
+  };
+  assert.deepEqual(of("coordinator.port"), [1234, "file"]);
+  assert.deepEqual(of("worker.slots"), [3, "environment"]);
+  assert.deepEqual(of("log.level"), ["debug", "flag"]);
+  assert.deepEqual(of("coordinator.host"), ["127.0.0.1", "default"]);
+  assert.deepEqual(of("coordinator.advertise"), [null, "default"]);
+  const text = await agent.run(["config", "show"], { home, env });
+  assert.match(text.stdout, /^coordinator\.port +1234 +file$/m);
+});
+
+Deno.test("an enabled TLS directory supplies the files that were not named", async () => {
+  await using home = await tempHome();
+  await Deno.mkdir(home.tls, { recursive: true });
+  await Deno.writeTextFile(
+    `${home.tls}/config.yaml`,
+    "enabled: true\nca_bundle: /elsewhere/ca.pem\n",
+  );
+  const origins = async (...flags: string[]) => {
+    const { stdout, stderr } = await agent.run(["config", "show", "--json", ...flags], { home });
+    assert.equal(stderr, "");
+    const { settings } = JSON.parse(stdout) as {
+      settings: { key: string; value: string; origin: string }[];
+    };
+    return settings.filter(({ key }) => key.endsWith("_file"))
+      .map(({ value, origin }) => [value, origin]);
+  };
+  const none = [null, "default"];
+  assert.deepEqual(await origins(), [none, none, none]);
+  assert.deepEqual(await origins("--peer.insecure=false"), [
+    [`${home.tls}/server.crt`, "tls directory"],
+    [`${home.tls}/server.key`, "tls directory"],
+    ["/elsewhere/ca.pem", "tls directory"],
+  ]);
+  assert.deepEqual(await origins("--peer.insecure=false", "--peer.client-ca-file=/x"), [
+    none,
+    none,
+    ["/x", "flag"],
+  ]);
+});
+
+Deno.test("config check lists every problem and exits 2", async () => {
+  await using home = await tempHome();
+  await Deno.writeTextFile(home.configFile, "peer:\n  insecur: true\nworker:\n  slots: 0\n");
+  const env = { AGENT_WORKER_SLOT: "1" };
+  const text = await agent.run(["config", "check"], { home, env });
+  assert.equal(text.code, 2);
+  assert.match(
+    text.stdout,
+    /Unknown key "peer\.insecur" in .*config\.yaml:2\n {2}next: Did you mean/,
+  );
+  assert.match(text.stdout, /"worker\.slots" in .*config\.yaml:4 is "0", must be a whole number/);
+  assert.match(
+    text.stdout,
+    /AGENT_WORKER_SLOT is ignored\n {2}next: Did you mean "AGENT_WORKER_SLOTS"/,
+  );
+  const json = await agent.run(["config", "check", "--json"], { home, env });
+  assert.equal(json.code, 2);
+  assert.equal(JSON.parse(json.stdout).problems.length, 2);
+  const other = await agent.run(["config", "show"], { home });
+  assert.equal(other.code, 2);
+  assert.match(other.stderr, /^agent: Unknown key .* \(and 1 more: agent config check\)\n/);
+});
+
+Deno.test("a configuration file that was named must be there", async () => {
+  for (const words of [["--config", "/nowhere"], ["--config=/nowhere"]]) {
+    const { code, stderr } = await agent.run(["config", "show", ...words]);
+    assert.equal(code, 2);
+    assert.match(
+      stderr,
+      /^agent: Reading the configuration "\/nowhere" failed: it does not exist\n/,
+    );
+  }
+  const { code } = await agent.run(["config", "show"], { env: { AGENT_CONFIG: "/nowhere" } });
+  assert.equal(code, 2);
+});
+
+Deno.test("colour is off for a pipe, and --color says otherwise", async () => {
+  const env = { NO_COLOR: undefined };
+  const escape = /\p{Cc}\[/u;
+  assert.doesNotMatch((await agent.run(["config", "show"], { env })).stdout, escape);
+  assert.match((await agent.run(["config", "show", "--color=always"], { env })).stdout, escape);
+  assert.match((await agent.run(["config", "show", "--color", "always"])).stdout, escape);
+});
