@@ -10,6 +10,8 @@ type Load = () => Promise<{ default: AnyCommand }>;
  */
 export const registry: Readonly<Record<string, Load>> = {
   "tls init": () => import("./commands/tls_init.ts"),
+  "tls mint": () => import("./commands/tls_mint.ts"),
+  "tls export-ca": () => import("./commands/tls_export_ca.ts"),
   "submit": () => import("./commands/submit.ts"),
   "task list": () => import("./commands/task_list.ts"),
   "task show": () => import("./commands/task_show.ts"),

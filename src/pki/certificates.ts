@@ -28,6 +28,8 @@ export interface Issued {
 /** A CA that can sign. */
 export interface Issuer {
   certificate: Certificate;
+  /** What else its file holds: the way up to a root where it is none itself. */
+  others: Certificate[];
   key: CryptoKey;
 }
 

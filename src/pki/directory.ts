@@ -63,7 +63,7 @@ export class TlsDirectory {
   /** The CA of this host, ready to sign. */
   async issuer(): Promise<Issuer> {
     const { caCert, caKey } = this.settings;
-    const [certificate] = await this.caCertificates();
+    const [certificate, ...others] = await this.caCertificates();
     const key = await this.keyIfThere(caKey);
     if (certificate === undefined) {
       if (key !== undefined) {
@@ -92,7 +92,7 @@ export class TlsDirectory {
       });
     }
     checkDates(certificate, caCert, this.pki.now());
-    return { certificate, key: await signingKey(key, certificate.keyType) };
+    return { certificate, others, key: await signingKey(key, certificate.keyType) };
   }
 
   /** CAs that were imported or that came before, by their label. */
@@ -103,10 +103,10 @@ export class TlsDirectory {
   /** Makes all changes at once, with the trust bundle and the modes that follow from them. */
   async save({ files = [], settings }: Saving): Promise<void> {
     const changes = [...files];
-    if (settings !== undefined || !this.settings.exists) {
+    if (settings !== undefined) {
       const path = this.settings.config;
       const old = this.settings.exists ? await readSmallText(path) : undefined;
-      const data = await editSettings(old, settings ?? {}, this.settings.root);
+      const data = await editSettings(old, settings, this.settings.root);
       changes.push({ path, data, mode: publicMode });
     }
     changes.push(await this.#bundleChange(changes));

@@ -9,6 +9,7 @@ import type { Certificate } from "./inspect.ts";
 import type { KeyType } from "./key_types.ts";
 import { generateKey, keyPem, pkcs8Pem } from "./keys.ts";
 import type { Names } from "./names.ts";
+import { isSelfIssued } from "./validate.ts";
 
 /** The longest that Apple's systems accept for a server, also from a CA that a person trusts. */
 const maxLeafDays = 825;
@@ -34,7 +35,7 @@ export async function makeCa(
   const days = settings.caValidityDays;
   const { certificate, pem } = await issueCa({ commonName, keys, days, now: pki.now() });
   return {
-    made: { certificate, key: keys.privateKey },
+    made: { certificate, others: [], key: keys.privateKey },
     files: [
       { path: settings.caCert, data: pem, mode: publicMode },
       { path: settings.caKey, data: await keyPem(keys.privateKey), mode: keyMode },
@@ -43,11 +44,13 @@ export async function makeCa(
 }
 
 export async function makeServer(
-  { settings, pki }: TlsDirectory,
+  directory: TlsDirectory,
   issuer: Issuer,
   names: Names,
   keyType: KeyType,
 ): Promise<Made<Certificate>> {
+  const { settings, pki } = directory;
+  const between = intermediatesOf([issuer.certificate, ...issuer.others]);
   const [{ issueLeaf }, keys] = await Promise.all([
     import("./certificates.ts"),
     generateKey(keyType),
@@ -58,11 +61,16 @@ export async function makeServer(
   return {
     made: leaf.certificate,
     files: [
-      { path: settings.serverCert, data: leaf.pem, mode: publicMode },
+      { path: settings.serverCert, data: pemOf([leaf.certificate, ...between]), mode: publicMode },
       { path: settings.serverKey, data: await keyPem(keys.privateKey), mode: keyMode },
       serialChange(settings.caSerial, leaf.certificate),
     ],
   };
+}
+
+/** What stands between a host's certificate and a root: the CA's own where that is no root. */
+export function intermediatesOf(caFile: Certificate[]): Certificate[] {
+  return caFile.filter((certificate) => !isSelfIssued(certificate));
 }
 
 /** The last serial number, as `openssl x509 -CAserial` reads it and counts on from it. */

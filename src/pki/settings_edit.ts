@@ -32,7 +32,7 @@ export async function editSettings(
   return stringify(document);
 }
 
-function template({ enabled = true, autoOnNonLoopback = true, san }: SettingsUpdate): string {
+function template({ enabled = false, autoOnNonLoopback = true, san }: SettingsUpdate): string {
   return `# TLS of this host. "agent tls status" explains it, the other "agent tls" commands change it.
 # Paths are relative to this folder, or absolute where something else looks after the files.
 enabled: ${enabled}

@@ -1,0 +1,87 @@
+import { resolve } from "node:path";
+import { pkiOf } from "../../pki/context.ts";
+import { day } from "../../pki/dates.ts";
+import { namesText, recordOf } from "../../pki/describe.ts";
+import { tlsGrants } from "../../sandbox/tls.ts";
+import { command } from "../command.ts";
+import { confirm } from "../confirm.ts";
+
+export default command({
+  path: "tls mint",
+  summary: "Certify another host with this host's CA",
+  description: "Writes server.crt, server.key and ca.crt into a folder of their own, for " +
+    "tls install on that host. Without names the certificate is good for every agent peer, which " +
+    "trust each other by their CA alone; give names where browsers, curl or gRPC clients are to " +
+    "check them. With --csr the host's key stays on the host: no key is written.",
+  options: {
+    out: {
+      short: "o",
+      kind: "path",
+      placeholder: "DIR",
+      required: true,
+      help: "Folder to write to, made with mode 0700",
+    },
+    hostname: { kind: "text", repeat: true, help: "Name that the certificate covers" },
+    ip: { kind: "text", repeat: true, help: "Address that the certificate covers" },
+    csr: {
+      kind: "path",
+      placeholder: "FILE",
+      help: "Answer this request, made by tls request on the host",
+    },
+  },
+  examples: [
+    { line: "agent tls mint -o /tmp/b-tls", does: "For a peer whose address may change" },
+    {
+      line: "agent tls mint --hostname b.lan --ip 10.0.0.6 -o /tmp/b-tls",
+      does: "Covers what others dial it by",
+    },
+    {
+      line: "agent tls mint --csr b.csr --hostname b.lan -o /tmp/b-tls",
+      does: "Certifies the key that b.lan made for itself",
+    },
+  ],
+  exits: { 3: "Names of a request are not confirmed, or the folder holds something else" },
+  grants: ({ options, env }) => tlsGrants(env, { folders: [options.out], read: [options.csr] }),
+  run: async ({ options, env }) => {
+    const { mint } = await import("../../pki/mint.ts");
+    const pki = pkiOf(env);
+    const made = await mint(pki, {
+      out: resolve(options.out),
+      hostnames: options.hostname,
+      ips: options.ip,
+      csr: options.csr,
+      confirm: ({ hostnames, ips }) =>
+        confirm(env, `Certify ${[...hostnames, ...ips].join(", ")} as it asks?`),
+    });
+    return {
+      folder: made.out,
+      files: made.files,
+      certificate: recordOf(made.certificate, pki.now()),
+      ca: recordOf(made.ca, pki.now()),
+      not_certified: [...made.notCertified.hostnames, ...made.notCertified.ips],
+    };
+  },
+  text: (made) => {
+    const { folder, files, certificate, not_certified } = made;
+    const hasKey = files.some((file) => file.endsWith(".key"));
+    const names = files.map((file) => file.slice(folder.length + 1));
+    const all = names.map((name) => `${folder}/${name}`).join(" ");
+    return [
+      `Wrote ${names.join(", ")} to ${folder}`,
+      `  It covers ${namesText(certificate)}, and is valid until ${day(certificate.not_after)}`,
+      ...not_certified.length === 0 ? [] : [`  Not certified: ${not_certified.join(", ")}`],
+      "",
+      `Next: scp -p ${all} HOST:`,
+      hasKey
+        ? "      on HOST: agent tls install --cert server.crt --key server.key --ca ca.crt"
+        : "      on HOST: agent tls install --cert server.crt --ca ca.crt",
+      ...hasKey
+        ? [
+          "      on HOST: rm server.crt server.key ca.crt",
+          `      here:    rm -r ${folder}`,
+          "server.key is a secret: never send it by mail or chat.",
+        ]
+        : [],
+    ].join("\n");
+  },
+});

@@ -1,0 +1,154 @@
+import { basename, join, relative } from "node:path";
+import { Refusal } from "../base/errors.ts";
+import { type FileChange, lockFolder } from "../base/files.ts";
+import { pemOf } from "./bundle.ts";
+import type { Pki } from "./context.ts";
+import { isThere, keyMode, publicMode, withDirectory } from "./directory.ts";
+import { PkiError } from "./errors.ts";
+import { type Certificate, parseCertificates, readSmallText } from "./inspect.ts";
+import { intermediatesOf, leafDays, serialChange } from "./issue.ts";
+import { generateKey, keyPem, sameKind } from "./keys.ts";
+import { isEmpty, listNames, loopbackNames, missing, type Names, parseNames } from "./names.ts";
+import { isIssuedBy } from "./validate.ts";
+
+/** What a certificate is called whose host has no name worth checking: trust goes by its chain. */
+export const placeholderName = "agent-peer";
+
+export interface MintOptions {
+  /** An absolute path. */
+  out: string;
+  hostnames?: string[];
+  ips?: string[];
+  /** A certificate request to answer: its key stays where it is. */
+  csr?: string | undefined;
+  /** Asks whether the names of the request may be certified. */
+  confirm?: (names: Names) => Promise<boolean>;
+}
+
+export interface Minted {
+  out: string;
+  files: string[];
+  certificate: Certificate;
+  ca: Certificate;
+  /** Names of the request that were not certified. */
+  notCertified: Names;
+}
+
+/** Certifies another host: its own key, or one that is made for it here. */
+export async function mint(pki: Pki, options: MintOptions): Promise<Minted> {
+  const given = parseNames(options.hostnames ?? [], options.ips ?? []);
+  const loading = import("./certificates.ts");
+  refuseInside(pki.root, options.out);
+  const request = options.csr === undefined ? undefined : await requestFrom(options.csr);
+  const names = request === undefined
+    ? (isEmpty(given) ? { hostnames: [placeholderName], ips: [] } : given)
+    : await confirmedNames(request.names, given, options);
+  return await withDirectory(pki, async (directory) => {
+    const { settings } = directory;
+    const issuer = await directory.issuer();
+    const caFile = [issuer.certificate, ...issuer.others];
+    await checkFolder(options, issuer.certificate);
+    const keys = request === undefined
+      ? await generateKey(sameKind(issuer.certificate.keyType))
+      : undefined;
+    const { issueLeaf } = await loading;
+    const { certificate } = await issueLeaf({
+      issuer,
+      publicKey: keys?.publicKey ?? request!.publicKey,
+      names,
+      days: leafDays(settings.validityDays, settings.config),
+      now: pki.now(),
+    });
+    const at = (name: string) => join(options.out, name);
+    const files: FileChange[] = [
+      {
+        path: at("server.crt"),
+        data: pemOf([certificate, ...intermediatesOf(caFile)]),
+        mode: publicMode,
+      },
+      ...keys === undefined
+        ? []
+        : [{ path: at("server.key"), data: await keyPem(keys.privateKey), mode: keyMode }],
+      { path: at("ca.crt"), data: pemOf(caFile), mode: publicMode },
+    ];
+    // Taken first, so that a folder that cannot be written fails before a serial number is used.
+    await using folder = await lockFolder(options.out, pki);
+    if (Deno.build.os !== "windows") await Deno.chmod(options.out, 0o700);
+    await directory.save({ files: [serialChange(settings.caSerial, certificate)] });
+    await folder.commit(files);
+    return {
+      out: options.out,
+      files: files.map(({ path }) => path),
+      certificate,
+      ca: issuer.certificate,
+      notCertified: request === undefined
+        ? { hostnames: [], ips: [] }
+        : missing(request.names, certificate),
+    };
+  });
+}
+
+/** Output never lands among the files of the TLS directory. */
+export function refuseInside(root: string, path: string): void {
+  const way = relative(root, path);
+  if (way.startsWith("..")) return;
+  throw new Refusal(`"${path}" is within the TLS directory "${root}"`, {
+    next: "Choose another place with -o",
+  });
+}
+
+async function requestFrom(file: string) {
+  const { readRequest } = await import("./csr.ts");
+  return await readRequest(await readSmallText(file), file);
+}
+
+/** Names in a request are its author's claim; what is certified is for the CA's holder to say. */
+async function confirmedNames(
+  asked: Names,
+  given: Names,
+  { csr, confirm }: MintOptions,
+): Promise<Names> {
+  if (!isEmpty(given)) return given;
+  const beyond = missing(asked, loopbackNames);
+  if (isEmpty(beyond)) return { hostnames: [placeholderName], ips: [] };
+  if (await confirm?.(beyond)) return asked;
+  const flags = [
+    ...beyond.hostnames.map((name) => `--hostname ${name}`),
+    ...beyond.ips.map((ip) => `--ip ${ip}`),
+  ];
+  throw new Refusal(`"${csr}" asks for ${listNames(beyond)}, which nobody has confirmed`, {
+    next: `Check that they are that host's, then add: ${flags.join(" ")}`,
+  });
+}
+
+/** A folder is used if it is new, empty, or holds what an earlier mint of this CA left there. */
+async function checkFolder({ out, csr }: MintOptions, ca: Certificate): Promise<void> {
+  if (!await isThere(out)) return;
+  const refuse = (what: string) =>
+    new Refusal(`"${out}" ${what}`, { next: "Choose a new folder with -o" });
+  const own = ["server.crt", "server.key", "ca.crt"];
+  const names: string[] = [];
+  try {
+    for await (const { name } of Deno.readDir(out)) names.push(name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotADirectory) throw refuse("is not a folder");
+    throw error;
+  }
+  const others = names.filter((name) =>
+    !own.includes(name) && !name.startsWith(".") && name !== basename(csr ?? "")
+  );
+  if (others.length > 0) throw refuse(`holds other files, such as "${others[0]}"`);
+  if (!names.includes("server.crt") && !names.includes("server.key")) return;
+  if (!await isEarlierMint(join(out, "server.crt"), ca)) {
+    throw refuse("holds a certificate or key that this CA did not make");
+  }
+}
+
+async function isEarlierMint(file: string, ca: Certificate): Promise<boolean> {
+  try {
+    return isIssuedBy(parseCertificates(await readSmallText(file), file)[0]!, ca);
+  } catch (error) {
+    if (error instanceof PkiError) return false;
+    throw error;
+  }
+}
