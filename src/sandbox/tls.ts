@@ -32,7 +32,7 @@ export async function tlsGrants(
     ...noGrants,
     read: [...folders, ...written, ...absolute(named.read), "/etc/hosts", "/etc/resolv.conf"],
     write: [...folders, ...written],
-    sys: ["hostname", "networkInterfaces", "umask", "uid"],
+    sys: ["hostname", "networkInterfaces", "uid"],
   };
 }
 
