@@ -15,7 +15,7 @@ export DENO_TLS_CA_STORE="${DENO_TLS_CA_STORE:-system,mozilla}" DENO_NO_UPDATE_C
 
 # What was set up before is told by a stamp, one for each state of deno.lock: which Deno was chosen,
 # out of which on PATH, and where the packages are. A start that finds it needs no network.
-stamp=$cache/agent/ready-${deno_exact:-$deno_least}-$(cksum <"$root/deno.lock" | tr ' ' -)
+stamp=$cache/agent/ready-${deno_exact:+exactly-}${deno_exact:-$deno_least}-$(cksum <"$root/deno.lock" | tr ' ' -)
 found=$(command -v deno || true)
 deno='' stamped_found='' stamped_packages=''
 if [ -f "$stamp" ]; then
