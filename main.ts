@@ -1,6 +1,13 @@
 import type { Outcome } from "./src/cli/run.ts";
 import type { StopSignal } from "./src/sandbox/messages.ts";
 
+// First of all and without anything else: a guardian is small, and a slip here would start another.
+if (Deno.args[0] === "guardian" && Deno.args.length === 3) {
+  const { guard } = await import("./src/runner/guardian_loop.ts");
+  await guard(Deno.args[1]!, Number(Deno.args[2]));
+  Deno.exit(0);
+}
+
 const stop = new AbortController();
 
 /** The first signal drains, the second exits at once. */

@@ -61,7 +61,7 @@ export function findCommand(words: readonly string[]): Found {
   }
   const path = names.join(" ");
   const left = words.slice(names.length);
-  if (path in registry) return { kind: "command", path, words: [...left] };
+  if (Object.hasOwn(registry, path)) return { kind: "command", path, words: [...left] };
   const unknown = left[0];
   if (unknown !== undefined && !unknown.startsWith("-")) {
     const start = path === "" ? "" : `${path} `;

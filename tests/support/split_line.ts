@@ -1,8 +1,18 @@
-/** The words of a command line as a shell would split it; only quotes and backslashes are known. */
+/**
+ * The words of the first command of a line as a shell would split it: quotes and backslashes are
+ * known, redirections are left out, and what follows a pipe or the command's end.
+ */
 export function splitLine(line: string): string[] {
   const words: string[] = [];
   const word = /(?:'[^']*'|"(?:[^"\\]|\\.)*"|\\.|[^\s'"\\])+/g;
-  for (const [raw] of line.matchAll(word)) {
+  const raws = [...line.matchAll(word)].map(([raw]) => raw);
+  for (let raw = raws.shift(); raw !== undefined; raw = raws.shift()) {
+    if (/^(\||\|\||&&|;)$/.test(raw)) break;
+    const redirection = /^\d?(<|>>?)(.*)$/.exec(raw);
+    if (redirection !== null) {
+      if (redirection[2] === "") raws.shift();
+      continue;
+    }
     words.push(raw.replaceAll(
       /'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)/g,
       (_, single?: string, double?: string, escaped?: string) =>

@@ -23,7 +23,7 @@ export default command({
   ],
   run: async ({ args, rest, config, json, env }) => {
     const path = args.join(" ");
-    if (!(path in registry)) {
+    if (!Object.hasOwn(registry, path)) {
       throw new UsageError(
         `Unknown role or command "${path}"`,
         suggestion(path, Object.keys(registry), "agent --help"),
