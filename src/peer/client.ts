@@ -1,0 +1,46 @@
+import type { Env } from "../base/env.ts";
+import type { TaskService, WorkerService } from "../tasks/service.ts";
+import { openChannel } from "./client/channel.ts";
+import { remoteTasks } from "./client/tasks.ts";
+import { remoteWorkers } from "./client/workers.ts";
+import { type Loaded, readCredentials } from "./credentials.ts";
+import type { PeerMode } from "./mode.ts";
+
+/** A coordinator as if it were here. */
+export interface Coordinator {
+  readonly address: string;
+  readonly tasks: TaskService;
+  readonly workers: WorkerService;
+  /** Ends all calls; twice is fine. */
+  [Symbol.asyncDispose](): Promise<void>;
+}
+
+/**
+ * Prepares to dial a coordinator. The connection is made at the first call, and made again when it
+ * has broken; a call that finds none fails with what is wrong and what to do.
+ *
+ * @param address `host:port`; the host is handed to the system as it is.
+ * @throws {UserError} where the files of the mode are not usable.
+ */
+export async function dialCoordinator(
+  address: string,
+  mode: PeerMode,
+  env: Pick<Env, "clock" | "log">,
+): Promise<Coordinator> {
+  const loaded: Loaded = mode.mode === "h2c"
+    ? { pair: undefined, ca: undefined }
+    : await readCredentials(mode);
+  if (mode.mode !== "h2c" && mode.skipVerify) {
+    env.log.warn("the coordinator's certificate is not verified: anyone can pose as it", {
+      address,
+      setting: "peer.skip_tls_verify",
+    });
+  }
+  const dialled = openChannel(address, mode, () => loaded);
+  return {
+    address,
+    tasks: remoteTasks(dialled),
+    workers: remoteWorkers(dialled),
+    [Symbol.asyncDispose]: () => Promise.resolve(dialled.close()),
+  };
+}

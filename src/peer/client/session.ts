@@ -1,0 +1,165 @@
+import { type ClientDuplexStream, status } from "@grpc/grpc-js";
+import {
+  TaskError,
+  type WorkerHello,
+  type WorkerSession,
+  type WorkerSink,
+} from "../../tasks/service.ts";
+import { checkRef, checkSpec } from "../check.ts";
+import { assignmentFrom, numberFrom, refFrom, required } from "../from_wire.ts";
+import type * as wire from "../gen/agent/v1/agent.ts";
+import { protocolVersion } from "../protocol.ts";
+import { wireRef, wireResult, wireTime } from "../to_wire.ts";
+import type { Dialled } from "./channel.ts";
+
+type Call = ClientDuplexStream<wire.SessionRequest, wire.SessionResponse>;
+type Request = NonNullable<wire.SessionRequest["message"]>;
+type Response = NonNullable<wire.SessionResponse["message"]>;
+
+/** From Hello to Welcome. The coordinator settles the held leases in between. */
+const welcomeWithinMs = 10_000;
+
+interface Waiting {
+  resolve: () => void;
+  reject: (error: TaskError) => void;
+}
+
+/**
+ * The worker's side of a session: says Hello, settles with Welcome, and from then on tells the sink
+ * what the coordinator says. Heartbeats settle when they are acknowledged, in order.
+ */
+export async function openSession(
+  dialled: Dialled,
+  open: () => Call,
+  hello: WorkerHello,
+  sink: WorkerSink,
+): Promise<WorkerSession> {
+  await dialled.ready();
+  const call = open();
+  const beats = new Map<bigint, Waiting>();
+  let sequence = 0n;
+  /** "opening" until Welcome; the sink learns of an end only after that. */
+  let phase: "opening" | "open" | "ended" = "opening";
+  const welcomed = Promise.withResolvers<wire.Welcome>();
+  const impatience = setTimeout(
+    () => fail(new TaskError("unavailable", "The coordinator did not answer Hello within 10 s")),
+    welcomeWithinMs,
+  );
+
+  const send = (message: Request) => {
+    if (phase !== "ended") call.write({ message });
+  };
+  const fail = (error: TaskError) => {
+    if (phase === "ended") return;
+    const former = phase;
+    phase = "ended";
+    clearTimeout(impatience);
+    call.cancel();
+    for (const { reject } of beats.values()) reject(error);
+    beats.clear();
+    if (former === "opening") welcomed.reject(error);
+    else sink.end(error);
+  };
+  const broke = (error: unknown) => {
+    dialled.meaning(error).then(fail, fail);
+  };
+
+  call.on("data", (response: wire.SessionResponse) => {
+    if (phase === "ended") return;
+    try {
+      const message = required("The message", response.message);
+      if (phase === "open") return tell(message, sink, beats);
+      if (message.$case !== "welcome") {
+        throw new TaskError("internal", "Welcome did not come first");
+      }
+      // What follows waits until the caller has its session in hand.
+      call.pause();
+      welcomed.resolve(message.value);
+    } catch (error) {
+      broke(error);
+    }
+  });
+  call.on("error", broke);
+  // An end with an error has a status too, and tells it by "error".
+  call.on("status", ({ code }) => {
+    if (code === status.OK) fail(new TaskError("unavailable", "The coordinator ended the session"));
+  });
+  send({ $case: "hello", value: wireHello(hello) });
+
+  const welcome = await welcomed.promise;
+  clearTimeout(impatience);
+  phase = "open";
+  setTimeout(() => call.resume(), 0);
+  return {
+    heartbeatMs: welcome.heartbeatMs,
+    leaseMs: welcome.leaseMs,
+    draining: welcome.draining,
+    lost: welcome.lost.map(refFrom),
+    heartbeat: () =>
+      new Promise((resolve, reject) => {
+        if (phase === "ended") {
+          return reject(new TaskError("unavailable", "The session has ended"));
+        }
+        sequence += 1n;
+        beats.set(sequence, { resolve, reject });
+        send({ $case: "heartbeat", value: { sequence } });
+      }),
+    credit: (count) => send({ $case: "credit", value: { count } }),
+    started: (ref, at) =>
+      send({ $case: "started", value: { ref: wireRef(ref), at: wireTime(at) } }),
+    finished: (result) => send({ $case: "finished", value: wireResult(result) }),
+    released: (refs) => send({ $case: "released", value: { refs: refs.map(wireRef) } }),
+    closed() {
+      if (phase === "ended") return;
+      phase = "ended";
+      for (const { reject } of beats.values()) {
+        reject(new TaskError("unavailable", "The session was closed"));
+      }
+      beats.clear();
+      // What was written before is still sent; the coordinator then ends the call.
+      call.end();
+    },
+  };
+}
+
+function tell(message: Response, sink: WorkerSink, beats: Map<bigint, Waiting>): void {
+  switch (message.$case) {
+    case "welcome":
+      throw new TaskError("internal", "Welcome came twice");
+    case "heartbeatAck":
+      beats.get(message.value.sequence)?.resolve();
+      beats.delete(message.value.sequence);
+      return;
+    case "assign": {
+      const assignments = message.value.assignments.map(assignmentFrom);
+      for (const { ref, spec } of assignments) {
+        checkRef(ref);
+        checkSpec(spec);
+      }
+      return sink.assign(assignments);
+    }
+    case "cancel":
+      return sink.cancel(refFrom(message.value.ref));
+    case "finishedAck":
+      return sink.finishedAck(refFrom(message.value.ref), message.value.superseded);
+    case "drain":
+      return sink.drain(message.value.draining);
+    case "hold":
+      return sink.hold(numberFrom(message.value.holdMs));
+  }
+}
+
+function wireHello(hello: WorkerHello): wire.Hello {
+  return {
+    minProtocol: protocolVersion,
+    maxProtocol: protocolVersion,
+    workerId: hello.workerId,
+    instance: hello.instance,
+    home: hello.home ?? "",
+    version: hello.version,
+    labels: new Map(Object.entries(hello.labels)),
+    slots: hello.slots,
+    held: hello.held.map(wireRef),
+    warnings: hello.warnings,
+  };
+}

@@ -1,0 +1,122 @@
+import { ChannelCredentials, Metadata } from "@grpc/grpc-js";
+import type { TaskService } from "../../tasks/service.ts";
+import type { Task, WorkerInfo } from "../../tasks/task.ts";
+import {
+  artifactFrom,
+  entryFrom,
+  numberFrom,
+  streamFrom,
+  taskFrom,
+  workerFrom,
+} from "../from_wire.ts";
+import * as wire from "../gen/agent/v1/agent.ts";
+import { wireBytes, wireSpec, wireState } from "../to_wire.ts";
+import { ask, callTimes, type Dialled, read } from "./channel.ts";
+
+/** The client half of the task service, over one connection. */
+export function remoteTasks(dialled: Dialled): TaskService {
+  const options = { channelOverride: dialled.channel };
+  const unused = ChannelCredentials.createInsecure(); // the channel has its own
+  const tasks = new wire.TaskServiceClient(dialled.address, unused, options);
+  const fleet = new wire.FleetServiceClient(dialled.address, unused, options);
+  const state = new wire.StateServiceClient(dialled.address, unused, options);
+  const none = new Metadata();
+  /** For answers that come in parts but without waiting. */
+  const soon = () => ({ deadline: Date.now() + callTimes.answerMs });
+
+  async function gather(parts: AsyncIterable<{ tasks: wire.Task[] }>): Promise<Task[]> {
+    const found: Task[] = [];
+    for await (const part of parts) found.push(...part.tasks.map(taskFrom));
+    return found;
+  }
+
+  return {
+    submit: (spec, { array, idempotencyKey = "" } = {}) =>
+      ask(dialled, tasks.submit.bind(tasks), none, {
+        spec: wireSpec(spec),
+        array,
+        idempotencyKey,
+      }),
+    getTask: (id) => gather(read(dialled, () => tasks.getTask({ id }, none, soon()))),
+    async listTasks({ states = [], limit = 0, before = "" }) {
+      const request = { states: states.map((each) => wireState[each]), limit, before };
+      const found: Task[] = [];
+      let more = false;
+      for await (const part of read(dialled, () => tasks.listTasks(request, none, soon()))) {
+        found.push(...part.tasks.map(taskFrom));
+        more = part.more;
+      }
+      return { tasks: found, more };
+    },
+    async *watchTasks(ids, signal) {
+      const parts = read(dialled, () => tasks.watchTasks({ ids }), signal);
+      for await (const part of parts) yield taskFrom(part.task);
+    },
+    cancelTask: (id) => gather(read(dialled, () => tasks.cancelTask({ id }, none, soon()))),
+    retryTask: (id) => gather(read(dialled, () => tasks.retryTask({ id }, none, soon()))),
+    async *readLog(
+      { taskId, attempt = 0, follow = false, stdoutOffset = 0, stderrOffset = 0 },
+      signal,
+    ) {
+      const request = {
+        taskId,
+        attempt,
+        follow,
+        stdoutOffset: BigInt(stdoutOffset),
+        stderrOffset: BigInt(stderrOffset),
+      };
+      for await (const piece of read(dialled, () => tasks.readLog(request), signal)) {
+        const { attempt, stream, offset, data } = piece;
+        yield { attempt, stream: streamFrom(stream), offset: numberFrom(offset), data };
+      }
+    },
+    async listArtifacts(taskId, attempt = 0) {
+      const parts = read(dialled, () => tasks.listArtifacts({ taskId, attempt }, none, soon()));
+      const found = [];
+      for await (const part of parts) found.push(...part.artifacts.map(artifactFrom));
+      return found;
+    },
+    async *readArtifact({ taskId, attempt = 0, path, offset = 0 }, signal) {
+      const request = { taskId, attempt, path, offset: BigInt(offset) };
+      for await (const piece of read(dialled, () => tasks.readArtifact(request), signal)) {
+        yield { offset: numberFrom(piece.offset), data: piece.data };
+      }
+    },
+    async listWorkers() {
+      const found: WorkerInfo[] = [];
+      for await (const part of read(dialled, () => fleet.listWorkers({}, none, soon()))) {
+        found.push(...part.workers.map(workerFrom));
+      }
+      return found;
+    },
+    async drainWorker(workerId) {
+      const answer = await ask(dialled, fleet.drainWorker.bind(fleet), none, { workerId });
+      return workerFrom(answer.worker);
+    },
+    async resumeWorker(workerId) {
+      const answer = await ask(dialled, fleet.resumeWorker.bind(fleet), none, { workerId });
+      return workerFrom(answer.worker);
+    },
+    async getState(namespace, key) {
+      const answer = await ask(dialled, state.getState.bind(state), none, { namespace, key });
+      return entryFrom(answer.entry);
+    },
+    async putState(namespace, key, value, expected) {
+      const ifRevision = expected === undefined ? undefined : BigInt(expected);
+      const request = { namespace, key, value: wireBytes(value), ifRevision };
+      return entryFrom((await ask(dialled, state.putState.bind(state), none, request)).entry);
+    },
+    async deleteState(namespace, key, expected) {
+      const ifRevision = expected === undefined ? undefined : BigInt(expected);
+      const request = { namespace, key, ifRevision };
+      const answer = await ask(dialled, state.deleteState.bind(state), none, request);
+      return { revision: numberFrom(answer.revision) };
+    },
+    async listState(namespace, prefix) {
+      const parts = read(dialled, () => state.listState({ namespace, prefix }, none, soon()));
+      const found = [];
+      for await (const part of parts) found.push(...part.entries.map(entryFrom));
+      return found;
+    },
+  };
+}

@@ -1,0 +1,98 @@
+import { type ClientDuplexStream, status } from "@grpc/grpc-js";
+import { TaskError } from "../../tasks/service.ts";
+import type { Dialled } from "./channel.ts";
+
+/**
+ * Bytes on their way that the coordinator has not yet stored. It acknowledges each 1 MiB, so the
+ * window never runs dry; without one, a fast task would fill the memory instead.
+ */
+const windowBytes = 4 * 1024 * 1024;
+/** Below 64 KiB a stream is slow; beyond this nothing is gained. */
+export const chunkBytes = 256 * 1024;
+
+/**
+ * One upload: messages go out while the window has room, and answers come back. It fails once, and
+ * from then on every wait throws that error.
+ */
+export interface Upload<Request> {
+  /** Settles when the message is on its way and the window has room again. */
+  send(message: Request, bytes: number): Promise<void>;
+  /** Settles when the coordinator has answered the first message, or said that all is complete. */
+  answered(what: "first" | "complete"): Promise<void>;
+  dispose(): void;
+}
+
+export async function openUpload<Request, Response extends { complete: boolean }>(
+  dialled: Dialled,
+  open: () => ClientDuplexStream<Request, Response>,
+  /** Takes note of an answer; returns how many of the bytes sent are stored. */
+  stored: (answer: Response) => number,
+): Promise<Upload<Request>> {
+  await dialled.ready();
+  const call = open();
+  const first = settled();
+  const complete = settled();
+  let sent = 0;
+  let acknowledged = 0;
+  let writable = true;
+  let failure: TaskError | undefined;
+  let waiting: (() => void)[] = [];
+  const wake = () => {
+    const all = waiting;
+    waiting = [];
+    all.forEach((each) => each());
+  };
+
+  const fail = (error: TaskError) => {
+    failure ??= error;
+    first.reject(failure);
+    complete.reject(failure);
+    wake();
+  };
+  call.on("data", (answer: Response) => {
+    try {
+      acknowledged = stored(answer);
+    } catch (error) {
+      dialled.meaning(error).then(fail, fail);
+      return call.cancel();
+    }
+    first.resolve();
+    if (answer.complete) complete.resolve();
+    wake();
+  });
+  call.on("drain", () => {
+    writable = true;
+    wake();
+  });
+  call.on("error", (error: Error) => dialled.meaning(error).then(fail, fail));
+  // An end with an error has a status too, and tells it by "error".
+  call.on("status", ({ code }) => {
+    if (code === status.OK) fail(new TaskError("unavailable", "The coordinator ended the upload"));
+  });
+
+  return {
+    async send(message, bytes) {
+      if (failure !== undefined) throw failure;
+      sent += bytes;
+      writable = call.write(message);
+      while (failure === undefined && (!writable || sent - acknowledged >= windowBytes)) {
+        await new Promise<void>((resolve) => waiting.push(resolve));
+      }
+      if (failure !== undefined) throw failure;
+    },
+    answered: (what) => (what === "first" ? first : complete).promise,
+    dispose() {
+      if (failure === undefined) call.end();
+      // A call that has ended by itself is not harmed by it.
+      call.cancel();
+      fail(new TaskError("unavailable", "The upload was closed"));
+    },
+  };
+}
+
+/** A promise that may be rejected without anybody waiting. */
+function settled(): PromiseWithResolvers<void> {
+  const deferred = Promise.withResolvers<void>();
+  deferred.promise.catch(() => {});
+  return deferred;
+}

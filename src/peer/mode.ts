@@ -1,0 +1,14 @@
+/** How one side speaks gRPC, and from which files; worked out by `config/peer_mode.ts`. */
+export type PeerMode = { mode: "h2c" } | {
+  mode: "tls" | "mtls";
+  certFile?: string;
+  keyFile?: string;
+  /** Server: verifies clients. Client: verifies the coordinator. */
+  caFile?: string;
+  /** Client only. */
+  skipVerify: boolean;
+  /** Client only: name to verify instead of the dialled one. */
+  serverName?: string;
+};
+
+export type TlsMode = Exclude<PeerMode, { mode: "h2c" }>;

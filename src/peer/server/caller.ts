@@ -1,0 +1,14 @@
+import { inspectCertificate } from "../../pki/inspect.ts";
+import type { PeerMode } from "../mode.ts";
+import type { CallerFacts } from "./session.ts";
+
+/** Who calls: its address, and with mTLS the subject of the certificate that it proved to own. */
+export function callerFacts(mode: PeerMode): CallerFacts {
+  return (call) => {
+    const address = call.getPeer();
+    // Without mTLS no certificate is asked for, and none would be verified.
+    if (mode.mode !== "mtls") return { address, identity: undefined };
+    const der = call.getAuthContext().sslPeerCertificate?.raw;
+    return { address, identity: der === undefined ? undefined : inspectCertificate(der).subject };
+  };
+}

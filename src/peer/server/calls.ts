@@ -1,0 +1,171 @@
+import type {
+  handleBidiStreamingCall,
+  handleServerStreamingCall,
+  handleUnaryCall,
+  MethodDefinition,
+  ServiceDefinition,
+} from "@grpc/grpc-js";
+import type { Log } from "../../base/log.ts";
+import { TaskError } from "../../tasks/service.ts";
+import { toStatus } from "../status.ts";
+
+/** What all handlers of one server share. */
+export interface Serving {
+  log: Log;
+  /** Aborts when the server stops: calls end as soon as they can. */
+  signal: AbortSignal;
+}
+
+type Status = ReturnType<typeof toStatus>;
+
+/**
+ * What the caller is told of an error. What is no `TaskError` is a defect of ours: it goes to the
+ * log, and the caller learns only where to look for it.
+ */
+export function statusFor(serving: Serving, method: string, thrown: unknown): Status {
+  if (thrown instanceof TaskError && thrown.code !== "internal") return toStatus(thrown);
+  const reference = crypto.randomUUID().slice(0, 8);
+  const error = thrown instanceof Error ? thrown.stack ?? thrown.message : String(thrown);
+  serving.log.error("a call failed unexpectedly", { method, reference, error });
+  return toStatus(
+    new TaskError("internal", `Internal error, see "${reference}" in the coordinator's log`),
+  );
+}
+
+/** Stands for a message that could not be decoded. */
+const malformed = Symbol("malformed message");
+
+/**
+ * The service with decoders that do not throw: gRPC would answer INTERNAL with the decoder's own
+ * words. `decoded` then refuses what did not decode.
+ */
+export function tolerant<S extends ServiceDefinition>(service: S): S {
+  const methods = Object.entries(service).map(([name, method]) => {
+    const definition = method as MethodDefinition<unknown, unknown>;
+    const requestDeserialize = (bytes: Parameters<typeof definition.requestDeserialize>[0]) => {
+      try {
+        return definition.requestDeserialize(bytes);
+      } catch {
+        return malformed;
+      }
+    };
+    return [name, { ...definition, requestDeserialize }];
+  });
+  return Object.fromEntries(methods);
+}
+
+export function decoded<T>(message: T): T {
+  if (message === malformed) throw new TaskError("invalid", "The message is not well-formed");
+  return message;
+}
+
+/** A unary method from a function of its request. */
+export function unary<Request, Response>(
+  serving: Serving,
+  answer: (request: Request) => Promise<Response>,
+): handleUnaryCall<Request, Response> {
+  return (call, callback) => {
+    Promise.resolve().then(() => answer(decoded(call.request))).then(
+      (response) => callback(null, response),
+      (error) => callback(statusFor(serving, call.getPath(), error)),
+    );
+  };
+}
+
+/** A server-streaming method from a function that gives its responses, as fast as they are read. */
+export function streaming<Request, Response>(
+  serving: Serving,
+  answer: (request: Request, signal: AbortSignal) => AsyncIterable<Response>,
+): handleServerStreamingCall<Request, Response> {
+  return async (call) => {
+    const gone = new AbortController();
+    call.once("cancelled", () => gone.abort());
+    const signal = AbortSignal.any([gone.signal, serving.signal]);
+    try {
+      for await (const response of answer(decoded(call.request), signal)) {
+        if (call.cancelled) return;
+        if (!call.write(response)) await drained(call);
+      }
+      if (serving.signal.aborted) throw stopping();
+      call.end();
+    } catch (error) {
+      if (call.cancelled) return;
+      const cause = serving.signal.aborted ? stopping() : error;
+      call.emit("error", statusFor(serving, call.getPath(), cause));
+    }
+  };
+}
+
+type Bidi<Request, Response> = Parameters<handleBidiStreamingCall<Request, Response>>[0];
+
+/**
+ * A bidirectional method from a function that reads its requests and writes its responses. The next
+ * message is taken off the wire only when the last has been dealt with, so a slow disk slows the
+ * sender down.
+ */
+export function conversing<Request, Response>(
+  serving: Serving,
+  converse: (
+    requests: AsyncIterable<Request>,
+    respond: (response: Response) => Promise<void>,
+  ) => Promise<void>,
+): handleBidiStreamingCall<Request, Response> {
+  return async (call) => {
+    try {
+      await converse(messages(call), async (response) => {
+        if (!call.cancelled && !call.write(response)) await drained(call);
+      });
+      call.end();
+    } catch (error) {
+      if (call.cancelled) return;
+      call.emit("error", statusFor(serving, call.getPath(), error));
+    }
+  };
+}
+
+async function* messages<Request, Response>(call: Bidi<Request, Response>) {
+  for await (const message of call) yield decoded(message as Request);
+}
+
+export function stopping(): TaskError {
+  return new TaskError("unavailable", "The coordinator is stopping");
+}
+
+interface Writing {
+  once(event: string, listener: () => void): unknown;
+  off(event: string, listener: () => void): unknown;
+}
+
+/** Settles when the reader has caught up or gone. */
+function drained(call: Writing): Promise<void> {
+  return new Promise((resolve) => {
+    const events = ["drain", "cancelled", "close"];
+    const done = () => {
+      for (const event of events) call.off(event, done);
+      resolve();
+    };
+    for (const event of events) call.once(event, done);
+  });
+}
+
+/**
+ * Puts a list into messages well below the largest, by what each item takes when encoded.
+ * An empty list is one empty part.
+ */
+export function* parts<T>(items: T[], bytesOf: (item: T) => number): Generator<T[]> {
+  let part: T[] = [];
+  let bytes = 0;
+  for (const item of items) {
+    const size = bytesOf(item);
+    if (part.length > 0 && bytes + size > partBytes) {
+      yield part;
+      [part, bytes] = [[], 0];
+    }
+    part.push(item);
+    bytes += size;
+  }
+  yield part;
+}
+
+/** One item may be 1.3 MiB (a task's arguments and environment) on top of a part that is full. */
+const partBytes = 1024 * 1024;

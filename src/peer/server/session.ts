@@ -1,0 +1,184 @@
+import type { handleBidiStreamingCall, ServerDuplexStream } from "@grpc/grpc-js";
+import { limits } from "../../tasks/limits.ts";
+import {
+  TaskError,
+  type WorkerHello,
+  type WorkerService,
+  type WorkerSession,
+  type WorkerSink,
+} from "../../tasks/service.ts";
+import { checkCount, checkId, checkLabels, checkRef, checkText } from "../check.ts";
+import { refFrom, required, resultFrom, timeFrom } from "../from_wire.ts";
+import * as wire from "../gen/agent/v1/agent.ts";
+import { protocolVersion } from "../protocol.ts";
+import { wireAssignment, wireRef } from "../to_wire.ts";
+import { decoded, parts, type Serving, statusFor } from "./calls.ts";
+
+type Call = ServerDuplexStream<wire.SessionRequest, wire.SessionResponse>;
+type Request = NonNullable<wire.SessionRequest["message"]>;
+type Response = NonNullable<wire.SessionResponse["message"]>;
+
+/** Who calls, as the connection shows it. */
+export type CallerFacts = (call: Call) => Pick<WorkerHello, "address" | "identity">;
+
+/** From the opening of the stream to Hello. */
+const helloWithinMs = 10_000;
+
+/**
+ * One worker's session. Messages are handed on in the order of their arrival; those that come
+ * before the coordinator has answered Hello wait for that.
+ */
+export function sessionHandler(
+  workers: WorkerService,
+  serving: Serving,
+  callerFacts: CallerFacts,
+): handleBidiStreamingCall<wire.SessionRequest, wire.SessionResponse> {
+  return (call) => {
+    let session: WorkerSession | undefined;
+    let ended = false;
+    /** What the coordinator says before Welcome is written, which comes first. */
+    const early: Response[] = [];
+
+    const send = (message: Response) => {
+      if (ended || call.cancelled) return;
+      if (session === undefined) early.push(message);
+      else call.write({ message });
+    };
+    const close = (error?: unknown) => {
+      if (ended) return;
+      ended = true;
+      clearTimeout(impatience);
+      if (!call.cancelled) {
+        if (error === undefined) call.end();
+        else call.emit("error", statusFor(serving, call.getPath(), error));
+      }
+      session?.closed();
+    };
+    const impatience = setTimeout(
+      () => close(new TaskError("invalid", "No Hello came within 10 s")),
+      helloWithinMs,
+    );
+
+    const open = async (hello: wire.Hello) => {
+      clearTimeout(impatience);
+      checkProtocol(hello);
+      const accepted = await workers.connect(
+        helloFrom(hello, callerFacts(call)),
+        sink(send, close),
+      );
+      if (ended) return accepted.closed();
+      session = accepted;
+      call.write({ message: { $case: "welcome", value: welcome(session) } });
+      early.forEach(send);
+    };
+
+    call.on("data", (request: wire.SessionRequest) => {
+      try {
+        const message = required("The message", decoded(request).message);
+        if (session !== undefined) return receive(session, message, send, close);
+        if (message.$case !== "hello") throw new TaskError("invalid", "The first message is Hello");
+        call.pause();
+        open(message.value).then(() => call.resume(), close);
+      } catch (error) {
+        close(error);
+      }
+    });
+    call.on("end", () => close());
+    call.on("cancelled", () => close());
+    call.on("error", () => close());
+  };
+}
+
+function receive(
+  session: WorkerSession,
+  message: Request,
+  send: (message: Response) => void,
+  close: (error: unknown) => void,
+): void {
+  switch (message.$case) {
+    case "hello":
+      throw new TaskError("invalid", "Hello was said before");
+    case "heartbeat": {
+      const { sequence } = message.value;
+      session.heartbeat()
+        .then(() => send({ $case: "heartbeatAck", value: { sequence } }), close);
+      return;
+    }
+    case "credit":
+      return session.credit(checkCount("Credit", message.value.count, limits.maxSlots, 1));
+    case "started": {
+      const at = required("A time", timeFrom(message.value.at));
+      return session.started(checkRef(refFrom(message.value.ref)), at);
+    }
+    case "finished": {
+      const result = resultFrom(message.value);
+      checkRef(result.ref);
+      checkText("Signal", result.signal ?? "", maxSignalLength);
+      checkText("Reason", result.reason ?? "", limits.maxReasonLength);
+      return session.finished(result);
+    }
+    case "released":
+      return session.released(message.value.refs.map((ref) => checkRef(refFrom(ref))));
+  }
+}
+
+/** "SIGRTMAX-14" is among the longest. */
+const maxSignalLength = 20;
+
+function sink(send: (message: Response) => void, close: (error: unknown) => void): WorkerSink {
+  return {
+    assign(assignments) {
+      const encoded = assignments.map(wireAssignment);
+      const bytesOf = (each: wire.Assignment) => wire.Assignment.encode(each).finish().length;
+      for (const part of parts(encoded, bytesOf)) {
+        send({ $case: "assign", value: { assignments: part } });
+      }
+    },
+    cancel: (ref) => send({ $case: "cancel", value: { ref: wireRef(ref) } }),
+    finishedAck: (ref, superseded) =>
+      send({ $case: "finishedAck", value: { ref: wireRef(ref), superseded } }),
+    drain: (draining) => send({ $case: "drain", value: { draining } }),
+    hold: (holdMs) => send({ $case: "hold", value: { holdMs: BigInt(Math.ceil(holdMs)) } }),
+    end: (error) => close(error),
+  };
+}
+
+function checkProtocol({ minProtocol, maxProtocol }: wire.Hello): void {
+  if (minProtocol > protocolVersion || maxProtocol < protocolVersion) {
+    throw new TaskError(
+      "wrong_state",
+      `The worker speaks versions ${minProtocol} to ${maxProtocol} of the protocol, ` +
+        `the coordinator only ${protocolVersion}; update the older of the two`,
+    );
+  }
+}
+
+function helloFrom(hello: wire.Hello, caller: ReturnType<CallerFacts>): WorkerHello {
+  checkCount("Number of held attempts", hello.held.length, limits.maxHeld);
+  checkCount("Number of warnings", hello.warnings.length, maxWarnings);
+  return {
+    workerId: checkId("Worker id", hello.workerId, limits.maxWorkerIdLength),
+    instance: checkId("Instance", hello.instance),
+    home: hello.home === "" ? undefined : checkId("Home", hello.home),
+    version: checkText("Version", hello.version, limits.maxLabelLength),
+    labels: checkLabels("label", Object.fromEntries(hello.labels)),
+    slots: checkCount("Number of slots", hello.slots, limits.maxSlots, 1),
+    held: hello.held.map((ref) => checkRef(refFrom(ref))),
+    warnings: hello.warnings.map((text) => checkText("Warning", text, limits.maxReasonLength)),
+    ...caller,
+  };
+}
+
+/** A worker warns of a handful of things at most. */
+const maxWarnings = 20;
+
+function welcome(session: WorkerSession): wire.Welcome {
+  return {
+    protocol: protocolVersion,
+    heartbeatMs: session.heartbeatMs,
+    leaseMs: session.leaseMs,
+    maxChunkBytes: limits.maxChunkBytes,
+    lost: session.lost.map(wireRef),
+    draining: session.draining,
+  };
+}

@@ -1,0 +1,101 @@
+import { TaskError, type WorkerService } from "../../tasks/service.ts";
+import { checkArtifactFile, checkChunk, checkCount, checkRef, checkSha256 } from "../check.ts";
+import { numberFrom, refFrom, required, streamFrom } from "../from_wire.ts";
+import type * as wire from "../gen/agent/v1/agent.ts";
+import { conversing, type Serving } from "./calls.ts";
+import { type CallerFacts, sessionHandler } from "./session.ts";
+
+/** `agent.v1.WorkerService`: sessions, and what workers send of their attempts. */
+export function workersHandlers(
+  workers: WorkerService,
+  serving: Serving,
+  callerFacts: CallerFacts,
+): wire.WorkerServiceServer {
+  return {
+    session: sessionHandler(workers, serving, callerFacts),
+    uploadLog: conversing(serving, (requests, respond) => receiveLog(workers, requests, respond)),
+    uploadArtifact: conversing(
+      serving,
+      (requests, respond) => receiveArtifact(workers, requests, respond),
+    ),
+  };
+}
+
+/** Stored bytes after which the worker is told, so that its window of 4 MiB never runs dry. */
+const acknowledgeBytes = 1024 * 1024;
+
+async function receiveLog(
+  workers: WorkerService,
+  requests: AsyncIterable<wire.UploadLogRequest>,
+  respond: (response: wire.UploadLogResponse) => Promise<void>,
+): Promise<void> {
+  const messages = requests[Symbol.asyncIterator]();
+  const first = (await messages.next()).value as wire.UploadLogRequest | undefined;
+  if (first === undefined) return;
+  await using upload = await workers.uploadLog(checkRef(refFrom(first.ref)));
+  const acknowledge = (complete: boolean) =>
+    respond({
+      stdoutOffset: BigInt(upload.offsets.stdout),
+      stderrOffset: BigInt(upload.offsets.stderr),
+      complete,
+    });
+  await acknowledge(false);
+  let unacknowledged = 0;
+  for (let message: wire.UploadLogRequest | undefined = first; message !== undefined;) {
+    if (message.data.length > 0) {
+      const data = checkChunk(message.data);
+      await upload.append(streamFrom(message.stream), numberFrom(message.offset), data);
+      unacknowledged += data.length;
+    }
+    if (message.end !== undefined) {
+      const { stdoutBytes, stderrBytes } = message.end;
+      await upload.end({ stdout: numberFrom(stdoutBytes), stderr: numberFrom(stderrBytes) });
+      return await acknowledge(true);
+    }
+    if (unacknowledged >= acknowledgeBytes) {
+      await acknowledge(false);
+      unacknowledged = 0;
+    }
+    message = (await messages.next()).value;
+  }
+}
+
+async function receiveArtifact(
+  workers: WorkerService,
+  requests: AsyncIterable<wire.UploadArtifactRequest>,
+  respond: (response: wire.UploadArtifactResponse) => Promise<void>,
+): Promise<void> {
+  const messages = requests[Symbol.asyncIterator]();
+  const first = (await messages.next()).value as wire.UploadArtifactRequest | undefined;
+  if (first === undefined) return;
+  if (first.message?.$case !== "start") {
+    throw new TaskError("invalid", "The first message of an upload must say what it is");
+  }
+  const { ref, path, size, mode } = first.message.value;
+  const file = checkArtifactFile({ path, size: numberFrom(size), mode });
+  await using upload = await workers.uploadArtifact(checkRef(refFrom(ref)), file);
+  const acknowledge = (complete: boolean) => respond({ offset: BigInt(upload.offset), complete });
+  await acknowledge(false);
+  let unacknowledged = 0;
+  while (true) {
+    const next = await messages.next();
+    if (next.done) return;
+    const message = required("The message", next.value.message);
+    if (message.$case === "end") {
+      await upload.end(checkSha256(message.value.sha256));
+      return await acknowledge(true);
+    }
+    if (message.$case !== "chunk") {
+      throw new TaskError("invalid", "An upload is already under way on this call");
+    }
+    const data = checkChunk(message.value.data);
+    const offset = numberFrom(message.value.offset);
+    checkCount("End of a chunk", offset + data.length, file.size);
+    await upload.append(offset, data);
+    unacknowledged += data.length;
+    if (unacknowledged >= acknowledgeBytes) {
+      await acknowledge(false);
+      unacknowledged = 0;
+    }
+  }
+}

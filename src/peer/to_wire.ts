@@ -1,0 +1,155 @@
+import { Buffer } from "node:buffer";
+import type {
+  Artifact,
+  Assignment,
+  Attempt,
+  AttemptRef,
+  AttemptResult,
+  StateEntry,
+  Task,
+  TaskSpec,
+  TaskState,
+  WorkerHealth,
+  WorkerInfo,
+} from "../tasks/task.ts";
+import * as wire from "./gen/agent/v1/agent.ts";
+
+/** Domain values as messages. Absent texts and times are the wire's empty ones. */
+
+export const wireState: Record<TaskState, wire.TaskState> = {
+  queued: wire.TaskState.TASK_STATE_QUEUED,
+  running: wire.TaskState.TASK_STATE_RUNNING,
+  succeeded: wire.TaskState.TASK_STATE_SUCCEEDED,
+  failed: wire.TaskState.TASK_STATE_FAILED,
+  cancelled: wire.TaskState.TASK_STATE_CANCELLED,
+  timed_out: wire.TaskState.TASK_STATE_TIMED_OUT,
+  lost: wire.TaskState.TASK_STATE_LOST,
+};
+
+export const wireStream: Record<"stdout" | "stderr", wire.Stream> = {
+  stdout: wire.Stream.STREAM_STDOUT,
+  stderr: wire.Stream.STREAM_STDERR,
+};
+
+export const wireHealth: Record<WorkerHealth, wire.WorkerHealth> = {
+  healthy: wire.WorkerHealth.WORKER_HEALTH_HEALTHY,
+  late: wire.WorkerHealth.WORKER_HEALTH_LATE,
+  lost: wire.WorkerHealth.WORKER_HEALTH_LOST,
+};
+
+export function wireTime(ms: number): Date;
+export function wireTime(ms: number | undefined): Date | undefined;
+export function wireTime(ms: number | undefined): Date | undefined {
+  return ms === undefined ? undefined : new Date(ms);
+}
+
+/** Without a copy. */
+export function wireBytes(data: Uint8Array): Buffer {
+  return Buffer.from(data.buffer, data.byteOffset, data.byteLength);
+}
+
+export function wireRef(ref: AttemptRef): wire.AttemptRef {
+  return { taskId: ref.taskId, attempt: ref.attempt, fence: BigInt(ref.fence) };
+}
+
+export function wireSpec(spec: TaskSpec): wire.TaskSpec {
+  return {
+    argv: spec.argv,
+    env: new Map(Object.entries(spec.env)),
+    cwd: spec.cwd ?? "",
+    selector: new Map(Object.entries(spec.selector)),
+    timeoutMs: BigInt(spec.timeoutMs ?? 0),
+    retries: spec.retries,
+    retryDelayMs: BigInt(spec.retryDelayMs),
+    artifacts: spec.artifacts,
+  };
+}
+
+export function wireAssignment(assignment: Assignment): wire.Assignment {
+  return {
+    ref: wireRef(assignment.ref),
+    spec: wireSpec(assignment.spec),
+    arrayId: assignment.arrayId ?? "",
+    arrayIndex: assignment.arrayIndex,
+  };
+}
+
+function wireAttempt(attempt: Attempt): wire.Attempt {
+  return {
+    attempt: attempt.attempt,
+    fence: BigInt(attempt.fence),
+    workerId: attempt.workerId,
+    state: wireState[attempt.state],
+    assignedAt: wireTime(attempt.assignedAt),
+    startedAt: wireTime(attempt.startedAt),
+    finishedAt: wireTime(attempt.finishedAt),
+    exitCode: attempt.exitCode,
+    signal: attempt.signal ?? "",
+    reason: attempt.reason ?? "",
+    stdoutBytes: BigInt(attempt.stdoutBytes),
+    stderrBytes: BigInt(attempt.stderrBytes),
+    superseded: attempt.superseded,
+  };
+}
+
+export function wireTask(task: Task): wire.Task {
+  return {
+    id: task.id,
+    spec: wireSpec(task.spec),
+    state: wireState[task.state],
+    submittedAt: wireTime(task.submittedAt),
+    finishedAt: wireTime(task.finishedAt),
+    attempts: task.attempts.map(wireAttempt),
+    arrayId: task.arrayId ?? "",
+    arrayIndex: task.arrayIndex,
+    notBefore: wireTime(task.notBefore),
+    cancelRequested: task.cancelRequested,
+    reason: task.reason ?? "",
+  };
+}
+
+export function wireResult(result: AttemptResult): wire.Finished {
+  return {
+    ref: wireRef(result.ref),
+    state: wireState[result.state],
+    exitCode: result.exitCode,
+    signal: result.signal ?? "",
+    reason: result.reason ?? "",
+    startedAt: wireTime(result.startedAt),
+    finishedAt: wireTime(result.finishedAt),
+    stdoutBytes: BigInt(result.stdoutBytes),
+    stderrBytes: BigInt(result.stderrBytes),
+  };
+}
+
+export function wireArtifact(artifact: Artifact): wire.Artifact {
+  return { ...artifact, size: BigInt(artifact.size) };
+}
+
+export function wireWorker(worker: WorkerInfo): wire.Worker {
+  return {
+    id: worker.id,
+    version: worker.version,
+    labels: new Map(Object.entries(worker.labels)),
+    slots: worker.slots,
+    running: worker.running,
+    health: wireHealth[worker.health],
+    draining: worker.draining,
+    connected: worker.connected,
+    connectedAt: wireTime(worker.connectedAt),
+    lastHeartbeatAt: wireTime(worker.lastHeartbeatAt),
+    address: worker.address,
+    identity: worker.identity ?? "",
+    warnings: worker.warnings,
+  };
+}
+
+export function wireEntry(entry: StateEntry): wire.StateEntry {
+  return {
+    namespace: entry.namespace,
+    key: entry.key,
+    value: wireBytes(entry.value),
+    revision: BigInt(entry.revision),
+    updatedAt: wireTime(entry.updatedAt),
+  };
+}

@@ -1,0 +1,76 @@
+/** Certificates made by OpenSSL, so that what is tested is not also what made the test's input. */
+import { join } from "node:path";
+
+export interface Issued {
+  certFile: string;
+  keyFile: string;
+}
+
+export interface IssueOptions {
+  /** As OpenSSL writes them: "DNS:localhost", "IP:127.0.0.1". */
+  names?: string[];
+  /** serverAuth and clientAuth unless told otherwise. */
+  usage?: string;
+  /** Days from now; negative: already expired by so many. */
+  days?: number;
+  subject?: string;
+}
+
+export interface Authority {
+  folder: string;
+  caFile: string;
+  issue(name: string, options?: IssueOptions): Promise<Issued>;
+}
+
+async function openssl(folder: string, args: string[], input = ""): Promise<void> {
+  const child = new Deno.Command("openssl", {
+    args,
+    cwd: folder,
+    stdin: "piped",
+    stdout: "null",
+    stderr: "piped",
+  }).spawn();
+  const writer = child.stdin.getWriter();
+  await writer.write(new TextEncoder().encode(input));
+  await writer.close();
+  const { code, stderr } = await child.output();
+  if (code !== 0) throw new Error(`openssl ${args[0]}: ${new TextDecoder().decode(stderr)}`);
+}
+
+/** Makes a CA below a folder. Two of the same `subject` differ in their key alone. */
+export async function makeAuthority(
+  parent: string,
+  name = "ca",
+  subject = "/CN=Test CA",
+): Promise<Authority> {
+  const folder = join(parent, name);
+  await Deno.mkdir(folder);
+  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
+  await openssl(folder, [
+    ...["req", "-x509", ...key, "-keyout", "ca.key", "-out", "ca.crt", "-subj", subject],
+    ...["-days", "30", "-addext", "keyUsage=critical,keyCertSign,cRLSign"],
+  ]);
+  return {
+    folder,
+    caFile: join(folder, "ca.crt"),
+    async issue(leaf, options = {}) {
+      const { names = ["DNS:localhost", "IP:127.0.0.1", "IP:::1"], days = 10 } = options;
+      const { usage = "serverAuth,clientAuth", subject = `/CN=${leaf}` } = options;
+      await openssl(folder, [
+        ...["req", ...key, "-keyout", `${leaf}.key`, "-out", `${leaf}.csr`, "-subj", subject],
+      ]);
+      const extensions = [
+        "basicConstraints=critical,CA:FALSE",
+        `extendedKeyUsage=${usage}`,
+        ...(names.length === 0 ? [] : [`subjectAltName=${names.join(",")}`]),
+      ];
+      await Deno.writeTextFile(join(folder, `${leaf}.ext`), extensions.join("\n"));
+      await openssl(folder, [
+        ...["x509", "-req", "-in", `${leaf}.csr`, "-CA", "ca.crt", "-CAkey", "ca.key"],
+        ...["-CAcreateserial", "-extfile", `${leaf}.ext`, "-out", `${leaf}.crt`],
+        ...["-days", String(days)],
+      ]);
+      return { certFile: join(folder, `${leaf}.crt`), keyFile: join(folder, `${leaf}.key`) };
+    },
+  };
+}
