@@ -16,7 +16,7 @@ Deno.test("nearest finds what was meant", () => {
       ["", undefined],
       ["v".repeat(100), undefined],
     ]
-  ) assert.equal(nearest(typed!, known), meant, typed);
+  ) assert.equal(nearest(typed!, known), meant, typed!);
 });
 
 Deno.test("suggestion says something else where no name is near", () => {

@@ -29,7 +29,10 @@ export async function withTasks<T>(
   const mode = modeOf(config);
   try {
     const coordinators = await Promise.all(config.values["client.coordinators"].map(
-      async (address) => ({ address, tasks: open.use(await dialCoordinator(address, mode, env)) }),
+      async (address) => ({
+        address,
+        tasks: open.use(await dialCoordinator(address, mode, env)).tasks,
+      }),
     ));
     return await use(several(coordinators, (address, error) => {
       env.log.warn("a coordinator is missing here", { address, reason: error.message });
