@@ -1,7 +1,6 @@
 import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
 import type { Collected } from "../tasks/orders.ts";
-import { limits } from "../tasks/limits.ts";
 import { text } from "./folders.ts";
 import { fixedFolder, globToRegExp, leavesFolder, normalizeGlob } from "./glob.ts";
 
@@ -17,6 +16,7 @@ export interface Harvest {
   /** Where the copies go. */
   into: string;
   globs: readonly string[];
+  maxFiles: number;
 }
 
 /**
@@ -24,7 +24,7 @@ export interface Harvest {
  * file is taken only if it is a regular one, the one that was looked at is the one that was opened,
  * and no folder on the way to it is a link. What cannot be taken is noted and left out.
  */
-export async function collectArtifacts({ folder, into, globs }: Harvest): Promise<{
+export async function collectArtifacts({ folder, into, globs, maxFiles }: Harvest): Promise<{
   files: Collected[];
   notes: string[];
 }> {
@@ -53,8 +53,8 @@ export async function collectArtifacts({ folder, into, globs }: Harvest): Promis
       if (!pattern.test(path)) continue;
       matched++;
       if (files.has(path)) continue;
-      if (files.size >= limits.maxArtifactsPerAttempt) {
-        note(`More than ${limits.maxArtifactsPerAttempt} artifacts: the rest was left out`);
+      if (files.size >= maxFiles) {
+        note(`More than ${maxFiles} artifacts: the rest was left out`);
         return { files: [...files.values()], notes };
       }
       try {

@@ -1,5 +1,4 @@
 import type { EndCause, OutputStream, Report, StartOrder } from "../tasks/orders.ts";
-import { outputWindowBytes } from "../tasks/orders.ts";
 import type { Clock } from "../base/clock.ts";
 import { signal, type Sweeper } from "./marks.ts";
 
@@ -23,6 +22,8 @@ export interface AttemptContext {
   spawn: () => Deno.ChildProcess;
   watch: (group: number) => void;
   unwatch: (group: number) => void;
+  /** Output is sent as long as less than this has not been taken. */
+  windowBytes: number;
 }
 
 /** How it went, as the runner saw it. */
@@ -111,7 +112,7 @@ export class Attempt {
   /** Makes room for more output. */
   taken(stream: OutputStream, bytes: number): void {
     this.#underway[stream] -= bytes;
-    if (this.#underway[stream] < outputWindowBytes) this.#room[stream]?.();
+    if (this.#underway[stream] < this.context.windowBytes) this.#room[stream]?.();
   }
 
   #neverStarted(): Ended {
@@ -180,7 +181,7 @@ export class Attempt {
     const reader = stream.getReader();
     this.#readers.push(reader);
     while (true) {
-      if (this.#underway[name] >= outputWindowBytes && this.#cause !== "lost") {
+      if (this.#underway[name] >= this.context.windowBytes && this.#cause !== "lost") {
         await new Promise<void>((resolve) => this.#room[name] = resolve);
         this.#room[name] = undefined;
       }

@@ -4,7 +4,6 @@ import { UserError } from "../base/errors.ts";
 import { aborted, every } from "../base/lifetimes.ts";
 import type { Log } from "../base/log.ts";
 import type { Order, Report, StartOrder } from "../tasks/orders.ts";
-import { leaseTimes } from "../tasks/limits.ts";
 import { collectArtifacts } from "./artifacts.ts";
 import { Attempt } from "./attempt.ts";
 import { checkOrder } from "./check.ts";
@@ -41,6 +40,13 @@ export interface RunnerOptions {
   /** Sends reports to the role. */
   report: (reports: Report[], transfer: ArrayBuffer[]) => void;
   launcher?: Launcher;
+  bounds: {
+    /** Without a beat, until the guardian acts. */
+    guardianMs: number;
+    /** See orders.ts. */
+    windowBytes: number;
+    maxArtifacts: number;
+  };
 }
 
 /**
@@ -73,7 +79,7 @@ export class Runner {
     this.#launcher = options.launcher ?? findLauncher();
     this.#lastTick = clock.monotonic();
     this.#guardian = new Guardian({
-      commands: guardianCommands(this.#mark, leaseTimes.guardianMs, options.guardian),
+      commands: guardianCommands(this.#mark, options.bounds.guardianMs, options.guardian),
       // Two beats and a half.
       echoMs: beatMs * 2.5,
       clock,
@@ -172,6 +178,7 @@ export class Runner {
         this.#wake();
       },
       unwatch: (group) => this.#guardian.remove(group),
+      windowBytes: this.options.bounds.windowBytes,
     });
     this.#attempts.set(key, attempt);
     try {
@@ -231,7 +238,8 @@ export class Runner {
     const { key, artifacts: globs, cwd } = order;
     const into = join(this.options.folder.artifacts, key);
     try {
-      const harvest = await collectArtifacts({ folder: cwd ?? own, into, globs });
+      const { maxArtifacts: maxFiles } = this.options.bounds;
+      const harvest = await collectArtifacts({ folder: cwd ?? own, into, globs, maxFiles });
       this.#report({ kind: "collected", key, ...harvest });
     } catch (error) {
       const notes = [`Artifacts could not be collected: ${text(error)}`];
@@ -263,7 +271,7 @@ export class Runner {
     const now = this.options.clock.monotonic();
     const gap = now - this.#lastTick;
     this.#lastTick = now;
-    if (gap < leaseTimes.guardianMs - beatMs) return;
+    if (gap < this.options.bounds.guardianMs - beatMs) return;
     this.options.log.warn("the worker was stopped", { ms: Math.round(gap) });
     this.#guardian.woke();
     this.#loseAll("the worker was stopped");

@@ -2,7 +2,13 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { systemClock } from "../base/clock.ts";
 import { silentLog } from "../base/log.ts";
-import { attemptKey, type Order, type Report, type StartOrder } from "../tasks/orders.ts";
+import {
+  attemptKey,
+  type Order,
+  outputWindowBytes,
+  type Report,
+  type StartOrder,
+} from "../tasks/orders.ts";
 import { openDataFolder } from "./folders.ts";
 import { findMarked, signal } from "./marks.ts";
 import { Runner, type RunnerOptions } from "./runner.ts";
@@ -27,6 +33,7 @@ async function startRunner(options: Partial<RunnerOptions> & { hungry?: boolean 
       guardian: { command: "/nonexistent", args: [] },
       clock: systemClock,
       log: silentLog,
+      bounds: { guardianMs: 4_000, windowBytes: outputWindowBytes, maxArtifacts: 100 },
       variable: (name) => name === "LANG" ? "C" : undefined,
       report: (batch) => {
         reports.push(...structuredClone(batch));
