@@ -29,6 +29,8 @@ export const registry: Readonly<Record<string, Load>> = {
   "config show": () => import("./commands/config_show.ts"),
   "config check": () => import("./commands/config_check.ts"),
   "sandbox show": () => import("./commands/sandbox_show.ts"),
+  "completion": () => import("./commands/completion.ts"),
+  "completion reply": () => import("./commands/completion_reply.ts"),
   "version": () => import("./commands/version.ts"),
 };
 

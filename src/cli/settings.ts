@@ -35,7 +35,9 @@ export async function settingsFor(
       hostname: Deno.hostname(),
       cpus: navigator.hardwareConcurrency,
       stateRoot: roots.stateRoot,
-      terminal: Deno.stderr.isTerminal(),
+      // Whoever asks a role for JSON wants its log in JSON too.
+      terminal: Deno.stderr.isTerminal() &&
+        (usage.entry === undefined || parsed.common.json !== "true"),
     },
   });
   const { config: _, ...findings } = loaded;

@@ -1,0 +1,19 @@
+/** Random numbers that a seed repeats; a failing test prints the seed. Marsaglia's xorshift. */
+export interface Random {
+  seed: number;
+  /** A whole number from 0, below `end`. */
+  below(end: number): number;
+  pick<T>(items: readonly T[]): T;
+}
+
+export function random(seed = Date.now() % 0x7fffffff || 1): Random {
+  let state = seed;
+  const next = () => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return state >>> 0;
+  };
+  const below = (end: number) => next() % end;
+  return { seed, below, pick: (items) => items[below(items.length)]! };
+}
