@@ -32,9 +32,11 @@ export interface Host {
   ok(command: string, stdin?: string): Promise<string>;
   /** Starts a role by a line of shell, and waits for its ready line. */
   start(command: string): Promise<Running>;
+  /** Starts another server by a line of shell, and waits until it has said so. */
+  serve(command: string, says: RegExp): Promise<AsyncDisposable>;
 }
 
-export type Hosts<Name extends string> = Record<Name, Host> & AsyncDisposable;
+export type Hosts<Name extends string> = Record<Name, Host> & { list: Host[] } & AsyncDisposable;
 
 /** Why hosts cannot be had here, for `component`. */
 export const hostsCheck: Check[] = [
@@ -95,6 +97,7 @@ export async function startHosts<Name extends string>(names: Name[]): Promise<Ho
   }));
   const ends = undo.move();
   return Object.assign(Object.fromEntries(hosts) as Record<Name, Host>, {
+    list: hosts.map(([, host]) => host),
     [Symbol.asyncDispose]: () => ends.disposeAsync(),
   });
 }
@@ -203,7 +206,47 @@ function host(name: string, address: string, pid: number): Host {
       return stdout;
     },
     start: (command) => agent.start("", [], { through: inShell(`exec ${command}`), home }),
+    serve: (command, says) => serve(inShell(`exec ${command} 2>&1`), home.env, says),
   };
+}
+
+async function serve(
+  line: string[],
+  env: Record<string, string>,
+  says: RegExp,
+): Promise<AsyncDisposable> {
+  const [command, ...args] = line;
+  const child = new Deno.Command(command!, {
+    args,
+    env,
+    clearEnv: true,
+    stdin: "null",
+    stdout: "piped",
+  }).spawn();
+  let said = "";
+  const up = Promise.withResolvers<void>();
+  const over = (async () => {
+    for await (const text of child.stdout.pipeThrough(new TextDecoderStream())) {
+      said += text;
+      if (says.test(said)) up.resolve();
+    }
+    up.reject(new Error(`It ended: ${line.at(-1)}\n${said}`));
+    return await child.status;
+  })();
+  const server = {
+    async [Symbol.asyncDispose]() {
+      up.promise.catch(() => {});
+      // Its signal is lost on a server that has ended by itself.
+      try {
+        child.kill("SIGTERM");
+      } catch (error) {
+        if (!(error instanceof TypeError)) throw error;
+      }
+      await over;
+    },
+  };
+  await up.promise;
+  return server;
 }
 
 /** The kernel can lay a file system over another. */

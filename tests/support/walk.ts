@@ -12,7 +12,6 @@
  * what the commands print: its lines are looked for in their order, "…" stands for anything.
  */
 import assert from "node:assert/strict";
-import type { Running } from "./agent.ts";
 import type { Host } from "./hosts.ts";
 
 export interface Step {
@@ -42,6 +41,19 @@ export interface Foreign {
 export interface Walk {
   sections: Section[];
   foreign: Foreign[];
+}
+
+/** Reads a document of this project, such as `docs/tls.md`. */
+export async function loadWalk(file: string, hosts: readonly string[]): Promise<Walk> {
+  const text = await Deno.readTextFile(new URL(`../../${file}`, import.meta.url));
+  return readWalk(file, text, hosts);
+}
+
+/** Nothing in a document is left untried: each of its steps is below one of these titles. */
+export function assertAllBelow(walk: Walk, titles: string[]): void {
+  const tried = new Set(titles.flatMap((title) => stepsBelow(walk, title)));
+  const left = walk.sections.flatMap(({ steps }) => steps).filter((step) => !tried.has(step));
+  assert.deepEqual(left.map(({ at }) => at), [], "no test types these blocks");
 }
 
 /** Reads the steps of a document, by sections. */
@@ -118,15 +130,15 @@ export function stepsBelow(walk: Walk, title: string): Step[] {
   );
 }
 
-/** Types steps on hosts, one after the other. Disposal stops the roles that were started. */
+/** Types steps on hosts, one after the other. Disposal stops what was started. */
 export class Typist implements AsyncDisposable {
-  readonly #roles = new Map<string, Running>();
+  readonly #running = new Map<string, AsyncDisposable>();
 
-  constructor(readonly hosts: Record<string, Host>) {}
+  constructor(readonly hosts: Host[]) {}
 
   async type(steps: Step[]): Promise<void> {
     for (const step of steps) {
-      const host = this.hosts[step.host];
+      const host = this.hosts.find(({ name }) => name === step.host);
       assert(host, `${step.at}: there is no host ${step.host}`);
       let printed = "";
       for (const { line, exit } of step.commands) {
@@ -147,14 +159,20 @@ export class Typist implements AsyncDisposable {
 
   async #start(host: Host, line: string): Promise<string> {
     const key = `${host.name}: ${line}`;
-    await this.#roles.get(key)?.stop();
+    await this.#running.get(key)?.[Symbol.asyncDispose]();
+    this.#running.delete(key);
+    if (!line.startsWith("agent ")) {
+      // The only server of others that the documents print is OpenSSL's.
+      this.#running.set(key, await host.serve(line, /ACCEPT/));
+      return "";
+    }
     const role = await host.start(line);
-    this.#roles.set(key, role);
+    this.#running.set(key, role);
     return role.stderr();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const role of this.#roles.values()) await role[Symbol.asyncDispose]();
+    for (const server of this.#running.values()) await server[Symbol.asyncDispose]();
   }
 }
 

@@ -47,9 +47,9 @@ Deno.test("the steps of a document are read by section, host and expected result
 Deno.test("what is printed and how a command exits is compared with the document", async () => {
   const walk = readWalk("d.md", text, ["a", "b"]);
   const steps = stepsBelow(walk, "Below");
-  const shell = (stdout: string, code = 0) => ({
-    a: { name: "a", run: () => Promise.resolve({ code, stdout, stderr: "" }) } as unknown as Host,
-  });
+  const shell = (stdout: string, code = 0) => [
+    { name: "a", run: () => Promise.resolve({ code, stdout, stderr: "" }) } as unknown as Host,
+  ];
   await new Typist(shell("x\na  (b) 7\n")).type(steps);
   await assert.rejects(new Typist(shell("x\nb\n")).type(steps), /d.md:12: not printed: a \(b\)/);
   await assert.rejects(new Typist(shell("x\n", 3)).type(steps), /exits 3, not 0: echo x/);

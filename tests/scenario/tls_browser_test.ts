@@ -1,0 +1,76 @@
+import assert from "node:assert/strict";
+import { component, findProgram, programs } from "../support/component.ts";
+import { type Host, hostsCheck, startHosts } from "../support/hosts.ts";
+import { assertAllBelow, loadWalk, stepsBelow, Typist } from "../support/walk.ts";
+
+const file = "docs/trust-in-browsers.md";
+const walk = await loadWalk(file, ["a", "laptop"]);
+const store = "Chromium, Chrome, Edge";
+const page = "https://a.lan:8443/";
+
+const ready = await component(
+  "Chromium on a host of its own",
+  ...hostsCheck,
+  programs("chromium", "certutil", "openssl", "curl"),
+  async () => await findProgram("update-ca-certificates") ? undefined : "not of Debian's family",
+);
+
+Deno.test(`${file}: all that can be typed here is typed`, () => {
+  assertAllBelow(walk, [
+    "Fetch the certificate of the CA",
+    "See that it works",
+    store,
+    `Linux: ${store}`,
+    "Debian, Ubuntu, Alpine",
+    "Linux: Debian, Ubuntu, Alpine",
+  ]);
+});
+
+Deno.test({
+  name: `${file}: Chromium trusts the CA by what is printed, and no longer after its removal`,
+  ...ready,
+  async fn() {
+    await using hosts = await startHosts(["a", "laptop"]);
+    await using typist = new Typist(hosts.list);
+    await hosts.a.ok("agent tls init");
+    await typist.type(stepsBelow(walk, "Fetch the certificate of the CA"));
+    const served = stepsBelow(walk, "See that it works");
+    await typist.type(served.filter(({ runsOn }) => runsOn));
+
+    assert.match(await opened(hosts.laptop), /ERR_CERT_AUTHORITY_INVALID/);
+    await typist.type(stepsBelow(walk, store));
+    assert.match(await opened(hosts.laptop), /s_server/);
+    await typist.type(stepsBelow(walk, `Linux: ${store}`));
+    assert.match(await opened(hosts.laptop), /ERR_CERT_AUTHORITY_INVALID/);
+  },
+});
+
+Deno.test({
+  name:
+    `${file}: curl trusts the CA by what is printed for Debian, and no longer after its removal`,
+  ...ready,
+  async fn() {
+    await using hosts = await startHosts(["a", "laptop"]);
+    await using typist = new Typist(hosts.list);
+    await hosts.a.ok("agent tls init");
+    await typist.type(stepsBelow(walk, "Fetch the certificate of the CA"));
+    const [serve, ...check] = stepsBelow(walk, "See that it works");
+    await typist.type([serve!]);
+
+    const refused = async () => assert.equal((await hosts.laptop.run(`curl -sS ${page}`)).code, 60);
+    await refused();
+    await typist.type(stepsBelow(walk, "Debian, Ubuntu, Alpine"));
+    await typist.type(check);
+    await typist.type(stepsBelow(walk, "Linux: Debian, Ubuntu, Alpine"));
+    await refused();
+  },
+});
+
+/** What Chromium shows of the page. As root it runs only without its sandbox. */
+async function opened(host: Host): Promise<string> {
+  const { stdout, stderr } = await host.run(
+    `chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run ` +
+      `--virtual-time-budget=5000 --dump-dom ${page}`,
+  );
+  return stdout + stderr;
+}
