@@ -1,0 +1,77 @@
+import { UserError } from "../../base/errors.ts";
+
+/** Makes a folder that nobody else can read, whatever the umask. */
+export async function makeFolder(path: string): Promise<void> {
+  await Deno.mkdir(path, { recursive: true, mode: 0o700 });
+}
+
+/** So that a name in a folder outlives a power cut; Windows has no such call. */
+export async function syncFolder(path: string): Promise<void> {
+  if (Deno.build.os === "windows") return;
+  using folder = await Deno.open(path);
+  await folder.sync();
+}
+
+/** Opens for appending, or makes it, readable by nobody else. */
+export async function openAppend(path: string, folder: string): Promise<Deno.FsFile> {
+  const options = { create: true, append: true, mode: 0o600 };
+  try {
+    return await Deno.open(path, options);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw explained(error, path);
+  }
+  try {
+    await makeFolder(folder);
+    return await Deno.open(path, options);
+  } catch (error) {
+    throw explained(error, path);
+  }
+}
+
+export async function openRead(path: string): Promise<Deno.FsFile | undefined> {
+  try {
+    return await Deno.open(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
+export async function writeAll(file: Deno.FsFile, data: Uint8Array, path: string): Promise<void> {
+  try {
+    for (let done = 0; done < data.length;) done += await file.write(data.subarray(done));
+  } catch (error) {
+    throw explained(error, path);
+  }
+}
+
+export async function readAt(
+  file: Deno.FsFile,
+  offset: number,
+  buffer: Uint8Array,
+): Promise<number> {
+  await file.seek(offset, Deno.SeekMode.Start);
+  return await file.read(buffer) ?? 0;
+}
+
+export function explained(error: unknown, path: string): unknown {
+  // ENOSPC and EDQUOT, which Deno has no classes for.
+  const full = error instanceof Error &&
+    ("code" in error && (error.code === "ENOSPC" || error.code === "EDQUOT") ||
+      /\(os error (28|122)\)/.test(error.message));
+  if (!full) return error;
+  return new UserError(`The disk that holds "${path}" is full`, {
+    code: "disk_full",
+    next: "Free some space; work goes on by itself",
+    cause: error,
+  });
+}
+
+/**
+ * Which of 1,024 folders a task's files are in, so that none has millions of entries: by the random
+ * end of its id.
+ */
+export function shardOf(taskId: string): string {
+  const dot = taskId.indexOf(".");
+  return (dot < 0 ? taskId : taskId.slice(0, dot)).slice(-2);
+}

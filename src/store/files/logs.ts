@@ -1,0 +1,96 @@
+import { join } from "node:path";
+import type { FileReader, LogFiles, LogWriter } from "../../tasks/files.ts";
+import { openAppend, openRead, readAt, shardOf, syncFolder, writeAll } from "./files.ts";
+
+type Stream = "stdout" | "stderr";
+const suffixes = { stdout: "out", stderr: "err" } as const;
+
+/**
+ * Logs in `root`: `<shard>/<task>.<attempt>.out` and `.err`, each made when the stream has its first
+ * byte. A file holds what the attempt wrote and nothing else.
+ */
+export function logFiles(root: string): LogFiles {
+  const folder = (taskId: string) => join(root, shardOf(taskId));
+  const path = (taskId: string, attempt: number, stream: Stream) =>
+    join(folder(taskId), `${taskId}.${attempt}.${suffixes[stream]}`);
+  return {
+    async openLog(taskId, attempt) {
+      const paths = {
+        stdout: path(taskId, attempt, "stdout"),
+        stderr: path(taskId, attempt, "stderr"),
+      };
+      const sizes = { stdout: await sizeOf(paths.stdout), stderr: await sizeOf(paths.stderr) };
+      return new LogFileWriter(folder(taskId), paths, sizes);
+    },
+    async readLog(taskId, attempt, stream) {
+      const file = await openRead(path(taskId, attempt, stream));
+      return file && new OpenFileReader(file);
+    },
+  };
+}
+
+async function sizeOf(path: string): Promise<number> {
+  try {
+    return (await Deno.stat(path)).size;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return 0;
+    throw error;
+  }
+}
+
+class LogFileWriter implements LogWriter {
+  readonly #files: { stdout?: Deno.FsFile; stderr?: Deno.FsFile } = {};
+  #made = false;
+
+  constructor(
+    readonly folder: string,
+    readonly paths: Record<Stream, string>,
+    readonly sizes: Record<Stream, number>,
+  ) {}
+
+  async append(stream: Stream, data: Uint8Array): Promise<void> {
+    const path = this.paths[stream];
+    const file = this.#files[stream] ??= await openAppend(path, this.folder);
+    if (this.sizes[stream] === 0) this.#made = true;
+    try {
+      await writeAll(file, data, path);
+      this.sizes[stream] += data.length;
+    } catch (error) {
+      // Part of it may have been written.
+      this.sizes[stream] = (await file.stat()).size;
+      throw error;
+    }
+  }
+
+  async sync(): Promise<void> {
+    for (const stream of ["stdout", "stderr"] as const) {
+      if (this.sizes[stream] === 0) continue;
+      const file = this.#files[stream] ??= await openAppend(this.paths[stream], this.folder);
+      await file.syncData();
+    }
+    if (this.#made) await syncFolder(this.folder);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    for (const stream of ["stdout", "stderr"] as const) {
+      this.#files[stream]?.close();
+      delete this.#files[stream];
+    }
+    return Promise.resolve();
+  }
+}
+
+export class OpenFileReader implements FileReader {
+  #open = true;
+  constructor(readonly file: Deno.FsFile) {}
+
+  read(offset: number, buffer: Uint8Array): Promise<number> {
+    return readAt(this.file, offset, buffer);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    if (this.#open) this.file.close();
+    this.#open = false;
+    return Promise.resolve();
+  }
+}

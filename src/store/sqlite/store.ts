@@ -1,0 +1,247 @@
+import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
+import type { Change, Outcome, Recovered, TaskStore } from "../../tasks/store.ts";
+import type { QueuedTask } from "../../tasks/queue.ts";
+import type { Artifact, StateEntry, Task, TaskSpec, TaskState } from "../../tasks/task.ts";
+import { explained, openDatabase } from "./database.ts";
+import {
+  artifactOf,
+  attemptOf,
+  entryOf,
+  leaseOf,
+  queuedOf,
+  type Row,
+  specOf,
+  stateNames,
+  taskOf,
+  tenureOf,
+  workerOf,
+} from "./rows.ts";
+import { createWriter, type Writer } from "./writes.ts";
+
+const taskColumns = `t.seq, t.id, t.state, t.submitted_at, t.finished_at, t.array_id,
+  t.array_index, t.not_before, t.cancel_requested, t.reason,
+  coalesce(t.spec, (SELECT a.spec FROM arrays a WHERE a.id = t.array_id)) AS spec`;
+
+/** Tasks in one SQLite database. */
+export function openSqliteStore(path: string): TaskStore {
+  return new SqliteStore(openDatabase(path), path);
+}
+
+class SqliteStore implements TaskStore {
+  readonly #db: DatabaseSync;
+  readonly #path: string;
+  readonly #statements = new Map<string, StatementSync>();
+  readonly #write: Writer;
+  readonly #counts: number[];
+  /** Of `#counts`, by the open transaction. */
+  #moves: number[] = stateNames.map(() => 0);
+
+  constructor(db: DatabaseSync, path: string) {
+    this.#db = db;
+    this.#path = path;
+    this.#write = createWriter(db, (from, to, count) => {
+      if (from >= 0) this.#moves[from]! -= count;
+      this.#moves[to]! += count;
+    });
+    this.#counts = stateNames.map((state) => this.#number(`tasks.${state}`));
+  }
+
+  commit(changes: readonly Change[]): Outcome[] {
+    try {
+      this.#run(`BEGIN IMMEDIATE`);
+      const outcomes = changes.map(this.#write);
+      const counts = this.#counts.map((count, state) => count + this.#moves[state]!);
+      counts.forEach((count, state) => {
+        if (this.#moves[state] === 0) return;
+        this.#run(
+          `INSERT OR REPLACE INTO numbers VALUES (?, ?)`,
+          `tasks.${stateNames[state]}`,
+          count,
+        );
+      });
+      this.#run(`COMMIT`);
+      counts.forEach((count, state) => this.#counts[state] = count);
+      return outcomes;
+    } catch (error) {
+      // SQLite has rolled back by itself after some errors, and then says that there is nothing to do.
+      if (this.#db.isTransaction) this.#run(`ROLLBACK`);
+      throw explained(error, this.#path);
+    } finally {
+      this.#moves.fill(0);
+    }
+  }
+
+  recover(): Recovered {
+    // Tenures without attempts are of no use to anybody.
+    this.#run(`DELETE FROM tenures WHERE id NOT IN (
+      SELECT a.tenure FROM tasks t JOIN attempts a ON a.seq = t.seq AND a.attempt = t.attempts
+      WHERE t.state = 1 AND t.state < 2)`);
+    return {
+      queued: this.#queued(),
+      running: this.#all(
+        `SELECT t.seq, t.id, t.cancel_requested, t.failures, t.losses, a.attempt, a.fence, a.tenure,
+           a.started_at, coalesce(t.spec, (SELECT r.spec FROM arrays r WHERE r.id = t.array_id)) AS spec
+         FROM tasks t JOIN attempts a ON a.seq = t.seq AND a.attempt = t.attempts
+         WHERE t.state = 1 AND t.state < 2 ORDER BY t.seq`,
+      ).map(leaseOf),
+      tenures: this.#all(`SELECT * FROM tenures ORDER BY id`).map(tenureOf),
+      workers: this.#all(`SELECT * FROM workers ORDER BY id`).map(workerOf),
+      nextSeq: Number(this.#get(`SELECT coalesce(max(seq), 0) + 1 AS n FROM tasks`)!.n),
+      nextFence: this.#number("fence") + 1,
+      newestId: this.#get(`SELECT id FROM tasks ORDER BY seq DESC LIMIT 1`)?.id as
+        | string
+        | undefined,
+    };
+  }
+
+  /** One at a time: their number has no bound. */
+  *#queued(): Iterable<QueuedTask> {
+    const rows = this.#db.prepare(
+      `SELECT seq, id, selector, not_before, failures, losses, attempts FROM tasks
+       WHERE state = 0 AND state < 2 ORDER BY seq`,
+    );
+    for (const row of rows.iterate()) yield queuedOf(row as Row);
+  }
+
+  tasks(id: string): Task[] {
+    return this.#withAttempts(this.#byId(taskColumns, id));
+  }
+
+  taskIds(id: string): string[] {
+    return this.#byId("t.id", id).map((row) => row.id as string);
+  }
+
+  spec(id: string): TaskSpec | undefined {
+    const row = this.#get(
+      `SELECT coalesce(t.spec, (SELECT a.spec FROM arrays a WHERE a.id = t.array_id)) AS spec
+       FROM tasks t WHERE t.id = ?`,
+      id,
+    );
+    return row && specOf(row.spec as string);
+  }
+
+  seq(id: string): number {
+    return Number(this.#get(`SELECT seq FROM tasks WHERE id = ?`, id)!.seq);
+  }
+
+  progress(id: string) {
+    const task = this.#get(`SELECT seq, state FROM tasks WHERE id = ?`, id);
+    if (task === undefined) return undefined;
+    const sql = `SELECT attempt, state FROM attempts WHERE seq = ? ORDER BY attempt`;
+    return {
+      state: stateNames[task.state as number]!,
+      attempts: this.#all(sql, task.seq as number).map((row) => ({
+        attempt: row.attempt as number,
+        state: stateNames[row.state as number]!,
+      })),
+    };
+  }
+
+  list(query: { states: readonly TaskState[]; limit: number; before?: string }): Task[] {
+    const { states, limit, before } = query;
+    const from = before === undefined
+      ? Number.MAX_SAFE_INTEGER
+      : Number(this.#get(`SELECT seq FROM tasks WHERE id = ?`, before)?.seq ?? 0);
+    // A partial index is used only where its own condition stands in the query word for word.
+    const conditions = states.length === 0 ? ["true"] : states.map((name) => {
+      const state = stateNames.indexOf(name);
+      return `t.state = ${state}${
+        state < 2 ? " AND t.state < 2" : state > 2 ? " AND t.state > 2" : ""
+      }`;
+    });
+    const rows = conditions.flatMap((condition) =>
+      this.#all(
+        `SELECT ${taskColumns} FROM tasks t WHERE ${condition} AND t.seq < ?
+         ORDER BY t.seq DESC LIMIT ?`,
+        from,
+        limit,
+      )
+    );
+    rows.sort((a, b) => Number(b.seq) - Number(a.seq));
+    return this.#withAttempts(rows.slice(0, limit));
+  }
+
+  unfinishedIds(): string[] {
+    return this.#all(`SELECT id FROM tasks WHERE state < 2 ORDER BY seq`)
+      .map((row) => row.id as string);
+  }
+
+  submission(key: string): { hash: string; id: string } | undefined {
+    return this.#get(`SELECT hash, id FROM submissions WHERE key = ?`, key) as
+      | { hash: string; id: string }
+      | undefined;
+  }
+
+  counts(): Record<TaskState, number> {
+    return Object.fromEntries(
+      stateNames.map((name, state) => [name, this.#counts[state]!]),
+    ) as Record<TaskState, number>;
+  }
+
+  artifacts(taskId: string, attempt: number): Artifact[] {
+    return this.#all(
+      `SELECT a.* FROM artifacts a JOIN tasks t ON t.seq = a.seq
+       WHERE t.id = ? AND a.attempt = ? ORDER BY a.path`,
+      taskId,
+      attempt,
+    ).map(artifactOf);
+  }
+
+  state(namespace: string, key: string): StateEntry | undefined {
+    const row = this.#get(`SELECT * FROM state WHERE namespace = ? AND key = ?`, namespace, key);
+    return row && entryOf(row);
+  }
+
+  *stateList(namespace: string, prefix: string): Iterable<StateEntry> {
+    // A statement of its own: whoever stops halfway must not disturb the next.
+    const rows = this.#db.prepare(
+      `SELECT * FROM state WHERE namespace = ? AND substr(key, 1, length(?)) = ? ORDER BY key`,
+    );
+    for (const row of rows.iterate(namespace, prefix, prefix)) yield entryOf(row as Row);
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#db.isOpen) this.#db.close();
+  }
+
+  /** A task by its id, or an array's elements by the id that theirs begin with. */
+  #byId(columns: string, id: string): Row[] {
+    const rows = this.#all(`SELECT ${columns} FROM tasks t WHERE t.id = ?`, id);
+    if (rows.length > 0 || id.includes(".")) return rows;
+    // "/" is the character after ".".
+    return this.#all(
+      `SELECT ${columns} FROM tasks t WHERE t.id > ? AND t.id < ? ORDER BY t.seq`,
+      `${id}.`,
+      `${id}/`,
+    );
+  }
+
+  #withAttempts(rows: Row[]): Task[] {
+    const sql = `SELECT * FROM attempts WHERE seq = ? ORDER BY attempt`;
+    return rows.map((row) =>
+      taskOf(row, this.#all(sql, row.seq as number).map((attempt) => attemptOf(attempt)))
+    );
+  }
+
+  #number(name: string): number {
+    return Number(this.#get(`SELECT value FROM numbers WHERE name = ?`, name)?.value ?? 0);
+  }
+
+  #prepare(sql: string): StatementSync {
+    let statement = this.#statements.get(sql);
+    if (statement === undefined) this.#statements.set(sql, statement = this.#db.prepare(sql));
+    return statement;
+  }
+
+  #run(sql: string, ...values: SQLInputValue[]): void {
+    this.#prepare(sql).run(...values);
+  }
+
+  #get(sql: string, ...values: SQLInputValue[]): Row | undefined {
+    return this.#prepare(sql).get(...values) as Row | undefined;
+  }
+
+  #all(sql: string, ...values: SQLInputValue[]): Row[] {
+    return this.#prepare(sql).all(...values) as Row[];
+  }
+}

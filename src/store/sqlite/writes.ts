@@ -1,0 +1,309 @@
+import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
+import type { Change, Outcome } from "../../tasks/store.ts";
+import type { AttemptResult, TaskSpec } from "../../tasks/task.ts";
+import { stateNames } from "./rows.ts";
+
+/** Applies one change inside an open transaction. */
+export type Writer = (change: Change) => Outcome;
+
+const number = (state: typeof stateNames[number]) => stateNames.indexOf(state);
+const orNull = <T>(value: T | undefined): T | null => value ?? null;
+
+/**
+ * The writing half of the store.
+ *
+ * @param moved told of every task that goes from one state to another; new ones come from -1.
+ */
+export function createWriter(
+  db: DatabaseSync,
+  moved: (from: number, to: number, count: number) => void,
+): Writer {
+  const statements = new Map<string, StatementSync>();
+  const run = (sql: string, ...values: SQLInputValue[]): number => {
+    let statement = statements.get(sql);
+    if (statement === undefined) statements.set(sql, statement = db.prepare(sql));
+    return Number(statement.run(...values).changes);
+  };
+  const get = (sql: string, ...values: SQLInputValue[]) => {
+    let statement = statements.get(sql);
+    if (statement === undefined) statements.set(sql, statement = db.prepare(sql));
+    return statement.get(...values) as Record<string, number> | undefined;
+  };
+  const one = (changes: number, change: Change) => {
+    if (changes !== 1) throw new Error(`The store has no row for a "${change.kind}"`);
+  };
+
+  return (change) => {
+    switch (change.kind) {
+      case "submit":
+        submit(change);
+        return;
+      case "assign":
+        one(
+          run(
+            `UPDATE tasks SET state = 1, attempts = ?, not_before = NULL WHERE seq = ? AND state = 0`,
+            change.ref.attempt,
+            change.seq,
+          ),
+          change,
+        );
+        run(
+          `INSERT INTO attempts (seq, attempt, fence, worker_id, tenure, state, assigned_at)
+           VALUES (?, ?, ?, ?, ?, 1, ?)`,
+          change.seq,
+          change.ref.attempt,
+          change.ref.fence,
+          change.workerId,
+          change.tenure,
+          change.at,
+        );
+        setNumber("fence", change.ref.fence);
+        moved(0, 1, 1);
+        return;
+      case "start":
+        run(
+          `UPDATE attempts SET started_at = ? WHERE seq = ? AND attempt = ?`,
+          change.at,
+          change.seq,
+          change.ref.attempt,
+        );
+        return;
+      case "end":
+        end(change);
+        return;
+      case "release":
+        one(
+          run(`DELETE FROM attempts WHERE seq = ? AND attempt = ?`, change.seq, change.ref.attempt),
+          change,
+        );
+        one(
+          run(
+            `UPDATE tasks SET state = 0, attempts = ? WHERE seq = ? AND state = 1`,
+            change.ref.attempt - 1,
+            change.seq,
+          ),
+          change,
+        );
+        moved(1, 0, 1);
+        return;
+      case "late":
+        return { lost: late(change.result) };
+      case "cancel":
+        one(
+          run(
+            `UPDATE tasks SET state = 4, finished_at = ?, reason = ?, not_before = NULL,
+             cancel_requested = 1 WHERE seq = ? AND state = 0`,
+            change.at,
+            change.reason,
+            change.seq,
+          ),
+          change,
+        );
+        moved(0, number("cancelled"), 1);
+        return;
+      case "request_cancel":
+        run(`UPDATE tasks SET cancel_requested = 1 WHERE seq = ?`, change.seq);
+        return;
+      case "retry":
+        one(
+          run(
+            `UPDATE tasks SET state = 0, finished_at = NULL, reason = NULL, cancel_requested = 0,
+             failures = 0, losses = 0 WHERE seq = ? AND state = ?`,
+            change.seq,
+            number(change.from),
+          ),
+          change,
+        );
+        moved(number(change.from), 0, 1);
+        return;
+      case "worker": {
+        const { worker } = change;
+        run(
+          `INSERT OR REPLACE INTO workers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+          worker.id,
+          worker.version,
+          JSON.stringify(worker.labels),
+          worker.slots,
+          worker.draining ? 1 : 0,
+          worker.connectedAt,
+          worker.address,
+          orNull(worker.identity),
+          JSON.stringify(worker.warnings),
+        );
+        return;
+      }
+      case "tenure": {
+        const { id, workerId, instance, home, holdMs } = change.tenure;
+        run(
+          `INSERT OR REPLACE INTO tenures VALUES (?, ?, ?, ?, ?)`,
+          id,
+          workerId,
+          instance,
+          orNull(home),
+          holdMs,
+        );
+        return;
+      }
+      case "move":
+        run(
+          `UPDATE attempts SET tenure = ? WHERE seq = ? AND attempt = ?`,
+          change.tenure,
+          change.seq,
+          change.ref.attempt,
+        );
+        return;
+      case "artifact": {
+        const { attempt, path, size, sha256, mode } = change.artifact;
+        run(
+          `INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?, ?, ?, ?)`,
+          change.seq,
+          attempt,
+          path,
+          size,
+          sha256,
+          mode,
+        );
+        return;
+      }
+      case "put_state":
+        return putState(change);
+      case "delete_state":
+        return deleteState(change);
+      case "probe":
+        setNumber("probe", Date.now());
+        return;
+    }
+  };
+
+  function submit(change: Change & { kind: "submit" }): void {
+    const spec = JSON.stringify(change.spec);
+    if (change.arrayId !== undefined) {
+      run(`INSERT INTO arrays (id, spec) VALUES (?, ?)`, change.arrayId, spec);
+    }
+    if (change.key !== undefined) {
+      const id = change.arrayId ?? change.tasks[0]!.id;
+      run(`INSERT INTO submissions VALUES (?, ?, ?)`, change.key.text, change.key.hash, id);
+    }
+    for (const task of change.tasks) {
+      run(
+        `INSERT INTO tasks (seq, id, state, submitted_at, array_id, array_index, spec, selector)
+         VALUES (?, ?, 0, ?, ?, ?, ?, ?)`,
+        task.seq,
+        task.id,
+        change.at,
+        orNull(change.arrayId),
+        orNull(task.arrayIndex),
+        change.arrayId === undefined ? spec : null,
+        selectorOf(change.spec),
+      );
+    }
+    moved(-1, 0, change.tasks.length);
+  }
+
+  function end({ seq, result, after, at }: Change & { kind: "end" }): void {
+    run(
+      `UPDATE attempts SET state = ?, started_at = coalesce(?, started_at), finished_at = ?,
+         exit_code = ?, signal = ?, reason = ?, stdout_bytes = ?, stderr_bytes = ?
+       WHERE seq = ? AND attempt = ?`,
+      number(result.state),
+      orNull(result.startedAt),
+      result.finishedAt,
+      orNull(result.exitCode),
+      orNull(result.signal),
+      orNull(result.reason),
+      result.stdoutBytes,
+      result.stderrBytes,
+      seq,
+      result.ref.attempt,
+    );
+    const to = number(after.state);
+    const changed = run(
+      `UPDATE tasks SET state = ?, finished_at = ?, not_before = ?, reason = ?, failures = ?,
+         losses = ? WHERE seq = ? AND state = 1`,
+      to,
+      after.state === "queued" ? null : at,
+      orNull(after.notBefore),
+      orNull(after.reason),
+      after.failures,
+      after.losses,
+      seq,
+    );
+    if (changed !== 1) throw new Error(`The store has no running task ${seq}`);
+    moved(1, to, 1);
+  }
+
+  function late(result: AttemptResult): boolean {
+    const { taskId, attempt, fence } = result.ref;
+    const row = get(
+      `SELECT a.seq, a.state FROM attempts a JOIN tasks t ON t.seq = a.seq
+       WHERE t.id = ? AND a.attempt = ? AND a.fence = ?`,
+      taskId,
+      attempt,
+      fence,
+    );
+    if (row === undefined) return true;
+    if (row.state !== number("lost")) return false;
+    run(
+      `UPDATE attempts SET superseded = 1, started_at = coalesce(?, started_at), finished_at = ?,
+         exit_code = ?, signal = ?, stdout_bytes = ?, stderr_bytes = ?
+       WHERE seq = ? AND attempt = ?`,
+      orNull(result.startedAt),
+      result.finishedAt,
+      orNull(result.exitCode),
+      orNull(result.signal),
+      result.stdoutBytes,
+      result.stderrBytes,
+      row.seq!,
+      attempt,
+    );
+    return true;
+  }
+
+  function putState(change: Change & { kind: "put_state" }): Outcome {
+    const { namespace, key, value, ifRevision, at } = change;
+    const current = revisionOf(namespace, key);
+    if (ifRevision !== undefined && ifRevision !== current) return { conflict: current };
+    const revision = nextRevision(namespace);
+    run(
+      `INSERT OR REPLACE INTO state (namespace, key, value, revision, updated_at)
+       VALUES (?, ?, ?, ?, ?)`,
+      namespace,
+      key,
+      value,
+      revision,
+      at,
+    );
+    return { entry: { namespace, key, value, revision, updatedAt: at } };
+  }
+
+  function deleteState(change: Change & { kind: "delete_state" }): Outcome {
+    const { namespace, key, ifRevision } = change;
+    const current = revisionOf(namespace, key);
+    const stands = current === 0 || ifRevision !== undefined && ifRevision !== current;
+    if (stands) return { conflict: current };
+    const revision = nextRevision(namespace);
+    run(`DELETE FROM state WHERE namespace = ? AND key = ?`, namespace, key);
+    return { revision };
+  }
+
+  function revisionOf(namespace: string, key: string): number {
+    const sql = `SELECT revision FROM state WHERE namespace = ? AND key = ?`;
+    return get(sql, namespace, key)?.revision ?? 0;
+  }
+
+  function nextRevision(namespace: string): number {
+    run(
+      `INSERT INTO namespaces VALUES (?, 1) ON CONFLICT DO UPDATE SET revision = revision + 1`,
+      namespace,
+    );
+    return get(`SELECT revision FROM namespaces WHERE name = ?`, namespace)!.revision!;
+  }
+
+  function setNumber(name: string, value: number): void {
+    run(`INSERT OR REPLACE INTO numbers VALUES (?, ?)`, name, value);
+  }
+}
+
+function selectorOf(spec: TaskSpec): string | null {
+  return Object.keys(spec.selector).length === 0 ? null : JSON.stringify(spec.selector);
+}

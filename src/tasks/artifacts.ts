@@ -1,0 +1,168 @@
+import { checkRelativePath } from "./checks.ts";
+import { noSuchTask } from "./client_calls.ts";
+import type { ArtifactFiles, ArtifactWriter } from "./files.ts";
+import { isTaskId } from "./ids.ts";
+import type { Lease, Ledger } from "./ledger.ts";
+import { limits } from "./limits.ts";
+import { lostLease, storageError } from "./logs.ts";
+import { type ArtifactUpload, TaskError } from "./service.ts";
+import type { Artifact, AttemptRef } from "./task.ts";
+
+/** One read, and one piece of an answer. */
+const pieceBytes = 256 * 1024;
+
+/** The files that attempts leave behind. */
+export class Artifacts {
+  /** Files being uploaded: one writer at a time. */
+  readonly #uploads = new Map<string, Upload>();
+
+  constructor(readonly ledger: Ledger, readonly files: ArtifactFiles) {}
+
+  async upload(
+    ref: AttemptRef,
+    file: { path: string; size: number; mode: number },
+  ): Promise<ArtifactUpload> {
+    const lease = this.ledger.current(ref);
+    if (lease === undefined) throw lostLease(ref);
+    checkRelativePath(file.path, "artifact path");
+    if (!Number.isSafeInteger(file.size) || file.size < 0) {
+      throw new TaskError("invalid", `The size of "${file.path}" is ${file.size}`);
+    }
+    const stored = this.ledger.store.artifacts(ref.taskId, ref.attempt);
+    if (stored.length >= limits.maxArtifactsPerAttempt) {
+      throw new TaskError(
+        "exhausted",
+        `Attempt ${ref.attempt} of task ${ref.taskId} has ${limits.maxArtifactsPerAttempt} artifacts`,
+      );
+    }
+    const key = `${ref.taskId} ${ref.attempt} ${file.path}`;
+    await this.#uploads.get(key)?.[Symbol.asyncDispose]();
+    let writer: ArtifactWriter;
+    try {
+      writer = await this.files.openArtifact(ref.taskId, ref.attempt, file.path);
+      // The file has changed since it was begun.
+      if (writer.size > file.size) await writer.discard();
+    } catch (error) {
+      throw storageError(error);
+    }
+    const upload = new Upload(this.ledger, lease, file, writer, () => {
+      if (this.#uploads.get(key) === upload) this.#uploads.delete(key);
+    });
+    this.#uploads.set(key, upload);
+    return upload;
+  }
+
+  list(taskId: string, attempt?: number): Artifact[] {
+    return this.ledger.store.artifacts(taskId, this.#attempt(taskId, attempt));
+  }
+
+  async *read(
+    query: { taskId: string; attempt?: number; path: string; offset?: number },
+    signal: AbortSignal,
+  ): AsyncGenerator<{ offset: number; data: Uint8Array }> {
+    const attempt = this.#attempt(query.taskId, query.attempt);
+    const stored = this.ledger.store.artifacts(query.taskId, attempt);
+    const missing = () =>
+      new TaskError(
+        "not_found",
+        `Attempt ${attempt} of task ${query.taskId} has no artifact "${query.path.slice(0, 200)}"`,
+      );
+    if (!stored.some((artifact) => artifact.path === query.path)) throw missing();
+    await using reader = await this.files.readArtifact(query.taskId, attempt, query.path);
+    if (reader === undefined) throw missing();
+    for (let offset = query.offset ?? 0; !signal.aborted;) {
+      const buffer = new Uint8Array(pieceBytes);
+      const count = await reader.read(offset, buffer);
+      if (count === 0) return;
+      yield { offset, data: buffer.subarray(0, count) };
+      offset += count;
+    }
+  }
+
+  /** The one that was asked for, or the newest. */
+  #attempt(taskId: string, attempt?: number): number {
+    const progress = isTaskId(taskId) ? this.ledger.store.progress(taskId) : undefined;
+    if (progress === undefined) throw noSuchTask(taskId);
+    if (!attempt) return progress.attempts.at(-1)?.attempt ?? 1;
+    if (progress.attempts.some((each) => each.attempt === attempt)) return attempt;
+    throw new TaskError("not_found", `Task ${taskId} has no attempt ${attempt}`);
+  }
+}
+
+class Upload implements ArtifactUpload {
+  #closed = false;
+  #last: Promise<void> = Promise.resolve();
+
+  constructor(
+    readonly ledger: Ledger,
+    readonly lease: Lease,
+    readonly file: { path: string; size: number; mode: number },
+    readonly writer: ArtifactWriter,
+    readonly close: () => void,
+  ) {}
+
+  get offset(): number {
+    return this.writer.size;
+  }
+
+  append(offset: number, data: Uint8Array): Promise<void> {
+    return this.#queue(async () => {
+      const { size } = this.writer;
+      const shown = JSON.stringify(this.file.path);
+      if (offset > size) {
+        throw new TaskError(
+          "invalid",
+          `${shown} goes on at ${offset}, but is stored up to ${size}`,
+        );
+      }
+      if (offset + data.length > this.file.size) {
+        throw new TaskError("invalid", `${shown} is longer than its ${this.file.size} bytes`);
+      }
+      const fresh = data.subarray(size - offset);
+      if (fresh.length > 0) await this.writer.append(fresh);
+    });
+  }
+
+  end(sha256: string): Promise<void> {
+    return this.#queue(async () => {
+      const { path, size, mode } = this.file;
+      const shown = JSON.stringify(path);
+      if (this.writer.size !== size) {
+        throw new TaskError(
+          "invalid",
+          `${shown} has ${size} bytes, but ${this.writer.size} are stored`,
+        );
+      }
+      if (this.writer.sha256() !== sha256) {
+        await this.writer.discard();
+        throw new TaskError("invalid", `The checksum of ${shown} is wrong; send it again`);
+      }
+      await this.writer.finish();
+      const { seq, ref } = this.lease;
+      const artifact = { path, size, sha256, mode: mode & 0o777, attempt: ref.attempt };
+      await this.ledger.journal.write({ kind: "artifact", seq, artifact });
+    });
+  }
+
+  #queue(work: () => Promise<void>): Promise<void> {
+    const done = this.#last.then(async () => {
+      if (this.#closed) throw new TaskError("conflict", "A newer stream took over this upload");
+      if (!this.lease.live) throw lostLease(this.lease.ref);
+      try {
+        await work();
+      } catch (error) {
+        throw storageError(error);
+      }
+    });
+    this.#last = done.catch(() => {});
+    return done;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.close();
+    await this.#last;
+    await this.writer[Symbol.asyncDispose]();
+  }
+}

@@ -1,0 +1,205 @@
+import { limits } from "./limits.ts";
+import { TaskError, type WorkerHello } from "./service.ts";
+import type { AttemptResult, Labels, TaskSpec } from "./task.ts";
+
+/**
+ * Bounds and shapes of everything that comes from outside, whatever the wire. All throw a `TaskError`
+ * with the code `invalid` that names the field.
+ */
+function invalid(message: string): never {
+  throw new TaskError("invalid", message);
+}
+
+const encoder = new TextEncoder();
+
+/** Bytes of UTF-8. */
+function bytes(text: string): number {
+  return encoder.encode(text).length;
+}
+
+function checkText(text: string, what: string, most: number): void {
+  if (text.includes("\0")) invalid(`${what} contains a zero character`);
+  if (!text.isWellFormed()) invalid(`${what} is not valid Unicode`);
+  // No UTF-16 unit takes more than 3 bytes: long texts only are counted.
+  if (text.length * 3 > most && bytes(text) > most) {
+    invalid(`${what} is longer than ${most} bytes`);
+  }
+}
+
+function checkInteger(value: number, what: string, least: number, most: number): void {
+  if (!Number.isSafeInteger(value) || value < least || value > most) {
+    invalid(`${what} is ${value}, and has to be a whole number from ${least} to ${most}`);
+  }
+}
+
+/** 100 years, as for every duration. */
+const longestMs = 100 * 365 * 86_400_000;
+
+export function checkSpec(spec: TaskSpec): void {
+  if (spec.argv.length === 0 || spec.argv[0] === "") invalid("The command is missing");
+  if (spec.argv.length > limits.maxArgs) {
+    invalid(`The command has more than ${limits.maxArgs} arguments`);
+  }
+  let total = 0;
+  for (const arg of spec.argv) {
+    checkText(arg, "An argument", limits.maxArgvBytes);
+    total += arg.length * 3 > 1_000 ? bytes(arg) : arg.length * 3;
+  }
+  // Short arguments are counted at their most; only what seems too long is counted exactly.
+  if (total > limits.maxArgvBytes) {
+    const exact = spec.argv.reduce((sum, arg) => sum + bytes(arg), 0);
+    if (exact > limits.maxArgvBytes) {
+      invalid(`The command is longer than ${limits.maxArgvBytes} bytes`);
+    }
+  }
+  checkEnvironment(spec.env);
+  if (spec.cwd !== undefined) {
+    if (spec.cwd === "") invalid("The working folder is empty");
+    checkText(spec.cwd, "The working folder", limits.maxPathLength);
+  }
+  checkLabels(spec.selector, "selector");
+  if (spec.timeoutMs !== undefined) checkInteger(spec.timeoutMs, "The timeout", 1, longestMs);
+  checkInteger(spec.retries, "The number of retries", 0, limits.maxRetries);
+  checkInteger(spec.retryDelayMs, "The retry delay", 0, longestMs);
+  if (spec.artifacts.length > limits.maxArtifactGlobs) {
+    invalid(`There are more than ${limits.maxArtifactGlobs} artifact patterns`);
+  }
+  for (const glob of spec.artifacts) checkRelativePath(glob, "artifact pattern");
+}
+
+function checkEnvironment(env: Record<string, string>): void {
+  const entries = Object.entries(env);
+  if (entries.length > limits.maxEnvEntries) {
+    invalid(`There are more than ${limits.maxEnvEntries} environment variables`);
+  }
+  let total = 0;
+  for (const [name, value] of entries) {
+    if (name === "" || name.includes("=")) {
+      invalid(`"${name.slice(0, 100)}" is not a name of an environment variable`);
+    }
+    checkText(name, "The name of an environment variable", limits.maxEnvBytes);
+    checkText(value, `The environment variable "${name.slice(0, 100)}"`, limits.maxEnvBytes);
+    total += bytes(name) + bytes(value) + 2;
+  }
+  if (total > limits.maxEnvBytes) {
+    invalid(`The environment is longer than ${limits.maxEnvBytes} bytes`);
+  }
+}
+
+/** A label's name begins and ends with a letter or digit; a value may be empty. */
+const labelName = /^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$/;
+const labelValue = /^[A-Za-z0-9._/:@+-]*$/;
+
+export function checkLabels(labels: Labels, what: string): void {
+  const entries = Object.entries(labels);
+  if (entries.length > limits.maxLabels) {
+    invalid(`The ${what} has more than ${limits.maxLabels} labels`);
+  }
+  for (const [name, value] of entries) {
+    if (!labelName.test(name) || name.length > limits.maxLabelLength) {
+      invalid(
+        `"${name.slice(0, 100)}" in the ${what} is not a label name: up to ` +
+          `${limits.maxLabelLength} letters, digits, ".", "_", "/" and "-"`,
+      );
+    }
+    if (!labelValue.test(value) || value.length > limits.maxLabelLength) {
+      invalid(
+        `"${value.slice(0, 100)}" in the ${what} is not a label value: up to ` +
+          `${limits.maxLabelLength} letters, digits and any of ._/:@+-`,
+      );
+    }
+  }
+}
+
+/** A path or glob below some folder, with forward slashes: no way up, no absolute one. */
+export function checkRelativePath(path: string, what: string): void {
+  const shown = JSON.stringify(path.slice(0, 200));
+  if (path === "") invalid(`An ${what} is empty`);
+  checkText(path, `The ${what} ${shown}`, limits.maxPathLength);
+  if (path.startsWith("/") || /^[A-Za-z]:/.test(path) || path.includes("\\")) {
+    invalid(`The ${what} ${shown} is not relative to the task's folder, with forward slashes`);
+  }
+  for (const part of path.split("/")) {
+    if (part === "" || part === "." || part === "..") {
+      invalid(`The ${what} ${shown} has an empty, "." or ".." part`);
+    }
+    // NAME_MAX of Linux.
+    if (bytes(part) > 255) invalid(`The ${what} ${shown} has a part longer than 255 bytes`);
+  }
+}
+
+export function checkWorkerId(id: string): void {
+  if (id.length > limits.maxWorkerIdLength || !/^[A-Za-z0-9]([A-Za-z0-9._:-]*)$/.test(id)) {
+    invalid(
+      `"${id.slice(0, 100)}" is not a worker id: up to ${limits.maxWorkerIdLength} letters, ` +
+        `digits, ".", "_", ":" and "-"`,
+    );
+  }
+}
+
+export function checkHello(hello: WorkerHello): void {
+  checkWorkerId(hello.workerId);
+  if (!/^[\x21-\x7e]{8,128}$/.test(hello.instance)) {
+    invalid("The worker's instance is not a text of 8 to 128 letters");
+  }
+  if (hello.home !== undefined && !/^[\x21-\x7e]{8,128}$/.test(hello.home)) {
+    invalid("The worker's home is not a text of 8 to 128 letters");
+  }
+  checkText(hello.version, "The worker's version", 100);
+  checkLabels(hello.labels, "list of the worker's labels");
+  checkInteger(hello.slots, "The number of slots", 1, limits.maxSlots);
+  if (hello.held.length > limits.maxHeld) {
+    invalid(`The worker holds more than ${limits.maxHeld} attempts`);
+  }
+  if (hello.warnings.length > 20) invalid("The worker has more than 20 warnings");
+  for (const warning of hello.warnings) {
+    checkText(warning, "A warning of the worker", limits.maxReasonLength * 3);
+  }
+}
+
+/** Longest run of bytes that one attempt may write: what a double holds exactly. */
+const mostBytes = Number.MAX_SAFE_INTEGER;
+
+export function checkResult(result: AttemptResult): void {
+  const { exitCode, startedAt } = result;
+  checkInteger(result.stdoutBytes, "The length of stdout", 0, mostBytes);
+  checkInteger(result.stderrBytes, "The length of stderr", 0, mostBytes);
+  checkInteger(result.finishedAt, "The time of the end", 0, 8.64e15);
+  if (startedAt !== undefined) checkInteger(startedAt, "The time of the start", 0, 8.64e15);
+  // Windows has exit codes of 32 bits.
+  if (exitCode !== undefined) checkInteger(exitCode, "The exit code", -(2 ** 31), 2 ** 32 - 1);
+  if (result.signal !== undefined && !/^[A-Z0-9+-]{1,20}$/.test(result.signal)) {
+    invalid("The signal's name is malformed");
+  }
+}
+
+export function checkStateNamespace(namespace: string): void {
+  if (namespace === "") invalid("The namespace is empty");
+  checkText(namespace, "The namespace", limits.maxStateNamespaceLength);
+}
+
+export function checkStateKey(key: string): void {
+  if (key === "") invalid("The key is empty");
+  checkText(key, "The key", limits.maxStateKeyLength);
+}
+
+export function checkStateValue(value: Uint8Array): void {
+  if (value.length > limits.maxStateValueBytes) {
+    invalid(`The value is longer than ${limits.maxStateValueBytes} bytes`);
+  }
+}
+
+export function checkIdempotencyKey(key: string): void {
+  if (key === "") invalid("The idempotency key is empty");
+  checkText(key, "The idempotency key", limits.maxIdempotencyKeyLength);
+}
+
+/** @returns the number of elements. */
+export function checkArray(array: { first: number; last: number }): number {
+  checkInteger(array.first, "The first index of the array", 0, 2 ** 31 - 1);
+  checkInteger(array.last, "The last index of the array", 0, 2 ** 31 - 1);
+  const count = array.last - array.first + 1;
+  if (count < 1) invalid(`The array ends at ${array.last}, before it begins at ${array.first}`);
+  if (count > limits.maxArray) invalid(`The array has more than ${limits.maxArray} elements`);
+  return count;
+}

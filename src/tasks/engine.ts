@@ -1,0 +1,159 @@
+import type { Clock } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import { Artifacts } from "./artifacts.ts";
+import * as calls from "./client_calls.ts";
+import type { ArtifactFiles, LogFiles } from "./files.ts";
+import { Fleet } from "./fleet.ts";
+import { idMaker } from "./ids.ts";
+import { Journal } from "./journal.ts";
+import { Ledger } from "./ledger.ts";
+import { leaseTimes } from "./limits.ts";
+import { Logs } from "./logs.ts";
+import { Notices } from "./notices.ts";
+import { TaskError, type TaskService, type WorkerService } from "./service.ts";
+import type { TaskStore } from "./store.ts";
+import type { TaskState } from "./task.ts";
+
+export interface EngineOptions {
+  /** Closed with the engine. */
+  store: TaskStore;
+  logs: LogFiles;
+  artifacts: ArtifactFiles;
+  clock: Clock;
+  log: Log;
+  random?: () => number;
+  /** Shortest time between two commits; tests set it to 0. */
+  commitEveryMs?: number;
+}
+
+/** What is worth watching; all but the first group only grow. */
+export interface EngineStats {
+  tasks: Record<TaskState, number>;
+  queued: number;
+  running: number;
+  workers: { healthy: number; late: number; lost: number };
+  sessions: number;
+  connects: number;
+  commits: number;
+  commitFailures: number;
+  changes: number;
+  commitSeconds: number;
+  slowestCommitSeconds: number;
+  logBytes: number;
+  superseded: number;
+  lostAttempts: number;
+  leaseExpiries: number;
+}
+
+export interface Engine extends TaskService, WorkerService, AsyncDisposable {
+  /** What time brings: leases that run out, retries that are due. To be called each 100 ms or so. */
+  advance(): void;
+  stats(): EngineStats;
+  /** Why nothing can be accepted at the moment, or undefined. */
+  trouble(): string | undefined;
+}
+
+/**
+ * The coordinator without a wire. Goes on where the store was left; its end is an orderly stop, in
+ * which workers are told to keep what they run.
+ */
+export function openEngine(options: EngineOptions): Engine {
+  const { store, clock, log } = options;
+  const recovered = store.recover();
+  const changes = new Notices();
+  const logNotices = new Notices();
+  const stop = new AbortController();
+  const journal = new Journal({
+    store,
+    clock,
+    log,
+    ...(options.commitEveryMs === undefined ? {} : { everyMs: options.commitEveryMs }),
+    prepare: () => ledger.assign(fleet.assignees()),
+    committed: (tasks) => {
+      fleet.deliver();
+      for (const id of tasks) {
+        changes.tell(id);
+        logNotices.tell(id);
+      }
+    },
+  });
+  const ledger: Ledger = new Ledger(store, journal, clock, recovered);
+  const fleet: Fleet = new Fleet(ledger, log, recovered);
+  for (const task of recovered.queued) ledger.queue.add(task);
+  const logs = new Logs(ledger, options.logs, logNotices, stop.signal);
+  const artifacts = new Artifacts(ledger, options.artifacts);
+  const parts: calls.Parts = {
+    ledger,
+    fleet,
+    changes,
+    newId: idMaker({
+      now: clock.now,
+      newest: recovered.newestId,
+      ...(options.random === undefined ? {} : { random: options.random }),
+    }),
+    stopping: stop.signal,
+  };
+
+  let closed: Promise<void> | undefined;
+  function close(): Promise<void> {
+    fleet.stop(leaseTimes.holdMs);
+    stop.abort(new TaskError("unavailable", "The coordinator stops"));
+    journal.close();
+    store[Symbol.dispose]();
+    return Promise.resolve();
+  }
+
+  return {
+    submit: (spec, more) => calls.submit(parts, spec, more),
+    getTask: async (id) => await calls.getTask(parts, id),
+    listTasks: async (query) => await calls.listTasks(parts, query),
+    watchTasks: (ids, signal) => calls.watchTasks(parts, ids, signal),
+    cancelTask: (id) => calls.cancelTask(parts, id),
+    retryTask: (id) => calls.retryTask(parts, id),
+    readLog: (query, signal) => logs.read(query, signal),
+    listArtifacts: async (taskId, attempt) => await artifacts.list(taskId, attempt),
+    readArtifact: (query, signal) => artifacts.read(query, signal),
+    listWorkers: async () => await fleet.list(),
+    drainWorker: async (id) => await fleet.setDraining(id, true),
+    resumeWorker: async (id) => await fleet.setDraining(id, false),
+    getState: async (namespace, key) => await calls.getState(parts, namespace, key),
+    putState: (...args) => calls.putState(parts, ...args),
+    deleteState: (...args) => calls.deleteState(parts, ...args),
+    listState: async (namespace, prefix) => await calls.listState(parts, namespace, prefix),
+
+    connect: async (hello, sink) => await fleet.connect(hello, sink),
+    uploadLog: (ref) => logs.upload(ref),
+    uploadArtifact: (ref, file) => artifacts.upload(ref, file),
+
+    advance() {
+      fleet.expire();
+      if (ledger.queue.release(clock.now()) > 0) journal.poke();
+    },
+
+    trouble: () => journal.failing?.message,
+
+    stats() {
+      const workers = { healthy: 0, late: 0, lost: 0 };
+      for (const { health } of fleet.list()) workers[health]++;
+      return {
+        tasks: store.counts(),
+        queued: ledger.queue.size,
+        running: ledger.leases.size,
+        workers,
+        sessions: fleet.sessionCount,
+        connects: fleet.stats.sessions,
+        commits: journal.stats.commits,
+        commitFailures: journal.stats.failures,
+        changes: journal.stats.changes,
+        commitSeconds: journal.stats.seconds,
+        slowestCommitSeconds: journal.stats.slowestSeconds,
+        logBytes: logs.stats.bytes,
+        superseded: ledger.stats.superseded,
+        lostAttempts: ledger.stats.lost,
+        leaseExpiries: fleet.stats.leaseExpiries,
+      };
+    },
+
+    [Symbol.asyncDispose]: () => closed ??= close(),
+  };
+}

@@ -1,0 +1,240 @@
+import assert from "node:assert/strict";
+import { TaskError } from "../../src/tasks/service.ts";
+import { EngineHarness, FakeWorker, spec } from "../support/engine.ts";
+
+function taskError(code: TaskError["code"], text?: RegExp) {
+  return (error: unknown) => {
+    assert.ok(error instanceof TaskError, String(error));
+    assert.equal(error.code, code, error.message);
+    if (text !== undefined) assert.match(error.message, text);
+    return true;
+  };
+}
+
+Deno.test("a task goes from its submission to its success", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const { id, taskIds, existing } = await engine.submit(spec({ argv: ["echo", "hi"] }));
+  assert.deepEqual([taskIds, existing], [[id], false]);
+  const [queued] = await engine.getTask(id);
+  assert.equal(queued!.state, "queued");
+  assert.equal(queued!.reason, "No worker is connected");
+
+  const worker = await FakeWorker.connect(engine);
+  const [assignment] = await worker.take();
+  assert.deepEqual(assignment!.spec.argv, ["echo", "hi"]);
+  assert.equal(assignment!.ref.taskId, id);
+  worker.session.started(assignment!.ref, harness.clock.now());
+  assert.equal(await worker.finish(assignment!.ref, { stdoutBytes: 3 }), false);
+
+  const [task] = await engine.getTask(id);
+  assert.equal(task!.state, "succeeded");
+  assert.equal(task!.attempts.length, 1);
+  assert.equal(task!.attempts[0]!.workerId, "w1");
+  assert.equal(task!.attempts[0]!.stdoutBytes, 3);
+  assert.deepEqual(task!.spec, spec({ argv: ["echo", "hi"] }));
+  assert.equal(engine.stats().tasks.succeeded, 1);
+});
+
+Deno.test("a failed task is retried as often as it may be", async () => {
+  await using harness = new EngineHarness();
+  const { engine, clock } = harness;
+  const worker = await FakeWorker.connect(engine);
+  const { id } = await engine.submit(spec({ retries: 1, retryDelayMs: 1_000 }));
+  const [first] = await worker.take();
+  await worker.finish(first!.ref, { state: "failed", exitCode: 7 });
+  const [waiting] = await engine.getTask(id);
+  assert.equal(waiting!.state, "queued");
+  assert.match(waiting!.reason!, /Waits for its retry/);
+  worker.session.credit(1);
+  engine.advance();
+  clock.turn(1_000);
+  engine.advance();
+  await worker.until(() => worker.assigned.length === 2);
+  const second = worker.assigned[1]!;
+  assert.equal(second.ref.attempt, 2);
+  assert.ok(second.ref.fence > first!.ref.fence);
+  await worker.finish(second.ref, { state: "failed", exitCode: 8, reason: "exit code 8" });
+  const [task] = await engine.getTask(id);
+  assert.equal(task!.state, "failed");
+  assert.deepEqual(task!.attempts.map((attempt) => attempt.exitCode), [7, 8]);
+  assert.equal(task!.reason, "exit code 8");
+});
+
+Deno.test("an array is one submission, and its elements are found by its id", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const { id, taskIds } = await engine.submit(spec(), { array: { first: 8, last: 11 } });
+  assert.deepEqual(taskIds, [8, 9, 10, 11].map((index) => `${id}.${index}`));
+  const tasks = await engine.getTask(id);
+  assert.deepEqual(tasks.map((task) => [task.id, task.arrayId, task.arrayIndex]), [
+    [`${id}.8`, id, 8],
+    [`${id}.9`, id, 9],
+    [`${id}.10`, id, 10],
+    [`${id}.11`, id, 11],
+  ]);
+  assert.equal((await engine.getTask(`${id}.9`)).length, 1);
+  const worker = await FakeWorker.connect(engine);
+  const given = await worker.take(4);
+  assert.deepEqual(given.map((each) => each.arrayIndex), [8, 9, 10, 11]);
+  assert.equal(given[0]!.arrayId, id);
+  assert.equal((await engine.cancelTask(id)).length, 4);
+  await worker.until(() => worker.cancelled.length === 4);
+});
+
+Deno.test("what is not a task, or not a valid one, is refused", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const never = AbortSignal.abort();
+  for (const id of ["nope", "", "../x", "0123456789abcd", "0123456789abcd.1", "a\0b"]) {
+    await assert.rejects(engine.getTask(id), taskError("not_found"));
+    await assert.rejects(engine.cancelTask(id), taskError("not_found"));
+    await assert.rejects(engine.retryTask(id), taskError("not_found"));
+    await assert.rejects(engine.listArtifacts(id), taskError("not_found"));
+    await assert.rejects(
+      Array.fromAsync(engine.readLog({ taskId: id }, never)),
+      taskError("not_found"),
+    );
+    await assert.rejects(Array.fromAsync(engine.watchTasks([id], never)), taskError("not_found"));
+  }
+  const bad: [Parameters<typeof spec>[0], RegExp][] = [
+    [{ argv: [] }, /command is missing/],
+    [{ argv: [""] }, /command is missing/],
+    [{ argv: ["a\0b"] }, /zero character/],
+    [{ argv: ["\ud800"] }, /Unicode/],
+    [{ argv: ["x".repeat(2 * 1024 * 1024)] }, /longer than/],
+    [{ argv: Array(20_000).fill("x") }, /more than/],
+    [{ argv: Array(9_000).fill("x".repeat(200)) }, /longer than/],
+    [{ env: { "A=B": "x" } }, /not a name/],
+    [{ env: { A: "\0" } }, /zero/],
+    [{ env: { A: "x".repeat(300_000) } }, /longer/],
+    [{ selector: { "": "x" } }, /label name/],
+    [{ selector: { a: "x y" } }, /label value/],
+    [{ timeoutMs: 0 }, /timeout/],
+    [{ timeoutMs: 1.5 }, /timeout/],
+    [{ retries: -1 }, /retries/],
+    [{ retries: 1e9 }, /retries/],
+    [{ retryDelayMs: NaN }, /delay/],
+    [{ artifacts: ["../x"] }, /artifact pattern/],
+    [{ artifacts: ["/etc/passwd"] }, /artifact pattern/],
+    [{ cwd: "" }, /working folder/],
+  ];
+  for (const [more, text] of bad) {
+    await assert.rejects(engine.submit(spec(more)), taskError("invalid", text));
+  }
+  const arrays = [[3, 2], [-1, 2], [0, 10_000], [0.5, 1]] as const;
+  for (const [first, last] of arrays) {
+    await assert.rejects(
+      engine.submit(spec(), { array: { first, last } }),
+      taskError("invalid", /array/),
+    );
+  }
+  assert.equal((await engine.listTasks({})).tasks.length, 0);
+});
+
+Deno.test("an idempotency key starts a task once, also in two calls at once and after a restart", async () => {
+  await using harness = new EngineHarness();
+  const twice = await Promise.all([
+    harness.engine.submit(spec(), { idempotencyKey: "k" }),
+    harness.engine.submit(spec(), { idempotencyKey: "k" }),
+  ]);
+  assert.equal(twice[0].id, twice[1].id);
+  assert.deepEqual(twice.map((each) => each.existing), [false, true]);
+  await harness.restart();
+  const again = await harness.engine.submit(spec(), { idempotencyKey: "k" });
+  assert.deepEqual([again.id, again.existing], [twice[0].id, true]);
+  await assert.rejects(
+    harness.engine.submit(spec({ argv: ["false"] }), { idempotencyKey: "k" }),
+    taskError("already_exists"),
+  );
+  assert.equal((await harness.engine.listTasks({})).tasks.length, 1);
+});
+
+Deno.test("cancelling ends a queued task at once and asks the worker of a running one", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const queued = await engine.submit(spec({ selector: { gpu: "yes" } }));
+  assert.match((await engine.getTask(queued.id))[0]!.reason!, /No worker/);
+  assert.equal((await engine.cancelTask(queued.id))[0]!.state, "cancelled");
+  await assert.rejects(engine.cancelTask(queued.id), taskError("wrong_state", /already ended/));
+
+  const running = await engine.submit(spec({ retries: 3 }));
+  const worker = await FakeWorker.connect(engine);
+  const [assignment] = await worker.take();
+  const [asked] = await engine.cancelTask(running.id);
+  assert.deepEqual([asked!.state, asked!.cancelRequested], ["running", true]);
+  await worker.until(() => worker.cancelled.length === 1);
+  await engine.cancelTask(running.id);
+  await worker.finish(assignment!.ref, { state: "cancelled", exitCode: undefined });
+  assert.equal((await engine.getTask(running.id))[0]!.state, "cancelled");
+});
+
+Deno.test("a finished task can be run again, as a further attempt", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const { id } = await engine.submit(spec());
+  await assert.rejects(engine.retryTask(id), taskError("wrong_state", /not ended/));
+  const worker = await FakeWorker.connect(engine);
+  const [first] = await worker.take();
+  await worker.finish(first!.ref, { state: "failed" });
+  assert.equal((await engine.retryTask(id))[0]!.state, "queued");
+  const [second] = await worker.take();
+  assert.equal(second!.ref.attempt, 2);
+  await worker.finish(second!.ref);
+  const [task] = await engine.getTask(id);
+  assert.deepEqual([task!.state, task!.attempts.length], ["succeeded", 2]);
+  const counts = engine.stats().tasks;
+  assert.deepEqual([counts.queued, counts.running, counts.failed, counts.succeeded], [0, 0, 0, 1]);
+});
+
+Deno.test("tasks are listed newest first, by state, in pages", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const ids: string[] = [];
+  for (let i = 0; i < 7; i++) ids.push((await engine.submit(spec())).id);
+  const worker = await FakeWorker.connect(engine);
+  const given = await worker.take(3);
+  await worker.finish(given[0]!.ref);
+  await worker.finish(given[1]!.ref, { state: "failed" });
+  const all = await engine.listTasks({});
+  assert.deepEqual([all.tasks.map((task) => task.id), all.more], [ids.toReversed(), false]);
+  const page = await engine.listTasks({ limit: 3 });
+  assert.deepEqual([page.tasks.map((task) => task.id), page.more], [
+    ids.toReversed().slice(0, 3),
+    true,
+  ]);
+  const next = await engine.listTasks({ limit: 5, before: page.tasks.at(-1)!.id });
+  assert.deepEqual(next.tasks.map((task) => task.id), ids.toReversed().slice(3));
+  const some = await engine.listTasks({ states: ["succeeded", "failed", "running"] });
+  assert.deepEqual(some.tasks.map((task) => task.state), ["running", "failed", "succeeded"]);
+  await assert.rejects(engine.listTasks({ limit: 5_000 }), taskError("invalid"));
+});
+
+Deno.test("watching tells the state now and each change, and ends with the tasks", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const { id } = await engine.submit(spec(), { array: { first: 0, last: 1 } });
+  const worker = await FakeWorker.connect(engine);
+  const seen: string[] = [];
+  const watching = (async () => {
+    for await (const task of engine.watchTasks([id], new AbortController().signal)) {
+      seen.push(`${task.arrayIndex} ${task.state}`);
+    }
+  })();
+  const given = await worker.take(2);
+  for (const { ref } of given) await worker.finish(ref);
+  await watching;
+  assert.deepEqual(seen.slice(0, 2), ["0 queued", "1 queued"]);
+  assert.deepEqual(seen.slice(-2).toSorted(), ["0 succeeded", "1 succeeded"]);
+});
+
+Deno.test("a watcher is told when the coordinator stops", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const { id } = await engine.submit(spec());
+  const watching = Array.fromAsync(engine.watchTasks([id], new AbortController().signal));
+  await Promise.all([
+    assert.rejects(watching, taskError("unavailable")),
+    engine[Symbol.asyncDispose](),
+  ]);
+});

@@ -1,0 +1,170 @@
+import { join } from "node:path";
+import type { Clock } from "../../src/base/clock.ts";
+import { silentLog } from "../../src/base/log.ts";
+import { openDataFolder } from "../../src/store/coordinator.ts";
+import { type Engine, openEngine } from "../../src/tasks/engine.ts";
+import type { TaskError, WorkerHello, WorkerSession, WorkerSink } from "../../src/tasks/service.ts";
+import type { Assignment, AttemptRef, AttemptResult, TaskSpec } from "../../src/tasks/task.ts";
+
+/** A clock that a test turns by hand. */
+export class HandClock implements Clock {
+  #now = Date.UTC(2030, 0, 1);
+  readonly #start = this.#now;
+
+  now = () => this.#now;
+  monotonic = () => this.#now - this.#start;
+  sleep = () => Promise.reject(new Error("Nothing sleeps by this clock"));
+  turn(ms: number): void {
+    this.#now += ms;
+  }
+}
+
+/** An engine over a real store in a temporary folder, which can be ended and opened again. */
+export class EngineHarness implements AsyncDisposable {
+  readonly folder = Deno.makeTempDirSync({ prefix: "agent-engine-" });
+  readonly clock = new HandClock();
+  engine: Engine;
+
+  constructor() {
+    this.engine = this.open();
+  }
+
+  open(): Engine {
+    return this.engine = openEngine({
+      ...openDataFolder(join(this.folder, "data")),
+      clock: this.clock,
+      log: silentLog,
+      commitEveryMs: 0,
+    });
+  }
+
+  /** In an orderly way. */
+  async restart(): Promise<void> {
+    await this.engine[Symbol.asyncDispose]();
+    this.open();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.engine[Symbol.asyncDispose]();
+    await Deno.remove(this.folder, { recursive: true });
+  }
+}
+
+export function spec(more: Partial<TaskSpec> = {}): TaskSpec {
+  return {
+    argv: ["true"],
+    env: {},
+    cwd: undefined,
+    selector: {},
+    timeoutMs: undefined,
+    retries: 0,
+    retryDelayMs: 0,
+    artifacts: [],
+    ...more,
+  };
+}
+
+export function hello(more: Partial<WorkerHello> = {}): WorkerHello {
+  return {
+    workerId: "w1",
+    instance: "instance-1",
+    home: "home-of-w1",
+    version: "0.0.0",
+    labels: {},
+    slots: 4,
+    held: [],
+    warnings: [],
+    address: "127.0.0.1:1",
+    identity: undefined,
+    ...more,
+  };
+}
+
+/** The worker's end of a session, without a wire: notes what it is told. */
+export class FakeWorker implements WorkerSink {
+  readonly assigned: Assignment[] = [];
+  readonly cancelled: AttemptRef[] = [];
+  readonly acks: { ref: AttemptRef; superseded: boolean }[] = [];
+  readonly holds: number[] = [];
+  readonly drains: boolean[] = [];
+  ended: TaskError | undefined;
+  session!: WorkerSession;
+  #changed: (() => void)[] = [];
+
+  static async connect(engine: Engine, more: Partial<WorkerHello> = {}): Promise<FakeWorker> {
+    const worker = new FakeWorker();
+    worker.session = await engine.connect(hello(more), worker);
+    return worker;
+  }
+
+  assign(assignments: Assignment[]): void {
+    this.assigned.push(...assignments);
+    this.#tell();
+  }
+  cancel(ref: AttemptRef): void {
+    this.cancelled.push(ref);
+    this.#tell();
+  }
+  finishedAck(ref: AttemptRef, superseded: boolean): void {
+    this.acks.push({ ref, superseded });
+    this.#tell();
+  }
+  drain(draining: boolean): void {
+    this.drains.push(draining);
+    this.#tell();
+  }
+  hold(ms: number): void {
+    this.holds.push(ms);
+    this.#tell();
+  }
+  end(error: TaskError): void {
+    this.ended = error;
+    this.#tell();
+  }
+
+  #tell(): void {
+    for (const resolve of this.#changed.splice(0)) resolve();
+  }
+
+  /** Settles once the condition holds; told, not polled. */
+  async until(condition: (worker: this) => boolean): Promise<void> {
+    const late = AbortSignal.timeout(5_000);
+    while (!condition(this)) {
+      await new Promise<void>((resolve, reject) => {
+        late.addEventListener("abort", () => reject(new Error(`Waited in vain for ${condition}`)));
+        this.#changed.push(resolve);
+      });
+    }
+  }
+
+  /** Grants credit and waits for that many assignments more. */
+  async take(count = 1): Promise<Assignment[]> {
+    const before = this.assigned.length;
+    this.session.credit(count);
+    await this.until(() => this.assigned.length >= before + count);
+    return this.assigned.slice(before);
+  }
+
+  /** Reports an end, and waits for the acknowledgement. */
+  async finish(ref: AttemptRef, more: Partial<AttemptResult> = {}): Promise<boolean> {
+    const before = this.acks.length;
+    this.session.finished(result(ref, more));
+    await this.until(() => this.acks.length > before);
+    return this.acks[before]!.superseded;
+  }
+}
+
+export function result(ref: AttemptRef, more: Partial<AttemptResult> = {}): AttemptResult {
+  return {
+    ref,
+    state: "succeeded",
+    exitCode: 0,
+    signal: undefined,
+    reason: undefined,
+    startedAt: undefined,
+    finishedAt: Date.UTC(2030, 0, 1),
+    stdoutBytes: 0,
+    stderrBytes: 0,
+    ...more,
+  };
+}
