@@ -27,20 +27,26 @@ export async function dialCoordinator(
   mode: PeerMode,
   env: Pick<Env, "clock" | "log">,
 ): Promise<Coordinator> {
-  const loaded: Loaded = mode.mode === "h2c"
-    ? { pair: undefined, ca: undefined }
-    : await readCredentials(mode);
+  const credentials = mode.mode === "h2c" ? undefined : await readCredentials(mode);
   if (mode.mode !== "h2c" && mode.skipVerify) {
     env.log.warn("the coordinator's certificate is not verified: anyone can pose as it", {
       address,
       setting: "peer.skip_tls_verify",
     });
   }
-  const dialled = openChannel(address, mode, () => loaded);
+  const dialled = openChannel(address, mode, credentials?.loaded ?? (() => nothing));
+  const stop = new AbortController();
+  const following = credentials?.follow(env, stop.signal);
   return {
     address,
     tasks: remoteTasks(dialled),
     workers: remoteWorkers(dialled),
-    [Symbol.asyncDispose]: () => Promise.resolve(dialled.close()),
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      dialled.close();
+      await following;
+    },
   };
 }
+
+const nothing: Loaded = { pair: undefined, ca: undefined };

@@ -1,15 +1,22 @@
-import { Server, ServerCredentials } from "@grpc/grpc-js";
+import { Server, ServerCredentials, type ServerOptions } from "@grpc/grpc-js";
 import type { Env } from "../base/env.ts";
-import { UserError } from "../base/errors.ts";
-import { joinHost } from "./address.ts";
+import { UsageError, UserError } from "../base/errors.ts";
+import { every } from "../base/lifetimes.ts";
 import { limits } from "../tasks/limits.ts";
 import type { TaskService, WorkerService } from "../tasks/service.ts";
-import { type Loaded, readCredentials } from "./credentials.ts";
+import { joinHost } from "./address.ts";
+import { type Credentials, isExpired } from "./credentials.ts";
 import * as wire from "./gen/agent/v1/agent.ts";
-import type { PeerMode, TlsMode } from "./mode.ts";
+import { fileDescriptors } from "./gen/descriptors.ts";
+import { HealthService } from "./gen/grpc/health/v1/health.ts";
+import { keepaliveOptions } from "./keepalive.ts";
+import type { PeerMode } from "./mode.ts";
 import { type Serving, tolerant } from "./server/calls.ts";
-import { fleetHandlers } from "./server/fleet.ts";
 import { callerFacts } from "./server/caller.ts";
+import { TlsServerCredentials } from "./server/credentials.ts";
+import { fleetHandlers } from "./server/fleet.ts";
+import { Health } from "./server/health.ts";
+import { reflectionV1, reflectionV1Alpha, serverReflectionInfo } from "./server/reflection.ts";
 import { stateHandlers } from "./server/state.ts";
 import { tasksHandlers } from "./server/tasks.ts";
 import { workersHandlers } from "./server/workers.ts";
@@ -29,13 +36,18 @@ export interface PeerServer {
   /** `host:port`, with the real port. */
   readonly address: string;
   readonly port: number;
-  /** Ends what still runs. */
+  /** The certificate in use, for the banner and for status; undefined with h2c. */
+  certificate(): { subject: string; notAfter: Date; fingerprint: string } | undefined;
+  /** Why callers cannot be served as they should be; undefined: all is well. For readiness. */
+  trouble(): string | undefined;
+  /** Ends what still runs; twice is fine. */
   [Symbol.asyncDispose](): Promise<void>;
 }
 
 /**
- * Serves the task and worker services over gRPC until the signal aborts or the server is disposed.
- * Settles once it listens.
+ * Serves the task and worker services, health and reflection over gRPC. Settles once it listens.
+ * When the signal aborts, health turns to NOT_SERVING and streams of answers end; sessions end when
+ * the worker service ends their sinks, and everything when the server is disposed.
  *
  * @throws {UserError} where the files of the mode are not usable, or the address is not free.
  */
@@ -43,12 +55,62 @@ export async function servePeer(
   options: PeerServerOptions,
   signal: AbortSignal,
 ): Promise<PeerServer> {
-  const { mode, tasks, workers, env } = options;
-  const serving: Serving = { log: env.log, signal };
-  const credentials = mode.mode === "h2c"
-    ? ServerCredentials.createInsecure()
-    : new TlsServerCredentials(mode, await readCredentials(mode));
+  const { mode, env } = options;
+  const credentials = mode.mode === "h2c" ? undefined : await secured(mode);
+  const health = new Health(new Set(fileDescriptors.flatMap(({ services }) => services)));
   const server = new Server(serverOptions);
+  addServices(server, options, health, signal);
+  const port = await bind(
+    server,
+    joinHost(options.host, options.port),
+    credentials ?? ServerCredentials.createInsecure(),
+  );
+
+  const stop = new AbortController();
+  const stopping = AbortSignal.any([signal, stop.signal]);
+  stopping.addEventListener("abort", () => health.set(false), { once: true });
+  if (stopping.aborted) health.set(false);
+  const following = credentials === undefined ? Promise.resolve() : Promise.all([
+    credentials.files.follow(env, stopping),
+    lament(credentials.files, env, stopping),
+  ]);
+  const trouble = () => signal.aborted ? "it is stopping" : expiry(credentials?.files, env);
+  return {
+    address: joinHost(options.host, port),
+    port,
+    certificate: () => credentials?.files.loaded().pair?.certificate,
+    trouble,
+    async [Symbol.asyncDispose]() {
+      stop.abort();
+      await Promise.all([shutDown(server), following]);
+    },
+  };
+}
+
+const serverOptions: ServerOptions = {
+  ...keepaliveOptions,
+  "grpc.max_receive_message_length": limits.maxMessageBytes,
+  "grpc.max_send_message_length": limits.maxMessageBytes,
+  // One connection is one worker: its session, and a log or artifact for each running attempt.
+  "grpc.max_concurrent_streams": 2 * limits.maxSlots,
+};
+
+function secured(mode: Exclude<PeerMode, { mode: "h2c" }>): Promise<TlsServerCredentials> {
+  if (mode.certFile === undefined || mode.keyFile === undefined) {
+    throw new UsageError("A coordinator needs both a certificate and its key to serve TLS", {
+      next: "Set both peer.cert_file and peer.key_file, or run agent tls init",
+    });
+  }
+  return TlsServerCredentials.from(mode);
+}
+
+function addServices(
+  server: Server,
+  { mode, tasks, workers, env }: PeerServerOptions,
+  health: Health,
+  signal: AbortSignal,
+): void {
+  const serving: Serving = { log: env.log, signal };
   server.addService(tolerant(wire.TaskServiceService), tasksHandlers(tasks, serving));
   server.addService(tolerant(wire.FleetServiceService), fleetHandlers(tasks, serving));
   server.addService(tolerant(wire.StateServiceService), stateHandlers(tasks, serving));
@@ -56,55 +118,35 @@ export async function servePeer(
     tolerant(wire.WorkerServiceService),
     workersHandlers(workers, serving, callerFacts(mode)),
   );
-  const port = await bind(server, options.host, options.port, credentials);
-  return {
-    address: joinHost(options.host, port),
-    port,
-    [Symbol.asyncDispose]: () => shutDown(server),
-  };
+  server.addService(HealthService, health.handlers());
+  server.addService(reflectionV1, { serverReflectionInfo });
+  server.addService(reflectionV1Alpha, { serverReflectionInfo });
 }
 
-const serverOptions = {
-  "grpc.max_receive_message_length": limits.maxMessageBytes,
-  "grpc.max_send_message_length": limits.maxMessageBytes,
-};
-
-class TlsServerCredentials extends ServerCredentials {
-  constructor(mode: TlsMode, loaded: Loaded) {
-    const mutual = mode.caFile !== undefined;
-    super({
-      requestCert: mutual,
-      rejectUnauthorized: mutual,
-      minVersion: "TLSv1.2",
-    }, contextOf(loaded));
-  }
-
-  update(loaded: Loaded): void {
-    this.updateSecureContextOptions(contextOf(loaded));
-  }
-
-  override _equals(other: ServerCredentials): boolean {
-    return this === other;
-  }
+function expiry(files: Credentials | undefined, env: Pick<Env, "clock">): string | undefined {
+  if (files === undefined || !isExpired(files.loaded(), env.clock)) return undefined;
+  const { subject, notAfter } = files.loaded().pair!.certificate;
+  return `the certificate "${subject}" expired on ${notAfter.toISOString()}`;
 }
 
-function contextOf({ pair, ca }: Loaded) {
-  return {
-    ...(pair === undefined ? {} : { cert: pair.certPem, key: pair.keyPem }),
-    ...(ca === undefined ? {} : { ca: ca.pem }),
-  };
+/** An expired certificate keeps nobody from mending it, but it is said until that is done. */
+function lament(
+  files: Credentials,
+  env: Pick<Env, "clock" | "log">,
+  signal: AbortSignal,
+): Promise<void> {
+  const failed = () => {};
+  return every({ periodMs: 60_000, clock: env.clock, signal, failed }, () => {
+    const reason = expiry(files, env);
+    if (reason === undefined) return;
+    env.log.error("callers refuse this coordinator", { reason, next: "agent tls renew" });
+  });
 }
 
-function bind(
-  server: Server,
-  host: string,
-  port: number,
-  credentials: ServerCredentials,
-): Promise<number> {
-  const address = joinHost(host, port);
+function bind(server: Server, address: string, credentials: ServerCredentials): Promise<number> {
   return new Promise((resolve, reject) => {
-    server.bindAsync(address, credentials, (error, bound) => {
-      if (error === null) return resolve(bound);
+    server.bindAsync(address, credentials, (error, port) => {
+      if (error === null) return resolve(port);
       reject(
         new UserError(`Could not listen on "${address}": ${error.message}`, {
           next: "Stop what uses the port, or choose another with --coordinator.port",

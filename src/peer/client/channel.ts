@@ -1,6 +1,7 @@
 import {
   Channel,
   ChannelCredentials,
+  type ChannelOptions,
   type ClientReadableStream,
   connectivityState,
   type Metadata,
@@ -11,6 +12,7 @@ import { splitHost } from "../address.ts";
 import type { Loaded } from "../credentials.ts";
 import { limits } from "../../tasks/limits.ts";
 import { TaskError } from "../../tasks/service.ts";
+import { keepaliveOptions } from "../keepalive.ts";
 import type { PeerMode } from "../mode.ts";
 import { fromStatus, isMeant } from "../status.ts";
 import { registerNameResolver, targetOf } from "./resolver.ts";
@@ -35,7 +37,8 @@ export interface Dialled {
   close(): void;
 }
 
-const channelOptions = {
+const channelOptions: ChannelOptions = {
+  ...keepaliveOptions,
   "grpc.max_receive_message_length": limits.maxMessageBytes,
   "grpc.max_send_message_length": limits.maxMessageBytes,
   // A coordinator is on the same network, and the grants name it alone: never by way of a proxy.

@@ -1,6 +1,14 @@
 import { CallCredentials, ChannelCredentials, experimental } from "@grpc/grpc-js";
 import { isIP, type Socket } from "node:net";
-import { checkServerIdentity, connect, type ConnectionOptions } from "node:tls";
+import {
+  checkServerIdentity,
+  connect,
+  type ConnectionOptions,
+  type DetailedPeerCertificate,
+  type TLSSocket,
+} from "node:tls";
+import { type Certificate, inspectCertificate, sameBytes } from "../../pki/inspect.ts";
+import { chainOf } from "../../pki/validate.ts";
 import type { Loaded } from "../credentials.ts";
 import type { TlsMode } from "../mode.ts";
 
@@ -48,11 +56,44 @@ export class TlsChannelCredentials extends ChannelCredentials {
       secure.once("secureConnect", () => {
         secure.off("close", closed);
         secure.off("error", reject);
-        resolve(secure);
+        try {
+          if (!this.mode.skipVerify) checkPrivateRoot(secure, this.loaded());
+          resolve(secure);
+        } catch (error) {
+          secure.destroy();
+          reject(error);
+        }
       });
     });
   }
 }
+
+/**
+ * Throws unless the coordinator's certificate leads to one of our own roots. The handshake has
+ * checked all else, but up to Deno 2.7 it takes given roots as well as the system's, not instead.
+ */
+function checkPrivateRoot(secure: TLSSocket, { ca }: Loaded): void {
+  const [leaf, ...others] = presented(secure);
+  if (leaf === undefined) throw new Error("The coordinator presented no certificate");
+  chainOf(leaf, others, ca?.certificates ?? [], "the coordinator's certificate");
+}
+
+/** The certificates that the other side has shown, its own first. */
+export function presented(secure: TLSSocket): Certificate[] {
+  const found: Certificate[] = [];
+  let next: DetailedPeerCertificate | undefined = secure.getPeerCertificate(true);
+  // A root names itself as its issuer.
+  while (next?.raw !== undefined && found.length < mostPresented) {
+    const der = next.raw;
+    if (found.some((each) => sameBytes(each.der, der))) break;
+    found.push(inspectCertificate(der, "the coordinator's certificate"));
+    next = next.issuerCertificate;
+  }
+  return found;
+}
+
+/** More than any chain that is meant. */
+const mostPresented = 10;
 
 /** How this side connects: to private roots only, and to the dialled or the configured name. */
 export function connectionOptions(mode: TlsMode, host: string, loaded: Loaded): ConnectionOptions {

@@ -1,0 +1,40 @@
+import { ServerCredentials } from "@grpc/grpc-js";
+import { type Credentials, type Loaded, readCredentials } from "../credentials.ts";
+import type { TlsMode } from "../mode.ts";
+
+/** Server credentials that new connections take anew when the files have changed. */
+export class TlsServerCredentials extends ServerCredentials {
+  readonly files: Credentials;
+
+  private constructor(mode: TlsMode, files: Credentials) {
+    const mutual = mode.caFile !== undefined;
+    super({
+      requestCert: mutual,
+      rejectUnauthorized: mutual,
+      minVersion: "TLSv1.2",
+    }, contextOf(files.loaded()));
+    this.files = files;
+  }
+
+  /** @throws {UserError} where the files are not usable. */
+  static async from(mode: TlsMode): Promise<TlsServerCredentials> {
+    const files = await readCredentials(mode, (loaded) => made.update(loaded));
+    const made: TlsServerCredentials = new TlsServerCredentials(mode, files);
+    return made;
+  }
+
+  update(loaded: Loaded): void {
+    this.updateSecureContextOptions(contextOf(loaded));
+  }
+
+  override _equals(other: ServerCredentials): boolean {
+    return this === other;
+  }
+}
+
+function contextOf({ pair, ca }: Loaded) {
+  return {
+    ...(pair === undefined ? {} : { cert: pair.certPem, key: pair.keyPem }),
+    ...(ca === undefined ? {} : { ca: ca.pem }),
+  };
+}
