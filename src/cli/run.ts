@@ -8,6 +8,7 @@ import type { AnyCommand, Request, RoleSpec } from "./command.ts";
 import { execute } from "./execute.ts";
 import { commandHelp, groupHelp } from "./help.ts";
 import type { CommandInit } from "./inside.ts";
+import { leash, leashVariable } from "./leash.ts";
 import { parse, type Parsed } from "./parse.ts";
 import { findCommand, loadCommand } from "./registry.ts";
 import { type Settings, settingsFor } from "./settings.ts";
@@ -34,6 +35,7 @@ async function dispatch(argv: readonly string[], signal: AbortSignal): Promise<O
     const asked = found.words.some((word) => word === "-h" || word === "--help");
     return await showGroup(found.path, found.words, asked);
   }
+  if (Deno.env.get(leashVariable) === "1") void leash();
   const spec = await loadCommand(found.path);
   const parsed = parse(spec, found.words);
   if (parsed.common.help === "true") return await print(commandHelp(spec, width()));

@@ -240,4 +240,9 @@ export function variableOf(key: ConfigKey): string {
 }
 
 /** Variables of ours that are not keys. */
-export const otherVariables = ["AGENT_CONFIG", "AGENT_TLS_DIR", "AGENT_DEBUG"] as const;
+export const otherVariables = [
+  "AGENT_CONFIG",
+  "AGENT_TLS_DIR",
+  "AGENT_DEBUG",
+  "AGENT_STOP_WITH_STDIN",
+] as const;

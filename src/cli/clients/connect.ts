@@ -28,12 +28,11 @@ export async function withTasks<T>(
   await using open = new AsyncDisposableStack();
   const mode = modeOf(config);
   try {
-    const coordinators = await Promise.all(config.values["client.coordinators"].map(
-      async (address) => ({
-        address,
-        tasks: open.use(await dialCoordinator(address, mode, env)).tasks,
-      }),
-    ));
+    const coordinators = await Promise.all(
+      config.values["client.coordinators"].map(async (address) =>
+        open.use(await dialCoordinator(address, mode, env))
+      ),
+    );
     return await use(several(coordinators, (address, error) => {
       env.log.warn("a coordinator is missing here", { address, reason: error.message });
     }));

@@ -16,7 +16,8 @@ export async function findTask(tasks: TaskService, id: string): Promise<Task[]> 
       (error.code === "not_found" || error.code === "invalid");
     if (!unknown || id.length < shortestPrefix) throw error;
     const { tasks: recent } = await tasks.listTasks({ limit: searched });
-    const ids = recent.flatMap((task) => [task.id, task.arrayId ?? task.id]);
+    // Elements are named ARRAY.INDEX: without the dot it is the array that is meant.
+    const ids = recent.map((task) => id.includes(".") ? task.id : task.arrayId ?? task.id);
     const found = new Set(ids.filter((each) => each.startsWith(id)));
     if (found.size === 0) throw error;
     if (found.size > 1) {

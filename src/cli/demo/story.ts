@@ -1,0 +1,128 @@
+import { join } from "node:path";
+import { UserError } from "../../base/errors.ts";
+import { followExit } from "../clients/exit.ts";
+import type { TaskView, WorkerView } from "../clients/views.ts";
+import { type Hosts, workerNames } from "./hosts.ts";
+
+/** A dozen commands; their sum is known, so that a part which got lost would be seen. */
+const parts = { first: 1, last: 12, numbers: 5_000 };
+/** The number of primes below 60,000. */
+const primesBelowAll = 6_057;
+
+const countPrimes = `awk -v part="$AGENT_ARRAY_INDEX" -v size=${parts.numbers} 'BEGIN {
+  first = (part - 1) * size; if (first < 2) first = 2
+  for (n = first; n < part * size; n++) {
+    prime = 1
+    for (d = 2; d * d <= n; d++) if (n % d == 0) { prime = 0; break }
+    found += prime
+  }
+  printf "part %2d: %d primes from %d to %d\\n", part, found, (part - 1) * size, part * size - 1
+}'`;
+
+/** What was asked of the hosts, and how it went. */
+export interface Story {
+  work: Work[];
+  workers: WorkerView[];
+}
+
+export interface Work {
+  what: string;
+  tasks: TaskView[];
+  outcome: string;
+}
+
+/** Says one line of a task's output, under the name of what it belongs to. */
+export type Tell = (name: string, line: string) => Promise<void>;
+
+/** Does real work, and throws where anything of it did not go as it should. */
+export async function tellStory(
+  { client, withoutCertificate }: Hosts,
+  folder: string,
+  tell: Tell,
+): Promise<Story> {
+  const submit = async (name: string, args: string[], expected = [0]) => {
+    const ran = await client.run(["submit", "--follow", ...args], {
+      line: (line) => tell(name, line),
+      expected,
+    });
+    // The id is the first thing that `submit --follow` says on stderr.
+    return { id: ran.stderr.split("\n")[0]!, stdout: ran.stdout };
+  };
+  const show = async (id: string): Promise<TaskView[]> => {
+    const { stdout } = await client.run(["task", "show", id, "--json"]);
+    const shown = JSON.parse(stdout) as TaskView | { tasks: TaskView[] };
+    return "tasks" in shown ? shown.tasks : [shown];
+  };
+
+  const fanOut = async (): Promise<Work> => {
+    const range = `${parts.first}-${parts.last}`;
+    const { id, stdout } = await submit("primes", ["--array", range, "--shell", "--", countPrimes]);
+    const found = [...stdout.matchAll(/: (\d+) primes/g)].map(([, number]) => Number(number));
+    const sum = found.reduce((a, b) => a + b, 0);
+    check(found.length === parts.last, `${found.length} of ${parts.last} parts answered`);
+    check(sum === primesBelowAll, `the parts sum up to ${sum}, not ${primesBelowAll}`);
+    const tasks = await show(id);
+    const used = new Set(tasks.map((task) => task.attempts.at(-1)?.worker_id));
+    check(used.size === workerNames.length, "one worker got no part of the work");
+    return { what: `${parts.last} parts`, tasks, outcome: `${sum} primes in all, as it should be` };
+  };
+
+  const retried = async (): Promise<Work> => {
+    const line = 'if mkdir "$TRIED" 2>/dev/null; then echo "try 1: no luck" >&2; exit 1; fi; ' +
+      'echo "try 2: worked"';
+    const env = `TRIED=${join(folder, "tried")}`;
+    const { id } = await submit("retry", ["--retries", "1", "--env", env, "--shell", "--", line]);
+    const tasks = await show(id);
+    const codes = tasks[0]!.attempts.map((attempt) => attempt.exit_code);
+    check(codes.join() === "1,0", `the attempts ended with ${codes.join()}, not 1,0`);
+    return { what: "fails once", tasks, outcome: "succeeded at the second attempt" };
+  };
+
+  const cancelled = async (): Promise<Work> => {
+    const line = 'echo "this would take ten minutes"; exec sleep 600';
+    const { stdout } = await client.run(["submit", "--shell", "--", line]);
+    const id = stdout.trim();
+    await client.run(["task", "cancel", id]);
+    await client.run(["task", "logs", id, "--follow"], { expected: [followExit.cancelled] });
+    const tasks = await show(id);
+    check(tasks[0]!.state === "cancelled", `the task is ${tasks[0]!.state}, not cancelled`);
+    await tell("cancel", `${id} is cancelled`);
+    return { what: "sleeps long", tasks, outcome: "cancelled" };
+  };
+
+  const artifact = async (): Promise<Work> => {
+    const line = "mkdir out; uname -a | tee out/host.txt";
+    const { id, stdout } = await submit("report", ["--artifact", "out/*", "--shell", "--", line]);
+    const target = join(folder, "results");
+    await client.run(["task", "artifacts", id, "-o", target]);
+    const saved = await Deno.readTextFile(join(target, "out", "host.txt"));
+    check(saved === stdout, "the artifact is not what the task wrote");
+    const outcome = `out/host.txt fetched, ${saved.length} bytes, checksum right`;
+    return { what: "makes a file", tasks: await show(id), outcome };
+  };
+
+  const stranger = async () => {
+    const refused = await client.run(["workers", "list"], {
+      env: withoutCertificate,
+      expected: [1],
+    });
+    check(/certificate/i.test(refused.stderr), `a stranger was told: ${refused.stderr.trim()}`);
+  };
+
+  const first = await fanOut();
+  const others = await Promise.all([retried(), cancelled(), artifact(), stranger()]);
+  const list = await client.run(["workers", "list", "--json"]);
+  const { workers } = JSON.parse(list.stdout) as { workers: WorkerView[] };
+  for (const name of workerNames) {
+    const identity = workers.find(({ id }) => id === name)?.identity;
+    check(identity?.includes(name) === true, `worker ${name} proved to be "${identity}"`);
+  }
+  const [retry, cancel, file] = others;
+  return { work: [first, retry, cancel, file], workers };
+}
+
+function check(holds: boolean, otherwise: string): void {
+  if (!holds) {
+    throw new UserError(`The demo did not go as it should: ${otherwise}`, { code: "demo_failed" });
+  }
+}
