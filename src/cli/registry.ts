@@ -12,7 +12,6 @@ export const registry: Readonly<Record<string, Load>> = {
   "tls init": () => import("./commands/tls_init.ts"),
   "tls mint": () => import("./commands/tls_mint.ts"),
   "tls export-ca": () => import("./commands/tls_export_ca.ts"),
-  "demo": () => import("./commands/demo.ts"),
   "submit": () => import("./commands/submit.ts"),
   "task list": () => import("./commands/task_list.ts"),
   "task show": () => import("./commands/task_show.ts"),

@@ -56,7 +56,7 @@ const longestShown = 200;
 
 function shownValue(entry: Record<string, unknown>): string {
   const { value, value_base64: encoded } = entry as { value?: string; value_base64?: string };
-  if (value === undefined) return `(${formatBytes(Math.floor((encoded ?? "").length * 3 / 4))})`;
+  if (value === undefined) return `(${formatBytes(Uint8Array.fromBase64(encoded!).length)})`;
   const text = printable(value);
   return text.length > longestShown ? `${text.slice(0, longestShown)}…` : text;
 }

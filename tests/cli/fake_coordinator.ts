@@ -1,0 +1,45 @@
+import { systemClock } from "../../src/base/clock.ts";
+import { silentLog } from "../../src/base/log.ts";
+import { fakeTasks } from "../../src/cli/clients/fake_tasks.ts";
+import { servePeer } from "../../src/peer/server.ts";
+import type { TaskService, WorkerService } from "../../src/tasks/service.ts";
+import { type Home, tempHome } from "../support/home.ts";
+
+export interface FakeCoordinator extends AsyncDisposable {
+  /** Has this coordinator in its configuration. */
+  home: Home;
+  port: number;
+  /** Goes away, as when it is stopped; running calls break. */
+  stop(): Promise<void>;
+  /** Comes back on the same port, with these answers. */
+  restart(answers: Partial<TaskService>): Promise<void>;
+}
+
+/** A coordinator in this process that answers as told, over real gRPC. */
+export async function fakeCoordinator(answers: Partial<TaskService>): Promise<FakeCoordinator> {
+  await using open = new AsyncDisposableStack();
+  const home = open.use(await tempHome());
+  const serve = (port: number, given: Partial<TaskService>) =>
+    servePeer({
+      host: "127.0.0.1",
+      port,
+      mode: { mode: "h2c" },
+      tasks: fakeTasks(given),
+      workers: {} as WorkerService,
+      env: { clock: systemClock, log: silentLog },
+    }, new AbortController().signal);
+  let server = await serve(0, answers);
+  const { port } = server;
+  await Deno.writeTextFile(home.configFile, `client:\n  coordinators: 127.0.0.1:${port}\n`);
+  open.defer(() => server[Symbol.asyncDispose]());
+  const kept = open.move();
+  return {
+    home,
+    port,
+    stop: () => server[Symbol.asyncDispose](),
+    restart: async (given) => {
+      server = await serve(port, given);
+    },
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  };
+}

@@ -1,0 +1,160 @@
+import assert from "node:assert/strict";
+import { anAttempt, aTask } from "../../src/cli/clients/fake_tasks.ts";
+import type { LogPiece, SubmitOptions, TaskService } from "../../src/tasks/service.ts";
+import type { Task, TaskSpec } from "../../src/tasks/task.ts";
+import { agent } from "../support/agent.ts";
+import { eventually } from "../support/eventually.ts";
+import { fakeCoordinator } from "./fake_coordinator.ts";
+import { startCommand } from "./start_command.ts";
+
+const id = "01jd3p9xabcdef";
+
+function submits(task: Partial<Task> = {}) {
+  const sent: { spec: TaskSpec; options: SubmitOptions | undefined }[] = [];
+  const answers: Partial<TaskService> = {
+    submit(spec, options) {
+      sent.push({ spec, options });
+      return Promise.resolve({ id, taskIds: [id], existing: false });
+    },
+    getTask: () => Promise.resolve([aTask({ id, ...task })]),
+    async *watchTasks() {
+      yield await Promise.resolve(aTask({ id, ...task }));
+    },
+  };
+  return { sent, answers };
+}
+
+function piece(stream: LogPiece["stream"], offset: number, data: Uint8Array): LogPiece {
+  return { attempt: 1, stream, offset, data };
+}
+
+Deno.test("submit sends what its flags say, and prints the id", async () => {
+  const { sent, answers } = submits();
+  await using coordinator = await fakeCoordinator(answers);
+  const { home } = coordinator;
+  const flags = "--selector gpu=a100 --env A=1=2 --cwd /srv --timeout 90s --retries 2 " +
+    "--retry-delay 500ms --artifact out/* --idempotency-key k1 --array 3-5";
+  const ran = await agent.run(["submit", ...flags.split(" "), "--", "echo", "--json", "-x"], {
+    home,
+  });
+  assert.deepEqual([ran.code, ran.stdout, ran.stderr], [0, `${id}\n`, ""]);
+  assert.deepEqual(sent[0], {
+    spec: {
+      argv: ["echo", "--json", "-x"],
+      env: { A: "1=2" },
+      cwd: "/srv",
+      selector: { gpu: "a100" },
+      timeoutMs: 90_000,
+      retries: 2,
+      retryDelayMs: 500,
+      artifacts: ["out/*"],
+    },
+    options: { array: { first: 3, last: 5 }, idempotencyKey: "k1" },
+  });
+  const json = await agent.run(["submit", "--json", "--shell", "--", "echo", "$A", "|", "cat"], {
+    home,
+  });
+  assert.equal(JSON.parse(json.stdout).id, id);
+  assert.equal(JSON.parse(json.stdout).submitted_at, "1970-01-01T00:00:00.000Z");
+  assert.deepEqual(sent[1]!.spec.argv, ["/bin/sh", "-c", "echo $A | cat"]);
+});
+
+Deno.test("submit refuses what is wrong with exit code 2, and asks nobody", async () => {
+  const wrong = [
+    ["--selector", "a b=c", "--", "true"],
+    ["--env", "1A=x", "--", "true"],
+    ["--env", "A", "--", "true"],
+    ["--timeout", "5", "--", "true"],
+    ["--artifact", "../x", "--", "true"],
+    ["--array", "9-1", "--", "true"],
+    ["--retries", "-1", "--", "true"],
+    ["true"],
+    [],
+  ];
+  for (const args of wrong) {
+    // Nobody listens there: whoever asked would end with 1.
+    const ran = await agent.run(["submit", "--coordinators=127.0.0.1:1", ...args]);
+    assert.equal(ran.code, 2, `${args.join(" ")}: ${ran.stderr}`);
+    assert.match(ran.stderr, /^agent: .+\n/);
+    assert.equal(ran.stdout, "");
+  }
+});
+
+Deno.test("submit says that no coordinator answers", async () => {
+  const ran = await agent.run(["submit", "--coordinators=127.0.0.1:1", "--json", "--", "true"]);
+  assert.equal(ran.code, 1);
+  const { error } = JSON.parse(ran.stderr);
+  assert.equal(error.code, "unavailable");
+  assert.match(error.message, /127\.0\.0\.1:1/);
+  assert.match(error.next, /--coordinators/);
+});
+
+Deno.test("submit --follow is the task: its bytes, its exit code, live", async () => {
+  const bytes = Uint8Array.from({ length: 70_000 }, (_, i) => i * 7 % 256);
+  const { answers } = submits({ state: "failed", attempts: [anAttempt(1, { exitCode: 42 })] });
+  const gate = Promise.withResolvers<void>();
+  await using coordinator = await fakeCoordinator({
+    ...answers,
+    async *readLog() {
+      yield piece("stdout", 0, bytes.slice(0, 40_000));
+      yield piece("stderr", 0, new Uint8Array([0, 255, 10, 195]));
+      await gate.promise;
+      yield piece("stdout", 40_000, bytes.slice(40_000));
+    },
+  });
+  await using run = startCommand(coordinator.home, "submit", "--follow", "--", "x");
+  // The second half is only written when the first has arrived.
+  await eventually(20_000, () => run.stdout().length === 40_000);
+  gate.resolve();
+  assert.equal(await run.code, 42);
+  assert.deepEqual(run.stdout(), bytes);
+  assert.equal(new TextDecoder().decode(run.stderr().slice(0, id.length + 1)), `${id}\n`);
+  assert.deepEqual([...run.stderr().slice(id.length + 1)], [0, 255, 10, 195]);
+});
+
+Deno.test("submit --follow goes on where it was when the coordinator comes back", async () => {
+  const encoder = new TextEncoder();
+  const { answers } = submits({ state: "succeeded", attempts: [anAttempt(1)] });
+  const never = Promise.withResolvers<void>();
+  await using coordinator = await fakeCoordinator({
+    ...answers,
+    async *readLog() {
+      yield piece("stdout", 0, encoder.encode("before "));
+      await never.promise;
+    },
+  });
+  await using run = startCommand(coordinator.home, "submit", "--follow", "--", "x");
+  await eventually(20_000, () => run.stdout().length === 7);
+  await coordinator.stop();
+  never.resolve();
+  await eventually(20_000, () => run.said().includes("waiting for the coordinator"));
+  const asked: (number | undefined)[] = [];
+  await coordinator.restart({
+    ...answers,
+    async *readLog({ stdoutOffset }) {
+      asked.push(stdoutOffset);
+      yield await Promise.resolve(piece("stdout", 7, encoder.encode("after")));
+    },
+  });
+  assert.equal(await run.code, 0);
+  assert.equal(new TextDecoder().decode(run.stdout()), "before after");
+  assert.deepEqual(asked, [7]);
+});
+
+Deno.test("Ctrl-C detaches from a task, and says how to resume", async () => {
+  const { answers } = submits({ state: "running", attempts: [anAttempt(1)] });
+  const never = Promise.withResolvers<void>();
+  await using coordinator = await fakeCoordinator({
+    ...answers,
+    async *readLog() {
+      yield piece("stdout", 0, new Uint8Array([46]));
+      await never.promise;
+    },
+  });
+  await using run = startCommand(coordinator.home, "submit", "--follow", "--", "x");
+  await eventually(20_000, () => run.stdout().length === 1);
+  run.kill("SIGINT");
+  assert.equal(await run.code, 130);
+  assert.match(run.said(), new RegExp(`agent task logs ${id} --follow`));
+  never.resolve();
+});

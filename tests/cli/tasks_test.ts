@@ -1,0 +1,221 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { join } from "node:path";
+import { anAttempt, aTask, aWorker } from "../../src/cli/clients/fake_tasks.ts";
+import { TaskError, type TaskService } from "../../src/tasks/service.ts";
+import type { StateEntry } from "../../src/tasks/task.ts";
+import { agent, type RunOptions } from "../support/agent.ts";
+import { fakeCoordinator } from "./fake_coordinator.ts";
+
+const id = "01jd3p9xabcdef";
+const task = aTask({
+  id,
+  state: "failed",
+  submittedAt: Date.parse("2026-01-02T03:04:05Z"),
+  reason: "exit code 3",
+  attempts: [
+    anAttempt(1, { state: "lost", exitCode: undefined, superseded: true }),
+    anAttempt(2, { state: "failed", exitCode: 3, stdoutBytes: 2048, reason: "exit code 3" }),
+  ],
+  spec: { ...aTask().spec, argv: ["sh", "-c", "exit 3"], artifacts: ["out/*"] },
+});
+
+async function asking(answers: Partial<TaskService>) {
+  const coordinator = await fakeCoordinator(answers);
+  return {
+    ...coordinator,
+    run: (line: string, options: RunOptions = {}) =>
+      agent.run(line.split(" "), { home: coordinator.home, ...options }),
+  };
+}
+
+const knows: Partial<TaskService> = {
+  getTask: (asked) =>
+    asked === id
+      ? Promise.resolve([task])
+      : Promise.reject(new TaskError("not_found", `There is no task "${asked}"`)),
+  listTasks: () => Promise.resolve({ tasks: [task], more: false }),
+};
+
+Deno.test("tasks are listed as a table, and as JSON", async () => {
+  const asked: unknown[] = [];
+  await using coordinator = await asking({
+    listTasks(query) {
+      asked.push(query);
+      return Promise.resolve({ tasks: [task], more: false });
+    },
+  });
+  const table = await coordinator.run("task list --state failed --state lost");
+  assert.match(table.stdout, /^ID +STATE +AGE +TOOK +EXIT +WORKER +COMMAND\n/);
+  assert.match(table.stdout, new RegExp(`\n${id} +failed +\\S+ +0ms +3 +w1 +sh -c 'exit 3'\n$`));
+  assert.deepEqual(asked, [{ states: ["failed", "lost"], limit: 50 }]);
+  const json = JSON.parse((await coordinator.run("task list --json")).stdout);
+  assert.equal(json.tasks[0].submitted_at, "2026-01-02T03:04:05.000Z");
+  assert.equal(json.tasks[0].attempts[1].exit_code, 3);
+});
+
+Deno.test("a task is shown by the beginning of its id, with what to do next", async () => {
+  await using coordinator = await asking(knows);
+  const shown = await coordinator.run("task show 01jd3p");
+  for (const text of ["exit code 3", "sh -c 'exit 3'", "superseded", `agent task retry ${id}`]) {
+    assert.ok(shown.stdout.includes(text), `${text} in\n${shown.stdout}`);
+  }
+  const unknown = await coordinator.run("task show zzzzzz");
+  assert.equal(unknown.code, 1);
+  assert.match(unknown.stderr, /There is no task "zzzzzz"/);
+});
+
+Deno.test("logs come apart, and of the attempt that was asked for", async () => {
+  const asked: (number | undefined)[] = [];
+  await using coordinator = await asking({
+    ...knows,
+    async *readLog({ attempt }) {
+      asked.push(attempt);
+      yield { attempt: 2, stream: "stdout", offset: 0, data: new Uint8Array([0, 255, 10]) };
+      yield await Promise.resolve({
+        attempt: 2,
+        stream: "stderr" as const,
+        offset: 0,
+        data: new TextEncoder().encode("no luck\n"),
+      });
+    },
+    async *watchTasks() {
+      yield await Promise.resolve(task);
+    },
+  });
+  const ran = await coordinator.run(`task logs ${id}`);
+  assert.deepEqual([ran.code, [...ran.bytes], ran.stderr], [0, [0, 255, 10], "no luck\n"]);
+  await coordinator.run(`task logs ${id} --attempt 1`);
+  const followed = await coordinator.run(`task logs ${id} --follow`);
+  assert.equal(followed.code, 3, "the task's own exit code");
+  assert.deepEqual(asked, [undefined, 1, 2]);
+  const lines = (await coordinator.run(`task logs ${id} --json`)).stdout.trim().split("\n");
+  assert.deepEqual(lines.map((line) => JSON.parse(line)), [
+    { task_id: id, attempt: 2, stream: "stdout", offset: 0, data_base64: "AP8K" },
+    { task_id: id, attempt: 2, stream: "stderr", offset: 0, data: "no luck\n" },
+  ]);
+});
+
+Deno.test("cancel and retry say in which state the task is then", async () => {
+  const changed: string[] = [];
+  await using coordinator = await asking({
+    ...knows,
+    cancelTask(asked) {
+      changed.push(`cancel ${asked}`);
+      return Promise.resolve([{ ...task, state: "running", cancelRequested: true }]);
+    },
+    retryTask: () => Promise.reject(new TaskError("wrong_state", "it is running")),
+  });
+  assert.equal((await coordinator.run(`task cancel ${id}`)).stdout, `${id} is being cancelled\n`);
+  const refused = await coordinator.run(`task retry ${id} --json`);
+  assert.equal(refused.code, 1);
+  assert.deepEqual(JSON.parse(refused.stderr).error, {
+    code: "wrong_state",
+    message: "It is running",
+  });
+  assert.deepEqual(changed, [`cancel ${id}`]);
+});
+
+Deno.test("artifacts are listed, and saved in the folder and nowhere else", async () => {
+  const files: Record<string, string> = { "out/a.txt": "text", "../evil": "evil" };
+  const listed = (...paths: string[]) => () =>
+    Promise.resolve(paths.map((path) => ({
+      path,
+      size: files[path]!.length,
+      sha256: createHash("sha256").update(files[path]!).digest("hex"),
+      mode: 0o4755,
+      attempt: 2,
+    })));
+  const readArtifact: TaskService["readArtifact"] = async function* ({ path }) {
+    yield await Promise.resolve({ offset: 0, data: new TextEncoder().encode(files[path]!) });
+  };
+  await using coordinator = await asking({
+    ...knows,
+    readArtifact,
+    listArtifacts: listed("out/a.txt"),
+  });
+  const { home } = coordinator;
+  const list = await coordinator.run(`task artifacts ${id}`);
+  assert.match(list.stdout, /4 B +[0-9a-f]{64} +out\/a\.txt\n$/);
+  // A folder that is not there yet, named from where the command is run.
+  const saved = await coordinator.run(`task artifacts ${id} -o some/results`);
+  assert.equal(saved.code, 0, saved.stderr);
+  const target = join(home.path, "some/results/out/a.txt");
+  assert.equal(await Deno.readTextFile(target), "text");
+  assert.equal((await Deno.stat(target)).mode! & 0o7777, 0o755);
+  const again = await coordinator.run(`task artifacts ${id} -o some/results`);
+  assert.equal(again.code, 3);
+  assert.match(again.stderr, /--force/);
+  assert.equal((await coordinator.run(`task artifacts ${id} -o some/results --force`)).code, 0);
+
+  await coordinator.stop();
+  await coordinator.restart({ ...knows, readArtifact, listArtifacts: listed("../evil") });
+  const evil = await coordinator.run(`task artifacts ${id} -o evil/results`);
+  assert.equal(evil.code, 1);
+  await assert.rejects(Deno.stat(join(home.path, "evil/evil")), Deno.errors.NotFound);
+});
+
+Deno.test("workers are listed with health, identity and warnings; drained and resumed", async () => {
+  const gpu = aWorker("gpu1", {
+    health: "late",
+    running: 1,
+    labels: { gpu: "a100" },
+    identity: "CN=gpu1",
+    warnings: ["ca.key is readable by tasks; set worker.user"],
+    lastHeartbeatAt: Date.now() - 7_000,
+  });
+  await using coordinator = await asking({
+    listWorkers: () => Promise.resolve([gpu]),
+    drainWorker: () => Promise.resolve({ ...gpu, draining: true }),
+    resumeWorker: () => Promise.resolve({ ...gpu, running: 0 }),
+  });
+  const list = await coordinator.run("workers list");
+  assert.match(
+    list.stdout,
+    /\ngpu1 +late +\d\.\ds +1\/2 +0\.1\.0 +127\.0\.0\.1 +CN=gpu1 +gpu=a100\n/,
+  );
+  assert.match(list.stdout, /\nWarning of gpu1: ca\.key is readable by tasks; set worker\.user\n$/);
+  const json = JSON.parse((await coordinator.run("workers list --json")).stdout);
+  assert.equal(json.workers[0].identity, "CN=gpu1");
+  const drained = await coordinator.run("workers drain gpu1");
+  assert.equal(drained.stdout, "gpu1 is draining; it still runs 1 task\n");
+  const resumed = await coordinator.run("workers resume gpu1");
+  assert.equal(resumed.stdout, "gpu1 takes tasks again; it runs 0 tasks\n");
+});
+
+Deno.test("state holds any bytes, and a conflict tells the current revision", async () => {
+  const values = new Map<string, StateEntry>();
+  await using coordinator = await asking({
+    getState: (_, key) => Promise.resolve(values.get(key)!),
+    putState(namespace, key, value, ifRevision) {
+      const revision = values.get(key)?.revision ?? 0;
+      if (ifRevision !== undefined && ifRevision !== revision) {
+        return Promise.reject(new TaskError("conflict", "another was first", revision));
+      }
+      const entry = { namespace, key, value, revision: revision + 1, updatedAt: 0 };
+      values.set(key, entry);
+      return Promise.resolve(entry);
+    },
+    deleteState: () => Promise.resolve({ revision: 9 }),
+    listState: () => Promise.resolve([...values.values()]),
+  });
+  const { run } = coordinator;
+  assert.equal((await run("state put ns text hello --if-revision 0")).stdout, "1\n");
+  const stdin = new Uint8Array([0, 1, 255, 10]);
+  assert.equal((await run("state put ns bytes -", { stdin })).stdout, "1\n");
+  assert.deepEqual([...(await run("state get ns bytes")).bytes], [...stdin]);
+  assert.equal((await run("state get ns text")).stdout, "hello");
+  assert.equal(
+    JSON.parse((await run("state get ns bytes --json")).stdout).value_base64,
+    "AAH/Cg==",
+  );
+
+  const conflict = await run("state put ns text again --if-revision 7");
+  assert.deepEqual([conflict.code, conflict.stdout], [1, "1\n"]);
+  assert.match(conflict.stderr, /Another was first\n.*--if-revision 1/);
+  assert.match(
+    (await run("state list ns")).stdout,
+    /\ntext +1 +\S+ +hello\nbytes +1 +\S+ +\(4 B\)\n$/,
+  );
+  assert.equal((await run("state delete ns text")).stdout, "9\n");
+});
