@@ -25,6 +25,11 @@ export interface CommandSpec<O extends OptionSpecs, R> extends Usage<O> {
    * prints nothing of the result.
    */
   streams?: boolean;
+  /**
+   * How long a run in a thread may take to end after a signal; then it is ended, whatever it waits
+   * for. A second by default, in which a coordinator that is there has answered.
+   */
+  graceMs?: number;
   entry?: never;
 }
 

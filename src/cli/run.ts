@@ -1,6 +1,7 @@
 import { type ErrorFacts, errorFacts, exitCode, UserError } from "../base/errors.ts";
 import type { Env } from "../base/env.ts";
-import { realEnv } from "../sandbox/env.ts";
+import { output, realEnv } from "../sandbox/env.ts";
+import { aborted } from "../base/lifetimes.ts";
 import { guardCaKey } from "../sandbox/ca_key.ts";
 import { Stopped, type StopSignal } from "../sandbox/messages.ts";
 import { startThread, type ThreadEnd } from "../sandbox/start.ts";
@@ -91,7 +92,19 @@ async function start(
   await guardCaKey(grants, settings.caKey);
   const init: CommandInit = { path: spec.path, request, env: settings.env };
   await using thread = startThread({ entry: "command", name: spec.path, grants, init });
-  return await endOf(thread, env.signal);
+  return await Promise.race([
+    endOf(thread, env.signal),
+    graceOver(env, spec.graceMs ?? commandGraceMs),
+  ]);
+}
+
+const commandGraceMs = 1000;
+
+/** The end of a command that was told to stop and did not; never settles without a signal. */
+async function graceOver({ clock, signal }: Env, graceMs: number): Promise<ThreadEnd> {
+  await aborted(signal);
+  await clock.sleep(graceMs);
+  return { facts: errorFacts(signal.reason) };
 }
 
 // deno-lint-ignore no-explicit-any -- the options are the role's own business.
@@ -159,14 +172,7 @@ function outcomeOf(end: ThreadEnd, signal: AbortSignal, isRole = false): Outcome
 }
 
 async function print(text: string): Promise<Outcome> {
-  const bytes = new TextEncoder().encode(text);
-  try {
-    for (let done = 0; done < bytes.length;) {
-      done += await Deno.stdout.write(bytes.subarray(done));
-    }
-  } catch (error) {
-    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
-  }
+  await output(Deno.stdout, false).write(text);
   return { exit: exitCode.done };
 }
 

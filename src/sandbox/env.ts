@@ -47,7 +47,7 @@ export function realEnv(facts: EnvFacts, signal: AbortSignal): Env {
 
 const encoder = new TextEncoder();
 
-function output(stream: typeof Deno.stdout, color: boolean): Output {
+export function output(stream: typeof Deno.stdout, color: boolean): Output {
   return {
     isTerminal: stream.isTerminal(),
     color,
@@ -57,7 +57,8 @@ function output(stream: typeof Deno.stdout, color: boolean): Output {
         for (let done = 0; done < bytes.length;) done += await stream.write(bytes.subarray(done));
       } catch (error) {
         if (error instanceof Deno.errors.BrokenPipe) throw new OutputClosed();
-        throw error;
+        const reason = error instanceof Error ? error.message : String(error);
+        throw new UserError(`Writing the output failed: ${reason}`, { cause: error });
       }
     },
   };
