@@ -22,6 +22,8 @@ const folderMode = 0o700;
 export interface Saving {
   files?: FileChange[];
   settings?: SettingsUpdate;
+  /** Leaves files that are too open as they are, for whoever reports them. */
+  keepModes?: boolean;
 }
 
 /** Takes the lock, finishes what a crash cut off, does the work and gives the lock back. */
@@ -101,7 +103,7 @@ export class TlsDirectory {
   }
 
   /** Makes all changes at once, with the trust bundle and the modes that follow from them. */
-  async save({ files = [], settings }: Saving): Promise<void> {
+  async save({ files = [], settings, keepModes = false }: Saving): Promise<void> {
     const changes = [...files];
     if (settings !== undefined) {
       const path = this.settings.config;
@@ -111,7 +113,7 @@ export class TlsDirectory {
     }
     changes.push(await this.#bundleChange(changes));
     for (const { path } of changes) this.#refuseElsewhere(path);
-    await this.#mendModes();
+    if (!keepModes) await this.#mendModes();
     await this.folder.commit(changes);
   }
 

@@ -146,14 +146,18 @@ export async function readPair(certFile: string, keyFile: string): Promise<Pair>
       return { certificate, chain, certPem, keyPem };
     }
     if (performance.now() > end) {
-      throw new PkiError(
-        "key_mismatch",
-        `The private key "${keyFile}" does not belong to the certificate "${certFile}"`,
-        { next: "Give the key that was made with this certificate", file: keyFile },
-      );
+      throw keyMismatch(certFile, keyFile);
     }
     await new Promise((resolve) => setTimeout(resolve, pairPollMs));
   }
+}
+
+export function keyMismatch(certFile: string, keyFile: string): PkiError {
+  return new PkiError(
+    "key_mismatch",
+    `The private key "${keyFile}" does not belong to the certificate "${certFile}"`,
+    { next: "Give the key that was made with this certificate", file: keyFile },
+  );
 }
 
 /** Reads a file that a person named: a regular one, of a size that makes sense, as text. */

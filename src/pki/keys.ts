@@ -1,4 +1,4 @@
-import { createPrivateKey, type KeyObject } from "node:crypto";
+import { createPublicKey, type KeyObject } from "node:crypto";
 import type { Bytes } from "./der.ts";
 import { PkiError } from "./errors.ts";
 import { defaultKeyType, type KeyType, keyTypes } from "./key_types.ts";
@@ -11,13 +11,6 @@ const algorithms: Record<KeyType, RsaHashedKeyGenParams | EcKeyGenParams | { nam
   "rsa-3072": { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256", modulusLength: 3072, publicExponent },
   "ed25519": { name: "Ed25519" },
 };
-
-/** A private key that can sign, and its public half. */
-export interface SigningKey {
-  privateKey: CryptoKey;
-  /** SubjectPublicKeyInfo. */
-  publicKey: Bytes;
-}
 
 export async function generateKey(type: KeyType): Promise<CryptoKeyPair> {
   return await crypto.subtle.generateKey(algorithms[type], true, [
@@ -59,7 +52,21 @@ export async function signingKey(key: KeyObject, keyType: string): Promise<Crypt
   return await crypto.subtle.importKey("pkcs8", pkcs8, algorithm, false, ["sign"]);
 }
 
-/** The key of a PEM that was made here. */
-export function keyObject(pem: string): KeyObject {
-  return createPrivateKey(pem);
+/** Both halves of a key that was read, for signing a request. */
+export async function keyPairOf(key: KeyObject): Promise<CryptoKeyPair> {
+  const { asymmetricKeyType: kind, asymmetricKeyDetails: details } = key;
+  const algorithm = kind === "ed25519"
+    ? algorithms.ed25519
+    : kind === "rsa"
+    ? { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" }
+    : details?.namedCurve === "secp384r1" || details?.namedCurve === "p384"
+    ? algorithms["ec-p384"]
+    : algorithms["ec-p256"];
+  const pkcs8 = new Uint8Array(key.export({ type: "pkcs8", format: "der" }));
+  const spki = new Uint8Array(createPublicKey(key).export({ type: "spki", format: "der" }));
+  const [privateKey, publicKey] = await Promise.all([
+    crypto.subtle.importKey("pkcs8", pkcs8, algorithm, true, ["sign"]),
+    crypto.subtle.importKey("spki", spki, algorithm, true, ["verify"]),
+  ]);
+  return { privateKey, publicKey };
 }

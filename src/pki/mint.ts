@@ -9,10 +9,8 @@ import { type Certificate, parseCertificates, readSmallText } from "./inspect.ts
 import { intermediatesOf, leafDays, serialChange } from "./issue.ts";
 import { generateKey, keyPem, sameKind } from "./keys.ts";
 import { isEmpty, listNames, loopbackNames, missing, type Names, parseNames } from "./names.ts";
+import { placeholderName } from "./placeholder.ts";
 import { isIssuedBy } from "./validate.ts";
-
-/** What a certificate is called whose host has no name worth checking: trust goes by its chain. */
-export const placeholderName = "agent-peer";
 
 export interface MintOptions {
   /** An absolute path. */

@@ -1,0 +1,34 @@
+import { Refusal } from "../../base/errors.ts";
+import { pkiOf } from "../../pki/context.ts";
+import { tlsRoot } from "../../pki/settings.ts";
+import { tlsGrants } from "../../sandbox/tls.ts";
+import { command } from "../command.ts";
+
+export default command({
+  path: "tls clean",
+  summary: "Remove this host's CA, certificates and keys for good",
+  description:
+    "Files elsewhere that config.yaml leads to stay, and so do the token and the node id.",
+  options: { yes: { kind: "flag", help: "Really remove them" } },
+  examples: [{ line: "agent tls clean --yes", does: "When a host leaves the cluster" }],
+  exits: { 3: "Not confirmed; --yes does" },
+  grants: ({ env }) => tlsGrants(env),
+  run: async ({ options, env }) => {
+    if (!options.yes) {
+      throw new Refusal(
+        `This removes "${tlsRoot(env)}" with every key in it; nothing can bring them back`,
+        { next: "agent tls clean --yes" },
+      );
+    }
+    const { clean } = await import("../../pki/clean.ts");
+    const { root, removed } = await clean(pkiOf(env));
+    return { directory: root, removed };
+  },
+  text: ({ directory, removed }) =>
+    removed
+      ? [
+        `Removed ${directory}`,
+        "Next: restart or stop the agent servers of this host; to start over: agent tls init",
+      ].join("\n")
+      : `There is nothing at ${directory}. To set up TLS: agent tls init`,
+});

@@ -1,0 +1,23 @@
+import { pkiOf } from "../../pki/context.ts";
+import { tlsGrants } from "../../sandbox/tls.ts";
+import { command } from "../command.ts";
+
+export default command({
+  path: "tls disable",
+  summary: "Switch TLS off for the agent servers of this host; all files stay",
+  options: {},
+  examples: [{ line: "agent tls disable", does: "Back with tls enable, nothing is lost" }],
+  grants: ({ env }) => tlsGrants(env),
+  run: async ({ env }) => {
+    const { disable } = await import("../../pki/switch.ts");
+    const { root, enabled, changed } = await disable(pkiOf(env));
+    return { directory: root, enabled, changed };
+  },
+  text: ({ changed }) =>
+    changed
+      ? [
+        "TLS is off. Next: restart the running agent servers of this host",
+        "Back on: agent tls enable",
+      ].join("\n")
+      : "TLS was off already. To switch it on: agent tls enable",
+});

@@ -1,0 +1,48 @@
+import { pkiOf } from "../../pki/context.ts";
+import { day } from "../../pki/dates.ts";
+import { recordOf } from "../../pki/describe.ts";
+import { makeConfigFolder, tlsGrants } from "../../sandbox/tls.ts";
+import { command } from "../command.ts";
+
+export default command({
+  path: "tls import-ca",
+  summary: "Trust the CA of another cluster beside this host's own",
+  args: [{ name: "FILE", help: "Its certificate, from tls export-ca there", required: true }],
+  options: {
+    name: {
+      kind: "text",
+      placeholder: "LABEL",
+      help: "What to call it; made from its name by default",
+    },
+  },
+  examples: [
+    { line: "agent tls import-ca lab-b-ca.crt", does: "Hosts certified by that CA are trusted" },
+    { line: "agent tls import-ca ca.crt --name lab-b", does: "Under a name of your own" },
+  ],
+  exits: { 3: "Another CA has that name" },
+  grants: async ({ args, env }) => {
+    await makeConfigFolder(env);
+    return await tlsGrants(env, { read: [args[0]] });
+  },
+  run: async ({ args, options, env }) => {
+    const { importCa } = await import("../../pki/import.ts");
+    const pki = pkiOf(env);
+    const { root, certificate, label, added } = await importCa(pki, args[0]!, options.name);
+    return { directory: root, ca: recordOf(certificate, pki.now()), label, added };
+  },
+  text: ({ ca, label, added }) => {
+    const name = ca.subject.replace(/^CN=/, "");
+    if (!added) {
+      return label === "ca"
+        ? `"${name}" is this host's own CA; nothing has changed`
+        : `"${name}" is trusted already, as ${label}; nothing has changed`;
+    }
+    return [
+      `This host trusts "${name}" too, as ${label}, valid until ${day(ca.not_after)}`,
+      `  SHA-256 ${ca.fingerprint_sha256}`,
+      "Compare this with what agent tls status shows on the CA's host.",
+      "",
+      "Next: agent tls export-ca, for the other side to import, and restart the agent servers",
+    ].join("\n");
+  },
+});

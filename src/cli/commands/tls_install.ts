@@ -1,0 +1,111 @@
+import { day } from "../../pki/dates.ts";
+import { namesText, recordOf } from "../../pki/describe.ts";
+import { UsageError } from "../../base/errors.ts";
+import { pkiOf } from "../../pki/context.ts";
+import { makeConfigFolder, tlsGrants } from "../../sandbox/tls.ts";
+import { command } from "../command.ts";
+
+export default command({
+  path: "tls install",
+  summary: "Take in a certificate that a CA elsewhere made for this host",
+  description:
+    "Checks that certificate and key are a pair, that the certificate leads to the CA, " +
+    "that the CA is one, what it may be used for, and the dates; nothing changes unless all of " +
+    "it holds. Without --key the key of tls request is used. With --ca alone only the trusted CA " +
+    "changes, and the former one stays trusted for the time of the change.",
+  options: {
+    cert: {
+      kind: "path",
+      placeholder: "FILE",
+      help: "Certificate for this host, with its intermediates",
+    },
+    key: { kind: "path", placeholder: "FILE", help: "Its private key" },
+    ca: { kind: "path", placeholder: "FILE", help: "Certificate of the CA that made it" },
+    force: { kind: "flag", help: "Change over to another CA than this host had" },
+  },
+  examples: [
+    {
+      line: "agent tls install --cert server.crt --key server.key --ca ca.crt",
+      does: "What tls mint wrote on the CA's host",
+    },
+    {
+      line: "agent tls install --cert server.crt --ca ca.crt",
+      does: "The answer to this host's own tls request",
+    },
+    { line: "agent tls install --ca new-ca.crt", does: "After tls renew --ca on the CA's host" },
+  ],
+  exits: { 3: "This host has another CA; --force overrides" },
+  grants: async ({ options: { cert, key, ca }, env }) => {
+    if (cert === undefined && ca === undefined) {
+      throw new UsageError('"agent tls install" needs --cert, or --ca alone', {
+        next: "agent tls install --cert server.crt --key server.key --ca ca.crt",
+      });
+    }
+    if (cert === undefined && key !== undefined) {
+      throw new UsageError("--key goes with --cert", {
+        next: "agent tls install --cert server.crt --key server.key --ca ca.crt",
+      });
+    }
+    await makeConfigFolder(env);
+    return await tlsGrants(env, { read: [cert, key, ca] });
+  },
+  run: async ({ options, env }) => {
+    const { install } = await import("../../pki/install.ts");
+    const pki = pkiOf(env);
+    const made = await install(pki, options);
+    return {
+      directory: made.root,
+      server: made.server === undefined ? null : recordOf(made.server, pki.now()),
+      ca: made.ca === undefined ? null : recordOf(made.ca, pki.now()),
+      ca_changed: made.caChanged,
+      previous_ca: made.previous ?? null,
+      former_ca_key: made.formerCaKey ?? null,
+      used_pending_key: made.usedPendingKey,
+      can_call_peers: !made.cannotSignIn,
+    };
+  },
+  text: (made) => {
+    const lines: string[] = [];
+    if (made.server !== null) {
+      lines.push(
+        `Installed the certificate of ${name(made.server)}, valid until ${
+          day(made.server.not_after)
+        }`,
+        `  It covers ${namesText(made.server)}`,
+      );
+      if (!made.can_call_peers) {
+        lines.push("  It is for servers only: this host cannot use it to call its peers");
+      }
+    }
+    if (made.ca === null) {
+      lines.push(
+        "  No CA was given, so this host trusts none yet: agent tls install --ca FILE",
+      );
+    } else if (made.ca_changed) {
+      lines.push(`This host trusts the CA "${name(made.ca)}"`);
+      lines.push(`  SHA-256 ${made.ca.fingerprint_sha256}`);
+    } else if (made.server === null) {
+      lines.push(`This host already trusts the CA "${name(made.ca)}"; nothing has changed`);
+    }
+    if (made.previous_ca !== null) {
+      lines.push(
+        `The former CA stays trusted as ${made.previous_ca}; once every host has changed over:`,
+        "  agent tls renew --distrust-previous",
+      );
+    }
+    if (made.former_ca_key !== null) {
+      lines.push(`The key of the CA that was here lies in ${made.former_ca_key}`);
+    }
+    lines.push(
+      "",
+      made.server !== null
+        ? "TLS is on for every agent server of this host. Next: agent tls status, and restart them"
+        : "Next: agent tls status, and restart the agent servers of this host",
+    );
+    return lines.join("\n");
+  },
+});
+
+function name({ subject }: { subject: string }): string {
+  return subject.replace(/^CN=/, "");
+}

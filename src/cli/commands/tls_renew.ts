@@ -1,0 +1,120 @@
+import { Refusal } from "../../base/errors.ts";
+import { pkiOf } from "../../pki/context.ts";
+import { day } from "../../pki/dates.ts";
+import { namesText, recordOf } from "../../pki/describe.ts";
+import { tlsGrants } from "../../sandbox/tls.ts";
+import { command } from "../command.ts";
+import { confirm } from "../confirm.ts";
+
+export default command({
+  path: "tls renew",
+  summary: "Issue this host's certificate anew, or the CA itself",
+  description: "The server certificate by default, with the names it has and those that are " +
+    "added. With --ca the CA gets a new key and certificate; the former stays trusted until it " +
+    "is distrusted, so the cluster keeps working while the new ca.crt is handed out.",
+  options: {
+    server: { kind: "flag", help: "The server certificate; the default" },
+    ca: { kind: "flag", help: "The CA, and with it the server certificate" },
+    addHostname: { kind: "text", repeat: true, help: "Further name, kept for later renewals" },
+    addIp: { kind: "text", repeat: true, help: "Further address, kept for later renewals" },
+    distrustPrevious: {
+      kind: "flag",
+      help: "Trust former CAs no longer; alone, it does only that",
+    },
+    yes: { kind: "flag", help: "Do not ask before the CA is renewed" },
+  },
+  examples: [
+    { line: "agent tls renew", does: "A new server certificate for the same names" },
+    {
+      line: "agent tls renew --add-hostname new.lan --add-ip 10.0.0.7",
+      does: "Covers these as well, from now on",
+    },
+    { line: "agent tls renew --ca", does: "A new CA; peers need its ca.crt, then certificates" },
+    {
+      line: "agent tls renew --ca --distrust-previous",
+      does: "After the CA's key was stolen: nothing of it is trusted any more",
+    },
+  ],
+  exits: { 3: "Renewing the CA was not confirmed; --yes does" },
+  grants: ({ env }) => tlsGrants(env),
+  run: async ({ options, env }) => {
+    const { distrustPrevious, renewCa, renewServer } = await import("../../pki/renew.ts");
+    const pki = pkiOf(env);
+    const wanted = {
+      addHostnames: options.addHostname,
+      addIps: options.addIp,
+      distrustPrevious: options.distrustPrevious,
+    };
+    const onlyDistrust = options.distrustPrevious && !options.ca && !options.server &&
+      options.addHostname.length + options.addIp.length === 0;
+    if (options.ca && !options.yes && !await confirm(env, question(options.distrustPrevious))) {
+      throw new Refusal("Renewing the CA changes what every host of the cluster has to trust", {
+        next: `agent tls renew --ca ${options.distrustPrevious ? "--distrust-previous " : ""}--yes`,
+      });
+    }
+    const made = onlyDistrust
+      ? await distrustPrevious(pki)
+      : options.ca
+      ? await renewCa(pki, wanted)
+      : await renewServer(pki, wanted);
+    return {
+      directory: made.root,
+      server: made.server === undefined || onlyDistrust ? null : recordOf(made.server, pki.now()),
+      ca: made.ca === undefined ? null : recordOf(made.ca, pki.now()),
+      ca_renewed: made.caRenewed,
+      previous_ca: made.previous ?? null,
+      distrusted: made.distrusted,
+    };
+  },
+  text: (made) => {
+    const lines: string[] = [];
+    if (made.ca_renewed && made.ca !== null) {
+      lines.push(
+        `Renewed the CA "${made.ca.subject.replace(/^CN=/, "")}", valid until ${
+          day(made.ca.not_after)
+        }`,
+        `  SHA-256 ${made.ca.fingerprint_sha256}`,
+      );
+    }
+    if (made.server !== null) {
+      lines.push(
+        `Issued the server certificate anew, valid until ${day(made.server.not_after)}`,
+        `  It covers ${namesText(made.server)}`,
+      );
+    }
+    lines.push(...made.distrusted.map((label) => `No longer trusted: ${label}`));
+    if (made.server === null && made.distrusted.length === 0) {
+      lines.push("No former CA was trusted; nothing has changed");
+    }
+    if (!made.ca_renewed) {
+      lines.push(
+        "",
+        "Next: restart the agent servers of this host, unless they reload by themselves",
+      );
+    } else if (made.previous_ca === null) {
+      lines.push(
+        "",
+        "No peer is trusted until it has a new certificate. Next, for each peer:",
+        "      agent tls mint -o DIR, copy DIR to it, and on the peer:",
+        "      agent tls install --force --cert server.crt --key server.key --ca ca.crt",
+        "      then restart the agent servers everywhere",
+      );
+    } else {
+      lines.push(
+        `The former CA stays trusted as ${made.previous_ca}`,
+        "",
+        "Next: agent tls export-ca -o /tmp/new-ca.crt, copy it to every peer, and on each:",
+        "        agent tls install --ca new-ca.crt",
+        "      then mint and install new certificates, and restart the agent servers everywhere",
+        "      once all have them, on every host: agent tls renew --distrust-previous",
+      );
+    }
+    return lines.join("\n");
+  },
+});
+
+function question(distrusts: boolean): string {
+  return distrusts
+    ? "Every peer is cut off until it has the new CA and a new certificate."
+    : "Every peer needs the new CA's certificate, and later one of its own by it.";
+}

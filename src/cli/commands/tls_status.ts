@@ -1,0 +1,89 @@
+import type { CertificateRecord } from "../../pki/describe.ts";
+import { pkiOf } from "../../pki/context.ts";
+import { tlsGrants } from "../../sandbox/tls.ts";
+import { command } from "../command.ts";
+
+export default command({
+  path: "tls status",
+  summary: "Show what this host's certificates are, and what there is to see to",
+  description: "Each warning comes with the command that mends it. A trust bundle that no longer " +
+    "matches the CAs is rebuilt.",
+  options: {
+    check: { kind: "flag", help: "For cron: write nothing, and exit with 3 if anything is amiss" },
+  },
+  examples: [
+    { line: "agent tls status", does: "One page for people" },
+    { line: "agent tls status --check", does: "Exit code 3 on any warning" },
+  ],
+  exits: { 3: "With --check: there is something to see to" },
+  grants: ({ env }) => tlsGrants(env),
+  run: async ({ options, env }) => {
+    const { reportStatus } = await import("../../pki/report.ts");
+    return { ...await reportStatus(pkiOf(env), { mend: !options.check }), check: options.check };
+  },
+  exit: (report) => report.check && report.warnings.length > 0 ? 3 : 0,
+  text: (report, { env }) => {
+    const paint = (code: number, text: string) =>
+      env.stdout.color ? `\x1b[${code}m${text}\x1b[0m` : text;
+    const lines = [`${headline[report.host]}; TLS is ${report.enabled ? "on" : "off"}`, ""];
+    if (report.ca !== null) {
+      lines.push(...certificateLines("CA", report.ca.subject.replace(/^CN=/, ""), report.ca));
+    }
+    if (report.server !== null) {
+      const { hostnames, ips, issuer, key_type } = report.server;
+      lines.push(...certificateLines("Server", wrapped([...hostnames, ...ips]), report.server));
+      lines.push(`${margin}${key_type}, issued by ${issuer.replace(/^CN=/, "")}`);
+    }
+    for (const { label, certificates } of report.trusted) {
+      for (const certificate of certificates) {
+        const subject = certificate.subject.replace(/^CN=/, "");
+        lines.push(...certificateLines("Trusts", `${subject} (${label})`, certificate));
+      }
+    }
+    lines.push(`${"Folder".padEnd(margin.length)}${report.directory}`, "");
+    if (report.bundle_rebuilt) lines.push("Rebuilt the trust bundle, which was out of date", "");
+    for (const note of report.notes) lines.push(`Note: ${note}`);
+    if (report.notes.length > 0) lines.push("");
+    if (report.warnings.length === 0) lines.push(paint(32, "All is well."));
+    for (const { message, command } of report.warnings) {
+      lines.push(`${paint(33, "!")} ${message}`, `    ${command}`);
+    }
+    return lines.join("\n");
+  },
+});
+
+const headline = {
+  ca_holder: "This host holds the CA and certifies the others",
+  peer: "This host is a peer, certified by the CA of another",
+  none: "This host has no certificates yet",
+} as const;
+
+const margin = " ".repeat(9);
+const barLength = 20;
+
+function certificateLines(kind: string, what: string, certificate: CertificateRecord): string[] {
+  const { not_before, not_after, days_left, fingerprint_sha256 } = certificate;
+  const span = Date.parse(not_after) - Date.parse(not_before);
+  const share = Math.min(1, Math.max(0, days_left * 86_400_000 / span));
+  const full = Math.round(share * barLength);
+  const bar = `[${"#".repeat(full)}${".".repeat(barLength - full)}]`;
+  const left = days_left < 0
+    ? `expired ${-days_left} ${-days_left === 1 ? "day" : "days"} ago`
+    : `${days_left} ${days_left === 1 ? "day" : "days"} left`;
+  return [
+    `${kind.padEnd(margin.length)}${what}`,
+    `${margin}${bar} ${left}, until ${not_after.slice(0, 10)}`,
+    `${margin}SHA-256 ${fingerprint_sha256}`,
+  ];
+}
+
+/** Names in lines that fit a terminal. */
+function wrapped(names: string[]): string {
+  const lines = [""];
+  for (const name of names) {
+    const last = lines.at(-1)!;
+    if (last.length + name.length > 84) lines.push(`${name}, `);
+    else lines[lines.length - 1] = `${last}${name}, `;
+  }
+  return lines.map((line) => line.trimEnd()).join(`\n${margin}`).replace(/,$/, "");
+}

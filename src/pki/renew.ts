@@ -1,0 +1,191 @@
+import { join } from "node:path";
+import { Refusal } from "../base/errors.ts";
+import type { FileChange } from "../base/files.ts";
+import { pemOf, previousLabel, previousPrefix } from "./bundle.ts";
+import type { Pki } from "./context.ts";
+import { publicMode, type TlsDirectory, withDirectory } from "./directory.ts";
+import { PkiError } from "./errors.ts";
+import type { Certificate } from "./inspect.ts";
+import { caNameOf, makeCa, makeServer } from "./issue.ts";
+import { sameKind } from "./keys.ts";
+import { loopbackNames, type Names, parseNames, union } from "./names.ts";
+import { isIssuedBy } from "./validate.ts";
+
+export interface RenewOptions {
+  ca?: boolean;
+  addHostnames?: string[];
+  addIps?: string[];
+  distrustPrevious?: boolean;
+}
+
+export interface Renewed {
+  root: string;
+  server: Certificate | undefined;
+  ca: Certificate | undefined;
+  caRenewed: boolean;
+  /** The label under which the former CA stays trusted. */
+  previous: string | undefined;
+  /** Labels of former CAs that are trusted no longer. */
+  distrusted: string[];
+}
+
+/** Re-issues the server certificate, with the names it has and those that are added. */
+export async function renewServer(pki: Pki, options: RenewOptions): Promise<Renewed> {
+  const added = parseNames(options.addHostnames ?? [], options.addIps ?? []);
+  return await withDirectory(pki, async (directory) => {
+    const { settings } = directory;
+    const issuer = await directory.issuer();
+    const chain = await serverOrNothing(directory);
+    if (chain[0] !== undefined && !directory.owns(settings.serverCert)) {
+      throw elsewhere(settings.serverCert);
+    }
+    const names = namesAfter(directory, chain[0], added);
+    const type = sameKind(chain[0]?.keyType ?? issuer.certificate.keyType);
+    const { made, files } = await makeServer(directory, issuer, names, type);
+    const dropped = options.distrustPrevious ? await previousOf(directory) : [];
+    await directory.save({
+      files: [...files, ...removals(directory, dropped)],
+      settings: { san: namesOf(made) },
+    });
+    return {
+      root: settings.root,
+      server: made,
+      ca: issuer.certificate,
+      caRenewed: false,
+      previous: undefined,
+      distrusted: dropped,
+    };
+  });
+}
+
+/**
+ * Makes a new CA of the same name with a new key, and this host's certificate by it. The former CA
+ * stays trusted here, so that peers which have the new CA are trusted before they have new
+ * certificates; a stolen key must not be, hence `distrustPrevious`.
+ */
+export async function renewCa(pki: Pki, options: RenewOptions): Promise<Renewed> {
+  const added = parseNames(options.addHostnames ?? [], options.addIps ?? []);
+  return await withDirectory(pki, async (directory) => {
+    const { settings } = directory;
+    const former = await holderCertificates(directory);
+    const own = former[0]!;
+    const ca = await makeCa(directory, caNameOf(own.commonName, ""), sameKind(own.keyType));
+    const chain = await serverOrNothing(directory);
+    const names = namesAfter(directory, chain[0], added);
+    // A certificate that something else looks after is not this CA's to replace.
+    const server = chain[0] !== undefined && !directory.owns(settings.serverCert)
+      ? { made: chain[0], files: [] }
+      : await makeServer(directory, ca.made, names, sameKind(chain[0]?.keyType ?? own.keyType));
+    const dropped = options.distrustPrevious ? await previousOf(directory) : [];
+    const label = options.distrustPrevious ? undefined : previousLabel(own);
+    const kept: FileChange[] = label === undefined ? [] : [{
+      path: join(settings.trustedDir, `${label}.crt`),
+      data: pemOf(former),
+      mode: publicMode,
+    }];
+    await directory.save({
+      files: [...ca.files, ...server.files, ...kept, ...removals(directory, dropped)],
+      settings: { san: namesOf(server.made) },
+    });
+    return {
+      root: settings.root,
+      server: server.made,
+      ca: ca.made.certificate,
+      caRenewed: true,
+      previous: label,
+      distrusted: [
+        ...options.distrustPrevious ? [previousLabel(own)] : [],
+        ...dropped,
+      ],
+    };
+  });
+}
+
+/** Stops trusting former CAs, on any host. */
+export async function distrustPrevious(pki: Pki): Promise<Renewed> {
+  return await withDirectory(pki, async (directory) => {
+    const [server] = await serverOrNothing(directory);
+    const [ca] = await directory.caCertificates();
+    const trusted = await directory.trusted();
+    const dropped = await previousOf(directory);
+    const isOfPrevious = server !== undefined &&
+      trusted.some(({ label, certificates }) =>
+        dropped.includes(label) && Array.isArray(certificates) &&
+        certificates.some((certificate) => isIssuedBy(server, certificate))
+      );
+    if (isOfPrevious) {
+      throw new Refusal(
+        "This host's own certificate is of the CA that would be distrusted; it needs a new one first",
+        {
+          next: await directory.kind() === "ca_holder"
+            ? "agent tls renew"
+            : "agent tls request -o request.csr, then mint it on the CA's host and install it",
+        },
+      );
+    }
+    await directory.save({ files: removals(directory, dropped) });
+    return {
+      root: directory.settings.root,
+      server,
+      ca,
+      caRenewed: false,
+      previous: undefined,
+      distrusted: dropped,
+    };
+  });
+}
+
+/** The CA of this host, even if it has expired or its key was lost from its place. */
+async function holderCertificates(directory: TlsDirectory): Promise<Certificate[]> {
+  const { settings } = directory;
+  const certificates = await directory.caCertificates();
+  if (certificates.length === 0 || await directory.kind() !== "ca_holder") {
+    // Says which of the two it is, and where to go.
+    await directory.issuer();
+  }
+  if (!directory.owns(settings.caCert) || !directory.owns(settings.caKey)) {
+    throw elsewhere(settings.caCert);
+  }
+  return certificates;
+}
+
+async function serverOrNothing(directory: TlsDirectory): Promise<Certificate[]> {
+  try {
+    return await directory.serverChain();
+  } catch (error) {
+    // A damaged certificate is what renewing is for; its names are in config.yaml too.
+    if (error instanceof PkiError) return [];
+    throw error;
+  }
+}
+
+function namesAfter(
+  { settings }: TlsDirectory,
+  server: Certificate | undefined,
+  added: Names,
+): Names {
+  const own = server === undefined ? { hostnames: [], ips: [] } : namesOf(server);
+  return union(settings.san, own, added, loopbackNames);
+}
+
+function namesOf({ hostnames, ips }: Certificate): Names {
+  return { hostnames, ips };
+}
+
+async function previousOf(directory: TlsDirectory): Promise<string[]> {
+  return (await directory.trusted()).map(({ label }) => label)
+    .filter((label) => label.startsWith(previousPrefix));
+}
+
+function removals({ settings }: TlsDirectory, labels: string[]): FileChange[] {
+  return labels.map((label) => ({
+    path: join(settings.trustedDir, `${label}.crt`),
+    removed: true,
+  }));
+}
+
+function elsewhere(path: string): Refusal {
+  return new Refusal(`"${path}" lies outside the TLS directory, so something else looks after it`, {
+    next: "Renew it where it was made",
+  });
+}

@@ -1,0 +1,96 @@
+import { UserError } from "../base/errors.ts";
+import type { Pki } from "./context.ts";
+import { type CertificateRecord, recordOf } from "./describe.ts";
+import { type HostKind, withDirectory } from "./directory.ts";
+import { PkiError } from "./errors.ts";
+import type { Certificate } from "./inspect.ts";
+import { loadState, type TlsState } from "./state.ts";
+import { notesOf, type Warning, warningsOf } from "./status.ts";
+
+/** What `tls status` tells, in the form that `--json` prints. */
+export interface StatusReport {
+  host: HostKind;
+  enabled: boolean;
+  auto_on_non_loopback: boolean;
+  verify_hostname: boolean;
+  directory: string;
+  paths: Record<string, string>;
+  ca: CertificateRecord | null;
+  ca_key: "present" | "absent";
+  server: CertificateRecord | null;
+  pending_request: boolean;
+  trusted: { label: string; file: string; certificates: CertificateRecord[] }[];
+  detected: { hostname: string; hostnames: string[]; ips: string[]; left_out: string[] };
+  bundle_rebuilt: boolean;
+  notes: string[];
+  warnings: Warning[];
+}
+
+/** Looks at the directory and, where `mend` says so, rebuilds a trust bundle that is out of date. */
+export async function reportStatus(
+  pki: Pki,
+  { mend }: { mend: boolean },
+): Promise<StatusReport> {
+  let state = await loadState(pki);
+  // Only what is derived, and a change that another command had already decided on.
+  const canMend = state.bundleIsStale || state.isUnfinished;
+  let rebuilt = false;
+  if (mend && canMend && await rebuild(pki)) {
+    rebuilt = state.bundleIsStale;
+    state = await loadState(pki);
+  }
+  return reportOf(state, pki.now(), rebuilt);
+}
+
+async function rebuild(pki: Pki): Promise<boolean> {
+  try {
+    await withDirectory(pki, (directory) => directory.save({ keepModes: true }));
+    return true;
+  } catch (error) {
+    // A directory that cannot be written, or a CA that cannot be read: the warnings tell which.
+    if (error instanceof PkiError || error instanceof UserError) return false;
+    throw error;
+  }
+}
+
+function reportOf(state: TlsState, now: number, rebuilt: boolean): StatusReport {
+  const { settings, detected } = state;
+  const first = (found: unknown) =>
+    Array.isArray(found) ? recordOf(found[0] as Certificate, now) : null;
+  return {
+    host: state.kind,
+    enabled: settings.enabled,
+    auto_on_non_loopback: settings.autoOnNonLoopback,
+    verify_hostname: settings.verifyHostname,
+    directory: settings.root,
+    paths: {
+      ca_cert: settings.caCert,
+      ca_key: settings.caKey,
+      ca_serial: settings.caSerial,
+      server_cert: settings.serverCert,
+      server_key: settings.serverKey,
+      ca_bundle: settings.caBundle,
+      trusted_dir: settings.trustedDir,
+    },
+    ca: first(state.ca),
+    ca_key: state.caKeyFits === undefined ? "absent" : "present",
+    server: first(state.server),
+    pending_request: state.isPending,
+    trusted: state.trusted.map(({ label, path, certificates }) => ({
+      label,
+      file: path,
+      certificates: Array.isArray(certificates)
+        ? certificates.map((certificate) => recordOf(certificate, now))
+        : [],
+    })),
+    detected: {
+      hostname: detected.hostname,
+      hostnames: detected.hostnames,
+      ips: detected.ips,
+      left_out: detected.leftOut,
+    },
+    bundle_rebuilt: rebuilt,
+    notes: notesOf(state),
+    warnings: warningsOf(state, now),
+  };
+}

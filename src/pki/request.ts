@@ -1,0 +1,77 @@
+import { Refusal } from "../base/errors.ts";
+import { writeFileAtomic } from "../base/files.ts";
+import type { Pki } from "./context.ts";
+import { keyMode, publicMode, withDirectory } from "./directory.ts";
+import { PkiError } from "./errors.ts";
+import { type Certificate, readKey } from "./inspect.ts";
+import { generateKey, keyPairOf, keyPem, sameKind } from "./keys.ts";
+import { isEmpty, loopbackNames, type Names, parseNames, union } from "./names.ts";
+import { refuseInside } from "./mint.ts";
+
+export interface RequestOptions {
+  /** An absolute path. */
+  out: string;
+  hostnames?: string[];
+  ips?: string[];
+}
+
+export interface Requested {
+  out: string;
+  names: Names;
+  pendingKey: string;
+  /** The key of an earlier request was used again, so that an answer to that one stays good. */
+  keyKept: boolean;
+}
+
+/** Makes a key that stays on this host, and the request that has it certified. */
+export async function request(pki: Pki, options: RequestOptions): Promise<Requested> {
+  const given = parseNames(options.hostnames ?? [], options.ips ?? []);
+  refuseInside(pki.root, options.out);
+  const loading = import("./csr.ts");
+  const names = union(isEmpty(given) ? await pki.detect() : given, loopbackNames);
+  return await withDirectory(pki, async (directory) => {
+    const { settings } = directory;
+    if (await directory.kind() === "ca_holder") {
+      throw new Refusal("This host holds the CA, and needs nobody to certify it", {
+        next: "agent tls renew",
+      });
+    }
+    const [ca] = await caOrNothing(() => directory.caCertificates());
+    const pending = await pendingKey(settings.pendingKey);
+    const keys = pending ?? await generateKey(sameKind(ca?.keyType));
+    const { makeRequest } = await loading;
+    const pem = await makeRequest(keys, names);
+    if (pending === undefined) {
+      await directory.save({
+        files: [{ path: settings.pendingKey, data: await keyPem(keys.privateKey), mode: keyMode }],
+      });
+    }
+    await writeFileAtomic(options.out, pem, publicMode, pki);
+    return {
+      out: options.out,
+      names,
+      pendingKey: settings.pendingKey,
+      keyKept: pending !== undefined,
+    };
+  });
+}
+
+async function pendingKey(path: string): Promise<CryptoKeyPair | undefined> {
+  try {
+    return await keyPairOf(await readKey(path));
+  } catch (error) {
+    // What cannot be used is replaced: nobody can have an answer that fits it.
+    if (error instanceof PkiError) return undefined;
+    throw error;
+  }
+}
+
+async function caOrNothing(read: () => Promise<Certificate[]>): Promise<Certificate[]> {
+  try {
+    return await read();
+  } catch (error) {
+    // It only sets the kind of key.
+    if (error instanceof PkiError) return [];
+    throw error;
+  }
+}

@@ -1,0 +1,11 @@
+import type { TrustStore } from "./store.ts";
+
+const place = "/etc/pki/ca-trust/source/anchors/agent-ca.crt";
+
+export const fedora: TrustStore = {
+  id: "fedora",
+  title: "Fedora, RHEL, Rocky, Alma",
+  used: "curl, wget, Python, Go and most programs",
+  add: (file) => [`sudo install -m 644 ${file} ${place}`, "sudo update-ca-trust extract"],
+  remove: () => [`sudo rm ${place}`, "sudo update-ca-trust extract"],
+};

@@ -1,0 +1,12 @@
+import { quoted } from "./quoted.ts";
+import type { TrustStore } from "./store.ts";
+
+const keychain = "/Library/Keychains/System.keychain";
+
+export const macos: TrustStore = {
+  id: "macos",
+  title: "macOS",
+  used: "Safari, Chrome, Edge, curl and most programs",
+  add: (file) => [`sudo security add-trusted-cert -d -r trustRoot -k ${keychain} ${file}`],
+  remove: (_file, name) => [`sudo security delete-certificate -c ${quoted(name)} ${keychain}`],
+};
