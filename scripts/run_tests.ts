@@ -8,7 +8,13 @@ import { join, normalize } from "node:path";
 const limitMs = 24 * 60_000;
 /** These start the program as users do, so they run on the source and on the executable. */
 const blackBox = ["tests/cli", "tests/scenario"];
-const shellScripts = ["agent", "compile", "test", "find_deno.sh", "fetch_deno.sh"];
+const shellScripts = [
+  ...["agent", "compile", "test", "proto", "find_deno.sh", "fetch_deno.sh"].map((name) =>
+    `scripts/${name}`
+  ),
+  ".ci/run",
+  "tests/support/host.sh",
+];
 
 interface Counts {
   passed: number;
@@ -49,7 +55,7 @@ async function checks(): Promise<void> {
   await check("lint", deno, "lint", "--quiet");
   await check("types", deno, "check", "--quiet", ".");
   await check("generated code", "scripts/proto", "--check");
-  await check("shell scripts", "shellcheck", ...shellScripts.map((name) => `scripts/${name}`));
+  await check("shell scripts", "shellcheck", ...shellScripts);
 }
 
 /** One check counts as one test; a program that is not here skips it. */
@@ -128,7 +134,8 @@ async function run(
   let child: Deno.ChildProcess;
   try {
     const piped = { stdout: "piped", stderr: "piped" } as const;
-    child = new Deno.Command(program, { args, env, signal: over, ...piped }).spawn();
+    const variables = { DENO: Deno.execPath(), ...env };
+    child = new Deno.Command(program, { args, env: variables, signal: over, ...piped }).spawn();
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw error;

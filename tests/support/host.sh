@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Inside the network namespace of a host of hosts.ts, in a fresh mount and UTS namespace: gives it a
 # file system of its own, starts its sshd, says "up", and stays. Arguments: its name, a folder with
 # `hosts`, `known_hosts`, the user's key `id` and the host's key `NAME`, and the paths that it shares
