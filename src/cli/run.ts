@@ -1,19 +1,13 @@
 import { type ErrorFacts, errorFacts, exitCode, UserError } from "../base/errors.ts";
-import type { Env } from "../base/env.ts";
 import { output, realEnv } from "../sandbox/env.ts";
-import { aborted } from "../base/lifetimes.ts";
-import { guardCaKey } from "../sandbox/ca_key.ts";
-import { Stopped, type StopSignal } from "../sandbox/messages.ts";
-import { startThread, type ThreadEnd } from "../sandbox/start.ts";
-import type { AnyCommand, Request, RoleSpec } from "./command.ts";
-import { execute } from "./execute.ts";
+import type { ThreadEnd } from "../sandbox/start.ts";
+import type { AnyCommand, Request } from "./command.ts";
 import { commandHelp, groupHelp } from "./help.ts";
-import type { CommandInit } from "./inside.ts";
 import { leash, leashVariable } from "./leash.ts";
 import { parse, type Parsed } from "./parse.ts";
 import { findCommand, loadCommand } from "./registry.ts";
 import { type Settings, settingsFor } from "./settings.ts";
-import type { RoleInit } from "../roles/entry.ts";
+import { signalOf, start } from "./start.ts";
 
 export interface Outcome {
   exit: number;
@@ -77,87 +71,6 @@ function requestOf(spec: AnyCommand, parsed: Parsed, { config, findings }: Setti
   const { options, args, rest, common } = parsed;
   const json = common.json === "true";
   return { options, args, rest, config, json, ...(spec.lenient ? { findings } : {}) };
-}
-
-async function start(
-  spec: AnyCommand,
-  request: Request,
-  env: Env,
-  settings: Settings,
-): Promise<ThreadEnd> {
-  const here = { ...request, env };
-  if (spec.entry !== undefined) return await startRole(spec, request, env, settings);
-  if (spec.grants === undefined) return { exit: await execute(spec, here) };
-  const grants = await spec.grants(here);
-  await guardCaKey(grants, settings.caKey);
-  const init: CommandInit = { path: spec.path, request, env: settings.env };
-  await using thread = startThread({ entry: "command", name: spec.path, grants, init });
-  return await Promise.race([
-    endOf(thread, env.signal),
-    graceOver(env, spec.graceMs ?? commandGraceMs),
-  ]);
-}
-
-const commandGraceMs = 1000;
-
-/** The end of a command that was told to stop and did not; never settles without a signal. */
-async function graceOver({ clock, signal }: Env, graceMs: number): Promise<ThreadEnd> {
-  await aborted(signal);
-  await clock.sleep(graceMs);
-  return { facts: errorFacts(signal.reason) };
-}
-
-// deno-lint-ignore no-explicit-any -- the options are the role's own business.
-async function startRole(spec: RoleSpec<any>, request: Request, env: Env, settings: Settings) {
-  const here = { ...request, env };
-  const grants = await spec.grants(here);
-  await guardCaKey(grants, settings.caKey);
-  const { port1, port2 } = new MessageChannel();
-  const init: RoleInit = { config: request.config, env: settings.env, port: port2 };
-  const over = new AbortController();
-  await using thread = startThread({
-    entry: spec.entry,
-    name: spec.path,
-    grants,
-    init,
-    transfer: [port2],
-  });
-  const ended = endOf(thread, env.signal).finally(() => over.abort(new Stopped("SIGTERM")));
-  try {
-    if (spec.beside === undefined) return await ended;
-    // Both are awaited: what runs beside ends its processes after the role has ended.
-    const beside = spec.beside(port1, { ...here, env: { ...env, signal: over.signal } })
-      .then(
-        () => undefined,
-        (error) => over.signal.aborted && error === over.signal.reason ? undefined : error,
-      );
-    const failure = await Promise.race([ended.then(() => undefined), beside]);
-    if (failure !== undefined) return { facts: errorFacts(failure) };
-    const end = await ended;
-    const late = await beside;
-    return late === undefined ? end : { facts: errorFacts(late) };
-  } finally {
-    port1.close();
-  }
-}
-
-/** Passes a stop on, and waits for the thread's own end. */
-async function endOf(
-  thread: ReturnType<typeof startThread>,
-  signal: AbortSignal,
-): Promise<ThreadEnd> {
-  const pass = () => thread.stop(signalOf(signal)!);
-  if (signal.aborted) pass();
-  else signal.addEventListener("abort", pass, { once: true });
-  try {
-    return await thread.ended;
-  } finally {
-    signal.removeEventListener("abort", pass);
-  }
-}
-
-function signalOf(signal: AbortSignal): StopSignal | undefined {
-  return signal.reason instanceof Stopped ? signal.reason.signal : undefined;
 }
 
 /** A role that drained is done; a command that was interrupted says so by its code. */

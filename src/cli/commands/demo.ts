@@ -27,6 +27,8 @@ export default command({
     { line: "agent demo --stay", does: "Leaves it running, and says how to look around" },
   ],
   exits: { 1: "Something did not go as it should" },
+  // Three roles have to drain before their folder can be removed.
+  graceMs: 15_000,
   grants: () => ({
     ...noGrants,
     read: [folderOfDemo()],
