@@ -27,6 +27,9 @@ export function commandHelp(spec: AnyCommand, width: number): string {
   ].filter((text) => text !== "").join("\n\n") + "\n";
 }
 
+/** What somebody who knows nothing yet tries first. */
+const firstSteps = ["demo", "tls init", "coordinator", "worker", "submit", "task list"];
+
 /** The help of a group, or of `agent` itself. */
 export async function groupHelp(path: string, width: number): Promise<string> {
   const start = path === "" ? "" : `${path} `;
@@ -34,10 +37,10 @@ export async function groupHelp(path: string, width: number): Promise<string> {
   const specs = (await Promise.all(paths.map(loadCommand))).filter((spec) => !spec.hidden);
   const rows = specs.map((spec) => [spec.path, spec.summary] as const);
   const summary = path === ""
-    ? "A private CA, task execution and a mesh for a group of hosts."
+    ? "A private CA for a group of hosts, and task execution secured by it."
     : `${groups[path]}.`;
-  const examples = path === "" ? ["  agent version\n      Shows what is installed"] : specs
-    .flatMap((spec) => spec.examples.slice(0, 1))
+  const shown = path === "" ? specs.filter((spec) => firstSteps.includes(spec.path)) : specs;
+  const examples = shown.flatMap((spec) => spec.examples.slice(0, 1))
     .map(({ line, does }) => `  ${line}\n      ${does}`);
   return [
     wrapped(summary, width),
