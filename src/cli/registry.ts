@@ -21,6 +21,7 @@ export const registry: Readonly<Record<string, Load>> = {
   "tls import-ca": () => import("./commands/tls_import_ca.ts"),
   "tls trust-system": () => import("./commands/tls_trust_system.ts"),
   "tls clean": () => import("./commands/tls_clean.ts"),
+  "coordinator": () => import("./commands/coordinator.ts"),
   "submit": () => import("./commands/submit.ts"),
   "task list": () => import("./commands/task_list.ts"),
   "task show": () => import("./commands/task_show.ts"),

@@ -5,6 +5,7 @@
 export const entries = {
   /** Runs one command. */
   command: new URL("../cli/inside.ts", import.meta.url),
+  coordinator: new URL("../roles/coordinator.ts", import.meta.url),
 } as const;
 
 export type EntryName = keyof typeof entries;

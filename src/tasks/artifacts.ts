@@ -16,7 +16,11 @@ export class Artifacts {
   /** Files being uploaded: one writer at a time. */
   readonly #uploads = new Map<string, Upload>();
 
-  constructor(readonly ledger: Ledger, readonly files: ArtifactFiles) {}
+  constructor(
+    readonly ledger: Ledger,
+    readonly files: ArtifactFiles,
+    readonly stopping: AbortSignal,
+  ) {}
 
   async upload(
     ref: AttemptRef,
@@ -56,10 +60,16 @@ export class Artifacts {
     return this.ledger.store.artifacts(taskId, this.#attempt(taskId, attempt));
   }
 
+  /** Ends what is being uploaded; what is stored stays, and is gone on with later. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#uploads.values()].map((upload) => upload[Symbol.asyncDispose]()));
+  }
+
   async *read(
     query: { taskId: string; attempt?: number; path: string; offset?: number },
     signal: AbortSignal,
   ): AsyncGenerator<{ offset: number; data: Uint8Array }> {
+    this.stopping.throwIfAborted();
     const attempt = this.#attempt(query.taskId, query.attempt);
     const stored = this.ledger.store.artifacts(query.taskId, attempt);
     const missing = () =>

@@ -21,7 +21,7 @@ export interface Parts {
   fleet: Fleet;
   changes: Notices;
   newId: () => string;
-  /** Aborts when the coordinator stops. */
+  /** Aborts with a `TaskError` when the coordinator stops. */
   stopping: AbortSignal;
 }
 
@@ -55,7 +55,7 @@ export async function submit(
       );
     }
   }
-  if (parts.stopping.aborted) throw new TaskError("unavailable", "The coordinator stops");
+  throwIfStopping(parts);
   const id = parts.newId();
   const tasks: NewTask[] = Array.from({ length: count }, (_, at) => ({
     seq: ledger.takeSeq(),
@@ -113,6 +113,10 @@ async function requestHash(spec: TaskSpec, array: SubmitOptions["array"]): Promi
   return new Uint8Array(digest).toHex();
 }
 
+function throwIfStopping({ stopping }: Parts): void {
+  if (stopping.aborted) throw stopping.reason;
+}
+
 export function noSuchTask(id: string): TaskError {
   return new TaskError("not_found", `There is no task "${id.slice(0, 100)}"`);
 }
@@ -156,6 +160,7 @@ export async function* watchTasks(
   ids: string[],
   signal: AbortSignal,
 ): AsyncGenerator<Task> {
+  throwIfStopping(parts);
   const { store } = parts.ledger;
   const all = ids.length === 0;
   using subscription = parts.changes.subscribe(all ? undefined : ids);
@@ -171,6 +176,7 @@ export async function* watchTasks(
   for (;;) {
     for (const id of changed) {
       if (signal.aborted) return;
+      throwIfStopping(parts);
       const task = withReasons(parts, store.tasks(id))[0];
       // An array's own id tells that there are elements; they are told one by one.
       if (task === undefined || task.id !== id) continue;
@@ -181,7 +187,7 @@ export async function* watchTasks(
     if (!all && open.size === 0) return;
     await subscription.wait(stop);
     if (signal.aborted) return;
-    if (parts.stopping.aborted) throw new TaskError("unavailable", "The coordinator stops");
+    throwIfStopping(parts);
     changed = subscription.take();
   }
 }

@@ -81,7 +81,7 @@ export function openEngine(options: EngineOptions): Engine {
   const fleet: Fleet = new Fleet(ledger, log, recovered);
   for (const task of recovered.queued) ledger.queue.add(task);
   const logs = new Logs(ledger, options.logs, logNotices, stop.signal);
-  const artifacts = new Artifacts(ledger, options.artifacts);
+  const artifacts = new Artifacts(ledger, options.artifacts, stop.signal);
   const parts: calls.Parts = {
     ledger,
     fleet,
@@ -95,35 +95,43 @@ export function openEngine(options: EngineOptions): Engine {
   };
 
   let closed: Promise<void> | undefined;
-  function close(): Promise<void> {
+  async function close(): Promise<void> {
     fleet.stop(leaseTimes.holdMs);
     stop.abort(new TaskError("unavailable", "The coordinator stops"));
     journal.close();
+    await Promise.all([logs.close(), artifacts.close()]);
     store[Symbol.dispose]();
-    return Promise.resolve();
   }
 
-  return {
-    submit: (spec, more) => calls.submit(parts, spec, more),
-    getTask: async (id) => await calls.getTask(parts, id),
-    listTasks: async (query) => await calls.listTasks(parts, query),
-    watchTasks: (ids, signal) => calls.watchTasks(parts, ids, signal),
-    cancelTask: (id) => calls.cancelTask(parts, id),
-    retryTask: (id) => calls.retryTask(parts, id),
-    readLog: (query, signal) => logs.read(query, signal),
-    listArtifacts: async (taskId, attempt) => await artifacts.list(taskId, attempt),
-    readArtifact: (query, signal) => artifacts.read(query, signal),
-    listWorkers: async () => await fleet.list(),
-    drainWorker: async (id) => await fleet.setDraining(id, true),
-    resumeWorker: async (id) => await fleet.setDraining(id, false),
-    getState: async (namespace, key) => await calls.getState(parts, namespace, key),
-    putState: (...args) => calls.putState(parts, ...args),
-    deleteState: (...args) => calls.deleteState(parts, ...args),
-    listState: async (namespace, prefix) => await calls.listState(parts, namespace, prefix),
+  /** After its end nothing is to be asked of the store any more. */
+  const call =
+    <A extends unknown[], R>(answer: (...args: A) => R) =>
+    async (...args: A): Promise<Awaited<R>> => {
+      if (stop.signal.aborted) throw new TaskError("unavailable", "The coordinator stops");
+      return await answer(...args);
+    };
 
-    connect: async (hello, sink) => await fleet.connect(hello, sink),
-    uploadLog: (ref) => logs.upload(ref),
-    uploadArtifact: (ref, file) => artifacts.upload(ref, file),
+  return {
+    submit: call((spec, more) => calls.submit(parts, spec, more)),
+    getTask: call((id) => calls.getTask(parts, id)),
+    listTasks: call((query) => calls.listTasks(parts, query)),
+    watchTasks: (ids, signal) => calls.watchTasks(parts, ids, signal),
+    cancelTask: call((id) => calls.cancelTask(parts, id)),
+    retryTask: call((id) => calls.retryTask(parts, id)),
+    readLog: (query, signal) => logs.read(query, signal),
+    listArtifacts: call((taskId, attempt) => artifacts.list(taskId, attempt)),
+    readArtifact: (query, signal) => artifacts.read(query, signal),
+    listWorkers: call(() => fleet.list()),
+    drainWorker: call((id) => fleet.setDraining(id, true)),
+    resumeWorker: call((id) => fleet.setDraining(id, false)),
+    getState: call((namespace, key) => calls.getState(parts, namespace, key)),
+    putState: call((...args) => calls.putState(parts, ...args)),
+    deleteState: call((...args) => calls.deleteState(parts, ...args)),
+    listState: call((namespace, prefix) => calls.listState(parts, namespace, prefix)),
+
+    connect: call((hello, sink) => fleet.connect(hello, sink)),
+    uploadLog: call((ref) => logs.upload(ref)),
+    uploadArtifact: call((ref, file) => artifacts.upload(ref, file)),
 
     advance() {
       fleet.expire();

@@ -53,6 +53,7 @@ export class Journal {
   #timer: ReturnType<typeof setTimeout> | undefined;
   #immediate: ReturnType<typeof setImmediate> | undefined;
   #lastEnd = -Infinity;
+  #closed = false;
   #failing: UserError | undefined;
   readonly stats = { commits: 0, failures: 0, changes: 0, seconds: 0, slowestSeconds: 0 };
 
@@ -67,6 +68,10 @@ export class Journal {
   }
 
   add(entry: JournalEntry): void {
+    if (this.#closed) {
+      entry.refused?.(new TaskError("unavailable", "The coordinator stops"));
+      return;
+    }
     if (this.#failing !== undefined && entry.refused !== undefined) {
       entry.refused(refusal(this.#failing));
       return;
@@ -223,6 +228,7 @@ export class Journal {
   /** Commits what is left and stops; what cannot be written then was never acknowledged. */
   close(): void {
     this.flush();
+    this.#closed = true;
     clearTimeout(this.#timer);
     clearImmediate(this.#immediate);
     this.#timer = this.#immediate = undefined;

@@ -40,6 +40,11 @@ export class Logs {
     return upload;
   }
 
+  /** Ends what is being uploaded; what is stored stays, and is gone on with later. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#uploads.values()].map((upload) => upload[Symbol.asyncDispose]()));
+  }
+
   async *read(
     query: {
       taskId: string;
@@ -50,6 +55,7 @@ export class Logs {
     },
     signal: AbortSignal,
   ): AsyncGenerator<LogPiece> {
+    this.stopping.throwIfAborted();
     const { taskId, follow = false } = query;
     const progress = () => this.ledger.store.progress(taskId);
     const first = isTaskId(taskId) ? progress() : undefined;
@@ -63,6 +69,7 @@ export class Logs {
     let attempt = only ?? first.attempts.at(-1)?.attempt ?? 1;
     let at = { stdout: query.stdoutOffset ?? 0, stderr: query.stderrOffset ?? 0 };
     for (;;) {
+      this.stopping.throwIfAborted();
       await using reader = new AttemptReader(this.files, taskId, attempt, at);
       let over = false;
       while (!over) {
@@ -76,7 +83,7 @@ export class Logs {
           if (stop.aborted) break;
         }
         if (signal.aborted) return;
-        if (this.stopping.aborted) throw new TaskError("unavailable", "The coordinator stops");
+        this.stopping.throwIfAborted();
         if (!over) await subscription.wait(stop);
       }
       if (!follow || only !== undefined) return;
@@ -87,7 +94,7 @@ export class Logs {
         if (isFinished(now.state) || (now.attempts.at(-1)?.attempt ?? 0) > attempt) break;
         await subscription.wait(stop);
         if (signal.aborted) return;
-        if (this.stopping.aborted) throw new TaskError("unavailable", "The coordinator stops");
+        this.stopping.throwIfAborted();
       }
       const next = now.attempts.find((each) => each.attempt > attempt);
       if (next === undefined) return;

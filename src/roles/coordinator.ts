@@ -1,0 +1,106 @@
+import type { Env } from "../base/env.ts";
+import { every } from "../base/lifetimes.ts";
+import { peerAddresses, peerMode } from "../config/peer_mode.ts";
+import type { Config } from "../config/schema.ts";
+import { servePeer } from "../peer/server.ts";
+import { openDataFolder } from "../store/coordinator.ts";
+import { type EngineStats, openEngine } from "../tasks/engine.ts";
+import { sayBanner, sayReady } from "./banner.ts";
+import { roleEntry } from "./entry.ts";
+import { type Metric, metricsText, serveHealth } from "./health.ts";
+
+/** A retry that is due waits no longer than this; a lease is given away no later. */
+const advanceEveryMs = 100;
+
+/** Takes tasks, hands them to workers, keeps what they wrote, until the signal aborts. */
+async function serveCoordinator(config: Config, env: Env): Promise<void> {
+  const { values } = config;
+  const dataDir = values["coordinator.data_dir"];
+  const mode = peerMode(config, "server", peerAddresses(config, "coordinator"));
+  await using open = new AsyncDisposableStack();
+  const engine = open.use(openEngine({
+    ...openDataFolder(dataDir),
+    clock: env.clock,
+    log: env.log,
+  }));
+  // Answers that stream end by the engine's own end, after the workers were told to hold on.
+  const serving = new AbortController();
+  open.defer(() => serving.abort(env.signal.reason));
+  const server = open.use(
+    await servePeer({
+      host: values["coordinator.host"],
+      port: values["coordinator.port"],
+      mode,
+      tasks: engine,
+      workers: engine,
+      env,
+    }, serving.signal),
+  );
+  const certificate = server.certificate();
+  const trouble = () => engine.trouble() ?? server.trouble();
+  const health = open.use(serveHealth({
+    host: values["coordinator.health_host"],
+    port: values["coordinator.health_port"],
+    portKey: "coordinator.health_port",
+    trouble,
+    metrics: () => metricsText(coordinatorMetrics(engine.stats(), trouble() === undefined)),
+  }));
+  const advertise = values["coordinator.advertise"] ?? server.address;
+  sayBanner(env, config, {
+    role: "coordinator",
+    mode,
+    ...(certificate === undefined ? {} : { certificateEnds: certificate.notAfter }),
+    dataDir,
+    fields: {
+      listen: server.address,
+      advertise,
+      health: health.port === 0 ? "off" : `${values["coordinator.health_host"]}:${health.port}`,
+    },
+  });
+  sayReady(env, config, { role: "coordinator", address: server.address });
+  await every({
+    periodMs: advanceEveryMs,
+    clock: env.clock,
+    signal: env.signal,
+    failed: (error) => env.log.error("round failed", { reason: String(error) }),
+  }, () => engine.advance());
+  env.log.info("stopping");
+  await engine[Symbol.asyncDispose]();
+}
+
+function coordinatorMetrics(stats: EngineStats, ready: boolean): Metric[] {
+  const gauge = (name: string, help: string, value: Metric["value"]): Metric => ({
+    name: `agent_${name}`,
+    help,
+    kind: "gauge",
+    value,
+  });
+  const counter = (name: string, help: string, value: number): Metric => ({
+    name: `agent_${name}_total`,
+    help,
+    kind: "counter",
+    value,
+  });
+  const byState = { label: "state", values: stats.tasks };
+  const byHealth = { label: "health", values: stats.workers };
+  return [
+    gauge("ready", "1 while the coordinator can accept tasks.", ready ? 1 : 0),
+    gauge("tasks", "Tasks that are stored, by state.", byState),
+    gauge("queue_depth", "Tasks that wait.", stats.queued),
+    gauge("running_attempts", "Attempts that workers hold.", stats.running),
+    gauge("workers", "Workers that are known, by health.", byHealth),
+    gauge("worker_sessions", "Workers that are connected.", stats.sessions),
+    counter("worker_connects", "Sessions that workers have opened.", stats.connects),
+    counter("commits", "Transactions of the store.", stats.commits),
+    counter("commit_failures", "Transactions that failed.", stats.commitFailures),
+    counter("commit_changes", "Changes in them.", stats.changes),
+    counter("commit_seconds", "Time that they took.", stats.commitSeconds),
+    gauge("commit_slowest_seconds", "The slowest so far.", stats.slowestCommitSeconds),
+    counter("log_bytes", "Bytes of logs received.", stats.logBytes),
+    counter("superseded_results", "Results of lost leases.", stats.superseded),
+    counter("lost_attempts", "Attempts that were lost.", stats.lostAttempts),
+    counter("lease_expiries", "Attempts whose lease ran out.", stats.leaseExpiries),
+  ];
+}
+
+roleEntry(serveCoordinator);

@@ -1,0 +1,87 @@
+import { UserError } from "../base/errors.ts";
+
+export interface HealthOptions {
+  host: string;
+  /** 0: no health server. */
+  port: number;
+  /** Why the role cannot do its work at the moment; undefined: it can. */
+  trouble: () => string | undefined;
+  /** In Prometheus's text format. */
+  metrics: () => string;
+  /** The key of the port, for the error message. */
+  portKey: "coordinator.health_port" | "worker.health_port";
+}
+
+/** One metric. A counter's name ends in `_total`, units are in names, as Prometheus advises. */
+export interface Metric {
+  name: string;
+  help: string;
+  kind: "counter" | "gauge";
+  /** A number, or numbers by the value of one label. */
+  value: number | { label: string; values: Record<string, number> };
+}
+
+/** Prometheus's text format, version 0.0.4. */
+export function metricsText(metrics: Metric[]): string {
+  return metrics.map(({ name, help, kind, value }) => {
+    const lines = typeof value === "number"
+      ? [`${name} ${value}`]
+      : Object.entries(value.values).map(([each, number]) =>
+        `${name}{${value.label}=${JSON.stringify(each)}} ${number}`
+      );
+    return [`# HELP ${name} ${help}`, `# TYPE ${name} ${kind}`, ...lines, ""].join("\n");
+  }).join("");
+}
+
+/**
+ * Plain HTTP for probes and monitoring, open to whoever can reach it: `/healthz` says that the
+ * process answers, `/readyz` whether it can do its work, `/metrics` how much of it there is. No
+ * secret and no task's content is told. Serves until it is disposed.
+ */
+export function serveHealth(options: HealthOptions): AsyncDisposable & { port: number } {
+  const { host, port, trouble, metrics, portKey } = options;
+  if (port === 0) return { port, [Symbol.asyncDispose]: () => Promise.resolve() };
+  const answer = (status: number, body: string, type = "text/plain; charset=utf-8") =>
+    new Response(body, {
+      status,
+      headers: { "content-type": type, "cache-control": "no-store" },
+    });
+  const handle = (request: Request): Response => {
+    if (request.method !== "GET" && request.method !== "HEAD") {
+      return answer(405, "Only GET\n");
+    }
+    switch (new URL(request.url).pathname) {
+      case "/healthz":
+        return answer(200, "ok\n");
+      case "/readyz": {
+        const reason = trouble();
+        return reason === undefined ? answer(200, "ready\n") : answer(503, `${reason}\n`);
+      }
+      case "/metrics":
+        return answer(200, metrics(), "text/plain; version=0.0.4; charset=utf-8");
+      default:
+        return answer(404, "There are /healthz, /readyz and /metrics\n");
+    }
+  };
+  try {
+    const server = Deno.serve({
+      hostname: host,
+      port,
+      onListen: () => {},
+      onError: () => answer(500, "The answer could not be made\n"),
+    }, handle);
+    return {
+      port: server.addr.port,
+      [Symbol.asyncDispose]: () => server.shutdown(),
+    };
+  } catch (error) {
+    throw new UserError(`Could not listen on "${host}:${port}" for health: ${reasonOf(error)}`, {
+      next: `Stop what uses the port, or set ${portKey} to another; 0 switches it off`,
+      cause: error,
+    });
+  }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
