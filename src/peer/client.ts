@@ -34,7 +34,7 @@ export async function dialCoordinator(
       setting: "peer.skip_tls_verify",
     });
   }
-  const dialled = openChannel(address, mode, credentials?.loaded ?? (() => nothing));
+  const dialled = openChannel(address, mode, credentials?.loaded ?? (() => nothing), env.clock);
   const stop = new AbortController();
   const following = credentials?.follow(env, stop.signal);
   return {

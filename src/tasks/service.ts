@@ -32,14 +32,17 @@ export type TaskErrorCode =
 
 export class TaskError extends Error {
   override name = "TaskError";
+  /** What to do about it, as in `UserError`. */
+  readonly next: string | undefined;
   constructor(
     readonly code: TaskErrorCode,
     message: string,
     /** The current revision, for a conflict of `state put` and `state delete`; 0: no such key. */
     readonly revision?: number,
-    options?: ErrorOptions,
+    options?: ErrorOptions & { next?: string },
   ) {
     super(message, options);
+    this.next = options?.next;
   }
 }
 

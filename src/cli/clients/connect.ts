@@ -54,7 +54,7 @@ const nextSteps: Partial<Record<TaskErrorCode, string>> = {
 };
 
 /** @param next what to do, where the command knows it better. */
-export function forPerson(error: TaskError, next = nextSteps[error.code]): UserError {
+export function forPerson(error: TaskError, next = error.next ?? nextSteps[error.code]): UserError {
   const message = error.message.charAt(0).toUpperCase() + printable(error.message.slice(1));
   return new UserError(message.replace(/\.$/, ""), {
     code: error.code,

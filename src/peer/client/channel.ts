@@ -8,11 +8,13 @@ import {
   type ServiceError,
   status,
 } from "@grpc/grpc-js";
+import type { Clock } from "../../base/clock.ts";
 import { splitHost } from "../address.ts";
 import type { Loaded } from "../credentials.ts";
 import { limits } from "../../tasks/limits.ts";
 import { TaskError } from "../../tasks/service.ts";
 import { keepaliveOptions } from "../keepalive.ts";
+import { diagnose } from "../diagnose.ts";
 import type { PeerMode } from "../mode.ts";
 import { fromStatus, isMeant } from "../status.ts";
 import { registerNameResolver, targetOf } from "./resolver.ts";
@@ -20,8 +22,8 @@ import { TlsChannelCredentials } from "./tls.ts";
 
 /** How long a call waits for a connection, and a unary call for its answer. */
 export const callTimes = {
-  /** A packet that is lost three times is sent again within 7 s (RFC 6298). */
-  connectMs: 10_000,
+  /** A packet that is lost twice has been sent again after 3 s (RFC 6298). */
+  connectMs: 5_000,
   /** A commit on a busy disk takes far less. */
   answerMs: 30_000,
 } as const;
@@ -55,6 +57,7 @@ export function openChannel(
   address: string,
   mode: PeerMode,
   loaded: () => Loaded,
+  clock: Clock,
 ): Dialled {
   registerNameResolver();
   const { host } = splitHost(address);
@@ -62,26 +65,36 @@ export function openChannel(
     ? ChannelCredentials.createInsecure()
     : new TlsChannelCredentials(mode, host, loaded);
   const channel = new Channel(targetOf(address), credentials, channelOptions);
-  const failure = () =>
-    Promise.resolve(
-      new TaskError("unavailable", `Could not connect to the coordinator at "${address}"`),
-    );
+  let closed = false;
+  let newest: { at: number; finding: Promise<TaskError | undefined> } | undefined;
+
+  /** Many calls may fail at once, and a coordinator that is down should not be asked by each. */
+  function finding(): Promise<TaskError | undefined> {
+    const now = clock.monotonic();
+    if (newest === undefined || now - newest.at > sameFindingMs) {
+      newest = { at: now, finding: diagnose(address, mode, loaded(), clock) };
+    }
+    return newest.finding;
+  }
+  const unavailable = (what: string) => new TaskError("unavailable", what);
+
   return {
     address,
     channel,
     async ready(signal) {
-      const deadline = Date.now() + callTimes.connectMs;
+      const end = clock.monotonic() + callTimes.connectMs;
       for (;;) {
+        if (closed) throw unavailable(`The connection to "${address}" was closed`);
+        if (signal?.aborted) throw signal.reason;
         const state = channel.getConnectivityState(true);
         if (state === connectivityState.READY) return;
-        if (state === connectivityState.TRANSIENT_FAILURE || Date.now() >= deadline) {
-          throw await failure();
+        const overdue = clock.monotonic() >= end;
+        if (state === connectivityState.TRANSIENT_FAILURE || overdue) {
+          const error = await finding();
+          if (error !== undefined) throw error;
+          if (overdue) throw unavailable(`Could not connect to the coordinator at "${address}"`);
         }
-        if (signal?.aborted) throw signal.reason;
-        await new Promise<void>((resolve) => {
-          const until = Math.min(deadline, Date.now() + 1000);
-          channel.watchConnectivityState(state, until, () => resolve());
-        });
+        await stateChange(channel, state);
       }
     },
     async meaning(error) {
@@ -89,11 +102,29 @@ export function openChannel(
       if (!isServiceError(error)) {
         return new TaskError("internal", error instanceof Error ? error.message : String(error));
       }
-      if (error.code === status.UNAVAILABLE && !isMeant(error)) return await failure();
-      return fromStatus(error);
+      if (isMeant(error) || !brokenStatuses.has(error.code)) return fromStatus(error);
+      if (closed) return unavailable(`The connection to "${address}" was closed`);
+      return await finding() ??
+        unavailable(`The connection to "${address}" broke (${error.details})`);
     },
-    close: () => channel.close(),
+    close() {
+      closed = true;
+      channel.close();
+    },
   };
+}
+
+/** What gRPC says of calls whose connection failed them. */
+const brokenStatuses: ReadonlySet<status> = new Set([status.UNAVAILABLE, status.DEADLINE_EXCEEDED]);
+
+/** For so long a finding answers the same question. */
+const sameFindingMs = 1000;
+
+/** Settles with a new state, or soon: a signal or the end of the time may have come. */
+function stateChange(channel: Channel, state: connectivityState): Promise<void> {
+  return new Promise((resolve) => {
+    channel.watchConnectivityState(state, Date.now() + 250, () => resolve());
+  });
 }
 
 function isServiceError(error: unknown): error is ServiceError {
