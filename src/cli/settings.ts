@@ -21,11 +21,14 @@ const variable: Account["variable"] = (name) => Deno.env.get(name);
 
 /** Loads the configuration if the command uses any; else only defaults, which cannot fail. */
 export async function settingsFor(
-  usage: Usage & { entry?: string },
+  usage: Usage & { entry?: string; grants?: unknown },
   parsed: Parsed,
 ): Promise<Settings> {
-  const roots = folders({ os: Deno.build.os, uid: Deno.uid(), variable });
   const uses = (usage.config?.length ?? 0) > 0;
+  // `agent version` answers also where there is no home.
+  const roots = uses || usage.grants !== undefined
+    ? folders({ os: Deno.build.os, uid: Deno.uid(), variable })
+    : { configRoot: "", stateRoot: "" };
   const loaded = loadConfig({
     flags: parsed.config,
     variables: uses ? ownVariables() : {},
