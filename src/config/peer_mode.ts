@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import { UsageError } from "../base/errors.ts";
+import { Refusal, UsageError } from "../base/errors.ts";
 import { splitAddress } from "./kinds.ts";
 import type { Config, Origin } from "./schema.ts";
 
@@ -35,7 +35,7 @@ export function peerMode(config: Config, side: PeerSide, addresses: string[]): P
     const far = addresses.find((address) => !isLoopback(address));
     if (far !== undefined && origins["peer.insecure"] === "default") {
       const doing = side === "server" ? "listen on" : "dial";
-      throw new UsageError(`Refused to ${doing} "${far}" without TLS`, {
+      throw new Refusal(`Refused to ${doing} "${far}" without TLS`, {
         code: "plaintext_refused",
         next: "Secure it with --peer.insecure=false, or accept plaintext with --peer.insecure=true",
       });

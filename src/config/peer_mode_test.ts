@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { UsageError } from "../base/errors.ts";
+import { Refusal, UsageError, UserError } from "../base/errors.ts";
 import { loadConfig } from "./load.ts";
 import { isLoopback, peerMode, type PeerSide } from "./peer_mode.ts";
 import type { ConfigKey } from "./schema.ts";
@@ -46,9 +46,15 @@ Deno.test("the mode follows from what is set", () => {
   ) {
     const decide = () => peerMode(configOf(flags), side, [address]);
     if (typeof expected === "string") assert.equal(decide().mode, expected);
-    else {assert.throws(decide, (error) =>
-        error instanceof UsageError && expected.test(error.message));}
+    else {
+      assert.throws(decide, (error) => error instanceof UserError && expected.test(error.message));
+    }
   }
+});
+
+Deno.test("plaintext beyond loopback is a refusal that can be overridden, not wrong usage", () => {
+  assert.throws(() => peerMode(configOf({}), "server", ["10.0.0.1"]), Refusal);
+  assert.throws(() => peerMode(configOf(tls), "server", ["10.0.0.1"]), UsageError);
 });
 
 Deno.test("verification is skipped on the client's side only", () => {
