@@ -1,0 +1,96 @@
+import { join } from "node:path";
+import type { Log } from "../../base/log.ts";
+import type { Spool, SpooledResult, SpoolFile } from "../../tasks/worker/spool.ts";
+
+/**
+ * A spool in a folder: `KEY.stdout`, `KEY.stderr` and, where an attempt has ended, `KEY.json`. The
+ * last is written after the others and renamed into place, so that it is whole wherever it is.
+ */
+export function openSpool(folder: string, log: Log): Spool {
+  const path = (key: string, kind: string) => join(folder, `${key}.${kind}`);
+  return {
+    open: (key, stream) => new File(path(key, stream)),
+    save(result) {
+      const next = path(result.key, "json.next");
+      using file = Deno.openSync(next, { write: true, create: true, truncate: true, mode: 0o600 });
+      writeAll(file, new TextEncoder().encode(JSON.stringify(result)));
+      file.syncSync();
+      Deno.renameSync(next, path(result.key, "json"));
+    },
+    remove(key) {
+      for (const kind of ["json", "json.next", "stdout", "stderr"]) removeIfThere(path(key, kind));
+    },
+    load() {
+      const results: SpooledResult[] = [];
+      const names = [...Deno.readDirSync(folder)].map(({ name }) => name);
+      for (const name of names.filter((name) => name.endsWith(".json"))) {
+        try {
+          results.push(JSON.parse(Deno.readTextFileSync(join(folder, name))) as SpooledResult);
+        } catch (error) {
+          log.warn("cannot read a result in the spool, dropping it", {
+            name,
+            error: String(error),
+          });
+        }
+      }
+      const kept = new Set(
+        results.flatMap(({ key }) => ["json", "stdout", "stderr"].map((kind) => `${key}.${kind}`)),
+      );
+      for (const name of names) if (!kept.has(name)) removeIfThere(join(folder, name));
+      return results;
+    },
+  };
+}
+
+class File implements SpoolFile {
+  readonly #file: Deno.FsFile;
+  #length: number;
+
+  constructor(path: string) {
+    this.#file = Deno.openSync(path, { read: true, write: true, create: true, mode: 0o600 });
+    this.#length = this.#file.statSync().size;
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  append(data: Uint8Array): void {
+    this.#file.seekSync(this.#length, Deno.SeekMode.Start);
+    writeAll(this.#file, data);
+    this.#length += data.length;
+  }
+
+  read(at: number, maxBytes: number): Uint8Array {
+    const buffer = new Uint8Array(Math.min(maxBytes, this.#length - at));
+    this.#file.seekSync(at, Deno.SeekMode.Start);
+    let done = 0;
+    while (done < buffer.length) {
+      const count = this.#file.readSync(buffer.subarray(done));
+      if (count === null) break;
+      done += count;
+    }
+    return buffer.subarray(0, done);
+  }
+
+  truncate(): void {
+    this.#file.truncateSync(0);
+    this.#length = 0;
+  }
+
+  close(): void {
+    this.#file.close();
+  }
+}
+
+function writeAll(file: Deno.FsFile, data: Uint8Array): void {
+  for (let done = 0; done < data.length;) done += file.writeSync(data.subarray(done));
+}
+
+function removeIfThere(path: string): void {
+  try {
+    Deno.removeSync(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}

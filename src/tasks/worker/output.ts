@@ -1,0 +1,168 @@
+import type { SpoolFile } from "./spool.ts";
+
+/** The spool holds at most this much of one stream; then the task waits until some was sent. */
+const maxFileBytes = 64 * 1024 * 1024;
+
+/** The largest piece that is read at once: above it, uploads get no faster. */
+export const pieceBytes = 256 * 1024;
+
+/**
+ * One stream of a task's output between the runner, which reads it, and a coordinator, which stores
+ * it: what is not acknowledged yet. Usually all of it is in memory. When it is not taken off, it goes
+ * to a file, so that a task does not have to wait for the network; when even that is full, the
+ * runner is not told that it may send more, and the task waits.
+ *
+ * The bytes before `start` are gone; from there to `#memoryStart` they are in the file, whose first
+ * byte is `#fileStart`; the rest is in memory.
+ */
+export class Output {
+  #start = 0;
+  #end = 0;
+  #fileStart = 0;
+  #file: SpoolFile | undefined;
+  #memory: Uint8Array[] = [];
+  #memoryStart = 0;
+  /** Received, but not yet told to the runner as taken. */
+  #owed = 0;
+  #releasedAt = 0;
+
+  /** @param memoryBytes so much may be in memory beyond the runner's window. */
+  constructor(
+    private readonly open: () => SpoolFile,
+    private readonly memoryBytes: number,
+  ) {}
+
+  /** The rest of a stream that an earlier start of the worker has left in the spool. */
+  static restored(open: () => SpoolFile, start: number, end: number): Output {
+    const output = new Output(open, 0);
+    output.#start = output.#fileStart = start;
+    output.#end = output.#memoryStart = end;
+    if (end > start) output.#file = open();
+    return output;
+  }
+
+  /** Offset of the first byte that is still there. */
+  get start(): number {
+    return this.#start;
+  }
+
+  /** How much there was altogether. */
+  get end(): number {
+    return this.#end;
+  }
+
+  /** @returns how much the runner may send in its place. */
+  append(data: Uint8Array): number {
+    this.#memory.push(data);
+    this.#end += data.length;
+    this.#owed += data.length;
+    return this.#settle();
+  }
+
+  /** Some of what there is from `offset` on; empty at the end. */
+  read(offset: number): Uint8Array {
+    if (offset < this.#memoryStart) {
+      const inFile = Math.min(pieceBytes, this.#memoryStart - offset);
+      return this.#file!.read(offset - this.#fileStart, inFile);
+    }
+    let skip = offset - this.#memoryStart;
+    const pieces: Uint8Array[] = [];
+    let length = 0;
+    for (const piece of this.#memory) {
+      if (skip >= piece.length) {
+        skip -= piece.length;
+        continue;
+      }
+      const rest = skip > 0 ? piece.subarray(skip) : piece;
+      if (length > 0 && length + rest.length > pieceBytes) break;
+      skip = 0;
+      pieces.push(rest);
+      length += rest.length;
+    }
+    return pieces.length === 1 ? pieces[0]! : joined(pieces, length);
+  }
+
+  /**
+   * Everything before `offset` is stored elsewhere.
+   *
+   * @returns how much the runner may send in its place.
+   */
+  release(offset: number, now: number): number {
+    if (offset <= this.#start) return 0;
+    this.#start = offset;
+    this.#releasedAt = now;
+    if (this.#file !== undefined && offset >= this.#memoryStart && this.#file.length > 0) {
+      this.#file.truncate();
+      this.#fileStart = this.#memoryStart;
+    }
+    let done = 0;
+    while (done < this.#memory.length && this.#memoryStart + this.#memory[done]!.length <= offset) {
+      this.#memoryStart += this.#memory[done++]!.length;
+    }
+    this.#memory.splice(0, done);
+    if ((this.#file?.length ?? 0) === 0) this.#fileStart = this.#memoryStart;
+    return this.#settle();
+  }
+
+  /**
+   * Moves what waits in memory to the file, if nothing was taken off for a while.
+   *
+   * @throws where the disk is full; nothing is lost then.
+   * @returns how much the runner may send in its place.
+   */
+  relieve(now: number, patienceMs: number): number {
+    if (this.#owed === 0 || now - this.#releasedAt < patienceMs) return 0;
+    if ((this.#file?.length ?? 0) + this.#inMemory() > maxFileBytes) return 0;
+    this.spill();
+    return this.#settle();
+  }
+
+  /** Moves all to the file, where it outlives the process. */
+  spill(): void {
+    if (this.#memory.length === 0) return;
+    if (this.#file === undefined) {
+      this.#file = this.open();
+      this.#fileStart = this.#memoryStart;
+    }
+    while (this.#memory.length > 0) {
+      this.#file.append(this.#memory[0]!);
+      this.#memoryStart += this.#memory.shift()!.length;
+    }
+  }
+
+  get usesFile(): boolean {
+    return this.#file !== undefined;
+  }
+
+  /** Offset of the file's first byte: what a restart needs to know. */
+  get fileStart(): number {
+    return this.#fileStart;
+  }
+
+  close(): void {
+    this.#file?.close();
+    this.#file = undefined;
+    this.#memory = [];
+  }
+
+  #inMemory(): number {
+    return this.#end - this.#memoryStart;
+  }
+
+  #settle(): number {
+    if (this.#inMemory() > this.memoryBytes) return 0;
+    const owed = this.#owed;
+    this.#owed = 0;
+    return owed;
+  }
+}
+
+function joined(pieces: Uint8Array[], length: number): Uint8Array {
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const piece of pieces) {
+    whole.set(piece, at);
+    at += piece.length;
+  }
+  return whole;
+}

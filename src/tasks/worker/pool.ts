@@ -1,0 +1,341 @@
+import { aborted } from "../../base/lifetimes.ts";
+import type { Order, OutputStream, Report } from "../orders.ts";
+import type { Assignment } from "../task.ts";
+import { newCredits, nextLink, nextMeanMs, releaseAfterMs, tasksAhead } from "./credits.ts";
+import { Held, streams } from "./held.ts";
+import { Link, type LinkEvents } from "./link.ts";
+import type { Exited } from "./outcome.ts";
+import type { WorkerOptions } from "./worker.ts";
+
+/** Memory for output that is on its way, shared by the slots: the worker stays below 200 MiB. */
+const outputMemory = { totalBytes: 32 * 1024 * 1024, leastBytes: 256 * 1024 };
+
+/** What a task writes first is sent after this long; most tasks have ended by then. */
+const gatherMs = 50;
+
+/** Output of which nothing was acknowledged for so long goes to disk. */
+const patienceMs = 100;
+
+/** A result that was not acknowledged for so long goes to disk. */
+const spoolAfterMs = 250;
+
+/** With more results that nobody acknowledges, no new work is asked for. */
+const maxUndelivered = 1_000;
+
+/** What a task is taken to last, at least, once others had to be handed back because of it. */
+const longMs = 1_000;
+
+/** Between SIGTERM and SIGKILL for a task that is cancelled. */
+const graceMs = 5_000;
+
+/**
+ * When the worker is told to stop: how long running tasks may go on, what they have for their end,
+ * and how long the last results may take. Altogether well below the 30 s of container runtimes.
+ */
+const stop = { runMs: 5_000, graceMs: 5_000, deliverMs: 3_000 };
+
+/** The slots, and who has them. */
+export class Pool implements LinkEvents {
+  readonly links: Link[];
+  /** Known to the runner. */
+  readonly #started = new Map<string, { held: Held; link: Link }>();
+  /** Have written something that nobody was told of yet. */
+  readonly #gathering = new Set<string>();
+  #gatherer: ReturnType<typeof setTimeout> | undefined;
+  readonly #memoryBytes: number;
+  #running = 0;
+  #meanMs: number | undefined;
+  #freeSince: number;
+  #served = 0;
+  #stopping = false;
+  /** Told once, not for each piece of output. */
+  #spoolFailed = false;
+  #settledSome = () => {};
+
+  constructor(private readonly options: WorkerOptions) {
+    const { coordinators, clock, log, hello, spool, readFile, random = Math.random } = options;
+    this.#freeSince = clock.monotonic();
+    const perStream = outputMemory.totalBytes / (2 * hello.slots);
+    this.#memoryBytes = Math.max(outputMemory.leastBytes, perStream);
+    const taken = (held: Held, stream: OutputStream, bytes: number) =>
+      this.#taken(held, stream, bytes);
+    const delivery = { clock, taken, readFile };
+    this.links = coordinators.map(({ address, service }) => {
+      const parts = { address, service, delivery, clock, log, random };
+      return new Link({ ...parts, hello: () => hello, events: this });
+    });
+    for (const record of spool.load()) {
+      const link = this.links.find(({ address }) => address === record.lease);
+      if (link !== undefined) {
+        const held = Held.restored(record, spool);
+        link.held.set(held.key, held);
+        continue;
+      }
+      const { key, lease: coordinator } = record;
+      log.warn("dropping a result for a coordinator that is not configured", { key, coordinator });
+      spool.remove(key);
+      if (record.files.length > 0) options.order([{ kind: "forget", key }]);
+    }
+  }
+
+  // What coordinators say.
+
+  assigned(link: Link, assignments: Assignment[]): void {
+    const { clock, spool } = this.options;
+    const now = clock.monotonic();
+    for (const assignment of assignments) {
+      const held = new Held(assignment.ref, assignment, now, spool, this.#memoryBytes);
+      if (link.held.has(held.key)) continue;
+      link.held.set(held.key, held);
+      link.queue.push(held);
+    }
+    if (this.#stopping || link.draining) link.release(() => true);
+    this.#startWaiting();
+    this.#credit();
+  }
+
+  cancel(link: Link, held: Held): void {
+    const { clock, order } = this.options;
+    if (held.phase === "running") {
+      return order([{ kind: "end", key: held.key, cause: "cancelled", graceMs }]);
+    }
+    if (held.phase !== "queued") return;
+    link.queue.splice(link.queue.indexOf(held), 1);
+    held.neverRan("cancelled", clock.now(), clock.monotonic());
+    link.deliver(held);
+  }
+
+  settled(link: Link, held: Held, how: "delivered" | "superseded" | "lost"): void {
+    const { spool, order, log } = this.options;
+    const { key } = held;
+    if (how === "superseded") log.warn("a result came too late", { attempt: key });
+    link.held.delete(key);
+    // Its slot is free when the runner has reported the end.
+    if (held.phase === "running") order([{ kind: "end", key, cause: "lost", graceMs: 0 }]);
+    if (held.phase === "finished" && held.collects) order([{ kind: "forget", key }]);
+    const usesDisk = held.spooled || streams.some((stream) => held.outputs[stream].usesFile);
+    held.forget();
+    if (usesDisk) spool.remove(key);
+    this.#settledSome();
+  }
+
+  renewed(link: Link, forMs: number): void {
+    const sentAt = this.options.clock.now();
+    this.options.order([{ kind: "renew", lease: link.address, forMs, sentAt }]);
+  }
+
+  changed(link: Link): void {
+    if (link.draining) link.release(() => true);
+    this.#credit();
+    this.#tellConnected();
+  }
+
+  cut(): void {
+    this.#tellConnected();
+  }
+
+  // What the runner says.
+
+  heard(reports: Report[]): void {
+    const begun: [Held, Link, number][] = [];
+    const room: Order[] = [];
+    for (const report of reports) {
+      const entry = this.#started.get(report.key);
+      if (entry === undefined) continue;
+      const { held, link } = entry;
+      switch (report.kind) {
+        case "started":
+          begun.push([held, link, report.at]);
+          break;
+        case "output": {
+          if (held.phase === "gone") break;
+          const bytes = held.outputs[report.stream].append(report.data);
+          if (bytes > 0) room.push({ kind: "taken", key: held.key, stream: report.stream, bytes });
+          held.changed();
+          this.#gather(held);
+          break;
+        }
+        case "exited":
+          this.#exited(held, link, report);
+          break;
+        case "collected":
+          this.#started.delete(held.key);
+          if (held.phase === "gone") this.options.order([{ kind: "forget", key: held.key }]);
+          else this.#finish(held, link, report.files, report.notes);
+      }
+    }
+    if (room.length > 0) this.options.order(room);
+    for (const [held, link, at] of begun) {
+      // What has ended already says so in its result.
+      if (held.phase === "running") link.session?.started(held.ref, at);
+    }
+    this.#startWaiting();
+    this.#credit();
+  }
+
+  #exited(held: Held, link: Link, exited: Exited): void {
+    const now = this.options.clock.monotonic();
+    if (this.#running-- === this.options.hello.slots) this.#freeSince = now;
+    link.running--;
+    if (exited.cause === "exit") this.#meanMs = nextMeanMs(this.#meanMs, now - held.startedAt);
+    if (!exited.collects) this.#started.delete(held.key);
+    if (held.phase === "gone") return;
+    held.exited(exited);
+    held.collects = exited.collects;
+    if (!exited.collects) this.#finish(held, link, [], []);
+  }
+
+  #finish(held: Held, link: Link, files: Held["files"], notes: string[]): void {
+    held.finish(files, notes, this.options.clock.monotonic());
+    if (held.result?.state === "lost" && link.session === undefined) {
+      return this.settled(link, held, "lost");
+    }
+    link.deliver(held);
+  }
+
+  // What time says.
+
+  tick(): void {
+    const now = this.options.clock.monotonic();
+    for (const link of this.links) {
+      const isFull = this.#running >= this.options.hello.slots;
+      if (isFull && link.release(({ queuedAt }) => now - queuedAt > releaseAfterMs) > 0) {
+        this.#meanMs = Math.max(this.#meanMs ?? 0, longMs);
+      }
+      for (const held of link.held.values()) {
+        if (held.phase === "running") this.#relieve(held, now);
+        if (held.phase === "finished" && !held.spooled && now - held.finishedAt > spoolAfterMs) {
+          this.#spool(link, held);
+        }
+      }
+    }
+    this.#credit();
+  }
+
+  #relieve(held: Held, now: number): void {
+    for (const stream of streams) {
+      this.#onDisk(() => {
+        const bytes = held.outputs[stream].relieve(now, patienceMs);
+        if (bytes > 0) this.#taken(held, stream, bytes);
+      });
+    }
+  }
+
+  #spool(link: Link, held: Held): void {
+    if (held.result?.state === "lost") return;
+    this.#onDisk(() => held.spool(this.options.spool, link.address));
+  }
+
+  /** Without room on the disk tasks wait for the network, and results live in memory alone. */
+  #onDisk(write: () => void): void {
+    try {
+      write();
+      this.#spoolFailed = false;
+    } catch (error) {
+      if (!this.#spoolFailed) {
+        this.options.log.error("cannot write to the spool", { error: String(error) });
+      }
+      this.#spoolFailed = true;
+    }
+  }
+
+  #taken(held: Held, stream: OutputStream, bytes: number): void {
+    this.options.order([{ kind: "taken", key: held.key, stream, bytes }]);
+  }
+
+  #gather(held: Held): void {
+    if (held.toldOutput) return;
+    this.#gathering.add(held.key);
+    this.#gatherer ??= setTimeout(() => {
+      this.#gatherer = undefined;
+      for (const key of this.#gathering) {
+        const entry = this.#started.get(key);
+        if (entry?.held.phase !== "running") continue;
+        entry.held.toldOutput = true;
+        entry.link.deliver(entry.held);
+      }
+      this.#gathering.clear();
+    }, gatherMs);
+  }
+
+  #startWaiting(): void {
+    const { clock, hello, order } = this.options;
+    const orders: Order[] = [];
+    while (this.#running < hello.slots) {
+      const link = nextLink(this.links);
+      if (link === undefined) break;
+      const held = link.queue.shift()!;
+      const { spec, arrayIndex, ref } = held.assignment!;
+      held.phase = "running";
+      held.startedAt = clock.monotonic();
+      this.#running++;
+      link.running++;
+      link.servedAt = ++this.#served;
+      this.#started.set(held.key, { held, link });
+      const { argv, env, cwd, timeoutMs, artifacts } = spec;
+      const facts = { key: held.key, lease: link.address, taskId: ref.taskId, arrayIndex };
+      orders.push({ kind: "start", ...facts, argv, env, cwd, timeoutMs, artifacts });
+    }
+    if (orders.length > 0) order(orders);
+  }
+
+  #credit(): void {
+    if (this.#stopping) return;
+    const { slots } = this.options.hello;
+    const undelivered = this.links.reduce((sum, { held }) => sum + held.size, 0) - this.#running;
+    if (undelivered > maxUndelivered) return;
+    const ahead = this.#meanMs === undefined ? 0 : tasksAhead(slots, this.#meanMs);
+    const freeForMs = this.options.clock.monotonic() - this.#freeSince;
+    newCredits({ slots, ahead, freeForMs, links: this.links }).forEach((count, at) => {
+      const link = this.links[at]!;
+      if (count <= 0) return;
+      link.credit += count;
+      link.session?.credit(count);
+    });
+  }
+
+  #tellConnected(): void {
+    this.options.connected?.(this.links.filter(({ session }) => session !== undefined).length);
+  }
+
+  /** Takes no more work, and settles when what there was is finished, ended or handed back. */
+  async drain(): Promise<void> {
+    const { log, order } = this.options;
+    this.#stopping = true;
+    for (const link of this.links) link.release(() => true);
+    if (this.#running > 0) log.info("waiting for running tasks", { running: this.#running });
+    await this.#until(() => this.#running === 0, stop.runMs);
+    if (this.#running > 0) {
+      log.warn("ending tasks that are still running", { running: this.#running });
+      const left = [...this.#started.values()].filter(({ held }) => held.phase === "running");
+      order(left.map(({ held: { key } }) => {
+        return { kind: "end", key, cause: "lost", graceMs: stop.graceMs } as const;
+      }));
+      await this.#until(() => this.#running === 0, stop.graceMs + 2_000);
+    }
+    const isDelivered = () =>
+      this.links.every(({ session, held }) => session === undefined || held.size === 0);
+    await this.#until(isDelivered, stop.deliverMs);
+  }
+
+  /** Results that nobody acknowledged, for the next start. */
+  close(): void {
+    clearTimeout(this.#gatherer);
+    for (const link of this.links) {
+      for (const held of link.held.values()) {
+        if (held.phase === "finished" && !held.spooled) this.#spool(link, held);
+      }
+    }
+  }
+
+  async #until(isSo: () => boolean, withinMs: number): Promise<void> {
+    const late = AbortSignal.timeout(withinMs);
+    while (!isSo() && !late.aborted) {
+      const turn = Promise.withResolvers<void>();
+      this.#settledSome = turn.resolve;
+      const timer = setTimeout(turn.resolve, 50);
+      await Promise.race([turn.promise, aborted(late)]);
+      clearTimeout(timer);
+    }
+  }
+}
