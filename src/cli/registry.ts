@@ -22,6 +22,7 @@ export const registry: Readonly<Record<string, Load>> = {
   "tls trust-system": () => import("./commands/tls_trust_system.ts"),
   "tls clean": () => import("./commands/tls_clean.ts"),
   "coordinator": () => import("./commands/coordinator.ts"),
+  "worker": () => import("./commands/worker.ts"),
   "submit": () => import("./commands/submit.ts"),
   "task list": () => import("./commands/task_list.ts"),
   "task show": () => import("./commands/task_show.ts"),
@@ -42,6 +43,7 @@ export const registry: Readonly<Record<string, Load>> = {
   "completion": () => import("./commands/completion.ts"),
   "completion reply": () => import("./commands/completion_reply.ts"),
   "version": () => import("./commands/version.ts"),
+  "guardian": () => import("./commands/guardian.ts"),
 };
 
 /** What the first words of groups stand for. */

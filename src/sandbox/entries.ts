@@ -6,6 +6,7 @@ export const entries = {
   /** Runs one command. */
   command: new URL("../cli/inside.ts", import.meta.url),
   coordinator: new URL("../roles/coordinator.ts", import.meta.url),
+  worker: new URL("../roles/worker.ts", import.meta.url),
 } as const;
 
 export type EntryName = keyof typeof entries;

@@ -76,6 +76,17 @@ export type Report =
  */
 export const outputWindowBytes = 1024 * 1024;
 
+/** The runner's first word; it has ended what earlier starts of the worker left behind. */
+export interface RunnerReady {
+  kind: "ready";
+  /** Of this start. */
+  instance: string;
+  /** Of the data folder; undefined where it is not certain that nothing was left behind. */
+  home: string | undefined;
+  /** Things that a person should mend. */
+  warnings: string[];
+}
+
 /** A name for one attempt that is also a name for a file. */
 export function attemptKey(ref: { taskId: string; attempt: number; fence: number }): string {
   return `${ref.taskId}.${ref.attempt}.${ref.fence}`;

@@ -42,6 +42,17 @@ export function openSpool(folder: string, log: Log): Spool {
   };
 }
 
+/** A file's content, in pieces that uploads like. */
+export async function* readPieces(path: string): AsyncGenerator<Uint8Array> {
+  using file = await Deno.open(path, { read: true });
+  while (true) {
+    const piece = new Uint8Array(256 * 1024);
+    const count = await file.read(piece);
+    if (count === null) return;
+    yield piece.subarray(0, count);
+  }
+}
+
 class File implements SpoolFile {
   readonly #file: Deno.FsFile;
   #length: number;

@@ -34,6 +34,20 @@ const graceMs = 5_000;
  */
 const stop = { runMs: 5_000, graceMs: 5_000, deliverMs: 3_000 };
 
+export interface WorkerStats {
+  slots: number;
+  running: number;
+  /** Assigned, and waiting for a slot. */
+  waiting: number;
+  /** Finished, and not acknowledged yet. */
+  undelivered: number;
+  sessions: number;
+  coordinators: number;
+  /** Since the start, by how they ended. */
+  finished: Record<string, number>;
+  outputBytes: number;
+}
+
 /** The slots, and who has them. */
 export class Pool implements LinkEvents {
   readonly links: Link[];
@@ -51,6 +65,8 @@ export class Pool implements LinkEvents {
   /** Told once, not for each piece of output. */
   #spoolFailed = false;
   #settledSome = () => {};
+  #outputBytes = 0;
+  readonly #finished: Record<string, number> = {};
 
   constructor(private readonly options: WorkerOptions) {
     const { coordinators, clock, log, hello, spool, readFile, random = Math.random } = options;
@@ -76,6 +92,22 @@ export class Pool implements LinkEvents {
       spool.remove(key);
       if (record.files.length > 0) options.order([{ kind: "forget", key }]);
     }
+  }
+
+  stats(): WorkerStats {
+    const sum = (count: (link: Link) => number) =>
+      this.links.reduce((all, link) => all + count(link), 0);
+    const waiting = sum(({ queued }) => queued);
+    return {
+      slots: this.options.hello.slots,
+      running: this.#running,
+      waiting,
+      undelivered: Math.max(0, sum(({ held }) => held.size) - waiting - this.#running),
+      sessions: sum(({ session }) => session === undefined ? 0 : 1),
+      coordinators: this.links.length,
+      finished: this.#finished,
+      outputBytes: this.#outputBytes,
+    };
   }
 
   // What coordinators say.
@@ -149,6 +181,7 @@ export class Pool implements LinkEvents {
           break;
         case "output": {
           if (held.phase === "gone") break;
+          this.#outputBytes += report.data.length;
           const bytes = held.outputs[report.stream].append(report.data);
           if (bytes > 0) room.push({ kind: "taken", key: held.key, stream: report.stream, bytes });
           held.changed();
@@ -187,7 +220,9 @@ export class Pool implements LinkEvents {
 
   #finish(held: Held, link: Link, files: Held["files"], notes: string[]): void {
     held.finish(files, notes, this.options.clock.monotonic());
-    if (held.result?.state === "lost" && link.session === undefined) {
+    const state = held.result!.state;
+    this.#finished[state] = (this.#finished[state] ?? 0) + 1;
+    if (state === "lost" && link.session === undefined) {
       return this.settled(link, held, "lost");
     }
     link.deliver(held);

@@ -3,7 +3,7 @@ import { aborted, every, together } from "../../base/lifetimes.ts";
 import type { Log } from "../../base/log.ts";
 import type { Order, Report } from "../orders.ts";
 import type { WorkerHello, WorkerService } from "../service.ts";
-import { Pool } from "./pool.ts";
+import { Pool, type WorkerStats } from "./pool.ts";
 import type { Spool } from "./spool.ts";
 
 /** How often what only time changes is looked at. */
@@ -24,31 +24,40 @@ export interface WorkerOptions {
   connected?: (sessions: number) => void;
 }
 
-/**
- * Keeps sessions with all coordinators and runs what they assign, in slots that they share. Told to
- * stop, it takes no more work, hands back what has not begun, lets running tasks go on for a while,
- * ends them, and reports them as lost so that they are given to others at once.
- */
-export async function serveWorker(options: WorkerOptions, signal: AbortSignal): Promise<void> {
+export interface Worker {
+  stats(): WorkerStats;
+  /**
+   * Keeps sessions with all coordinators and runs what they assign, in slots that they share. Told
+   * to stop, it takes no more work, hands back what has not begun, lets running tasks go on for a
+   * while, ends them, and reports them as lost so that they are given to others at once.
+   */
+  serve(signal: AbortSignal): Promise<void>;
+}
+
+export function createWorker(options: WorkerOptions): Worker {
   const { clock, log } = options;
   const pool = new Pool(options);
-  options.listen((reports) => pool.heard(reports));
-  const closing = new AbortController();
-  await together(
-    closing.signal,
-    ...pool.links.map((link) => (until: AbortSignal) => link.serve(until)),
-    (until) =>
-      every({
+  return {
+    stats: () => pool.stats(),
+    async serve(signal) {
+      options.listen((reports) => pool.heard(reports));
+      const closing = new AbortController();
+      const rounds = {
         periodMs: tickMs,
         clock,
-        signal: until,
-        failed: (error) => log.error("worker round failed", { error: String(error) }),
-      }, () => pool.tick()),
-    async (until) => {
-      await aborted(AbortSignal.any([signal, until]));
-      await pool.drain();
-      closing.abort(signal.reason);
+        failed: (error: unknown) => log.error("worker round failed", { error: String(error) }),
+      };
+      await together(
+        closing.signal,
+        ...pool.links.map((link) => (until: AbortSignal) => link.serve(until)),
+        (until) => every({ ...rounds, signal: until }, () => pool.tick()),
+        async (until) => {
+          await aborted(AbortSignal.any([signal, until]));
+          if (!until.aborted) await pool.drain();
+          closing.abort(signal.reason);
+        },
+      );
+      pool.close();
     },
-  );
-  pool.close();
+  };
 }

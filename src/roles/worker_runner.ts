@@ -1,0 +1,61 @@
+import type { Env } from "../base/env.ts";
+import { selfCommand } from "../base/self.ts";
+import type { Config } from "../config/schema.ts";
+import { readTlsSettings, tlsRoot } from "../pki/settings.ts";
+import { tasksCanRead } from "../runner/exposure.ts";
+import { openDataFolder } from "../runner/folders.ts";
+import { allowedPrograms } from "../runner/program.ts";
+import { Runner } from "../runner/runner.ts";
+import { findTaskUser, type TaskUser } from "../runner/user.ts";
+import { aborted } from "../base/lifetimes.ts";
+import { leaseTimes, limits } from "../tasks/limits.ts";
+import { outputWindowBytes, type RunnerReady } from "../tasks/orders.ts";
+
+/**
+ * The main thread of a worker: starts and ends tasks' processes on the orders of the role, which
+ * come by the port, until the role has ended.
+ */
+export async function serveRunner(port: MessagePort, config: Config, env: Env): Promise<void> {
+  const { values } = config;
+  const user = await findTaskUser(values["worker.user"]);
+  using folder = await openDataFolder(values["worker.data_dir"], user);
+  const allowed = values["worker.allow_commands"];
+  const self = selfCommand();
+  await using runner = await Runner.start({
+    folder,
+    user,
+    allowed: allowed === undefined ? undefined : allowedPrograms(allowed),
+    guardian: { command: self.command, args: [...self.args, "guardian"] },
+    clock: env.clock,
+    log: env.log,
+    variable: env.variable,
+    report: (reports, transfer) => port.postMessage(reports, transfer),
+    bounds: {
+      guardianMs: leaseTimes.guardianMs,
+      windowBytes: outputWindowBytes,
+      maxArtifacts: limits.maxArtifactsPerAttempt,
+    },
+  });
+  const warnings = await exposures(env, user);
+  for (const warning of warnings) env.log.warn(warning);
+  const ready: RunnerReady = {
+    kind: "ready",
+    instance: runner.instance,
+    // Only where processes that left their group are found by their mark is it certain.
+    home: Deno.build.os === "linux" ? folder.mark : undefined,
+    warnings,
+  };
+  port.onmessage = ({ data }) => runner.obey(data);
+  port.postMessage(ready);
+  await aborted(env.signal);
+}
+
+/** What tasks could get hold of, as the host is set up. */
+async function exposures(env: Env, user: TaskUser): Promise<string[]> {
+  const { caKey } = await readTlsSettings(tlsRoot(env));
+  if (!tasksCanRead(caKey, user)) return [];
+  return [
+    `Tasks run as "${user.name}", who can read the CA key "${caKey}"; ` +
+    "run them as another user with worker.user",
+  ];
+}
