@@ -67,8 +67,10 @@ export async function settingsFor(
 
 /** Loaded late: a command without peers has no use for it. */
 async function tlsSettingsIn(configRoot: string): Promise<TlsSettings> {
-  const { readTlsSettings, tlsRoot } = await import("../pki/settings.ts");
-  return await readTlsSettings(tlsRoot({ configRoot, variable }));
+  const { readTlsSettings, settle, tlsRoot } = await import("../pki/settings.ts");
+  const root = tlsRoot({ configRoot, variable });
+  await settle(root);
+  return await readTlsSettings(root);
 }
 
 const peerFileKeys = ["peer.cert_file", "peer.key_file", "peer.client_ca_file"] as const;

@@ -3,6 +3,8 @@
  * Light: it loads neither the library that issues certificates nor, without a directory, YAML.
  */
 import { isAbsolute, join, resolve } from "node:path";
+import { UserError } from "../base/errors.ts";
+import { isUnfinished, lockFolder } from "../base/files.ts";
 import { PkiError } from "./errors.ts";
 import { readSmallText } from "./inspect.ts";
 import { type Names, parseHostname, parseIp } from "./names.ts";
@@ -66,6 +68,18 @@ export function tlsPaths(root: string): TlsPaths {
     caBundle: join(root, "ca-bundle.crt"),
     trustedDir: join(root, "trusted"),
   };
+}
+
+/**
+ * Finishes a change that a crash cut off, before a role is handed the files. Where the directory
+ * cannot be written it stays for its owner's next command; a pair that does not fit is refused then.
+ */
+export async function settle(root: string): Promise<void> {
+  try {
+    if (await isUnfinished(root)) await (await lockFolder(root))[Symbol.asyncDispose]();
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+  }
 }
 
 /** Reads config.yaml; what it leaves out has its default, also where there is no directory. */
