@@ -67,19 +67,22 @@ export function readWalk(file: string, text: string, hosts: readonly string[]): 
       walk.sections.push({ title: heading[2]!, level: heading[1]!.length, steps: [] });
       last = undefined;
     }
-    const fence = lines[i]!.match(/^\s*```(\w*)$/);
+    const fence = lines[i]!.match(/^(\s*)```(\w*)$/);
     if (!fence) {
       if (lines[i]!.trim() !== "") last = undefined;
       continue;
     }
     const at = `${file}:${i + 1}`;
     const block: string[] = [];
-    while (++i < lines.length && !/^\s*```$/.test(lines[i]!)) block.push(lines[i]!);
-    if (fence[1] === "text" && last) {
+    while (++i < lines.length && !/^\s*```$/.test(lines[i]!)) {
+      // In a list everything is indented by as much as the fence.
+      block.push(lines[i]!.slice(fence[1]!.length));
+    }
+    if (fence[2] === "text" && last) {
       last.prints.push(...block.filter((line) => line !== ""));
       continue;
     }
-    if (fence[1] !== "sh") continue;
+    if (fence[2] !== "sh") continue;
     const steps = stepsOf(block, at, hosts, walk.foreign);
     walk.sections.at(-1)!.steps.push(...steps);
     last = steps.at(-1);
