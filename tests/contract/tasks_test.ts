@@ -1,15 +1,5 @@
 import assert from "node:assert/strict";
-import { TaskError } from "../../src/tasks/service.ts";
-import { EngineHarness, FakeWorker, spec } from "../support/engine.ts";
-
-function taskError(code: TaskError["code"], text?: RegExp) {
-  return (error: unknown) => {
-    assert.ok(error instanceof TaskError, String(error));
-    assert.equal(error.code, code, error.message);
-    if (text !== undefined) assert.match(error.message, text);
-    return true;
-  };
-}
+import { EngineHarness, FakeWorker, spec, taskError } from "../support/engine.ts";
 
 Deno.test("a task goes from its submission to its success", async () => {
   await using harness = new EngineHarness();

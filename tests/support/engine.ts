@@ -1,9 +1,16 @@
+import assert from "node:assert/strict";
 import { join } from "node:path";
 import type { Clock } from "../../src/base/clock.ts";
 import { silentLog } from "../../src/base/log.ts";
 import { openDataFolder } from "../../src/store/coordinator.ts";
 import { type Engine, openEngine } from "../../src/tasks/engine.ts";
-import type { TaskError, WorkerHello, WorkerSession, WorkerSink } from "../../src/tasks/service.ts";
+import {
+  TaskError,
+  type TaskErrorCode,
+  type WorkerHello,
+  type WorkerSession,
+  type WorkerSink,
+} from "../../src/tasks/service.ts";
 import type { Assignment, AttemptRef, AttemptResult, TaskSpec } from "../../src/tasks/task.ts";
 
 /** A clock that a test turns by hand. */
@@ -167,4 +174,19 @@ export function result(ref: AttemptRef, more: Partial<AttemptResult> = {}): Atte
     stderrBytes: 0,
     ...more,
   };
+}
+
+/** For `assert.rejects`: the code is what counts, the text is for people. */
+export function taskError(code: TaskErrorCode, text?: RegExp): (error: unknown) => true {
+  return (error) => {
+    assert.ok(error instanceof TaskError, String(error));
+    assert.equal(error.code, code, error.message);
+    if (text !== undefined) assert.match(error.message, text);
+    return true;
+  };
+}
+
+/** The rest of this turn of the event loop, and what it has brought. */
+export function turn(): Promise<void> {
+  return new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
 }

@@ -1,0 +1,341 @@
+import assert from "node:assert/strict";
+import { leaseTimes } from "../../src/tasks/limits.ts";
+import { EngineHarness, FakeWorker, spec, taskError, turn } from "../support/engine.ts";
+
+/** One task, running at one worker. */
+async function running(harness: EngineHarness, more: Parameters<typeof spec>[0] = {}) {
+  const { engine } = harness;
+  const { id } = await engine.submit(spec(more));
+  const worker = await FakeWorker.connect(engine);
+  const [assignment] = await worker.take();
+  worker.session.started(assignment!.ref, harness.clock.now());
+  await turn();
+  return { id, worker, ref: assignment!.ref };
+}
+
+async function stateOf(harness: EngineHarness, id: string) {
+  const [task] = await harness.engine.getTask(id);
+  return { state: task!.state, attempts: task!.attempts.map((attempt) => attempt.state) };
+}
+
+Deno.test("heartbeats keep a lease, silence ends it, and the task goes to another", async () => {
+  await using harness = new EngineHarness();
+  const { engine, clock } = harness;
+  const { id, worker, ref } = await running(harness);
+  for (let second = 0; second < 60; second++) {
+    clock.turn(leaseTimes.heartbeatMs);
+    await worker.session.heartbeat();
+    engine.advance();
+  }
+  assert.deepEqual(await stateOf(harness, id), { state: "running", attempts: ["running"] });
+
+  clock.turn(leaseTimes.leaseMs - 1);
+  engine.advance();
+  await turn();
+  assert.equal((await stateOf(harness, id)).state, "running");
+  clock.turn(1);
+  engine.advance();
+  await turn();
+  assert.deepEqual(await stateOf(harness, id), { state: "queued", attempts: ["lost"] });
+  assert.equal(worker.ended?.code, "conflict");
+
+  const other = await FakeWorker.connect(engine, { workerId: "w2", home: "home-of-w2" });
+  const [second] = await other.take();
+  assert.equal(second!.ref.attempt, 2);
+  assert.ok(second!.ref.fence > ref.fence);
+
+  // The first worker comes back with its result: kept, but as superseded.
+  const back = await FakeWorker.connect(engine, { held: [ref] });
+  assert.deepEqual(back.session.lost, [ref]);
+  assert.equal(await back.finish(ref, { exitCode: 9, state: "failed" }), true);
+  const [task] = await engine.getTask(id);
+  assert.deepEqual(task!.attempts.map((each) => [each.state, each.superseded, each.exitCode]), [
+    ["lost", true, 9],
+    ["running", false, undefined],
+  ]);
+  assert.equal(await other.finish(second!.ref), false);
+  assert.equal((await stateOf(harness, id)).state, "succeeded");
+  assert.equal(engine.stats().superseded, 1);
+});
+
+Deno.test("a worker that reconnects in time keeps what it runs", async () => {
+  await using harness = new EngineHarness();
+  const { engine, clock } = harness;
+  const { id, worker, ref } = await running(harness);
+  worker.session.closed();
+  const [lost] = await engine.listWorkers();
+  assert.deepEqual([lost!.connected, lost!.health, lost!.running], [false, "lost", 1]);
+  clock.turn(10_000);
+  engine.advance();
+  const back = await FakeWorker.connect(engine, { held: [ref] });
+  assert.deepEqual(back.session.lost, []);
+  clock.turn(10_000);
+  engine.advance();
+  await turn();
+  assert.equal(await back.finish(ref), false);
+  assert.deepEqual(await stateOf(harness, id), { state: "succeeded", attempts: ["succeeded"] });
+});
+
+Deno.test("a worker that was restarted in its folder gives up at once what it does not hold", async () => {
+  await using harness = new EngineHarness();
+  const { id, worker } = await running(harness);
+  worker.session.closed();
+  const next = await FakeWorker.connect(harness.engine, { instance: "instance-2" });
+  await turn();
+  assert.deepEqual(await stateOf(harness, id), { state: "queued", attempts: ["lost"] });
+  const [again] = await next.take();
+  assert.equal(again!.ref.attempt, 2);
+});
+
+Deno.test("a restarted worker keeps the results that its predecessor could not report", async () => {
+  await using harness = new EngineHarness();
+  const { id, worker, ref } = await running(harness);
+  worker.session.closed();
+  const next = await FakeWorker.connect(harness.engine, { instance: "instance-2", held: [ref] });
+  assert.deepEqual(next.session.lost, []);
+  assert.equal(await next.finish(ref), false);
+  assert.equal((await stateOf(harness, id)).state, "succeeded");
+});
+
+Deno.test("a namesake elsewhere gives nothing up: the other may be a paused host", async () => {
+  for (const home of [undefined, "home-elsewhere"]) {
+    await using harness = new EngineHarness();
+    const { engine, clock } = harness;
+    const { id, worker, ref } = await running(harness);
+    await assert.rejects(
+      FakeWorker.connect(engine, { instance: "instance-2", home, address: "10.0.0.2:2" }),
+      taskError("wrong_state", /in use by the worker at 127\.0\.0\.1:1/),
+    );
+    worker.session.closed();
+    const namesake = await FakeWorker.connect(engine, { instance: "instance-2", home });
+    await turn();
+    assert.equal((await stateOf(harness, id)).state, "running");
+    clock.turn(leaseTimes.leaseMs - 1);
+    await namesake.session.heartbeat();
+    engine.advance();
+    await turn();
+    assert.equal((await stateOf(harness, id)).state, "running", "its lease has not run out");
+    // The namesake's heartbeats do not renew it.
+    clock.turn(1);
+    engine.advance();
+    await turn();
+    assert.deepEqual(await stateOf(harness, id), { state: "queued", attempts: ["lost"] });
+    assert.equal(namesake.ended, undefined);
+    assert.equal(await namesake.finish(ref), true);
+  }
+});
+
+Deno.test("another instance may come in when the former is silent", async () => {
+  await using harness = new EngineHarness();
+  const { clock, engine } = harness;
+  const { worker } = await running(harness);
+  clock.turn(leaseTimes.lateAfterMs);
+  const next = await FakeWorker.connect(engine, { instance: "instance-2" });
+  assert.equal(worker.ended?.code, "wrong_state");
+  assert.equal(next.ended, undefined);
+  await assert.rejects(worker.session.heartbeat(), taskError("conflict"));
+});
+
+Deno.test("a newer session of the same instance replaces the older", async () => {
+  await using harness = new EngineHarness();
+  const { id, worker, ref } = await running(harness);
+  const newer = await FakeWorker.connect(harness.engine, { held: [ref] });
+  assert.equal(worker.ended?.code, "wrong_state");
+  // What the old stream still says does not count.
+  worker.session.finished({
+    ref,
+    state: "failed",
+    exitCode: 1,
+    signal: undefined,
+    reason: undefined,
+    startedAt: undefined,
+    finishedAt: 0,
+    stdoutBytes: 0,
+    stderrBytes: 0,
+  });
+  worker.session.closed();
+  await turn();
+  assert.equal((await stateOf(harness, id)).state, "running");
+  assert.equal(await newer.finish(ref), false);
+});
+
+Deno.test("an assignment that never arrived leaves no trace", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const { id } = await engine.submit(spec());
+  const worker = await FakeWorker.connect(engine);
+  const [first] = await worker.take();
+  worker.session.closed();
+  const back = await FakeWorker.connect(engine);
+  await turn();
+  assert.deepEqual(await stateOf(harness, id), { state: "queued", attempts: [] });
+  const [second] = await back.take();
+  assert.equal(second!.ref.attempt, 1);
+  assert.ok(second!.ref.fence > first!.ref.fence);
+  assert.equal(await back.finish(first!.ref), true);
+  assert.equal(await back.finish(second!.ref), false);
+});
+
+Deno.test("what a worker hands back unstarted waits again in its place", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const ids = [await engine.submit(spec()), await engine.submit(spec())].map(({ id }) => id);
+  const worker = await FakeWorker.connect(engine);
+  const given = await worker.take(2);
+  worker.session.released([given[0]!.ref]);
+  await turn();
+  assert.deepEqual(await stateOf(harness, ids[0]!), { state: "queued", attempts: [] });
+  const [again] = await worker.take();
+  assert.deepEqual([again!.ref.taskId, again!.ref.attempt], [ids[0], 1]);
+});
+
+Deno.test("a task that is lost too often is given up", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const { id } = await engine.submit(spec({ retries: 9 }));
+  for (let round = 0; round <= leaseTimes.maxLostAttempts; round++) {
+    const worker = await FakeWorker.connect(engine, { instance: `instance-${round}` });
+    const [assignment] = await worker.take();
+    worker.session.started(assignment!.ref, 0);
+    worker.session.closed();
+  }
+  await FakeWorker.connect(engine, { instance: "instance-last" });
+  await turn();
+  const [task] = await engine.getTask(id);
+  assert.equal(task!.state, "lost");
+  assert.match(task!.reason!, /Lost 6 times.*restarted/);
+});
+
+Deno.test("a result that is reported twice counts once", async () => {
+  await using harness = new EngineHarness();
+  const { id, worker, ref } = await running(harness);
+  assert.equal(await worker.finish(ref), false);
+  assert.equal(await worker.finish(ref, { state: "failed" }), false);
+  assert.deepEqual(await stateOf(harness, id), { state: "succeeded", attempts: ["succeeded"] });
+});
+
+Deno.test("one worker cannot finish another's task", async () => {
+  await using harness = new EngineHarness();
+  const { id, ref } = await running(harness);
+  const other = await FakeWorker.connect(harness.engine, { workerId: "w2", home: "home-of-w2" });
+  await other.finish(ref, { state: "failed" });
+  assert.deepEqual(await stateOf(harness, id), { state: "running", attempts: ["running"] });
+});
+
+Deno.test("an orderly restart tells workers to hold on, and keeps the promise", async () => {
+  await using harness = new EngineHarness();
+  const { id, worker, ref } = await running(harness);
+  await harness.restart();
+  assert.deepEqual(worker.holds, [leaseTimes.holdMs]);
+  assert.equal(worker.ended?.code, "unavailable");
+  harness.clock.turn(leaseTimes.holdMs - 1);
+  harness.engine.advance();
+  await turn();
+  assert.equal((await stateOf(harness, id)).state, "running");
+  const back = await FakeWorker.connect(harness.engine, { held: [ref] });
+  assert.deepEqual(back.session.lost, []);
+  // It is heard from again: from here on its lease is as long as any.
+  back.session.closed();
+  harness.clock.turn(leaseTimes.leaseMs);
+  harness.engine.advance();
+  await turn();
+  assert.equal((await stateOf(harness, id)).state, "queued");
+});
+
+Deno.test("a promise to hold on outlives a second restart, and ends", async () => {
+  await using harness = new EngineHarness();
+  const { id } = await running(harness);
+  await harness.restart();
+  await harness.restart();
+  harness.clock.turn(leaseTimes.leaseMs);
+  harness.engine.advance();
+  await turn();
+  assert.equal((await stateOf(harness, id)).state, "running");
+  harness.clock.turn(leaseTimes.holdMs);
+  harness.engine.advance();
+  await turn();
+  assert.equal((await stateOf(harness, id)).state, "queued");
+});
+
+Deno.test("a lease that was cut off before a restart runs its whole length after it", async () => {
+  await using harness = new EngineHarness();
+  const { id, worker } = await running(harness);
+  worker.session.closed();
+  await harness.restart();
+  harness.clock.turn(leaseTimes.leaseMs - 1);
+  harness.engine.advance();
+  await turn();
+  assert.equal((await stateOf(harness, id)).state, "running");
+  harness.clock.turn(1);
+  harness.engine.advance();
+  await turn();
+  assert.equal((await stateOf(harness, id)).state, "queued");
+});
+
+Deno.test("a cancellation outlives a cut connection and a restart", async () => {
+  await using harness = new EngineHarness();
+  const { id, worker, ref } = await running(harness);
+  worker.session.closed();
+  await harness.engine.cancelTask(id);
+  await harness.restart();
+  const back = await FakeWorker.connect(harness.engine, { held: [ref] });
+  await back.until(() => back.cancelled.length === 1);
+  assert.deepEqual(back.cancelled, [ref]);
+  await back.finish(ref, { state: "cancelled" });
+  assert.equal((await stateOf(harness, id)).state, "cancelled");
+});
+
+Deno.test("a cancelled task whose worker is lost is cancelled, not tried again", async () => {
+  await using harness = new EngineHarness();
+  const { id } = await running(harness, { retries: 5 });
+  await harness.engine.cancelTask(id);
+  harness.clock.turn(leaseTimes.leaseMs);
+  harness.engine.advance();
+  await turn();
+  assert.deepEqual(await stateOf(harness, id), { state: "cancelled", attempts: ["lost"] });
+});
+
+Deno.test("late, drained and disconnected workers get nothing new", async () => {
+  await using harness = new EngineHarness();
+  const { engine, clock } = harness;
+  const worker = await FakeWorker.connect(engine);
+  worker.session.credit(9);
+  assert.equal((await engine.drainWorker("w1")).draining, true);
+  await worker.until(() => worker.drains.length === 1);
+  const { id } = await engine.submit(spec());
+  assert.match((await engine.getTask(id))[0]!.reason!, /drained/);
+  await harness.restart();
+  const back = await FakeWorker.connect(harness.engine);
+  assert.equal(back.session.draining, true, "a drained worker stays so");
+  back.session.credit(9);
+  await harness.engine.resumeWorker("w1");
+  await back.until(() => back.assigned.length === 1);
+
+  clock.turn(leaseTimes.lateAfterMs);
+  const second = await harness.engine.submit(spec());
+  await turn();
+  assert.equal(back.assigned.length, 1);
+  assert.match((await harness.engine.getTask(second.id))[0]!.reason!, /late/);
+  await back.session.heartbeat();
+  await back.until(() => back.assigned.length === 2);
+  await assert.rejects(harness.engine.drainWorker("nope"), taskError("not_found"));
+});
+
+Deno.test("a hello that makes no sense is refused", async () => {
+  await using harness = new EngineHarness();
+  const bad = [
+    { workerId: "" },
+    { workerId: "a b" },
+    { workerId: "x".repeat(300) },
+    { instance: "" },
+    { home: "x" },
+    { slots: 0 },
+    { slots: 1.5 },
+    { labels: { "bad name": "x" } },
+    { warnings: ["\0"] },
+  ];
+  for (const more of bad) {
+    await assert.rejects(FakeWorker.connect(harness.engine, more), taskError("invalid"));
+  }
+  assert.deepEqual(await harness.engine.listWorkers(), []);
+});
