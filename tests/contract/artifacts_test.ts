@@ -1,0 +1,151 @@
+import assert from "node:assert/strict";
+import { createHash } from "node:crypto";
+import { leaseTimes } from "../../src/tasks/limits.ts";
+import { EngineHarness, FakeWorker, spec, taskError, turn } from "../support/engine.ts";
+
+const bytes = (text: string) => new TextEncoder().encode(text);
+const sha256 = (data: Uint8Array) => createHash("sha256").update(data).digest("hex");
+const never = () => new AbortController().signal;
+
+async function oneRunning(harness: EngineHarness) {
+  const { id } = await harness.engine.submit(spec());
+  const worker = await FakeWorker.connect(harness.engine);
+  const [assignment] = await worker.take();
+  return { id, worker, ref: assignment!.ref };
+}
+
+async function contents(harness: EngineHarness, taskId: string, path: string, offset = 0) {
+  let text = "";
+  const pieces = harness.engine.readArtifact({ taskId, path, offset }, never());
+  for await (const piece of pieces) {
+    assert.equal(piece.offset, offset + text.length);
+    text += new TextDecoder().decode(piece.data);
+  }
+  return text;
+}
+
+Deno.test("an artifact is kept under its path, with its mode and checksum", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const { id, worker, ref } = await oneRunning(harness);
+  const data = bytes("the result");
+  // Two paths of which one is a folder in the other: both are kept.
+  for (const path of ["out", "out/host.txt"]) {
+    await using upload = await engine.uploadArtifact(ref, { path, size: 10, mode: 0o100755 });
+    assert.equal(upload.offset, 0);
+    await upload.append(0, data.subarray(0, 4));
+    assert.deepEqual(
+      await engine.listArtifacts(id),
+      path === "out" ? [] : [{
+        path: "out",
+        size: 10,
+        mode: 0o755,
+        attempt: 1,
+        sha256: sha256(data),
+      }],
+    );
+    await upload.append(4, data.subarray(4));
+    await upload.end(sha256(data));
+  }
+  await worker.finish(ref);
+  assert.deepEqual((await engine.listArtifacts(id)).map((each) => each.path), [
+    "out",
+    "out/host.txt",
+  ]);
+  assert.equal(await contents(harness, id, "out/host.txt"), "the result");
+  assert.equal(await contents(harness, id, "out/host.txt", 4), "result");
+  await assert.rejects(contents(harness, id, "out/other"), taskError("not_found"));
+  await assert.rejects(contents(harness, id, "../../tasks.db"), taskError("not_found"));
+  await harness.restart();
+  assert.equal(await contents(harness, id, "out"), "the result");
+});
+
+Deno.test("an upload goes on where it broke off, also after a restart", async () => {
+  await using harness = new EngineHarness();
+  const { id, ref } = await oneRunning(harness);
+  const data = bytes("0123456789");
+  const file = { path: "x", size: 10, mode: 0o644 };
+  const first = await harness.engine.uploadArtifact(ref, file);
+  await first.append(0, data.subarray(0, 3));
+  const second = await harness.engine.uploadArtifact(ref, file);
+  assert.equal(second.offset, 3);
+  await assert.rejects(first.append(3, data.subarray(3)), taskError("conflict"));
+  await second.append(2, data.subarray(2, 6));
+  await harness.restart();
+  const third = await harness.engine.uploadArtifact(ref, file);
+  assert.equal(third.offset, 6);
+  await assert.rejects(third.append(8, data.subarray(8)), taskError("invalid", /up to 6/));
+  await third.append(6, data.subarray(6));
+  await third.end(sha256(data));
+  await third[Symbol.asyncDispose]();
+  assert.equal(await contents(harness, id, "x"), "0123456789");
+});
+
+Deno.test("a wrong checksum or size is refused, and the file can be sent again", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const { id, ref } = await oneRunning(harness);
+  const file = { path: "x", size: 3, mode: 0o644 };
+  {
+    await using upload = await engine.uploadArtifact(ref, file);
+    await assert.rejects(upload.append(0, bytes("abcd")), taskError("invalid", /longer/));
+    await upload.append(0, bytes("ab"));
+    await assert.rejects(upload.end(sha256(bytes("ab"))), taskError("invalid", /3 bytes/));
+    await upload.append(2, bytes("c"));
+    await assert.rejects(upload.end(sha256(bytes("xyz"))), taskError("invalid", /checksum/));
+    assert.equal(upload.offset, 0);
+  }
+  assert.deepEqual(await engine.listArtifacts(id), []);
+  {
+    await using upload = await engine.uploadArtifact(ref, file);
+    await upload.append(0, bytes("xyz"));
+    await upload.end(sha256(bytes("xyz")));
+  }
+  assert.equal(await contents(harness, id, "x"), "xyz");
+  // A smaller file than what was begun, and an empty one.
+  for (const text of ["z", ""]) {
+    const path = `small${text}`;
+    const begun = await engine.uploadArtifact(ref, { ...file, path });
+    await begun.append(0, bytes("ab"));
+    await begun[Symbol.asyncDispose]();
+    await using again = await engine.uploadArtifact(ref, { ...file, path, size: text.length });
+    assert.equal(again.offset, 0);
+    await again.append(0, bytes(text));
+    await again.end(sha256(bytes(text)));
+    assert.equal(await contents(harness, id, path), text);
+  }
+});
+
+Deno.test("a path that leads elsewhere is refused", async () => {
+  await using harness = new EngineHarness();
+  const { ref } = await oneRunning(harness);
+  const long = "x".repeat(256);
+  const bad = ["", "..", "../x", "a/../b", "a/./b", "a//b", "/etc/passwd", "a/", "C:x", "a\\b"];
+  for (const path of [...bad, "a\0b", "\ud800", long, "x/".repeat(3_000) + "x"]) {
+    await assert.rejects(
+      harness.engine.uploadArtifact(ref, { path, size: 1, mode: 0o644 }),
+      taskError("invalid"),
+      JSON.stringify(path.slice(0, 20)),
+    );
+  }
+  for (const size of [-1, 0.5, NaN]) {
+    await assert.rejects(
+      harness.engine.uploadArtifact(ref, { path: "x", size, mode: 0o644 }),
+      taskError("invalid"),
+    );
+  }
+});
+
+Deno.test("a lost lease can leave no file", async () => {
+  await using harness = new EngineHarness();
+  const { engine, clock } = harness;
+  const { ref } = await oneRunning(harness);
+  const file = { path: "x", size: 1, mode: 0o644 };
+  await using upload = await engine.uploadArtifact(ref, file);
+  clock.turn(leaseTimes.leaseMs);
+  engine.advance();
+  await turn();
+  await assert.rejects(upload.append(0, bytes("x")), taskError("conflict"));
+  await assert.rejects(upload.end(sha256(bytes(""))), taskError("conflict"));
+  await assert.rejects(engine.uploadArtifact(ref, file), taskError("conflict"));
+});

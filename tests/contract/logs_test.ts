@@ -1,0 +1,192 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { leaseTimes } from "../../src/tasks/limits.ts";
+import type { LogPiece } from "../../src/tasks/service.ts";
+import { EngineHarness, FakeWorker, spec, taskError, turn } from "../support/engine.ts";
+
+const bytes = (text: string) => new TextEncoder().encode(text);
+
+/** Both streams of each attempt, put together again; checks that no byte comes twice. */
+class Collected {
+  readonly text: Record<string, string> = {};
+  readonly #next: Record<string, number> = {};
+
+  add({ attempt, stream, offset, data }: LogPiece): void {
+    const key = `${attempt} ${stream}`;
+    assert.equal(offset, this.#next[key] ??= offset, `${key} has a gap or a repetition`);
+    this.#next[key] = offset + data.length;
+    this.text[key] = (this.text[key] ?? "") + new TextDecoder().decode(data);
+  }
+}
+
+async function collect(pieces: AsyncIterable<LogPiece>, into = new Collected()) {
+  for await (const piece of pieces) into.add(piece);
+  return into.text;
+}
+
+const never = () => new AbortController().signal;
+
+async function oneRunning(harness: EngineHarness, more: Parameters<typeof spec>[0] = {}) {
+  const { id } = await harness.engine.submit(spec(more));
+  const worker = await FakeWorker.connect(harness.engine);
+  const [assignment] = await worker.take();
+  return { id, worker, ref: assignment!.ref };
+}
+
+Deno.test("logs arrive once and in order, however often they are sent", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const { id, worker, ref } = await oneRunning(harness);
+  const upload = await engine.uploadLog(ref);
+  assert.deepEqual(upload.offsets, { stdout: 0, stderr: 0 });
+  await upload.append("stdout", 0, bytes("hello "));
+  await upload.append("stdout", 0, bytes("hello "));
+  await upload.append("stdout", 3, bytes("lo world"));
+  await upload.append("stderr", 0, bytes("oops"));
+  await assert.rejects(upload.append("stdout", 99, bytes("x")), taskError("invalid", /up to 11/));
+  assert.deepEqual(upload.offsets, { stdout: 11, stderr: 4 });
+  await assert.rejects(upload.end({ stdout: 12, stderr: 4 }), taskError("invalid"));
+  await upload.end({ stdout: 11, stderr: 4 });
+  await upload[Symbol.asyncDispose]();
+  await upload[Symbol.asyncDispose]();
+  await worker.finish(ref, { stdoutBytes: 11, stderrBytes: 4 });
+  assert.deepEqual(await collect(engine.readLog({ taskId: id }, never())), {
+    "1 stdout": "hello world",
+    "1 stderr": "oops",
+  });
+  const rest = { taskId: id, attempt: 1, stdoutOffset: 6, stderrOffset: 4 };
+  assert.deepEqual(await collect(engine.readLog(rest, never())), { "1 stdout": "world" });
+  const beyond = { taskId: id, stdoutOffset: 1_000, stderrOffset: 1_000 };
+  assert.deepEqual(await collect(engine.readLog(beyond, never())), {});
+  await assert.rejects(
+    collect(engine.readLog({ taskId: id, attempt: 2 }, never())),
+    taskError("not_found"),
+  );
+  await assert.rejects(engine.uploadLog(ref), taskError("conflict"));
+});
+
+Deno.test("an upload goes on after a cut, and after a restart of the coordinator", async () => {
+  await using harness = new EngineHarness();
+  const { id, ref } = await oneRunning(harness);
+  const first = await harness.engine.uploadLog(ref);
+  await first.append("stdout", 0, bytes("abc"));
+  // The worker comes back before the coordinator has noticed the cut.
+  const second = await harness.engine.uploadLog(ref);
+  assert.deepEqual(second.offsets, { stdout: 3, stderr: 0 });
+  await assert.rejects(first.append("stdout", 3, bytes("d")), taskError("conflict"));
+  await second.append("stdout", 3, bytes("def"));
+  await harness.restart();
+  await assert.rejects(second.append("stdout", 6, bytes("x")), taskError("conflict"));
+  const third = await harness.engine.uploadLog(ref);
+  assert.deepEqual(third.offsets, { stdout: 6, stderr: 0 });
+  await third.append("stdout", 6, bytes("ghi"));
+  await third.end({ stdout: 9, stderr: 0 });
+  await third[Symbol.asyncDispose]();
+  assert.deepEqual(await collect(harness.engine.readLog({ taskId: id }, never())), {
+    "1 stdout": "abcdefghi",
+  });
+});
+
+Deno.test("following shows what comes, on to later attempts, until the task has finished", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const { id } = await engine.submit(spec({ retries: 1 }));
+  const seen = new Collected();
+  const following = collect(engine.readLog({ taskId: id, follow: true }, never()), seen);
+  const worker = await FakeWorker.connect(engine);
+  for (const attempt of [1, 2]) {
+    const [assignment] = await worker.take();
+    await using upload = await engine.uploadLog(assignment!.ref);
+    for (const [at, text] of ["a", "b", "c"].entries()) {
+      await upload.append("stdout", at, bytes(text));
+    }
+    await upload.append("stderr", 0, bytes(`attempt ${attempt}`));
+    await upload.end({ stdout: 3, stderr: 9 });
+    await worker.finish(assignment!.ref, { state: attempt === 1 ? "failed" : "succeeded" });
+  }
+  assert.deepEqual(await following, {
+    "1 stdout": "abc",
+    "1 stderr": "attempt 1",
+    "2 stdout": "abc",
+    "2 stderr": "attempt 2",
+  });
+});
+
+Deno.test("a follower is woken by each piece, and ends when it is told to", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const { id, ref } = await oneRunning(harness);
+  await using upload = await engine.uploadLog(ref);
+  const stop = new AbortController();
+  const pieces = engine.readLog({ taskId: id, follow: true }, stop.signal)[Symbol.asyncIterator]();
+  for (let at = 0; at < 20; at++) {
+    const next = pieces.next();
+    await upload.append("stdout", at, bytes("x"));
+    assert.equal((await next).value.offset, at);
+  }
+  const next = pieces.next();
+  stop.abort();
+  assert.equal((await next).done, true);
+});
+
+Deno.test("following one attempt ends with it; not following ends at once", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const { id } = await engine.submit(spec());
+  assert.deepEqual(await collect(engine.readLog({ taskId: id }, never())), {});
+  const worker = await FakeWorker.connect(engine);
+  const [assignment] = await worker.take();
+  const { ref } = assignment!;
+  assert.deepEqual(await collect(engine.readLog({ taskId: id }, never())), {});
+  const one = collect(engine.readLog({ taskId: id, attempt: 1, follow: true }, never()));
+  await worker.finish(ref, { state: "lost" });
+  assert.deepEqual(await one, {});
+  const all = collect(engine.readLog({ taskId: id, follow: true }, never()));
+  await engine.cancelTask(id);
+  assert.deepEqual(await all, {});
+});
+
+Deno.test("a lost lease can write no more", async () => {
+  await using harness = new EngineHarness();
+  const { engine, clock } = harness;
+  const { ref } = await oneRunning(harness);
+  await using upload = await engine.uploadLog(ref);
+  await upload.append("stdout", 0, bytes("before"));
+  clock.turn(leaseTimes.leaseMs);
+  engine.advance();
+  await turn();
+  await assert.rejects(upload.append("stdout", 6, bytes("x")), taskError("conflict"));
+  await assert.rejects(upload.end({ stdout: 6, stderr: 0 }), taskError("conflict"));
+  await assert.rejects(engine.uploadLog(ref), taskError("conflict"));
+  await assert.rejects(engine.uploadLog({ ...ref, fence: 99 }), taskError("conflict"));
+});
+
+Deno.test("a large log comes back whole, in pieces below the chunk limit", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const { id, ref } = await oneRunning(harness);
+  await using upload = await engine.uploadLog(ref);
+  const chunk = new Uint8Array(1024 * 1024).map((_, at) => at * 31 % 251);
+  const appends = [];
+  for (let at = 0; at < 5; at++) appends.push(upload.append("stdout", at * chunk.length, chunk));
+  await Promise.all(appends);
+  let total = 0;
+  for await (const { offset, data } of engine.readLog({ taskId: id }, never())) {
+    assert.equal(offset, total);
+    assert.ok(data.length <= chunk.length);
+    assert.equal(data[7], chunk[(offset + 7) % chunk.length]);
+    total += data.length;
+  }
+  assert.equal(total, 5 * chunk.length);
+});
+
+Deno.test("an attempt that writes nothing makes no file", async () => {
+  await using harness = new EngineHarness();
+  const { worker, ref } = await oneRunning(harness);
+  const upload = await harness.engine.uploadLog(ref);
+  await upload.end({ stdout: 0, stderr: 0 });
+  await upload[Symbol.asyncDispose]();
+  await worker.finish(ref);
+  const names = [...Deno.readDirSync(join(harness.folder, "data"))].map(({ name }) => name);
+  assert.ok(!names.includes("logs"), String(names));
+});

@@ -1,0 +1,99 @@
+import assert from "node:assert/strict";
+import { EngineHarness, taskError } from "../support/engine.ts";
+
+const bytes = (text: string) => new TextEncoder().encode(text);
+const text = (data: Uint8Array) => new TextDecoder().decode(data);
+
+Deno.test("revisions grow with each change of the namespace", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  assert.equal((await engine.putState("ns", "a", bytes("1"))).revision, 1);
+  assert.equal((await engine.putState("ns", "b", bytes("2"))).revision, 2);
+  assert.equal((await engine.putState("ns", "a", bytes("3"))).revision, 3);
+  assert.equal((await engine.putState("other", "a", bytes("4"))).revision, 1);
+  assert.deepEqual(await engine.deleteState("ns", "b"), { revision: 4 });
+  const entry = await engine.getState("ns", "a");
+  assert.deepEqual([text(entry.value), entry.revision], ["3", 3]);
+  await harness.restart();
+  // A deleted key's revision is not given again.
+  assert.equal((await harness.engine.putState("ns", "b", bytes("5"))).revision, 5);
+});
+
+Deno.test("a change for a certain revision is made for that one only", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const conflict = (revision: number) => (error: unknown) => {
+    taskError("conflict")(error);
+    assert.equal((error as { revision: number }).revision, revision);
+    return true;
+  };
+  await assert.rejects(engine.putState("ns", "k", bytes("x"), 7), conflict(0));
+  const { revision } = await engine.putState("ns", "k", bytes("x"), 0);
+  await assert.rejects(engine.putState("ns", "k", bytes("y"), 0), conflict(revision));
+  await assert.rejects(engine.deleteState("ns", "k", 99), conflict(revision));
+  await assert.rejects(engine.deleteState("ns", "none", 3), conflict(0));
+  await assert.rejects(engine.deleteState("ns", "none"), taskError("not_found"));
+  await engine.deleteState("ns", "k", revision);
+  await assert.rejects(engine.getState("ns", "k"), taskError("not_found"));
+});
+
+Deno.test("of many who change one revision at once, one succeeds each time", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  await engine.putState("ns", "counter", bytes("0"));
+  const tries = { won: 0, lost: 0 };
+  await Promise.all(Array.from({ length: 20 }, async () => {
+    for (;;) {
+      const { value, revision } = await engine.getState("ns", "counter");
+      try {
+        await engine.putState("ns", "counter", bytes(String(Number(text(value)) + 1)), revision);
+        tries.won++;
+        return;
+      } catch (error) {
+        taskError("conflict")(error);
+        tries.lost++;
+      }
+    }
+  }));
+  assert.equal(text((await engine.getState("ns", "counter")).value), "20");
+  assert.equal(tries.won, 20);
+  assert.ok(tries.lost > 0);
+});
+
+Deno.test("keys are listed by prefix, in order; no character is special", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  for (const key of ["b", "a/2", "a/1", "a%", "a_", "ä"]) {
+    await engine.putState("ns", key, bytes(key));
+  }
+  const keys = async (prefix: string) =>
+    (await engine.listState("ns", prefix)).map((entry) => entry.key);
+  assert.deepEqual(await keys("a/"), ["a/1", "a/2"]);
+  assert.deepEqual(await keys("a%"), ["a%"]);
+  assert.deepEqual(await keys("a_"), ["a_"]);
+  assert.equal((await keys("")).length, 6);
+  assert.deepEqual(await keys("zzz"), []);
+  for (let i = 0; i < 4; i++) await engine.putState("big", `k${i}`, new Uint8Array(1024 * 1024));
+  await assert.rejects(engine.listState("big", ""), taskError("exhausted", /longer prefix/));
+  assert.equal((await engine.listState("big", "k1")).length, 1);
+});
+
+Deno.test("names and values out of bounds are refused", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const bad: [string, string, Uint8Array][] = [
+    ["", "k", bytes("")],
+    ["ns", "", bytes("")],
+    ["n\0s", "k", bytes("")],
+    ["n".repeat(101), "k", bytes("")],
+    ["ns", "k".repeat(501), bytes("")],
+    ["ns", "\ud800", bytes("")],
+    ["ns", "k", new Uint8Array(1024 * 1024 + 1)],
+  ];
+  for (const [namespace, key, value] of bad) {
+    await assert.rejects(engine.putState(namespace, key, value), taskError("invalid"));
+  }
+  const empty = await engine.putState("ns", "k", new Uint8Array());
+  assert.equal(empty.value.length, 0);
+  assert.equal((await engine.getState("ns", "k")).value.length, 0);
+});
