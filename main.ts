@@ -23,7 +23,7 @@ async function printError(error: NonNullable<Outcome["error"]>, json: boolean): 
   // Errors quote what files and peers say: no control character of theirs reaches the terminal.
   const line = (text: string) => text.replaceAll(/\p{Cc}+/gu, " ").trim() + "\n";
   await say(line(`agent: ${message}`));
-  if (next !== undefined) await say(line(`  next: ${next}`));
+  if (next !== undefined) await say("  next: " + line(next));
   if (Deno.env.get("AGENT_DEBUG") === "1" && stack !== undefined) await say(`${stack}\n`);
 }
 
@@ -35,16 +35,12 @@ async function say(text: string): Promise<void> {
   }
 }
 
-/** The reader of errors wants JSON when the line asks for it, even if the line is wrong. */
-function wantsJson(argv: string[]): boolean {
-  const end = argv.indexOf("--");
-  const own = end < 0 ? argv : argv.slice(0, end);
-  return own.some((word) => /^--json(=(true|1))?$/.test(word));
-}
-
 const signals: StopSignal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
 signals.forEach((signal) => Deno.addSignalListener(signal, () => onSignal(signal)));
 const { run } = await import("./src/cli/run.ts");
 const { exit, error } = await run(Deno.args, stop.signal);
-if (error !== undefined) await printError(error, wantsJson(Deno.args));
+if (error !== undefined) {
+  const { wantsJson } = await import("./src/cli/wants_json.ts");
+  await printError(error, wantsJson(Deno.args));
+}
 Deno.exit(exit);

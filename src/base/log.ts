@@ -49,10 +49,15 @@ function jsonLine(now: number, level: Level, msg: string, fields: Fields): strin
 function textLine(now: number, level: Level, message: string, fields: Fields): string {
   const time = new Date(now).toISOString().slice(11, 19);
   const mark = level === "info" ? "" : `${level}: `;
+  return `${time} ${mark}${logText(message, fields)}\n`;
+}
+
+/** A message and its fields as text, without time and level: `ready role=worker address=a:1`. */
+export function logText(message: string, fields: Fields): string {
   const pairs = Object.entries(fields)
     .filter(([, value]) => value !== undefined)
     .map(([name, value]) => ` ${name}=${quoted(String(value))}`);
-  return `${time} ${mark}${escaped(message)}${pairs.join("")}\n`;
+  return escaped(message) + pairs.join("");
 }
 
 /** A value that could be mistaken for more than one field, or for another line, is quoted. */

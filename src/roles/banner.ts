@@ -1,5 +1,5 @@
 import type { Env } from "../base/env.ts";
-import { createLog, type Fields } from "../base/log.ts";
+import { createLog, type Fields, logText } from "../base/log.ts";
 import { version } from "../base/version.ts";
 import type { PeerMode } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
@@ -41,21 +41,18 @@ export function sayBanner(env: Env, config: Config, banner: Banner): void {
 
 /**
  * The line that says that a role is up, with its real address; supervisors and tests wait for it,
- * so it is written whatever the level of the log.
+ * so it is written whatever the level of the log, and as text it stands alone on its line.
  */
 export function sayReady(
   env: Env,
   config: Config,
   fields: { role: string; address: string } & Fields,
 ): void {
-  const log = createLog({
-    level: "info",
-    format: config.values["log.format"],
-    now: () => env.clock.now(),
-    // A role goes on when nobody reads its log.
-    write: (line) => void env.stderr.write(line).catch(() => {}),
-  });
-  log.info("ready", fields);
+  // A role goes on when nobody reads its log.
+  const write = (line: string) => void env.stderr.write(line).catch(() => {});
+  if (config.values["log.format"] === "text") return write(logText("ready", fields) + "\n");
+  createLog({ level: "info", format: "json", now: () => env.clock.now(), write })
+    .info("ready", fields);
 }
 
 function file(name: string, path: string | undefined, origin: string): Fields {

@@ -208,7 +208,7 @@ export function readyFields(stderr: string): Record<string, string> | undefined 
       if (fields.msg !== "ready") continue;
       return Object.fromEntries(Object.entries(fields).map(([name, at]) => [name, String(at)]));
     }
-    if (!/^\S+ ready /.test(line)) continue;
+    if (!line.startsWith("ready ")) continue;
     return Object.fromEntries(
       [...line.matchAll(/(\w+)=("(?:[^"\\]|\\.)*"|\S+)/g)].map(([, name, value]) => [
         name!,
