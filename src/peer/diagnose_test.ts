@@ -3,6 +3,7 @@ import { createServer } from "node:net";
 import { eventually, freePort } from "../../tests/support/eventually.ts";
 import { fakeCoordinator } from "../../tests/support/fake_coordinator.ts";
 import { makeAuthority } from "../../tests/support/openssl.ts";
+import { temporaryFolder } from "../../tests/support/temporary.ts";
 import { systemClock } from "../base/clock.ts";
 import { createLog, silentLog } from "../base/log.ts";
 import { dialCoordinator } from "./client.ts";
@@ -200,9 +201,4 @@ async function refusalOf(call: Promise<unknown>): Promise<ConnectionError> {
     throw error;
   }
   throw new Error("The call succeeded");
-}
-
-async function temporaryFolder(): Promise<AsyncDisposable & { path: string }> {
-  const path = await Deno.makeTempDir();
-  return { path, [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }) };
 }

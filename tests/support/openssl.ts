@@ -67,10 +67,15 @@ export async function makeAuthority(
       await Deno.writeTextFile(join(folder, `${leaf}.ext`), extensions.join("\n"));
       await openssl(folder, [
         ...["x509", "-req", "-in", `${leaf}.csr`, "-CA", "ca.crt", "-CAkey", "ca.key"],
-        ...["-CAcreateserial", "-extfile", `${leaf}.ext`, "-out", `${leaf}.crt`],
+        ...["-set_serial", serial(), "-extfile", `${leaf}.ext`, "-out", `${leaf}.crt`],
         ...["-days", String(days)],
       ]);
       return { certFile: join(folder, `${leaf}.crt`), keyFile: join(folder, `${leaf}.key`) };
     },
   };
+}
+
+/** Random, since several may be issued at once. */
+function serial(): string {
+  return `0x${crypto.randomUUID().replaceAll("-", "").slice(1)}`;
 }

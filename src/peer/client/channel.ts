@@ -170,13 +170,17 @@ export async function* read<Response>(
   const call = open();
   const cancel = () => call.cancel();
   signal?.addEventListener("abort", cancel, { once: true });
+  let over = false;
   try {
     for await (const response of call) yield response as Response;
+    over = true;
   } catch (error) {
+    over = true;
     if (signal?.aborted) return;
     throw await dialled.meaning(error);
   } finally {
     signal?.removeEventListener("abort", cancel);
-    call.cancel();
+    // The caller has heard enough.
+    if (!over) call.cancel();
   }
 }
