@@ -1,6 +1,7 @@
 /** The procedures of docs/tls.md and docs/ca.md, typed as they are printed. */
 import assert from "node:assert/strict";
 import { component, programs } from "../support/component.ts";
+import { eventually } from "../support/eventually.ts";
 import { type Hosts, hostsCheck, threeHosts } from "../support/hosts.ts";
 import { assertAllBelow, loadWalk, stepsBelow, Typist } from "../support/walk.ts";
 
@@ -90,6 +91,22 @@ walk("docs/tls.md: three hosts are set up and renewed, and one is taken out", as
 
   await typist.type(stepsBelow(tls, "Take a host out of service"));
   assert.equal((await hosts.c.run("ls -A /etc/agent/tls")).stdout, "");
+});
+
+walk("docs/tls.md: three hosts are used and checked, also while certificates change", async (
+  hosts,
+  typist,
+) => {
+  await typist.type(stepsBelow(tls, "Use it"));
+  await typist.type(stepsBelow(tls, "Check it"));
+  await typist.type(stepsBelow(tls, "Look after it"));
+  await typist.type(stepsBelow(tls, "Check it"));
+  const submit = stepsBelow(tls, "Use it").filter(({ runsOn }) => !runsOn);
+  await typist.type(submit);
+  const served = "echo | openssl s_client -connect a.lan:50055 -alpn h2 2>/dev/null | " +
+    "openssl x509 -noout -serial";
+  const serial = await hosts.a.ok(show("-serial"));
+  await eventually(15_000, async () => await hosts.b.ok(served) === serial);
 });
 
 walk(

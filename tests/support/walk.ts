@@ -185,7 +185,7 @@ function assertPrinted(printed: string, step: Step): void {
     const parts = line.trim().split("…").map((part) =>
       RegExp.escape(part).replaceAll(/(?:\\x20)+| +/g, " +")
     );
-    const found = rest.match(new RegExp(parts.join(".*")));
+    const found = rest.match(new RegExp(`^\\s*${parts.join(".*")}\\s*$`, "m"));
     assert(found, `${step.at}: not printed: ${line}\nin:\n${printed}`);
     rest = rest.slice(found.index! + found[0].length);
   }
