@@ -18,7 +18,7 @@ export function openDataFolder(
 ): { store: TaskStore; logs: LogFiles; artifacts: ArtifactFiles } {
   try {
     Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
-    // Also where the folder was there before, or the umask took away our own rights.
+    // Also where the folder was there before.
     if (Deno.build.os !== "windows") Deno.chmodSync(folder, 0o700);
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);

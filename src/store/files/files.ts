@@ -1,6 +1,6 @@
 import { UserError } from "../../base/errors.ts";
 
-/** Makes a folder that nobody else can read, whatever the umask. */
+/** Makes a folder that nobody else can read; the umask takes rights away, it adds none. */
 export async function makeFolder(path: string): Promise<void> {
   await Deno.mkdir(path, { recursive: true, mode: 0o700 });
 }

@@ -45,7 +45,7 @@ export function explained(error: unknown, path: string): unknown {
       cause: error,
     });
   }
-  if (!(error instanceof Error)) return error;
+  if (!(error instanceof Error) || error instanceof UserError) return error;
   if (isDiskFull(error)) {
     return new UserError(`The disk that holds "${path}" is full`, {
       code: "disk_full",

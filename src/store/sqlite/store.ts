@@ -24,7 +24,13 @@ const taskColumns = `t.seq, t.id, t.state, t.submitted_at, t.finished_at, t.arra
 
 /** Tasks in one SQLite database. */
 export function openSqliteStore(path: string): TaskStore {
-  return new SqliteStore(openDatabase(path), path);
+  const db = openDatabase(path);
+  try {
+    return new SqliteStore(db, path);
+  } catch (error) {
+    db.close();
+    throw error;
+  }
 }
 
 class SqliteStore implements TaskStore {
@@ -234,14 +240,22 @@ class SqliteStore implements TaskStore {
   }
 
   #run(sql: string, ...values: SQLInputValue[]): void {
-    this.#prepare(sql).run(...values);
+    this.#told(() => this.#prepare(sql).run(...values));
   }
 
   #get(sql: string, ...values: SQLInputValue[]): Row | undefined {
-    return this.#prepare(sql).get(...values) as Row | undefined;
+    return this.#told(() => this.#prepare(sql).get(...values) as Row | undefined);
   }
 
   #all(sql: string, ...values: SQLInputValue[]): Row[] {
-    return this.#prepare(sql).all(...values) as Row[];
+    return this.#told(() => this.#prepare(sql).all(...values) as Row[]);
+  }
+
+  #told<T>(read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      throw explained(error, this.#path);
+    }
   }
 }

@@ -1,0 +1,246 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { UserError } from "../../src/base/errors.ts";
+import { silentLog } from "../../src/base/log.ts";
+import { openDataFolder } from "../../src/store/coordinator.ts";
+import { openSqliteStore } from "../../src/store/sqlite/store.ts";
+import { openEngine } from "../../src/tasks/engine.ts";
+import type { Change, TaskStore } from "../../src/tasks/store.ts";
+import type { Assignment } from "../../src/tasks/task.ts";
+import { FakeWorker, HandClock, spec, taskError } from "../support/engine.ts";
+import { eventually } from "../support/eventually.ts";
+
+function withFolder(name: string, test: (folder: string) => void | Promise<void>): void {
+  Deno.test(name, async () => {
+    const folder = await Deno.makeTempDir({ prefix: "agent-store-" });
+    try {
+      await test(folder);
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  });
+}
+
+function userError(code: string, text: RegExp) {
+  return (error: unknown) => {
+    assert.ok(error instanceof UserError, String(error));
+    assert.equal(error.code, code);
+    assert.match(error.message, text);
+    return true;
+  };
+}
+
+function submitted(seq: number): Change {
+  const tasks = [{ seq, id: `0000000000000${seq}`, arrayIndex: undefined }];
+  return { kind: "submit", tasks, spec: spec(), at: 0, arrayId: undefined, key: undefined };
+}
+
+withFolder("a batch that fails leaves nothing of itself", (folder) => {
+  using store = openSqliteStore(join(folder, "tasks.db"));
+  store.commit([submitted(1)]);
+  assert.throws(() => store.commit([submitted(2), { kind: "cancel", seq: 77, reason: "", at: 0 }]));
+  assert.throws(() => store.commit([submitted(2), submitted(1)]));
+  assert.deepEqual(store.unfinishedIds(), ["00000000000001"]);
+  assert.equal(store.counts().queued, 1);
+  store.commit([submitted(2)]);
+  assert.equal(store.counts().queued, 2);
+});
+
+withFolder("only one coordinator uses a folder at a time", (folder) => {
+  const path = join(folder, "tasks.db");
+  {
+    using _first = openSqliteStore(path);
+    assert.throws(() => openSqliteStore(path), userError("in_use", /in use by another coord/));
+  }
+  openSqliteStore(path)[Symbol.dispose]();
+});
+
+withFolder("what a newer agent wrote is refused, and so is another program's", (folder) => {
+  const path = join(folder, "tasks.db");
+  openSqliteStore(path)[Symbol.dispose]();
+  {
+    const db = new DatabaseSync(path);
+    db.exec("PRAGMA user_version = 99");
+    db.close();
+  }
+  assert.throws(() => openSqliteStore(path), userError("failed", /written by a newer agent/));
+  const other = join(folder, "other.db");
+  const db = new DatabaseSync(other);
+  db.exec("PRAGMA user_version = 1; CREATE TABLE theirs (x)");
+  db.close();
+  assert.throws(() => openSqliteStore(other), userError("failed", /another program/));
+});
+
+withFolder("a damaged database is told by name, and left as it is", (folder) => {
+  const path = join(folder, "tasks.db");
+  const named = /tasks\.db" is damaged/;
+  Deno.writeTextFileSync(path, "this is no database ".repeat(1_000));
+  assert.throws(() => openSqliteStore(path), userError("corrupt", named));
+  assert.match(Deno.readTextFileSync(path), /^this is no database/);
+  Deno.removeSync(path);
+  openSqliteStore(path)[Symbol.dispose]();
+  const bytes = Deno.readFileSync(path);
+  bytes.fill(0xff, 4096);
+  Deno.writeFileSync(path, bytes);
+  assert.throws(() => {
+    using store = openSqliteStore(path);
+    store.recover();
+  }, userError("corrupt", named));
+});
+
+Deno.test({
+  name: "nobody else can read the data folder, whatever the umask",
+  ignore: Deno.build.os === "windows",
+  fn: async () => {
+    for (const umask of [0o000, 0o022, 0o077]) {
+      const before = Deno.umask(umask);
+      const folder = `${Deno.makeTempDirSync()}/data`;
+      try {
+        Deno.chmodSync(join(folder, ".."), 0o700);
+        const data = openDataFolder(folder);
+        data.store.commit([submitted(1)]);
+        await using log = await data.logs.openLog("00000000000001", 1);
+        await log.append("stdout", new Uint8Array(1));
+        await using artifact = await data.artifacts.openArtifact("00000000000001", 1, "x");
+        await artifact.append(new Uint8Array(1));
+        await artifact.finish();
+        for (const path of walk(folder)) {
+          const { mode, isDirectory } = Deno.statSync(path);
+          assert.equal(mode! & 0o777, isDirectory ? 0o700 : 0o600, `${path} at ${umask}`);
+        }
+        data.store[Symbol.dispose]();
+      } finally {
+        Deno.umask(before);
+        Deno.removeSync(join(folder, ".."), { recursive: true });
+      }
+    }
+  },
+});
+
+function* walk(path: string): Generator<string> {
+  yield path;
+  if (!Deno.lstatSync(path).isDirectory) return;
+  for (const { name } of Deno.readDirSync(path)) yield* walk(join(path, name));
+}
+
+/** A store whose disk can be full. */
+function fullable(store: TaskStore): TaskStore & { full: boolean } {
+  return Object.assign(Object.create(store), {
+    full: false,
+    commit(this: { full: boolean }, changes: readonly Change[]) {
+      if (this.full) throw new UserError("The disk is full", { code: "disk_full" });
+      return store.commit(changes);
+    },
+    recover: () => store.recover(),
+    tasks: (id: string) => store.tasks(id),
+    spec: (id: string) => store.spec(id),
+    seq: (id: string) => store.seq(id),
+    counts: () => store.counts(),
+    list: (query: Parameters<TaskStore["list"]>[0]) => store.list(query),
+    [Symbol.dispose]: () => store[Symbol.dispose](),
+  });
+}
+
+withFolder("a full disk refuses what is new, and forgets nothing of what runs", async (folder) => {
+  const data = openDataFolder(folder);
+  const store = fullable(data.store);
+  const clock = new HandClock();
+  await using engine = openEngine({ ...data, store, clock, log: silentLog, commitEveryMs: 0 });
+  const { id } = await engine.submit(spec());
+  const { id: waiting } = await engine.submit(spec({ selector: { other: "yes" } }));
+  const worker = await FakeWorker.connect(engine);
+  const [assignment] = await worker.take();
+  const refused = taskError("exhausted", /disk is full/);
+
+  store.full = true;
+  await assert.rejects(engine.submit(spec()), refused);
+  assert.match(engine.trouble()!, /disk is full/);
+  await assert.rejects(engine.submit(spec(), { array: { first: 0, last: 9 } }), refused);
+  await assert.rejects(engine.putState("ns", "k", new Uint8Array()), refused);
+  await assert.rejects(engine.cancelTask(waiting), refused);
+  await assert.rejects(engine.cancelTask(id), refused);
+  await assert.rejects(engine.drainWorker("w1"), refused);
+  assert.equal((await engine.listWorkers())[0]!.draining, false);
+  const finished = worker.finish(assignment!.ref);
+  worker.session.credit(9);
+  await worker.session.heartbeat();
+  assert.equal(worker.acks.length, 0);
+
+  store.full = false;
+  assert.equal(await finished, false);
+  assert.equal(engine.trouble(), undefined);
+  assert.equal((await engine.getTask(id))[0]!.state, "succeeded");
+  assert.equal((await engine.getTask(waiting))[0]!.state, "queued");
+  assert.equal((await engine.getTask(waiting))[0]!.cancelRequested, false);
+  assert.equal((await engine.listTasks({})).tasks.length, 2);
+  const { id: next } = await engine.submit(spec());
+  await worker.until(() => worker.assigned.at(-1)!.ref.taskId === next);
+});
+
+withFolder("an assignment that could not be written is made again", async (folder) => {
+  const data = openDataFolder(folder);
+  const store = fullable(data.store);
+  const clock = new HandClock();
+  await using engine = openEngine({ ...data, store, clock, log: silentLog, commitEveryMs: 0 });
+  const worker = await FakeWorker.connect(engine);
+  const { id } = await engine.submit(spec());
+  store.full = true;
+  worker.session.credit(1);
+  await eventually(5_000, () => engine.trouble() !== undefined);
+  assert.equal(worker.assigned.length, 0);
+  store.full = false;
+  await worker.until(() => worker.assigned.length === 1);
+  assert.equal(worker.assigned[0]!.ref.attempt, 1);
+  await worker.finish(worker.assigned[0]!.ref);
+  assert.equal((await engine.getTask(id))[0]!.attempts.length, 1);
+});
+
+Deno.test({
+  name: "on a disk that is really full, and has room again, nothing accepted is lost",
+  // Needs a file system of its own.
+  ignore: Deno.build.os !== "linux" || Deno.uid() !== 0,
+  fn: async () => {
+    const mount = async (...args: string[]) =>
+      assert.ok((await new Deno.Command(args[0]!, { args: args.slice(1) }).output()).success);
+    const folder = Deno.makeTempDirSync({ prefix: "agent-full-" });
+    await mount("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder);
+    try {
+      const data = openDataFolder(join(folder, "data"));
+      const clock = new HandClock();
+      await using engine = openEngine({ ...data, clock, log: silentLog, commitEveryMs: 0 });
+      const worker = await FakeWorker.connect(engine);
+      const { id } = await engine.submit(spec());
+      const [{ ref }] = await worker.take() as [Assignment];
+      await using log = await engine.uploadLog(ref);
+      await using artifact = await engine.uploadArtifact(ref, {
+        path: "x",
+        size: 2 ** 20,
+        mode: 0o644,
+      });
+      const accepted = [id];
+      const filler = spec({ argv: ["x".repeat(10_000)] });
+      const full = taskError("exhausted", /full/);
+      await assert.rejects(async () => {
+        for (;;) accepted.push((await engine.submit(filler)).id);
+      }, full);
+      const tooMuch = new Uint8Array(2 ** 20);
+      await assert.rejects(log.append("stdout", 0, tooMuch), full);
+      await assert.rejects(artifact.append(0, tooMuch), full);
+      await worker.session.heartbeat();
+      worker.session.credit(1);
+
+      await mount("mount", "-o", "remount,size=16m", folder);
+      await eventually(5_000, () => engine.trouble() === undefined);
+      await log.append("stdout", log.offsets.stdout, tooMuch.subarray(log.offsets.stdout));
+      await log.end({ stdout: 2 ** 20, stderr: 0 });
+      await artifact.append(artifact.offset, tooMuch);
+      assert.equal(await worker.finish(ref), false);
+      const all = await engine.listTasks({ limit: 1_000 });
+      assert.deepEqual(all.tasks.map((task) => task.id).reverse(), accepted);
+    } finally {
+      await mount("umount", folder);
+      Deno.removeSync(folder);
+    }
+  },
+});
