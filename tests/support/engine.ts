@@ -11,6 +11,7 @@ import {
   type WorkerSession,
   type WorkerSink,
 } from "../../src/tasks/service.ts";
+import type { TaskStore } from "../../src/tasks/store.ts";
 import type { Assignment, AttemptRef, AttemptResult, TaskSpec } from "../../src/tasks/task.ts";
 
 /** A clock that a test turns by hand. */
@@ -31,14 +32,17 @@ export class EngineHarness implements AsyncDisposable {
   readonly folder = Deno.makeTempDirSync({ prefix: "agent-engine-" });
   readonly clock = new HandClock();
   engine: Engine;
+  #store!: TaskStore;
 
   constructor() {
     this.engine = this.open();
   }
 
   open(): Engine {
+    const data = openDataFolder(join(this.folder, "data"));
+    this.#store = data.store;
     return this.engine = openEngine({
-      ...openDataFolder(join(this.folder, "data")),
+      ...data,
       clock: this.clock,
       log: silentLog,
       commitEveryMs: 0,
@@ -49,6 +53,12 @@ export class EngineHarness implements AsyncDisposable {
   async restart(): Promise<void> {
     await this.engine[Symbol.asyncDispose]();
     this.open();
+  }
+
+  /** What was not written yet never will be. */
+  async crash(): Promise<void> {
+    this.#store[Symbol.dispose]();
+    await this.restart();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
