@@ -73,6 +73,15 @@ Deno.test("each package is imported only where it belongs", async () => {
   assert.deepEqual(broken, []);
 });
 
+Deno.test("what starts, parses and helps loads no package", async () => {
+  const graph = await imports();
+  const commands = graph.filter(({ to }) => to.startsWith("src/cli/commands/")).map(({ to }) => to);
+  for (const start of new Set(["main.ts", "src/cli/run.ts", "src/cli/inside.ts", ...commands])) {
+    const heavy = loadedWith(start, graph).filter((file) => /^npm:|^src\/peer\//.test(file));
+    assert.deepEqual(heavy, [], start);
+  }
+});
+
 Deno.test("the program imports neither its tests nor its scripts", async () => {
   const broken = (await imports()).filter(({ from, to }) =>
     from.startsWith("src/") && /^(tests|scripts)\/|_test\.ts$/.test(to)
@@ -105,6 +114,15 @@ function folderAllowed(from: string, to: string, kind: Import["kind"]): boolean 
   return from === to || allowed.includes(to) ||
     kind === "type" && (allowed.includes(`type:${to}`) || allowed.includes(`lazy:${to}`)) ||
     kind === "lazy" && allowed.includes(`lazy:${to}`);
+}
+
+/** All that an import of the file loads at once, not by a later `import()`. */
+function loadedWith(start: string, graph: Import[]): string[] {
+  const loaded = new Set([start]);
+  for (const file of loaded) {
+    for (const { from, to, kind } of graph) if (from === file && kind === "code") loaded.add(to);
+  }
+  return [...loaded];
 }
 
 function folderOf(file: string): string | undefined {
