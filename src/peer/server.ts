@@ -1,6 +1,7 @@
 import { Server, ServerCredentials, type ServerOptions } from "@grpc/grpc-js";
+import { systemClock } from "../base/clock.ts";
 import type { Env } from "../base/env.ts";
-import { UsageError, UserError } from "../base/errors.ts";
+import { UsageError } from "../base/errors.ts";
 import { every } from "../base/lifetimes.ts";
 import { limits } from "../tasks/limits.ts";
 import type { TaskService, WorkerService } from "../tasks/service.ts";
@@ -16,6 +17,7 @@ import { callerFacts } from "./server/caller.ts";
 import { TlsServerCredentials } from "./server/credentials.ts";
 import { fleetHandlers } from "./server/fleet.ts";
 import { Health } from "./server/health.ts";
+import { accept, type Listener } from "./server/listener.ts";
 import { reflectionV1, reflectionV1Alpha, serverReflectionInfo } from "./server/reflection.ts";
 import { stateHandlers } from "./server/state.ts";
 import { tasksHandlers } from "./server/tasks.ts";
@@ -59,15 +61,17 @@ export async function servePeer(
   const credentials = mode.mode === "h2c" ? undefined : await secured(mode);
   const health = new Health(new Set(fileDescriptors.flatMap(({ services }) => services)));
   const server = new Server(serverOptions);
-  addServices(server, options, health, signal);
-  const port = await bind(
-    server,
-    joinHost(options.host, options.port),
-    credentials ?? ServerCredentials.createInsecure(),
-  );
-
   const stop = new AbortController();
   const stopping = AbortSignal.any([signal, stop.signal]);
+  const serving: Serving = { log: env.log, signal: stopping, running: new Set() };
+  addServices(server, options, health, serving);
+  const listener = await accept(
+    server,
+    credentials ?? ServerCredentials.createInsecure(),
+    options.host,
+    options.port,
+  );
+
   stopping.addEventListener("abort", () => health.set(false), { once: true });
   if (stopping.aborted) health.set(false);
   const following = credentials === undefined ? Promise.resolve() : Promise.all([
@@ -76,13 +80,13 @@ export async function servePeer(
   ]);
   const trouble = () => signal.aborted ? "it is stopping" : expiry(credentials?.files, env);
   return {
-    address: joinHost(options.host, port),
-    port,
+    address: joinHost(options.host, listener.port),
+    port: listener.port,
     certificate: () => credentials?.files.loaded().pair?.certificate,
     trouble,
     async [Symbol.asyncDispose]() {
       stop.abort();
-      await Promise.all([shutDown(server), following]);
+      await Promise.all([shutDown(server, listener, serving.running), following]);
     },
   };
 }
@@ -106,11 +110,10 @@ function secured(mode: Exclude<PeerMode, { mode: "h2c" }>): Promise<TlsServerCre
 
 function addServices(
   server: Server,
-  { mode, tasks, workers, env }: PeerServerOptions,
+  { mode, tasks, workers }: PeerServerOptions,
   health: Health,
-  signal: AbortSignal,
+  serving: Serving,
 ): void {
-  const serving: Serving = { log: env.log, signal };
   server.addService(tolerant(wire.TaskServiceService), tasksHandlers(tasks, serving));
   server.addService(tolerant(wire.FleetServiceService), fleetHandlers(tasks, serving));
   server.addService(tolerant(wire.StateServiceService), stateHandlers(tasks, serving));
@@ -143,29 +146,16 @@ function lament(
   });
 }
 
-function bind(server: Server, address: string, credentials: ServerCredentials): Promise<number> {
-  return new Promise((resolve, reject) => {
-    server.bindAsync(address, credentials, (error, port) => {
-      if (error === null) return resolve(port);
-      reject(
-        new UserError(`Could not listen on "${address}": ${error.message}`, {
-          next: "Stop what uses the port, or choose another with --coordinator.port",
-          cause: error,
-        }),
-      );
-    });
-  });
-}
-
 /** Long enough for what is being answered, short enough for a person who waits. */
 const shutDownWithinMs = 2000;
 
-function shutDown(server: Server): Promise<void> {
-  return new Promise((resolve) => {
-    const impatience = setTimeout(() => server.forceShutdown(), shutDownWithinMs);
-    server.tryShutdown(() => {
-      clearTimeout(impatience);
-      resolve();
-    });
-  });
+async function shutDown(server: Server, listener: Listener, running: Set<Promise<void>>) {
+  listener.close();
+  await Promise.race([Promise.all(running), systemClock.sleep(shutDownWithinMs)]);
+  await systemClock.sleep(flushMs);
+  listener.cut();
+  server.forceShutdown();
 }
+
+/** For the last answers to leave; the system sends on what it has taken. */
+const flushMs = 20;

@@ -3,6 +3,7 @@ import type {
   handleServerStreamingCall,
   handleUnaryCall,
   MethodDefinition,
+  ServerWritableStream,
   ServiceDefinition,
 } from "@grpc/grpc-js";
 import type { Log } from "../../base/log.ts";
@@ -14,6 +15,13 @@ export interface Serving {
   log: Log;
   /** Aborts when the server stops: calls end as soon as they can. */
   signal: AbortSignal;
+  /** Calls that are being answered. */
+  running: Set<Promise<void>>;
+}
+
+function track(serving: Serving, call: Promise<void>): void {
+  serving.running.add(call);
+  call.finally(() => serving.running.delete(call));
 }
 
 type Status = ReturnType<typeof toStatus>;
@@ -65,10 +73,11 @@ export function unary<Request, Response>(
   answer: (request: Request) => Promise<Response>,
 ): handleUnaryCall<Request, Response> {
   return (call, callback) => {
-    Promise.resolve().then(() => answer(decoded(call.request))).then(
+    const answered = Promise.resolve().then(() => answer(decoded(call.request))).then(
       (response) => callback(null, response),
       (error) => callback(statusFor(serving, call.getPath(), error)),
     );
+    track(serving, answered);
   };
 }
 
@@ -77,7 +86,11 @@ export function streaming<Request, Response>(
   serving: Serving,
   answer: (request: Request, signal: AbortSignal) => AsyncIterable<Response>,
 ): handleServerStreamingCall<Request, Response> {
-  return async (call) => {
+  return (call) => {
+    track(serving, run(call));
+  };
+
+  async function run(call: ServerWritableStream<Request, Response>): Promise<void> {
     const gone = new AbortController();
     call.once("cancelled", () => gone.abort());
     const signal = AbortSignal.any([gone.signal, serving.signal]);
@@ -93,7 +106,7 @@ export function streaming<Request, Response>(
       const cause = serving.signal.aborted ? stopping() : error;
       call.emit("error", statusFor(serving, call.getPath(), cause));
     }
-  };
+  }
 }
 
 type Bidi<Request, Response> = Parameters<handleBidiStreamingCall<Request, Response>>[0];

@@ -1,0 +1,57 @@
+import type { Server, ServerCredentials } from "@grpc/grpc-js";
+import { createServer, type Socket } from "node:net";
+import { UserError } from "../../base/errors.ts";
+import { joinHost } from "../address.ts";
+
+export interface Listener {
+  readonly port: number;
+  /** Takes no more connections. */
+  close(): void;
+  /** Ends those that are open. */
+  cut(): void;
+}
+
+/**
+ * Accepts connections for a gRPC server, which would do that itself but then end them with GOAWAY:
+ * a client on Deno 2.9 may crash over one (denoland/deno issue 36788). To be cut off means the same
+ * to a client, and every client is made for that.
+ */
+export async function accept(
+  server: Server,
+  credentials: ServerCredentials,
+  host: string,
+  port: number,
+): Promise<Listener> {
+  const injector = server.createConnectionInjector(credentials);
+  const open = new Set<Socket>();
+  const listener = createServer((socket) => {
+    open.add(socket);
+    socket.once("close", () => open.delete(socket));
+    // A connection that breaks is the calls' concern; it must not be the process's.
+    socket.on("error", () => {});
+    // Small messages must not wait for one another (RFC 896).
+    socket.setNoDelay(true);
+    injector.injectConnection(socket);
+  });
+  await new Promise<void>((resolve, reject) => {
+    listener.once("error", (cause: Error & { code?: string }) => {
+      const used = cause.code === "EADDRINUSE";
+      const reason = used ? "another program uses the port" : cause.message;
+      reject(
+        new UserError(`Could not listen on "${joinHost(host, port)}": ${reason}`, {
+          next: used
+            ? "Stop that program, or choose another port with --coordinator.port"
+            : "Choose an address of this host with --coordinator.host, or a port above 1023",
+          cause,
+        }),
+      );
+    });
+    listener.listen({ host, port }, resolve);
+  });
+  const bound = listener.address();
+  return {
+    port: bound === null || typeof bound === "string" ? port : bound.port,
+    close: () => void listener.close(),
+    cut: () => open.forEach((socket) => socket.destroy()),
+  };
+}
