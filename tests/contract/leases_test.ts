@@ -4,11 +4,19 @@ import { EngineHarness, FakeWorker, spec, taskError, turn } from "../support/eng
 
 /** One task, running at one worker. */
 async function running(harness: EngineHarness, more: Parameters<typeof spec>[0] = {}) {
+  return await assigned(harness, more, true);
+}
+
+async function assigned(
+  harness: EngineHarness,
+  more: Parameters<typeof spec>[0] = {},
+  started = false,
+) {
   const { engine } = harness;
   const { id } = await engine.submit(spec(more));
   const worker = await FakeWorker.connect(engine);
   const [assignment] = await worker.take();
-  worker.session.started(assignment!.ref, harness.clock.now());
+  if (started) worker.session.started(assignment!.ref, harness.clock.now());
   await turn();
   return { id, worker, ref: assignment!.ref };
 }
@@ -101,7 +109,8 @@ Deno.test("a namesake elsewhere gives nothing up: the other may be a paused host
   for (const home of [undefined, "home-elsewhere"]) {
     await using harness = new EngineHarness();
     const { engine, clock } = harness;
-    const { id, worker, ref } = await running(harness);
+    // Nor does it matter whether the coordinator has heard of its start.
+    const { id, worker, ref } = await assigned(harness, {}, home === undefined);
     await assert.rejects(
       FakeWorker.connect(engine, { instance: "instance-2", home, address: "10.0.0.2:2" }),
       taskError("wrong_state", /in use by the worker at 127\.0\.0\.1:1/),

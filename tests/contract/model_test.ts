@@ -180,7 +180,7 @@ async function run(seed: number): Promise<void> {
       await harness.crash();
     },
     time() {
-      const span = [100, 1_000, 3_000, 12_000][below(4)]!;
+      const span = [100, 1_000, 3_000, 7_000, 12_000][below(5)]!;
       // In seconds, as beats come; a host without a link does not beat.
       for (let left = span; left > 0; left -= 1_000) {
         harness.clock.turn(Math.min(left, 1_000));
