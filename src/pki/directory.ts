@@ -191,10 +191,7 @@ export async function isThere(path: string): Promise<boolean> {
     if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
       return false;
     }
-    throw new PkiError("file_unreadable", `Could not look at "${path}": permission denied`, {
-      cause: error,
-      file: path,
-    });
+    throw unreadable(path, error);
   }
 }
 
@@ -207,9 +204,21 @@ export async function readTrusted(folder: string): Promise<Trusted[]> {
       found.push({ label: basename(name, ".crt"), path, certificates: await readOrReason(path) });
     }
   } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
+    if (!(error instanceof Deno.errors.NotFound)) throw unreadable(folder, error);
   }
   return found.toSorted((a, b) => a.label < b.label ? -1 : 1);
+}
+
+function unreadable(path: string, cause: unknown): PkiError {
+  const reason = cause instanceof Deno.errors.PermissionDenied
+    ? "permission denied"
+    : cause instanceof Error
+    ? cause.message
+    : String(cause);
+  return new PkiError("file_unreadable", `Could not look at "${path}": ${reason}`, {
+    cause,
+    file: path,
+  });
 }
 
 async function readOrReason(path: string): Promise<Certificate[] | PkiError> {
