@@ -1,9 +1,9 @@
 import { basename, join, relative } from "node:path";
 import { Refusal } from "../base/errors.ts";
 import { type FileChange, lockFolder } from "../base/files.ts";
-import { pemOf } from "./bundle.ts";
+import { pemOf, previousPrefix } from "./bundle.ts";
 import type { Pki } from "./context.ts";
-import { isThere, keyMode, publicMode, withDirectory } from "./directory.ts";
+import { isThere, keyMode, publicMode, type TlsDirectory, withDirectory } from "./directory.ts";
 import { PkiError } from "./errors.ts";
 import { type Certificate, parseCertificates, readSmallText } from "./inspect.ts";
 import { intermediatesOf, leafDays, serialChange } from "./issue.ts";
@@ -45,7 +45,7 @@ export async function mint(pki: Pki, options: MintOptions): Promise<Minted> {
     const { settings } = directory;
     const issuer = await directory.issuer();
     const caFile = [issuer.certificate, ...issuer.others];
-    await checkFolder(options, issuer.certificate);
+    await checkFolder(options, [issuer.certificate, ...await formerCas(directory)]);
     const keys = request === undefined
       ? await generateKey(sameKind(issuer.certificate.keyType))
       : undefined;
@@ -120,7 +120,7 @@ async function confirmedNames(
 }
 
 /** A folder is used if it is new, empty, or holds what an earlier mint of this CA left there. */
-async function checkFolder({ out, csr }: MintOptions, ca: Certificate): Promise<void> {
+async function checkFolder({ out, csr }: MintOptions, cas: Certificate[]): Promise<void> {
   if (!await isThere(out)) return;
   const refuse = (what: string) =>
     new Refusal(`"${out}" ${what}`, { next: "Choose a new folder with -o" });
@@ -137,14 +137,21 @@ async function checkFolder({ out, csr }: MintOptions, ca: Certificate): Promise<
   );
   if (others.length > 0) throw refuse(`holds other files, such as "${others[0]}"`);
   if (!names.includes("server.crt") && !names.includes("server.key")) return;
-  if (!await isEarlierMint(join(out, "server.crt"), ca)) {
+  if (!await isEarlierMint(join(out, "server.crt"), cas)) {
     throw refuse("holds a certificate or key that this CA did not make");
   }
 }
 
-async function isEarlierMint(file: string, ca: Certificate): Promise<boolean> {
+/** What this CA was before it was renewed. */
+async function formerCas(directory: TlsDirectory): Promise<Certificate[]> {
+  return (await directory.trusted()).filter(({ label }) => label.startsWith(previousPrefix))
+    .flatMap(({ certificates }) => Array.isArray(certificates) ? certificates : []);
+}
+
+async function isEarlierMint(file: string, cas: Certificate[]): Promise<boolean> {
   try {
-    return isIssuedBy(parseCertificates(await readSmallText(file), file)[0]!, ca);
+    const [found] = parseCertificates(await readSmallText(file), file);
+    return cas.some((ca) => isIssuedBy(found!, ca));
   } catch (error) {
     if (error instanceof PkiError) return false;
     throw error;
