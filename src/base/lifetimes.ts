@@ -1,4 +1,5 @@
 import type { Clock } from "./clock.ts";
+import { anySignal } from "./signals.ts";
 
 /**
  * Runs the parts of a role until all have ended. The first that fails aborts the rest, and its
@@ -10,7 +11,7 @@ export async function together(
   ...parts: ((signal: AbortSignal) => Promise<void>)[]
 ): Promise<void> {
   const stop = new AbortController();
-  const all = AbortSignal.any([signal, stop.signal]);
+  using all = anySignal(signal, stop.signal);
   const failures: unknown[] = [];
   await Promise.all(parts.map(async (part) => {
     try {

@@ -1,3 +1,4 @@
+import { anySignal } from "../base/signals.ts";
 import { Server, ServerCredentials, type ServerOptions } from "@grpc/grpc-js";
 import { systemClock } from "../base/clock.ts";
 import type { Env } from "../base/env.ts";
@@ -62,7 +63,7 @@ export async function servePeer(
   const health = new Health(new Set(fileDescriptors.flatMap(({ services }) => services)));
   const server = new Server(serverOptions);
   const stop = new AbortController();
-  const stopping = AbortSignal.any([signal, stop.signal]);
+  const stopping = anySignal(signal, stop.signal);
   const serving: Serving = { log: env.log, signal: stopping, running: new Set() };
   addServices(server, options, health, serving);
   const listener = await accept(

@@ -1,3 +1,4 @@
+import { anySignal } from "../base/signals.ts";
 import {
   checkArray,
   checkIdempotencyKey,
@@ -171,7 +172,7 @@ export async function* watchTasks(
     return found;
   });
   for (const id of first) open.add(id);
-  const stop = AbortSignal.any([signal, parts.stopping]);
+  using stop = anySignal(signal, parts.stopping);
   let changed: Iterable<string> = first;
   for (;;) {
     for (const id of changed) {

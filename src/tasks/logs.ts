@@ -1,3 +1,4 @@
+import { anySignal } from "../base/signals.ts";
 import { UserError } from "../base/errors.ts";
 import { noSuchTask } from "./client_calls.ts";
 import type { FileReader, LogFiles, LogWriter } from "./files.ts";
@@ -65,7 +66,7 @@ export class Logs {
       throw new TaskError("not_found", `Task ${taskId} has no attempt ${only}`);
     }
     using subscription = this.notices.subscribe([taskId]);
-    const stop = AbortSignal.any([signal, this.stopping]);
+    using stop = anySignal(signal, this.stopping);
     let attempt = only ?? first.attempts.at(-1)?.attempt ?? 1;
     let at = { stdout: query.stdoutOffset ?? 0, stderr: query.stderrOffset ?? 0 };
     for (;;) {

@@ -1,3 +1,4 @@
+import { anySignal } from "../../base/signals.ts";
 import type { Clock } from "../../base/clock.ts";
 import { type Backoff, backoffMs } from "../../base/retry.ts";
 import { type LogPiece, TaskError, type TaskService } from "../../tasks/service.ts";
@@ -80,7 +81,7 @@ export async function followArray(
   const running = new Set<Promise<void>>();
   const failures: unknown[] = [];
   const stop = new AbortController();
-  const own = { ...follower, signal: AbortSignal.any([signal, stop.signal]) };
+  const own = { ...follower, signal: anySignal(signal, stop.signal) };
   const start = (id: string) => {
     started.add(id);
     const end = followTask(id, 1, own).then((task) => {

@@ -1,3 +1,4 @@
+import { anySignal } from "../../base/signals.ts";
 import type { Env } from "../../base/env.ts";
 import type { TaskService } from "../../tasks/service.ts";
 import { type Task, type TaskState } from "../../tasks/task.ts";
@@ -56,7 +57,7 @@ function line(task: Task, json: boolean): string {
 function openScreen({ env, most }: Watch) {
   const shown = new Map<string, Task>();
   const stop = new AbortController();
-  const signal = AbortSignal.any([env.signal, stop.signal]);
+  const signal = anySignal(env.signal, stop.signal);
   let changed = true;
   const draw = async () => {
     const size = sizeOf();

@@ -1,3 +1,4 @@
+import { anySignal } from "../../base/signals.ts";
 import type {
   handleBidiStreamingCall,
   handleServerStreamingCall,
@@ -93,9 +94,9 @@ export function streaming<Request, Response>(
   async function run(call: ServerWritableStream<Request, Response>): Promise<void> {
     const gone = new AbortController();
     call.once("cancelled", () => gone.abort());
-    const signal = AbortSignal.any([gone.signal, serving.signal]);
+    using over = anySignal(gone.signal, serving.signal);
     try {
-      for await (const response of answer(decoded(call.request), signal)) {
+      for await (const response of answer(decoded(call.request), over)) {
         if (call.cancelled) return;
         if (!call.write(response)) await drained(call);
       }

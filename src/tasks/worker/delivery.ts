@@ -1,3 +1,4 @@
+import { anySignal } from "../../base/signals.ts";
 import type { Clock } from "../../base/clock.ts";
 import type { Collected, OutputStream } from "../orders.ts";
 import { TaskError, type WorkerService } from "../service.ts";
@@ -115,7 +116,7 @@ async function changeOf(held: Held, delivery: Delivery, withinMs?: number): Prom
   const { signal, clock } = delivery;
   signal.throwIfAborted();
   const over = new AbortController();
-  const either = AbortSignal.any([signal, over.signal]);
+  using either = anySignal(signal, over.signal);
   const late = withinMs === undefined
     ? new Promise<never>((_, reject) => {
       either.addEventListener("abort", () => reject(either.reason), { once: true });

@@ -1,3 +1,4 @@
+import { anySignal } from "../../base/signals.ts";
 import type { Clock } from "../../base/clock.ts";
 import { aborted, every, together } from "../../base/lifetimes.ts";
 import type { Log } from "../../base/log.ts";
@@ -52,7 +53,8 @@ export function createWorker(options: WorkerOptions): Worker {
         ...pool.links.map((link) => (until: AbortSignal) => link.serve(until)),
         (until) => every({ ...rounds, signal: until }, () => pool.tick()),
         async (until) => {
-          await aborted(AbortSignal.any([signal, until]));
+          using either = anySignal(signal, until);
+          await aborted(either);
           if (!until.aborted) await pool.drain();
           closing.abort(signal.reason);
         },
