@@ -24,8 +24,9 @@ export function checkOrder(order: unknown): Order {
 type Holds = (value: unknown) => boolean;
 
 const isText: Holds = (value) => typeof value === "string" && !value.includes("\0");
+/** A name of a file: parts without a dot of their own cannot lead elsewhere. */
 const isKey: Holds = (value) =>
-  typeof value === "string" && /^[A-Za-z0-9_-]{1,100}\.\d{1,10}\.\d{1,20}$/.test(value);
+  typeof value === "string" && value.length <= 200 && /^[\w-]+(\.[\w-]+){2,4}$/.test(value);
 const isCount: Holds = (value) => typeof value === "number" && Number.isFinite(value) && value >= 0;
 const isTexts: Holds = (value) => Array.isArray(value) && value.every(isText);
 const optional = (holds: Holds): Holds => (value) => value === undefined || holds(value);

@@ -124,6 +124,7 @@ export class Runner {
         this.#obey(checkOrder(order));
       } catch (error) {
         this.options.log.error("refused an order", { error: text(error) });
+        if (order?.kind === "start") this.#refuse(order.key, `The runner refused: ${text(error)}`);
       }
     }
   }
@@ -136,6 +137,13 @@ export class Runner {
     await killMarked(this.#mark, { inRow: 1, gapMs: 0 });
     await this.#guardian[Symbol.asyncDispose]();
     clearTimeout(this.#flushing);
+  }
+
+  /** The role waits for the end of whatever it has ordered. */
+  #refuse(key: string, reason: string): void {
+    const [startedAt, exitCode, signal] = [undefined, undefined, undefined];
+    const facts = { startedAt, at: this.options.clock.now(), exitCode, signal, reason };
+    this.#report({ kind: "exited", key, cause: "not_started", ...facts, collects: false });
   }
 
   #obey(order: Order): void {

@@ -77,7 +77,7 @@ async function startRunner(options: Partial<RunnerOptions> & { hungry?: boolean 
     until,
     obey: (order: Order) => runner.obey(order),
     start(argv: string[], rest: Partial<StartOrder> = {}): string {
-      const key = attemptKey({ taskId: "t1", attempt: 1, fence: ++fence });
+      const key = attemptKey({ taskId: "t1.7", attempt: 1, fence: ++fence });
       const empty = { arrayIndex: undefined, cwd: undefined, timeoutMs: undefined };
       const order = { kind: "start", key, lease: "c", taskId: "t1", argv, env: {}, artifacts: [] };
       runner.obey({ ...order, ...empty, ...rest });
@@ -269,7 +269,8 @@ Deno.test("malformed orders do nothing", async () => {
   }];
   for (const order of bad) t.runner.obey(order);
   assert.equal((await t.exited(t.start(["true"]))).exitCode, 0);
-  assert.equal(t.reports.filter((it) => it.kind === "exited").length, 1);
+  const refused = t.reports.filter((it) => it.kind === "exited" && it.cause === "not_started");
+  assert.equal(refused.length, 1);
 });
 
 function exists(path: string): boolean {
