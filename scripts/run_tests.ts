@@ -3,6 +3,7 @@
  * executable. Closes with one line: `N passed, N failed, N skipped`.
  */
 import { join, normalize } from "node:path";
+import { leftBehind, runVariable } from "./left_behind.ts";
 
 /** What is not over by then hangs; the whole run is to stay below 25 minutes on 2 cores. */
 const limitMs = 24 * 60_000;
@@ -29,6 +30,7 @@ const at = paths.indexOf("--filter");
 const filter = at < 0 ? undefined : paths.splice(at, 2)[1];
 const chosen = paths.length > 0 || filter !== undefined;
 const skips = await Deno.makeTempFile({ prefix: "agent-skips-" });
+const thisRun = crypto.randomUUID();
 
 if (!chosen) await checks();
 const files = await testFiles(paths.length > 0 ? paths : ["src", "scripts", "tests"]);
@@ -42,6 +44,11 @@ if (executable?.path !== undefined) {
   total.skipped += fromSource.passed + fromSource.failed + fromSource.skipped;
   await Deno.writeTextFile(skips, `the executable: ${executable.reason}\n`, { append: true });
 }
+
+const left = await leftBehind(thisRun);
+if (left.length > 0) say("\nProcesses that tests have left behind:", ...left);
+total[left.length > 0 ? "failed" : "passed"]++;
+say(`check nothing is left running ... ${left.length > 0 ? "FAILED" : "ok"}`);
 
 const reasons = (await Deno.readTextFile(skips)).split("\n").filter((line) => line !== "");
 await Deno.remove(skips);
@@ -104,8 +111,8 @@ async function tests(
   say(`\n== ${title}`);
   const args = ["test", "-A", "--no-check", "--parallel", "--quiet"];
   if (filter !== undefined) args.push("--filter", filter);
-  const variables = { ...env, AGENT_TEST_SKIPS: skips, NO_COLOR: "1" };
-  const ran = await run(Deno.execPath(), [...args, ...where], variables, true);
+  const own = { AGENT_TEST_SKIPS: skips, [runVariable]: thisRun, NO_COLOR: "1" };
+  const ran = await run(Deno.execPath(), [...args, ...where], { ...env, ...own }, true);
   const counts = counted(ran!.output, ran!.success);
   for (const name of ["passed", "failed", "skipped"] as const) total[name] += counts[name];
   if (over.aborted) say(`Not over after ${limitMs / 60_000} minutes`);

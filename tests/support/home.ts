@@ -22,6 +22,8 @@ const passed = [
   "DENO_CERT",
   "SSL_CERT_FILE",
   "SSL_CERT_DIR",
+  // By which scripts/test knows what a test has left running.
+  "TEST_RUN",
 ];
 
 /** Makes a home in the temporary folder; disposal removes it, and may be repeated. */
