@@ -26,7 +26,7 @@ Deno.test("help goes to stdout, a missing command is wrong usage", async () => {
     const { code, stdout, stderr } = await agent.run(words);
     assert.equal(code, 2);
     assert.equal(stdout, "");
-    assert.match(stderr, /^agent: ".*" needs a command\nnext: agent .*--help\n$/);
+    assert.match(stderr, /^agent: ".*" needs a command\n {2}next: agent .*--help\n$/);
   }
 });
 
@@ -35,7 +35,7 @@ Deno.test("an error is one line and one line of what to do, or a document", asyn
   assert.deepEqual([wrong.code, wrong.stdout], [2, ""]);
   assert.equal(
     wrong.stderr,
-    'agent: Unknown command "agent verison"\nnext: Did you mean "version"?\n',
+    'agent: Unknown command "agent verison"\n  next: Did you mean "version"?\n',
   );
 
   const json = await agent.run(["version", "--jsno", "--json"]);

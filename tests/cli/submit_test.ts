@@ -86,7 +86,7 @@ Deno.test("submit says that no coordinator answers", async () => {
   const { error } = JSON.parse(ran.stderr);
   assert.equal(error.code, "unavailable");
   assert.match(error.message, /127\.0\.0\.1:1/);
-  assert.match(error.next, /--coordinators/);
+  assert.match(error.next, /agent coordinator/);
 });
 
 Deno.test("submit --follow is the task: its bytes, its exit code, live", async () => {
