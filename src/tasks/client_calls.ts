@@ -147,13 +147,12 @@ export function listTasks(parts: Parts, query: TaskQuery): { tasks: Task[]; more
   }
   const { before } = query;
   if (before !== undefined && !isTaskId(before)) throw noSuchTask(before);
-  const tasks = parts.ledger.store.list({
+  const { tasks, more } = parts.ledger.store.list({
     states: [...new Set(query.states ?? [])],
-    limit: limit + 1,
+    limit,
     ...(before === undefined ? {} : { before }),
   });
-  const more = tasks.length > limit;
-  return { tasks: withReasons(parts, tasks.slice(0, limit)), more };
+  return { tasks: withReasons(parts, tasks), more };
 }
 
 export async function* watchTasks(

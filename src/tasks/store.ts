@@ -36,8 +36,10 @@ export interface TaskStore extends Disposable {
   progress(
     id: string,
   ): { state: TaskState; attempts: { attempt: number; state: TaskState }[] } | undefined;
-  /** Newest first. `before` is an id. */
-  list(query: { states: readonly TaskState[]; limit: number; before?: string }): Task[];
+  /** Newest first, fewer than `limit` where they are large. `before` is an id. */
+  list(
+    query: { states: readonly TaskState[]; limit: number; before?: string },
+  ): { tasks: Task[]; more: boolean };
   /** Ids of tasks that have not finished, oldest first. */
   unfinishedIds(): string[];
   /** What an idempotency key was used for. */

@@ -228,3 +228,18 @@ Deno.test("a watcher is told when the coordinator stops", async () => {
     engine[Symbol.asyncDispose](),
   ]);
 });
+
+Deno.test("large tasks and arrays of them are told without holding each spec again", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const large = spec({ argv: ["x".repeat(1_000_000)] });
+  for (let i = 0; i < 20; i++) await engine.submit(large);
+  const page = await engine.listTasks({ limit: 100 });
+  assert.deepEqual([page.tasks.length, page.more], [16, true]);
+  const rest = await engine.listTasks({ limit: 100, before: page.tasks.at(-1)!.id });
+  assert.deepEqual([rest.tasks.length, rest.more], [4, false]);
+  const { id } = await engine.submit(large, { array: { first: 1, last: 2_000 } });
+  const tasks = await engine.getTask(id);
+  assert.equal(tasks.length, 2_000);
+  assert.equal(new Set(tasks.map((task) => task.spec)).size, 1);
+});

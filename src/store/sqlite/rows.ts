@@ -19,10 +19,10 @@ function optional<T>(value: unknown): T | undefined {
   return value === null ? undefined : value as T;
 }
 
-export function taskOf(row: Row, attempts: Attempt[]): Task {
+export function taskOf(row: Row, spec: TaskSpec, attempts: Attempt[]): Task {
   return {
     id: row.id as string,
-    spec: specOf(row.spec as string),
+    spec,
     state: stateNames[row.state as number]!,
     submittedAt: row.submitted_at as number,
     finishedAt: optional(row.finished_at),

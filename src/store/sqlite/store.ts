@@ -1,5 +1,5 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
-import type { Change, Outcome, Recovered, TaskStore } from "../../tasks/store.ts";
+import type { Change, Outcome, Recovered, StoredLease, TaskStore } from "../../tasks/store.ts";
 import type { QueuedTask } from "../../tasks/queue.ts";
 import type { Artifact, StateEntry, Task, TaskSpec, TaskState } from "../../tasks/task.ts";
 import { explained, openDatabase } from "./database.ts";
@@ -18,9 +18,12 @@ import {
 } from "./rows.ts";
 import { createWriter, type Writer } from "./writes.ts";
 
+/** Without the spec of an array's element, which is its array's: a large one is read and kept once. */
 const taskColumns = `t.seq, t.id, t.state, t.submitted_at, t.finished_at, t.array_id,
-  t.array_index, t.not_before, t.cancel_requested, t.reason,
-  coalesce(t.spec, (SELECT a.spec FROM arrays a WHERE a.id = t.array_id)) AS spec`;
+  t.array_index, t.not_before, t.cancel_requested, t.reason, t.spec`;
+
+/** Text of specs in one page of a list; a spec may have 1.3 MB, and a page 1,000 of them. */
+const pageSpecLetters = 16 * 1024 * 1024;
 
 /** Tasks in one SQLite database. */
 export function openSqliteStore(path: string): TaskStore {
@@ -84,12 +87,7 @@ class SqliteStore implements TaskStore {
       WHERE t.state = 1 AND t.state < 2)`);
     return {
       queued: this.#queued(),
-      running: this.#all(
-        `SELECT t.seq, t.id, t.cancel_requested, t.failures, t.losses, a.attempt, a.fence, a.tenure,
-           a.started_at, coalesce(t.spec, (SELECT r.spec FROM arrays r WHERE r.id = t.array_id)) AS spec
-         FROM tasks t JOIN attempts a ON a.seq = t.seq AND a.attempt = t.attempts
-         WHERE t.state = 1 AND t.state < 2 ORDER BY t.seq`,
-      ).map(leaseOf),
+      running: Array.from(this.#running()),
       tenures: this.#all(`SELECT * FROM tenures ORDER BY id`).map(tenureOf),
       workers: this.#all(`SELECT * FROM workers ORDER BY id`).map(workerOf),
       nextSeq: Number(this.#get(`SELECT coalesce(max(seq), 0) + 1 AS n FROM tasks`)!.n),
@@ -98,6 +96,17 @@ class SqliteStore implements TaskStore {
         | string
         | undefined,
     };
+  }
+
+  /** One at a time, for the specs that come with them are large together. */
+  *#running(): Iterable<StoredLease> {
+    const rows = this.#db.prepare(
+      `SELECT t.seq, t.id, t.cancel_requested, t.failures, t.losses, a.attempt, a.fence, a.tenure,
+         a.started_at, coalesce(t.spec, (SELECT r.spec FROM arrays r WHERE r.id = t.array_id)) AS spec
+       FROM tasks t JOIN attempts a ON a.seq = t.seq AND a.attempt = t.attempts
+       WHERE t.state = 1 AND t.state < 2 ORDER BY t.seq`,
+    );
+    for (const row of rows.iterate()) yield leaseOf(row as Row);
   }
 
   /** One at a time: their number has no bound. */
@@ -110,7 +119,7 @@ class SqliteStore implements TaskStore {
   }
 
   tasks(id: string): Task[] {
-    return this.#withAttempts(this.#byId(taskColumns, id));
+    return this.#whole(this.#byId(taskColumns, id));
   }
 
   taskIds(id: string): string[] {
@@ -143,7 +152,9 @@ class SqliteStore implements TaskStore {
     };
   }
 
-  list(query: { states: readonly TaskState[]; limit: number; before?: string }): Task[] {
+  list(
+    query: { states: readonly TaskState[]; limit: number; before?: string },
+  ): { tasks: Task[]; more: boolean } {
     const { states, limit, before } = query;
     const from = before === undefined
       ? Number.MAX_SAFE_INTEGER
@@ -151,20 +162,25 @@ class SqliteStore implements TaskStore {
     // A partial index is used only where its own condition stands in the query word for word.
     const conditions = states.length === 0 ? ["true"] : states.map((name) => {
       const state = stateNames.indexOf(name);
-      return `t.state = ${state}${
-        state < 2 ? " AND t.state < 2" : state > 2 ? " AND t.state > 2" : ""
-      }`;
+      const index = state < 2 ? "AND state < 2" : state > 2 ? "AND state > 2" : "";
+      return `state = ${state} ${index}`;
     });
-    const rows = conditions.flatMap((condition) =>
+    const found = conditions.flatMap((condition) =>
       this.#all(
-        `SELECT ${taskColumns} FROM tasks t WHERE ${condition} AND t.seq < ?
-         ORDER BY t.seq DESC LIMIT ?`,
+        `SELECT seq FROM tasks WHERE ${condition} AND seq < ? ORDER BY seq DESC LIMIT ?`,
         from,
-        limit,
-      )
-    );
-    rows.sort((a, b) => Number(b.seq) - Number(a.seq));
-    return this.#withAttempts(rows.slice(0, limit));
+        limit + 1,
+      ).map((row) => row.seq as number)
+    ).sort((a, b) => b - a);
+    const rows: Row[] = [];
+    let letters = 0;
+    for (const seq of found.slice(0, limit)) {
+      const row = this.#get(`SELECT ${taskColumns} FROM tasks t WHERE t.seq = ?`, seq)!;
+      letters += (row.spec as string | null)?.length ?? 0;
+      if (rows.length > 0 && letters > pageSpecLetters) break;
+      rows.push(row);
+    }
+    return { tasks: this.#whole(rows), more: found.length > rows.length };
   }
 
   unfinishedIds(): string[] {
@@ -222,10 +238,23 @@ class SqliteStore implements TaskStore {
     );
   }
 
-  #withAttempts(rows: Row[]): Task[] {
+  #whole(rows: Row[]): Task[] {
     const sql = `SELECT * FROM attempts WHERE seq = ? ORDER BY attempt`;
+    const arrays = new Map<string, TaskSpec>();
+    const specOfArray = (id: string) => {
+      let spec = arrays.get(id);
+      if (spec === undefined) {
+        const row = this.#get(`SELECT spec FROM arrays WHERE id = ?`, id)!;
+        arrays.set(id, spec = specOf(row.spec as string));
+      }
+      return spec;
+    };
     return rows.map((row) =>
-      taskOf(row, this.#all(sql, row.seq as number).map((attempt) => attemptOf(attempt)))
+      taskOf(
+        row,
+        row.spec === null ? specOfArray(row.array_id as string) : specOf(row.spec as string),
+        this.#all(sql, row.seq as number).map(attemptOf),
+      )
     );
   }
 
