@@ -1,14 +1,14 @@
 /**
- * Issues certificates. The only file, with the one for requests, that loads the library for it;
- * import it lazily, and while a key is being made.
+ * Issues certificates. They are put together here, byte by byte, as RFC 5280 lays them out, and not
+ * with the library that reads requests: loading that takes longer than all the rest of a mint.
+ * The tests compare the two, and have the result verified by programs of other makes.
  */
-import "reflect-metadata";
-import * as x509 from "@peculiar/x509";
-import { Buffer } from "node:buffer";
-import type { Bytes } from "./der.ts";
-import { type Certificate, inspectCertificate } from "./inspect.ts";
+import { createHash } from "node:crypto";
+import { type Bytes, child, children, readDer } from "./der.ts";
+import * as der from "./der_write.ts";
+import { type Certificate, extendedUsage, inspectCertificate, keyUsageBit } from "./inspect.ts";
 import { publicKeyOf } from "./keys.ts";
-import { loopbackNames, type Names, union } from "./names.ts";
+import { ipToBytes, loopbackNames, type Names, union } from "./names.ts";
 import { certificatePem } from "./pem.ts";
 
 const dayMs = 86_400_000;
@@ -43,25 +43,20 @@ export async function issueCa(
   },
 ): Promise<Issued> {
   const notBefore = wholeSecond(now - backdateMs);
-  const made = await x509.X509CertificateGenerator.create({
-    serialNumber: randomSerial(),
-    subject: nameOf(commonName),
+  const publicKey = await publicKeyOf(keys.publicKey);
+  const { keyCertSign, crlSign } = keyUsageBit;
+  return await sign(keys.privateKey, {
     issuer: nameOf(commonName),
+    subject: nameOf(commonName),
     notBefore,
     notAfter: new Date(notBefore.getTime() + days * dayMs),
-    publicKey: keys.publicKey,
-    signingKey: keys.privateKey,
-    signingAlgorithm: signatureFor(keys.privateKey),
+    publicKey,
     extensions: [
-      new x509.BasicConstraintsExtension(true, 0, true),
-      new x509.KeyUsagesExtension(
-        x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign,
-        true,
-      ),
-      await x509.SubjectKeyIdentifierExtension.create(keys.publicKey),
+      critical("2.5.29.19", der.sequence(der.derTrue, der.integer(new Uint8Array(1)))),
+      critical("2.5.29.15", der.namedBits([keyCertSign, crlSign])),
+      extension("2.5.29.14", der.octetString(keyIdOf(publicKey))),
     ],
   });
-  return issued(made);
 }
 
 /** Certifies a host's public key, for serving and for calling, no longer than the CA itself lives. */
@@ -79,72 +74,126 @@ export async function issueLeaf(
   const notBefore = wholeSecond(Math.max(now - backdateMs, ca.notBefore.getTime()));
   const notAfter = Math.min(notBefore.getTime() + days * dayMs, ca.notAfter.getTime());
   const spki = publicKey instanceof Uint8Array ? publicKey : await publicKeyOf(publicKey);
-  const key = new x509.PublicKey(spki);
-  // Only RSA is ever used to encrypt a key, in TLS 1.2 and before.
-  const isRsa = key.algorithm.name.startsWith("RSA");
-  const usage = x509.KeyUsageFlags.digitalSignature |
-    (isRsa ? x509.KeyUsageFlags.keyEncipherment : 0);
-  const made = await x509.X509CertificateGenerator.create({
-    serialNumber: randomSerial(),
-    subject: nameOf(all.hostnames.find((name) => name.length <= maxCommonName) ?? "agent"),
+  const { digitalSignature, keyEncipherment } = keyUsageBit;
+  const { serverAuth, clientAuth } = extendedUsage;
+  return await sign(issuer.key, {
     // The very bytes of the CA's name: others may have encoded it in another way.
-    issuer: new x509.Name(ca.subjectDer),
+    issuer: ca.subjectDer,
+    subject: nameOf(all.hostnames.find((name) => name.length <= maxCommonName) ?? "agent"),
     notBefore,
     notAfter: new Date(notAfter),
-    publicKey: key,
-    signingKey: issuer.key,
-    signingAlgorithm: signatureFor(issuer.key),
+    publicKey: spki,
     extensions: [
-      new x509.BasicConstraintsExtension(false, undefined, true),
-      new x509.KeyUsagesExtension(usage, true),
-      new x509.ExtendedKeyUsageExtension([
-        x509.ExtendedKeyUsage.serverAuth,
-        x509.ExtendedKeyUsage.clientAuth,
-      ]),
-      alternativeNames(all),
-      await x509.SubjectKeyIdentifierExtension.create(key),
-      ca.subjectKeyId === undefined
-        ? await x509.AuthorityKeyIdentifierExtension.create(new x509.PublicKey(ca.publicKey))
-        : new x509.AuthorityKeyIdentifierExtension(hex(ca.subjectKeyId)),
+      critical("2.5.29.19", der.sequence()),
+      // Only RSA is ever used to encrypt a key, in TLS 1.2 and before.
+      critical(
+        "2.5.29.15",
+        der.namedBits(isRsa(spki) ? [digitalSignature, keyEncipherment] : [digitalSignature]),
+      ),
+      extension("2.5.29.37", der.sequence(der.oid(serverAuth), der.oid(clientAuth))),
+      extension("2.5.29.17", alternativeNames(all)),
+      extension("2.5.29.14", der.octetString(keyIdOf(spki))),
+      extension(
+        "2.5.29.35",
+        der.sequence(der.element(0x80, ca.subjectKeyId ?? keyIdOf(ca.publicKey))),
+      ),
     ],
   });
-  return issued(made);
 }
 
-export function alternativeNames(names: Names): x509.SubjectAlternativeNameExtension {
-  return new x509.SubjectAlternativeNameExtension([
-    ...names.hostnames.map((value) => ({ type: "dns" as const, value })),
-    ...names.ips.map((value) => ({ type: "ip" as const, value })),
-  ]);
+/** What is signed, but for the serial number and the algorithm. */
+interface Content {
+  issuer: Bytes;
+  subject: Bytes;
+  notBefore: Date;
+  notAfter: Date;
+  publicKey: Bytes;
+  extensions: Bytes[];
 }
 
-export function nameOf(commonName: string): x509.Name {
-  return new x509.Name([{ CN: [{ utf8String: commonName }] }]);
+async function sign(key: CryptoKey, content: Content): Promise<Issued> {
+  const { hash, identifier } = signatureOf(key);
+  const version3 = der.explicit(0, der.integer(new Uint8Array([2])));
+  const signed = der.sequence(
+    version3,
+    der.integer(randomSerial()),
+    identifier,
+    content.issuer,
+    der.sequence(der.time(content.notBefore), der.time(content.notAfter)),
+    content.subject,
+    content.publicKey,
+    der.explicit(3, der.sequence(...content.extensions)),
+  );
+  const algorithm = { name: key.algorithm.name, hash };
+  const raw = new Uint8Array(await crypto.subtle.sign(algorithm, key, signed));
+  const signature = key.algorithm.name === "ECDSA" ? ecdsaSignature(raw) : raw;
+  const bytes = der.sequence(signed, identifier, der.bitString(signature));
+  return { certificate: inspectCertificate(bytes), pem: certificatePem(bytes) };
 }
 
 /** The hash goes with the strength of the key that signs. */
-export function signatureFor(key: CryptoKey): EcdsaParams {
-  const { namedCurve } = key.algorithm as { namedCurve?: string };
-  return { name: key.algorithm.name, hash: namedCurve === "P-384" ? "SHA-384" : "SHA-256" };
+function signatureOf(key: CryptoKey): { hash: string; identifier: Bytes } {
+  const { name, namedCurve } = key.algorithm as { name: string; namedCurve?: string };
+  if (name === "Ed25519") {
+    return { hash: "SHA-512", identifier: der.sequence(der.oid("1.3.101.112")) };
+  }
+  if (name === "ECDSA") {
+    return namedCurve === "P-384"
+      ? { hash: "SHA-384", identifier: der.sequence(der.oid("1.2.840.10045.4.3.3")) }
+      : { hash: "SHA-256", identifier: der.sequence(der.oid("1.2.840.10045.4.3.2")) };
+  }
+  const identifier = der.sequence(der.oid("1.2.840.113549.1.1.11"), der.derNull);
+  return { hash: "SHA-256", identifier };
 }
+
+/** Web Crypto gives both numbers one after the other, certificates hold a sequence of them. */
+function ecdsaSignature(raw: Bytes): Bytes {
+  const half = raw.length / 2;
+  return der.sequence(der.integer(raw.subarray(0, half)), der.integer(raw.subarray(half)));
+}
+
+function nameOf(commonName: string): Bytes {
+  const attribute = der.sequence(der.oid("2.5.4.3"), der.utf8String(commonName));
+  return der.sequence(der.element(0x31, attribute));
+}
+
+function alternativeNames({ hostnames, ips }: Names): Bytes {
+  return der.sequence(
+    ...hostnames.map((name) => der.element(0x82, new TextEncoder().encode(name))),
+    ...ips.map((ip) => der.element(0x87, ipToBytes(ip))),
+  );
+}
+
+function extension(id: string, value: Bytes): Bytes {
+  return der.sequence(der.oid(id), der.octetString(value));
+}
+
+function critical(id: string, value: Bytes): Bytes {
+  return der.sequence(der.oid(id), der.derTrue, der.octetString(value));
+}
+
+/** RFC 5280 section 4.2.1.2, method 1: SHA-1 over the key's bits; it identifies, nothing more. */
+function keyIdOf(publicKey: Bytes): Bytes {
+  const bits = child(children(readDer(publicKey)), 1);
+  return new Uint8Array(createHash("sha1").update(bits.value.subarray(1)).digest());
+}
+
+function isRsa(publicKey: Bytes): boolean {
+  const algorithm = child(children(child(children(readDer(publicKey)), 0)), 0);
+  return algorithm.raw.length === rsaEncryption.length &&
+    algorithm.raw.every((byte, index) => byte === rsaEncryption[index]);
+}
+
+const rsaEncryption = der.oid("1.2.840.113549.1.1.1");
 
 /**
  * 128 random bits, as many as CAs of the public web must have at least half of; the first byte is
  * not 0, so that every program writes the same digits.
  */
-function randomSerial(): string {
+function randomSerial(): Bytes {
   const bytes = crypto.getRandomValues(new Uint8Array(16));
   while (bytes[0] === 0) crypto.getRandomValues(bytes.subarray(0, 1));
-  return hex(bytes);
-}
-
-function issued(made: x509.X509Certificate): Issued {
-  const der = new Uint8Array(made.rawData);
-  return { certificate: inspectCertificate(der), pem: certificatePem(der) };
-}
-
-function hex(bytes: Bytes): string {
-  return Buffer.from(bytes).toString("hex");
+  return bytes;
 }
 
 /** Certificates hold no fractions of a second. */

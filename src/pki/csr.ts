@@ -1,7 +1,6 @@
 /** Certificate requests (PKCS#10). Loads the library that issues certificates; import it lazily. */
 import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
-import { alternativeNames, nameOf, signatureFor } from "./certificates.ts";
 import type { Bytes } from "./der.ts";
 import { PkiError } from "./errors.ts";
 import { type Names, parseHostname, parseIp } from "./names.ts";
@@ -16,12 +15,21 @@ export interface CertificateRequest {
 /** Below this RSA keys are refused by OpenSSL's and Go's defaults. */
 const leastRsaBits = 2048;
 
+/** X.520 limits a common name to 64 characters. */
+const maxCommonName = 64;
+
 export async function makeRequest(keys: CryptoKeyPair, names: Names): Promise<string> {
+  const commonName = names.hostnames.find((name) => name.length <= maxCommonName) ?? "agent";
   const request = await x509.Pkcs10CertificateRequestGenerator.create({
-    name: nameOf(names.hostnames.find((name) => name.length <= 64) ?? "agent").toString(),
+    name: new x509.Name([{ CN: [{ utf8String: commonName }] }]).toString(),
     keys,
-    signingAlgorithm: signatureFor(keys.privateKey),
-    extensions: [alternativeNames(names)],
+    signingAlgorithm: { name: keys.privateKey.algorithm.name, hash: "SHA-256" },
+    extensions: [
+      new x509.SubjectAlternativeNameExtension([
+        ...names.hostnames.map((value) => ({ type: "dns" as const, value })),
+        ...names.ips.map((value) => ({ type: "ip" as const, value })),
+      ]),
+    ],
   });
   return toPem("CERTIFICATE REQUEST", new Uint8Array(request.rawData));
 }

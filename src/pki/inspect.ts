@@ -62,7 +62,12 @@ export interface Pair {
 }
 
 /** The bits of key usage that are asked about (RFC 5280 section 4.2.1.3). */
-export const keyUsageBit = { digitalSignature: 0, keyCertSign: 5, crlSign: 6 } as const;
+export const keyUsageBit = {
+  digitalSignature: 0,
+  keyEncipherment: 2,
+  keyCertSign: 5,
+  crlSign: 6,
+} as const;
 export const extendedUsage = {
   any: "2.5.29.37.0",
   serverAuth: "1.3.6.1.5.5.7.3.1",

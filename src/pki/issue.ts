@@ -2,7 +2,7 @@
 import { dirname, join } from "node:path";
 import type { FileChange } from "../base/files.ts";
 import { pemOf, shortFingerprint } from "./bundle.ts";
-import type { Issuer } from "./certificates.ts";
+import { issueCa, issueLeaf, type Issuer } from "./certificates.ts";
 import { keyMode, publicMode, type TlsDirectory } from "./directory.ts";
 import { PkiError } from "./errors.ts";
 import type { Certificate } from "./inspect.ts";
@@ -28,10 +28,7 @@ export async function makeCa(
   commonName: string,
   keyType: KeyType,
 ): Promise<Made<Issuer>> {
-  const [{ issueCa }, keys] = await Promise.all([
-    import("./certificates.ts"),
-    generateKey(keyType),
-  ]);
+  const keys = await generateKey(keyType);
   const days = settings.caValidityDays;
   const { certificate, pem } = await issueCa({ commonName, keys, days, now: pki.now() });
   return {
@@ -51,10 +48,7 @@ export async function makeServer(
 ): Promise<Made<Certificate>> {
   const { settings, pki } = directory;
   const between = intermediatesOf([issuer.certificate, ...issuer.others]);
-  const [{ issueLeaf }, keys] = await Promise.all([
-    import("./certificates.ts"),
-    generateKey(keyType),
-  ]);
+  const keys = await generateKey(keyType);
   const days = leafDays(settings.validityDays, settings.config);
   const { publicKey } = keys;
   const leaf = await issueLeaf({ issuer, publicKey, names, days, now: pki.now() });

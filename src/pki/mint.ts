@@ -2,6 +2,7 @@ import { basename, join, relative } from "node:path";
 import { Refusal } from "../base/errors.ts";
 import { type FileChange, lockFolder } from "../base/files.ts";
 import { pemOf, previousPrefix } from "./bundle.ts";
+import { issueLeaf } from "./certificates.ts";
 import type { Pki } from "./context.ts";
 import { isThere, keyMode, publicMode, type TlsDirectory, withDirectory } from "./directory.ts";
 import { PkiError } from "./errors.ts";
@@ -35,7 +36,6 @@ export interface Minted {
 /** Certifies another host: its own key, or one that is made for it here. */
 export async function mint(pki: Pki, options: MintOptions): Promise<Minted> {
   const given = parseNames(options.hostnames ?? [], options.ips ?? []);
-  const loading = import("./certificates.ts");
   refuseInside(pki.root, options.out);
   const request = options.csr === undefined ? undefined : await requestFrom(options.csr);
   const names = request === undefined
@@ -49,7 +49,6 @@ export async function mint(pki: Pki, options: MintOptions): Promise<Minted> {
     const keys = request === undefined
       ? await generateKey(sameKind(issuer.certificate.keyType))
       : undefined;
-    const { issueLeaf } = await loading;
     const { certificate } = await issueLeaf({
       issuer,
       publicKey: keys?.publicKey ?? request!.publicKey,

@@ -96,3 +96,14 @@ export function ipFromBytes(bytes: Uint8Array): string | undefined {
   );
   return new URL(`http://[${groups.join(":")}]`).hostname.slice(1, -1);
 }
+
+/** The 4 or 16 bytes of an address in its canonical form. */
+export function ipToBytes(ip: string): Uint8Array {
+  if (isIP(ip) === 4) return new Uint8Array(ip.split(".").map(Number));
+  const [head = "", tail] = ip.split("::");
+  const groups = (text: string) =>
+    text === "" ? [] : text.split(":").map((part) => parseInt(part, 16));
+  const [first, last] = [groups(head), groups(tail ?? "")];
+  const all = [...first, ...Array(8 - first.length - last.length).fill(0), ...last];
+  return new Uint8Array(all.flatMap((group) => [group >> 8, group & 0xff]));
+}
