@@ -1,0 +1,66 @@
+/**
+ * What a benchmark says: a figure, the reference that was measured in the same run, and their ratio.
+ * Machines are shared and noisy, so only the ratio is compared with a target.
+ */
+export interface Figure {
+  /** "dispatch". */
+  name: string;
+  /** "1,020 no-op tasks/s". */
+  measured: string;
+  /** "1,310 bare starts/s". */
+  reference: string;
+  ratio: number;
+  /** What the ratio should be. */
+  target: { atLeast: number } | { atMost: number };
+  /** What else was seen: memory, spread, how often it was run. */
+  notes?: string[];
+}
+
+export interface Bench {
+  name: string;
+  /** One line for the list. */
+  what: string;
+  /** Yields its figures as it goes; owns its processes and folders. */
+  run(options: BenchOptions): AsyncIterable<Figure>;
+}
+
+export interface BenchOptions {
+  /** Fewer rounds: to see whether the benchmark itself still works. */
+  quick: boolean;
+}
+
+export function reached(figure: Figure): boolean {
+  const { target, ratio } = figure;
+  return "atLeast" in target ? ratio >= target.atLeast : ratio <= target.atMost;
+}
+
+export function describe(figure: Figure): string {
+  const { target } = figure;
+  const wanted = "atLeast" in target ? `at least ${target.atLeast}` : `at most ${target.atMost}`;
+  const lines = [
+    `${reached(figure) ? "ok  " : "MISS"} ${figure.name}: ${figure.ratio.toFixed(2)} (${wanted})`,
+    `       measured   ${figure.measured}`,
+    `       reference  ${figure.reference}`,
+    ...(figure.notes ?? []).map((note) => `       note       ${note}`),
+  ];
+  return lines.join("\n");
+}
+
+/** The middle value; the mean of the two middle ones for an even count. */
+export function median(values: number[]): number {
+  const sorted = values.toSorted((a, b) => a - b);
+  const half = Math.floor(sorted.length / 2);
+  if (sorted.length === 0) throw new RangeError("No values to take the median of");
+  return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
+}
+
+/** Resident memory of a process in bytes, its peak so far. Linux only. */
+export async function peakMemoryBytes(pid: number): Promise<number> {
+  const status = await Deno.readTextFile(`/proc/${pid}/status`);
+  const kib = /^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1];
+  if (kib === undefined) throw new Error(`No VmHWM in /proc/${pid}/status`);
+  return Number(kib) * 1024;
+}
+
+export const mib = (bytes: number) => `${(bytes / 1024 / 1024).toFixed(0)} MiB`;
+export const perSecond = (count: number) => Math.round(count).toLocaleString("en");

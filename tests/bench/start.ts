@@ -1,0 +1,63 @@
+import { agent } from "../support/agent.ts";
+import { type Bench, type BenchOptions, type Figure, median } from "./report.ts";
+
+/** How long the executable takes to say its version, against one that does nothing else. */
+export const bench: Bench = {
+  name: "start",
+  what: "`agent version` against a compiled hello world",
+  async *run({ quick }: BenchOptions): AsyncIterable<Figure> {
+    const folder = await Deno.makeTempDir({ prefix: "agent-bench-" });
+    try {
+      const hello = await compileHello(folder);
+      const rounds = quick ? 5 : 30;
+      const { command, args } = agent.command("version");
+      const ours: number[] = [];
+      const theirs: number[] = [];
+      // Taken in turns, so that a noisy minute hits both.
+      for (let round = 0; round < rounds; round++) {
+        ours.push(await startMs(command, args));
+        theirs.push(await startMs(hello, []));
+      }
+      yield {
+        name: "agent version",
+        measured: `${median(ours).toFixed(1)} ms`,
+        reference: `${median(theirs).toFixed(1)} ms for hello world`,
+        ratio: median(ours) / median(theirs),
+        target: { atMost: 2 },
+        notes: [`median of ${rounds} starts each, in turns`],
+      };
+    } finally {
+      await Deno.remove(folder, { recursive: true });
+    }
+  },
+};
+
+/** Compiled by the Deno and the runtime that scripts/compile would use: DENORT_BIN decides both. */
+export async function compileHello(folder: string): Promise<string> {
+  const source = `${folder}/hello.ts`;
+  const executable = `${folder}/hello`;
+  await Deno.writeTextFile(
+    source,
+    `Deno.stdout.writeSync(new TextEncoder().encode("hello\\n"));\n`,
+  );
+  const { success, stderr } = await new Deno.Command(
+    Deno.env.get("DENO_COMPILER") ?? Deno.execPath(),
+    {
+      args: ["compile", "-q", "--no-config", "--no-code-cache", "--output", executable, source],
+      stdout: "null",
+    },
+  ).output();
+  if (!success) throw new Error(`Hello world did not compile: ${new TextDecoder().decode(stderr)}`);
+  return executable;
+}
+
+/** Wall time of one run, in milliseconds. */
+export async function startMs(command: string, args: string[]): Promise<number> {
+  const start = performance.now();
+  const { success, stderr } = await new Deno.Command(command, { args, stdout: "null" }).output();
+  const took = performance.now() - start;
+  if (!success) {
+    throw new Error(`${command} ${args.join(" ")}: ${new TextDecoder().decode(stderr)}`);
+  }
+  return took;
+}
