@@ -43,6 +43,17 @@ Deno.test("install takes in what mint wrote, and switches TLS on", async () => {
   assert.deepEqual(snapshot(peer.root), before);
 });
 
+Deno.test("a request without names asks for those found and those of the present certificate", async () => {
+  await using lab = await tlsLab();
+  const { peer, files } = await minted(lab);
+  await install(peer, files);
+  const renamed = lab.host("b", { detected: { hostnames: ["renamed"], ips: ["10.1.1.1"] } });
+  assert.deepEqual((await request(renamed, { out: lab.at("b.csr") })).names, {
+    hostnames: ["renamed", "b.lan", "localhost"],
+    ips: ["10.1.1.1", "10.0.0.6", "127.0.0.1", "::1"],
+  });
+});
+
 Deno.test("a request's key is promoted together with its answer", async () => {
   await using lab = await tlsLab();
   const { holder, peer } = await minted(lab);

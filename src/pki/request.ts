@@ -7,6 +7,7 @@ import { type Certificate, readKey } from "./inspect.ts";
 import { generateKey, keyPairOf, keyPem, sameKind } from "./keys.ts";
 import { isEmpty, loopbackNames, type Names, parseNames, union } from "./names.ts";
 import { refuseInside } from "./mint.ts";
+import { placeholderName } from "./placeholder.ts";
 
 export interface RequestOptions {
   /** An absolute path. */
@@ -28,9 +29,14 @@ export async function request(pki: Pki, options: RequestOptions): Promise<Reques
   const given = parseNames(options.hostnames ?? [], options.ips ?? []);
   refuseInside(pki.root, options.out);
   const loading = import("./csr.ts");
-  const names = union(isEmpty(given) ? await pki.detect() : given, loopbackNames);
+  const detected = isEmpty(given) ? await pki.detect() : undefined;
   return await withDirectory(pki, async (directory) => {
     const { settings } = directory;
+    // A renewal must not drop an alias that only the present certificate tells of.
+    const names = union(
+      ...detected === undefined ? [given] : [detected, withoutPlaceholder(settings.san)],
+      loopbackNames,
+    );
     if (await directory.kind() === "ca_holder") {
       throw new Refusal("This host holds the CA, and needs nobody to certify it", {
         next: "agent tls renew",
@@ -54,6 +60,10 @@ export async function request(pki: Pki, options: RequestOptions): Promise<Reques
       keyKept: pending !== undefined,
     };
   });
+}
+
+function withoutPlaceholder({ hostnames, ips }: Names): Names {
+  return { hostnames: hostnames.filter((name) => name !== placeholderName), ips };
 }
 
 async function pendingKey(path: string): Promise<CryptoKeyPair | undefined> {

@@ -244,7 +244,7 @@ function gaps(state: TlsState): Warning[] {
     message: `The server certificate does not cover ${listNames(gap)}`,
     command: kind === "ca_holder"
       ? `agent tls renew ${flags(gap, "--add-hostname", "--add-ip")}`
-      : `${askForNew} ${flags(gap, "--hostname", "--ip")}`,
+      : askForNew,
   }];
 }
 

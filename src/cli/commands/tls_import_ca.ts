@@ -42,7 +42,7 @@ export default command({
       `  SHA-256 ${ca.fingerprint_sha256}`,
       "Compare this with what agent tls status shows on the CA's host.",
       "",
-      "Next: agent tls export-ca, for the other side to import, and restart the agent servers",
+      "Next: agent tls export-ca, for the other side to import",
     ].join("\n");
   },
 });

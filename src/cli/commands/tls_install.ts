@@ -99,8 +99,8 @@ export default command({
     lines.push(
       "",
       made.server !== null
-        ? "TLS is on for every agent server of this host. Next: agent tls status, and restart them"
-        : "Next: agent tls status, and restart the agent servers of this host",
+        ? "TLS is on for every agent server of this host from its next start. Next: agent tls status"
+        : "Next: agent tls status. Coordinators and workers take it up by themselves",
     );
     return lines.join("\n");
   },

@@ -89,7 +89,7 @@ export default command({
     if (!made.ca_renewed) {
       lines.push(
         "",
-        "Next: restart the agent servers of this host, unless they reload by themselves",
+        "Coordinators and workers take it up by themselves; restart whatever else uses the files",
       );
     } else if (made.previous_ca === null) {
       lines.push(
@@ -97,7 +97,6 @@ export default command({
         "No peer is trusted until it has a new certificate. Next, for each peer:",
         "      agent tls mint -o DIR, copy DIR to it, and on the peer:",
         "      agent tls install --force --cert server.crt --key server.key --ca ca.crt",
-        "      then restart the agent servers everywhere",
       );
     } else {
       lines.push(
@@ -105,7 +104,7 @@ export default command({
         "",
         "Next: agent tls export-ca -o /tmp/new-ca.crt, copy it to every peer, and on each:",
         "        agent tls install --ca new-ca.crt",
-        "      then mint and install new certificates, and restart the agent servers everywhere",
+        "      then give every peer a new certificate, as on its first day",
         "      once all have them, on every host: agent tls renew --distrust-previous",
       );
     }

@@ -20,7 +20,7 @@ export default command({
     hostname: {
       kind: "text",
       repeat: true,
-      help: "Name to ask for; those found on this host by default",
+      help: "Name to ask for; by default those found on this host and those it is certified for",
     },
     ip: { kind: "text", repeat: true, help: "Address to ask for" },
   },

@@ -47,7 +47,7 @@ export default command({
       })),
     };
   },
-  text: ({ file, ca, fingerprint_sha256, stores }) => {
+  text: ({ os, file, ca, fingerprint_sha256, stores }) => {
     const lines = [
       `To trust the CA "${ca}", run what fits the machine with the browser.`,
       `SHA-256 ${fingerprint_sha256}`,
@@ -56,7 +56,11 @@ export default command({
       "Trust it only where you need it, and keep ca.key as safe as an ssh key.",
     ];
     if (file === "ca.crt") {
-      lines.push("", "First copy it there: ssh THIS-HOST agent tls export-ca > ca.crt");
+      // A redirection in Windows PowerShell writes UTF-16, which no store reads.
+      const copy = os === "windows"
+        ? "ssh THIS-HOST agent tls export-ca -o /tmp/ca.crt; scp THIS-HOST:/tmp/ca.crt ."
+        : "ssh THIS-HOST agent tls export-ca > ca.crt";
+      lines.push("", `First copy it there: ${copy}`);
     }
     for (const { title, used_by, add, remove } of stores) {
       lines.push(

@@ -1,10 +1,10 @@
 import type { TrustStore } from "./store.ts";
 
-/** The same on every system: Firefox keeps a store of its own. */
+/** A store of its own; since version 120 Windows' and macOS's are taken as well. */
 export const firefox: TrustStore = {
   id: "firefox",
   title: "Firefox, on every system",
-  used: "Firefox only, which does not look at the system's store",
+  used: "Firefox only; on Windows and macOS it takes the system's store too, unless told not to",
   add: (file) => [
     "# Open about:preferences#privacy and scroll to Certificates",
     "# View Certificates… > Authorities > Import…",
