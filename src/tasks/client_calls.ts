@@ -1,12 +1,5 @@
 import { anySignal } from "../base/signals.ts";
-import {
-  checkArray,
-  checkIdempotencyKey,
-  checkSpec,
-  checkStateKey,
-  checkStateNamespace,
-  checkStateValue,
-} from "./checks.ts";
+import { checkArray, checkIdempotencyKey, checkSpec } from "./checks.ts";
 import type { Fleet } from "./fleet.ts";
 import { elementId, isTaskId } from "./ids.ts";
 import type { Ledger } from "./ledger.ts";
@@ -14,7 +7,7 @@ import type { Notices } from "./notices.ts";
 import { waitReason } from "./policy.ts";
 import { type SubmitOptions, type Submitted, TaskError, type TaskQuery } from "./service.ts";
 import type { NewTask } from "./store.ts";
-import { isFinished, type StateEntry, type Task, type TaskSpec } from "./task.ts";
+import { isFinished, type Task, type TaskSpec } from "./task.ts";
 
 /** What client calls work on. */
 export interface Parts {
@@ -125,15 +118,26 @@ export function noSuchTask(id: string): TaskError {
 export function getTask(parts: Parts, id: string): Task[] {
   const tasks = isTaskId(id) ? parts.ledger.store.tasks(id) : [];
   if (tasks.length === 0) throw noSuchTask(id);
-  return withReasons(parts, tasks);
+  return asOfNow(parts, tasks);
 }
 
-/** Says of each queued task why it waits; that depends on who is connected, so it is not stored. */
-function withReasons(parts: Parts, tasks: Task[]): Task[] {
-  if (!tasks.some((task) => task.state === "queued")) return tasks;
+/**
+ * Adds what changes all the time and is therefore not stored: why a queued task waits, which depends
+ * on who is connected, and how much a running one has written.
+ */
+function asOfNow(parts: Parts, tasks: Task[]): Task[] {
+  if (tasks.every((task) => isFinished(task.state))) return tasks;
   const workers = [...parts.fleet.connected()];
   const now = parts.ledger.clock.now();
   return tasks.map((task) => {
+    const logged = parts.ledger.leases.get(task.id)?.logged;
+    if (task.state === "running" && logged !== undefined) {
+      const { stdout: stdoutBytes, stderr: stderrBytes } = logged;
+      const attempts = task.attempts.map((attempt) =>
+        attempt.state === "running" ? { ...attempt, stdoutBytes, stderrBytes } : attempt
+      );
+      return { ...task, attempts };
+    }
     if (task.state !== "queued") return task;
     const { notBefore, spec } = task;
     return { ...task, reason: waitReason({ selector: spec.selector, notBefore, workers }, now) };
@@ -152,7 +156,7 @@ export function listTasks(parts: Parts, query: TaskQuery): { tasks: Task[]; more
     limit,
     ...(before === undefined ? {} : { before }),
   });
-  return { tasks: withReasons(parts, tasks), more };
+  return { tasks: asOfNow(parts, tasks), more };
 }
 
 export async function* watchTasks(
@@ -177,7 +181,7 @@ export async function* watchTasks(
     for (const id of changed) {
       if (signal.aborted) return;
       throwIfStopping(parts);
-      const task = withReasons(parts, store.tasks(id))[0];
+      const task = asOfNow(parts, store.tasks(id))[0];
       // An array's own id tells that there are elements; they are told one by one.
       if (task === undefined || task.id !== id) continue;
       if (isFinished(task.state)) open.delete(id);
@@ -273,75 +277,4 @@ export async function retryTask(parts: Parts, id: string): Promise<Task[]> {
     throw new TaskError("wrong_state", text);
   }
   return getTask(parts, id);
-}
-
-export function getState(parts: Parts, namespace: string, key: string): StateEntry {
-  checkStateNamespace(namespace);
-  checkStateKey(key);
-  const entry = parts.ledger.store.state(namespace, key);
-  if (entry === undefined) throw noSuchKey(namespace, key);
-  return entry;
-}
-
-function noSuchKey(namespace: string, key: string): TaskError {
-  return new TaskError("not_found", `There is no key "${key}" in the namespace "${namespace}"`);
-}
-
-export async function putState(
-  parts: Parts,
-  namespace: string,
-  key: string,
-  value: Uint8Array,
-  ifRevision?: number,
-): Promise<StateEntry> {
-  checkStateNamespace(namespace);
-  checkStateKey(key);
-  checkStateValue(value);
-  const at = parts.ledger.clock.now();
-  const change = { kind: "put_state", namespace, key, value, ifRevision, at } as const;
-  const outcome = await parts.ledger.journal.write(change);
-  if (outcome !== undefined && "entry" in outcome) return outcome.entry;
-  throw conflict(key, ifRevision, outcome);
-}
-
-export async function deleteState(
-  parts: Parts,
-  namespace: string,
-  key: string,
-  ifRevision?: number,
-): Promise<{ revision: number }> {
-  checkStateNamespace(namespace);
-  checkStateKey(key);
-  const change = { kind: "delete_state", namespace, key, ifRevision } as const;
-  const outcome = await parts.ledger.journal.write(change);
-  if (outcome !== undefined && "revision" in outcome) return outcome;
-  if (ifRevision === undefined) throw noSuchKey(namespace, key);
-  throw conflict(key, ifRevision, outcome);
-}
-
-function conflict(key: string, expected: number | undefined, outcome: unknown): TaskError {
-  const current = (outcome as { conflict: number }).conflict;
-  const found = current === 0 ? "it does not exist" : `its revision is ${current}`;
-  return new TaskError("conflict", `"${key}" is not at revision ${expected}: ${found}`, current);
-}
-
-/** Answers are one message: beyond this many bytes the caller has to narrow the prefix. */
-const maxListedStateBytes = 3 * 1024 * 1024;
-
-export function listState(parts: Parts, namespace: string, prefix: string): StateEntry[] {
-  checkStateNamespace(namespace);
-  if (prefix !== "") checkStateKey(prefix);
-  const entries: StateEntry[] = [];
-  let bytes = 0;
-  for (const entry of parts.ledger.store.stateList(namespace, prefix)) {
-    bytes += entry.value.length + entry.key.length + 64;
-    if (bytes > maxListedStateBytes) {
-      throw new TaskError(
-        "exhausted",
-        `The entries of "${namespace}" are too many for one answer; ask with a longer prefix`,
-      );
-    }
-    entries.push(entry);
-  }
-  return entries;
 }

@@ -10,6 +10,7 @@ import { Ledger } from "./ledger.ts";
 import { leaseTimes } from "./limits.ts";
 import { Logs } from "./logs.ts";
 import { Notices } from "./notices.ts";
+import * as state from "./state_calls.ts";
 import { TaskError, type TaskService, type WorkerService } from "./service.ts";
 import type { TaskStore } from "./store.ts";
 import type { TaskState } from "./task.ts";
@@ -124,10 +125,10 @@ export function openEngine(options: EngineOptions): Engine {
     listWorkers: call(() => fleet.list()),
     drainWorker: call((id) => fleet.setDraining(id, true)),
     resumeWorker: call((id) => fleet.setDraining(id, false)),
-    getState: call((namespace, key) => calls.getState(parts, namespace, key)),
-    putState: call((...args) => calls.putState(parts, ...args)),
-    deleteState: call((...args) => calls.deleteState(parts, ...args)),
-    listState: call((namespace, prefix) => calls.listState(parts, namespace, prefix)),
+    getState: call((namespace, key) => state.getState(ledger, namespace, key)),
+    putState: call((...args) => state.putState(ledger, ...args)),
+    deleteState: call((...args) => state.deleteState(ledger, ...args)),
+    listState: call((namespace, prefix) => state.listState(ledger, namespace, prefix)),
 
     connect: call((hello, sink) => fleet.connect(hello, sink)),
     uploadLog: call((ref) => logs.upload(ref)),

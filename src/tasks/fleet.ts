@@ -1,15 +1,16 @@
 import { formatDuration } from "../base/durations.ts";
 import type { Log } from "../base/log.ts";
-import { checkHello, checkResult } from "./checks.ts";
-import { type Assignee, type Lease, type Ledger, type Tenure } from "./ledger.ts";
+import { checkHello } from "./checks.ts";
+import type { Lease, Ledger, Tenure } from "./ledger.ts";
 import { leaseTimes, limits } from "./limits.ts";
 import { workerHealth } from "./policy.ts";
 import { TaskError, type WorkerHello, type WorkerSession, type WorkerSink } from "./service.ts";
+import { Session } from "./session.ts";
 import type { Recovered, StoredTenure, StoredWorker } from "./store.ts";
-import type { Assignment, AttemptRef, AttemptResult, Labels, WorkerInfo } from "./task.ts";
+import type { AttemptRef, Labels, WorkerInfo } from "./task.ts";
 
 /** A worker as the coordinator knows it, connected or not. */
-interface Worker {
+export interface Worker {
   stored: StoredWorker;
   session: Session | undefined;
   /** Usually one: former processes of the worker keep theirs until their leases run out. */
@@ -46,7 +47,8 @@ export class Fleet {
       this.#workers.get(stored.workerId)!.tenures.add(tenure);
     }
     for (const { tenure, ...lease } of recovered.running) {
-      ledger.hold({ ...lease, tenure: byId.get(tenure)!, live: true });
+      const logged = { stdout: 0, stderr: 0 };
+      ledger.hold({ ...lease, tenure: byId.get(tenure)!, logged, live: true });
     }
     this.#nextTenure = Math.max(0, ...byId.keys()) + 1;
   }
@@ -65,9 +67,7 @@ export class Fleet {
     const { clock, journal } = this.ledger;
     const now = clock.monotonic();
     let worker = this.#workers.get(hello.workerId);
-    if (worker === undefined && this.#workers.size >= limits.maxWorkers) {
-      throw new TaskError("exhausted", `There are ${limits.maxWorkers} workers already`);
-    }
+    if (worker === undefined && this.#workers.size >= limits.maxWorkers) this.#forgetOne();
     const former = worker?.session;
     if (former !== undefined) {
       if (former.tenure.stored.instance !== hello.instance && !former.late(now)) {
@@ -113,6 +113,18 @@ export class Fleet {
       held: tenure.leases.size,
     });
     return session;
+  }
+
+  /** Makes room for a worker: of those that are gone and hold nothing, the one that came first. */
+  #forgetOne(): void {
+    for (const [id, { session, tenures, stored }] of this.#workers) {
+      if (session !== undefined || stored.draining) continue;
+      if ([...tenures].some((tenure) => tenure.leases.size > 0)) continue;
+      this.#workers.delete(id);
+      this.ledger.journal.add({ change: { kind: "forget_worker", id } });
+      return;
+    }
+    throw new TaskError("exhausted", `There are ${limits.maxWorkers} workers already`);
   }
 
   /** The tenure that this process goes on with. */
@@ -268,148 +280,5 @@ export class Fleet {
       if (journal.failing === undefined) session.hold(holdMs);
       session.finish(new TaskError("unavailable", "The coordinator stops"));
     }
-  }
-}
-
-/** One worker's stream, from Hello to its end. */
-class Session implements WorkerSession, Assignee {
-  readonly heartbeatMs = leaseTimes.heartbeatMs;
-  readonly leaseMs = leaseTimes.leaseMs;
-  readonly draining: boolean;
-  readonly labels: Labels;
-  readonly slots: number;
-  readonly address: string;
-  credits = 0;
-  /** May be told things: the wire has had the time to send Welcome. */
-  open = false;
-  #ended = false;
-  #lastHeartbeat: number;
-  #outbox: Assignment[] = [];
-
-  constructor(
-    readonly fleet: Fleet,
-    readonly worker: Worker,
-    readonly tenure: Tenure,
-    hello: WorkerHello,
-    readonly lost: AttemptRef[],
-    readonly sink: WorkerSink,
-  ) {
-    this.labels = hello.labels;
-    this.slots = hello.slots;
-    this.address = hello.address;
-    this.draining = worker.stored.draining;
-    this.#lastHeartbeat = fleet.ledger.clock.monotonic();
-    this.#renew();
-    setImmediate(() => this.#begin());
-  }
-
-  get held(): number {
-    return this.tenure.leases.size;
-  }
-
-  silentMs(now: number): number {
-    return now - this.#lastHeartbeat;
-  }
-
-  late(now: number): boolean {
-    return this.silentMs(now) >= leaseTimes.lateAfterMs;
-  }
-
-  #renew(): void {
-    const { clock } = this.fleet.ledger;
-    const wasLate = this.late(clock.monotonic());
-    this.#lastHeartbeat = clock.monotonic();
-    this.tenure.leaseUntil = this.#lastHeartbeat + leaseTimes.leaseMs;
-    this.worker.lastHeartbeatAt = clock.now();
-    if (wasLate && this.credits > 0) this.fleet.ledger.journal.poke();
-  }
-
-  #begin(): void {
-    if (this.#ended) return;
-    this.open = true;
-    for (const lease of this.tenure.leases.values()) {
-      if (lease.cancelRequested) this.sink.cancel(lease.ref);
-    }
-    if (this.worker.stored.draining !== this.draining) this.sink.drain(!this.draining);
-    if (this.credits > 0) this.fleet.ledger.journal.poke();
-  }
-
-  heartbeat(): Promise<void> {
-    if (this.#ended) return Promise.reject(new TaskError("conflict", "The session has ended"));
-    this.#renew();
-    return Promise.resolve();
-  }
-
-  credit(count: number): void {
-    if (this.#ended) return;
-    // More than this no worker can hold; a wrong count must not overflow anything.
-    this.credits = Math.min(this.credits + Math.max(0, Math.trunc(count)), limits.maxHeld);
-    if (this.open) this.fleet.ledger.journal.poke();
-  }
-
-  started(ref: AttemptRef, at: number): void {
-    if (!this.#ended) this.fleet.ledger.started(ref, this.tenure, at);
-  }
-
-  finished(result: AttemptResult): void {
-    if (this.#ended) return;
-    checkResult(result);
-    this.fleet.ledger.finished(result, this.tenure, (superseded) => {
-      if (!this.#ended) this.sink.finishedAck(result.ref, superseded);
-    });
-  }
-
-  released(refs: AttemptRef[]): void {
-    if (this.#ended) return;
-    for (const ref of refs) {
-      const lease = this.fleet.ledger.current(ref);
-      if (lease?.tenure === this.tenure) this.fleet.ledger.release(lease);
-    }
-  }
-
-  closed(): void {
-    if (this.#ended) return;
-    this.#end();
-    this.fleet.log.info("worker disconnected", { worker: this.worker.stored.id });
-  }
-
-  /** Queues an assignment; `deliver` sends all of a batch at once. */
-  send(assignment: Assignment): void {
-    this.#outbox.push(assignment);
-    this.fleet.outgoing.add(this);
-  }
-
-  deliver(): void {
-    const assignments = this.#outbox;
-    this.#outbox = [];
-    if (!this.#ended) this.sink.assign(assignments);
-  }
-
-  cancel(lease: Lease): void {
-    if (this.open && lease.tenure === this.tenure) this.sink.cancel(lease.ref);
-  }
-
-  drain(draining: boolean): void {
-    if (!this.open) return;
-    this.sink.drain(draining);
-    if (!draining) this.fleet.ledger.journal.poke();
-  }
-
-  hold(holdMs: number): void {
-    if (this.open) this.sink.hold(holdMs);
-  }
-
-  /** Ends the session from this side. */
-  finish(error: TaskError): void {
-    if (this.#ended) return;
-    this.#end();
-    this.sink.end(error);
-  }
-
-  #end(): void {
-    this.#ended = true;
-    this.open = false;
-    this.credits = 0;
-    if (this.worker.session === this) this.worker.session = undefined;
   }
 }

@@ -3,6 +3,7 @@ import { limits } from "./limits.ts";
 import { afterAttempt, type Seat } from "./policy.ts";
 import type { Journal } from "./journal.ts";
 import { type QueuedTask, TaskQueue } from "./queue.ts";
+import type { LogOffsets } from "./service.ts";
 import type { Recovered, StoredTenure, TaskStore } from "./store.ts";
 import type { Assignment, AttemptRef, AttemptResult, Labels, TaskSpec } from "./task.ts";
 
@@ -18,6 +19,8 @@ export interface Lease {
   losses: number;
   startedAt: number | undefined;
   cancelRequested: boolean;
+  /** What is stored of its logs, as far as this coordinator has seen it arrive. */
+  logged: LogOffsets;
   /** False as soon as the attempt has ended, or was given away. */
   live: boolean;
 }
@@ -92,6 +95,7 @@ export class Ledger {
         losses: task.losses,
         startedAt: undefined,
         cancelRequested: false,
+        logged: { stdout: 0, stderr: 0 },
         live: true,
       };
       this.hold(lease);
@@ -147,12 +151,13 @@ export class Ledger {
 
   /** The attempt is not running any more, and nobody knows how it ended. */
   lose(lease: Lease, reason: string): void {
-    this.stats.lost++;
-    const ended = { exitCode: undefined, signal: undefined, stdoutBytes: 0, stderrBytes: 0 };
     this.#end(lease, {
       ref: lease.ref,
       state: "lost",
-      ...ended,
+      exitCode: undefined,
+      signal: undefined,
+      stdoutBytes: lease.logged.stdout,
+      stderrBytes: lease.logged.stderr,
       reason,
       startedAt: lease.startedAt,
       finishedAt: this.clock.now(),
@@ -181,6 +186,7 @@ export class Ledger {
     const at = this.clock.now();
     const reason = result.reason?.slice(0, limits.maxReasonLength);
     const { state } = result;
+    if (state === "lost") this.stats.lost++;
     const after = afterAttempt(
       { state, reason, failures, losses, retries, retryDelayMs, cancelRequested },
       at,

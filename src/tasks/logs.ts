@@ -155,6 +155,7 @@ class Upload implements LogUpload {
     this.#logs = logs;
     this.#lease = lease;
     this.#writer = writer;
+    lease.logged = this.offsets;
     this.#close = close;
   }
 
@@ -173,7 +174,11 @@ class Upload implements LogUpload {
       }
       const fresh = data.subarray(size - offset);
       if (fresh.length === 0) return;
-      await this.#writer.append(stream, fresh);
+      try {
+        await this.#writer.append(stream, fresh);
+      } finally {
+        this.#lease.logged = this.offsets;
+      }
       this.#logs.stats.bytes += fresh.length;
       this.#logs.notices.tell(this.#lease.ref.taskId);
     });

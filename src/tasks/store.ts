@@ -138,6 +138,7 @@ export type Change =
   /** A finished task, in that state. */
   | { kind: "retry"; seq: number; from: TaskState }
   | { kind: "worker"; worker: StoredWorker }
+  | { kind: "forget_worker"; id: string }
   | { kind: "tenure"; tenure: StoredTenure }
   /** The attempt is another tenure's from now on. */
   | { kind: "move"; seq: number; ref: AttemptRef; tenure: number }

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { leaseTimes } from "../../src/tasks/limits.ts";
+import { leaseTimes, limits } from "../../src/tasks/limits.ts";
 import { EngineHarness, FakeWorker, spec, taskError, turn } from "../support/engine.ts";
 
 /** One task, running at one worker. */
@@ -227,7 +227,7 @@ Deno.test("one worker cannot finish another's task", async () => {
   await using harness = new EngineHarness();
   const { id, ref } = await running(harness);
   const other = await FakeWorker.connect(harness.engine, { workerId: "w2", home: "home-of-w2" });
-  await other.finish(ref, { state: "failed" });
+  assert.equal(await other.finish(ref, { state: "failed" }), true);
   assert.deepEqual(await stateOf(harness, id), { state: "running", attempts: ["running"] });
 });
 
@@ -347,4 +347,22 @@ Deno.test("a hello that makes no sense is refused", async () => {
     await assert.rejects(FakeWorker.connect(harness.engine, more), taskError("invalid"));
   }
   assert.deepEqual(await harness.engine.listWorkers(), []);
+});
+
+Deno.test("a new worker takes the place of one that is gone when there are very many", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const { worker } = await assigned(harness);
+  worker.session.closed();
+  await engine.drainWorker("w1");
+  for (let number = 0; number < limits.maxWorkers; number++) {
+    const other = await FakeWorker.connect(engine, { workerId: `other-${number}` });
+    other.session.closed();
+  }
+  await turn();
+  const ids = new Set((await engine.listWorkers()).map(({ id }) => id));
+  assert.equal(ids.size, limits.maxWorkers);
+  assert.ok(ids.has("w1") && !ids.has("other-0") && ids.has("other-1"));
+  await harness.restart();
+  assert.equal((await harness.engine.listWorkers()).length, limits.maxWorkers);
 });

@@ -152,9 +152,11 @@ Deno.test("a lost lease can write no more", async () => {
   const { ref } = await oneRunning(harness);
   await using upload = await engine.uploadLog(ref);
   await upload.append("stdout", 0, bytes("before"));
+  assert.equal((await engine.getTask(ref.taskId))[0]!.attempts[0]!.stdoutBytes, 6);
   clock.turn(leaseTimes.leaseMs);
   engine.advance();
   await turn();
+  assert.equal((await engine.getTask(ref.taskId))[0]!.attempts[0]!.stdoutBytes, 6);
   await assert.rejects(upload.append("stdout", 6, bytes("x")), taskError("conflict"));
   await assert.rejects(upload.end({ stdout: 6, stderr: 0 }), taskError("conflict"));
   await assert.rejects(engine.uploadLog(ref), taskError("conflict"));

@@ -132,6 +132,9 @@ export function createWriter(
         );
         return;
       }
+      case "forget_worker":
+        run(`DELETE FROM workers WHERE id = ?`, change.id);
+        return;
       case "tenure": {
         const { id, workerId, instance, home, holdMs } = change.tenure;
         run(
@@ -241,7 +244,8 @@ export function createWriter(
       attempt,
       fence,
     );
-    if (row === undefined) return true;
+    // Running: at another worker, which is the one to say how it ends.
+    if (row === undefined || row.state === number("running")) return true;
     if (row.state !== number("lost")) return false;
     run(
       `UPDATE attempts SET superseded = 1, started_at = coalesce(?, started_at), finished_at = ?,
