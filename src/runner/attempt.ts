@@ -149,9 +149,15 @@ export class Attempt {
     }
     // Told to end: those that the main process left behind have the rest of the grace.
     const until = clock.monotonic() + (this.#cause === "lost" ? 0 : graceMs);
+    const told = new Set<number>();
     while (clock.monotonic() < until) {
       const left = (await sweeper.look()).filter(({ rest }) => rest === key);
       if (left.length === 0) break;
+      // Those that left the group have not heard of it yet.
+      for (const { pid } of left.filter(({ pid }) => !told.has(pid))) {
+        told.add(pid);
+        signal(pid, "SIGTERM");
+      }
       await clock.sleep(50);
     }
     signal(-pid, "SIGKILL");
