@@ -38,6 +38,7 @@ export interface Ended {
 /** One attempt's processes, from the start of the first to the end of the last. */
 export class Attempt {
   #cause: EndCause = "exit";
+  #reason: string | undefined;
   #child: Deno.ChildProcess | undefined;
   #readers: ReadableStreamDefaultReader<Uint8Array>[] = [];
   #pumps: Promise<void> | undefined;
@@ -64,6 +65,11 @@ export class Attempt {
   /** Why it ends, or ended. */
   get cause(): EndCause {
     return this.#cause;
+  }
+
+  /** The same for people, where the cause does not say it. */
+  get reason(): string | undefined {
+    return this.#reason;
   }
 
   /** Starts the process and settles when nothing is left of it. Throws where it cannot be started. */
@@ -98,8 +104,9 @@ export class Attempt {
   }
 
   /** Ends all processes; the first cause stands, but that nothing may go on after a lost lease. */
-  end(cause: "cancelled" | "timed_out" | "lost", grace: number): void {
+  end(cause: "cancelled" | "timed_out" | "lost", grace: number, reason?: string): void {
     if (this.#cause === "lost") return;
+    this.#reason = reason;
     if (this.#cause === "exit" || cause === "lost") this.#cause = cause;
     if (this.#child === undefined) return;
     if (grace <= 0) return this.#kill();

@@ -194,10 +194,10 @@ export class Runner {
       while (!this.#guardian.isReady) await this.#guardian.ready();
       const ended = await attempt.run();
       this.#wake();
-      const { cause } = attempt;
+      const { cause, reason } = attempt;
       const gathers = collects && cause !== "lost";
       this.#unswept = true;
-      this.#report({ kind: "exited", key, ...ended, cause, reason: undefined, collects: gathers });
+      this.#report({ kind: "exited", key, ...ended, cause, reason, collects: gathers });
       if (gathers) await this.#collect(order, own);
     } catch (error) {
       const { exitCode, reason } = error instanceof CannotStart
@@ -292,7 +292,7 @@ export class Runner {
     if (lost.length > 0) {
       this.options.log.warn("ending attempts", { count: lost.length, why, lease });
     }
-    for (const attempt of lost) attempt.end("lost", 0);
+    for (const attempt of lost) attempt.end("lost", 0, `Ended, as ${why}`);
   }
 
   /** Ends processes of attempts that are over: those that left their group and outlived it. */

@@ -35,6 +35,8 @@ export class Held {
   toldOutput = false;
   /** The session in which it is being delivered. */
   deliveredIn: AbortSignal | undefined;
+  /** Why this worker ended it, where the runner cannot know. */
+  why: string | undefined;
   /** Whether there are folders of it that the runner has to remove. */
   collects = false;
   #notes: string[] = [];
@@ -87,7 +89,7 @@ export class Held {
 
   exited(exited: Exited): void {
     this.phase = "exited";
-    this.#exited = exited;
+    this.#exited = { ...exited, reason: exited.reason ?? this.why };
   }
 
   /** Artifacts are collected, or there are none. */

@@ -62,6 +62,7 @@ export class Link {
   servedAt = 0;
   readonly queue: Held[] = [];
   #scope = new AbortController();
+  #endSession: ((error: TaskError) => void) | undefined;
   #lastBeatAt = -Infinity;
 
   constructor(readonly options: LinkOptions) {}
@@ -95,6 +96,16 @@ export class Link {
       }
       const waitMs = backoffMs(reconnect, ++failures, random());
       await clock.sleep(waitMs, signal).catch(() => {/* The loop ends. */});
+    }
+  }
+
+  /**
+   * Begins a new session, in which the coordinator has no credits: they cannot be taken back
+   * otherwise. What it assigns meanwhile is not named in the new one's Hello, and given away at once.
+   */
+  revokeCredits(): void {
+    if (this.credit > 0) {
+      this.#endSession?.(new TaskError("unavailable", "The worker takes its credits back"));
     }
   }
 
@@ -145,6 +156,7 @@ export class Link {
       { ...hello(), held: names.map(({ ref }) => ref) },
       this.#sink(ended.resolve),
     );
+    this.#endSession = ended.resolve;
     const stop = () => ended.resolve(new TaskError("unavailable", "The worker stops"));
     signal.addEventListener("abort", stop, { once: true });
     try {
@@ -168,7 +180,7 @@ export class Link {
       return await Promise.race([ended.promise, this.#beat(session, scope.signal)]);
     } finally {
       signal.removeEventListener("abort", stop);
-      this.session = undefined;
+      this.session = this.#endSession = undefined;
       this.credit = 0;
       scope.abort(new TaskError("unavailable", "The session is over"));
       session.closed();

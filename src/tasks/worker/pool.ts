@@ -337,20 +337,26 @@ export class Pool implements LinkEvents {
   async drain(): Promise<void> {
     const { log, order } = this.options;
     this.#stopping = true;
-    for (const link of this.links) link.release(() => true);
+    for (const link of this.links) {
+      link.release(() => true);
+      link.revokeCredits();
+    }
     if (this.#running > 0) log.info("waiting for running tasks", { running: this.#running });
     await this.#until(() => this.#running === 0, stop.runMs);
     if (this.#running > 0) {
       log.warn("ending tasks that are still running", { running: this.#running });
       const left = [...this.#started.values()].filter(({ held }) => held.phase === "running");
-      order(left.map(({ held: { key } }) => {
+      order(left.map(({ held }) => {
+        const { key } = held;
+        held.why = "Its worker was told to stop";
         return { kind: "end", key, cause: "lost", graceMs: stop.graceMs } as const;
       }));
       await this.#until(() => this.#running === 0, stop.graceMs + 2_000);
     }
     const isDelivered = () =>
       this.links.every(({ session, held }) => session === undefined || held.size === 0);
-    await this.#until(isDelivered, stop.deliverMs);
+    const isQuiet = () => this.links.every(({ credit }) => credit === 0);
+    await this.#until(() => isDelivered() && isQuiet(), stop.deliverMs);
   }
 
   /** Results that nobody acknowledged, for the next start. */

@@ -1,0 +1,151 @@
+/** What happens to tasks when a worker, its guardian, its coordinator or the network fails. */
+import assert from "node:assert/strict";
+import { overlaps, startCluster, tracedScript } from "../support/cluster.ts";
+import { eventually } from "../support/eventually.ts";
+
+Deno.test("when a worker is killed nothing of its tasks is left, and they run again", async () => {
+  await using cluster = await startCluster();
+  const worker = await cluster.startWorker();
+  const flag = `${cluster.folder}/second`;
+  const id = await cluster.submit(
+    `test -e ${flag} && exit 0; touch ${flag}; setsid sleep 600 & sleep 601`,
+  );
+  await cluster.started(id);
+  await eventually(5_000, async () => (await worker.processes()).length >= 3);
+  worker.role.kill();
+  await worker.role.exit;
+  await eventually(5_000, async () => (await worker.processes()).length === 0);
+  await worker.restart();
+  const [task] = await cluster.finished(id);
+  assert.equal(task!.state, "succeeded");
+  assert.deepEqual(task!.attempts.map(({ state }) => state), ["lost", "succeeded"]);
+});
+
+Deno.test("a guardian that is killed or stopped is replaced, and its tasks go on", async () => {
+  await using cluster = await startCluster();
+  const worker = await cluster.startWorker();
+  const id = await cluster.submit("sleep 600");
+  await cluster.started(id);
+  for (const signal of ["SIGKILL", "SIGSTOP"] as const) {
+    const first = await worker.guardian();
+    Deno.kill(first, signal);
+    await eventually(10_000, async () => await worker.guardian() !== first);
+  }
+  assert.equal((await worker.processes()).length, 2);
+  worker.role.kill();
+  await eventually(5_000, async () => (await worker.processes()).length === 0);
+});
+
+Deno.test("a worker that was stopped has lost its tasks, and they ran nowhere twice", async () => {
+  await using cluster = await startCluster();
+  const worker = await cluster.startWorker();
+  const id = await cluster.submit(tracedScript(cluster.folder, 100));
+  await cluster.started(id);
+  worker.role.kill("SIGSTOP");
+  try {
+    // The guardian ends it, before the lease of 15 s is over.
+    await eventually(8_000, async () => (await worker.processes()).length === 0);
+  } finally {
+    worker.role.kill("SIGCONT");
+  }
+  const [task] = await cluster.finished(id);
+  assert.equal(task!.state, "succeeded");
+  assert.deepEqual(task!.attempts.map(({ state }) => state), ["lost", "succeeded"]);
+  assert.deepEqual(await overlaps(cluster.folder), []);
+});
+
+Deno.test("a restart of the coordinator disturbs no task", async () => {
+  await using cluster = await startCluster();
+  await cluster.startWorker();
+  const id = await cluster.submit("echo one; sleep 3; echo two");
+  await cluster.started(id);
+  await cluster.restartCoordinator();
+  const [task] = await cluster.finished(id);
+  assert.deepEqual(task!.attempts.map(({ state }) => state), ["succeeded"]);
+  let output = "";
+  const log = cluster.tasks.readLog({ taskId: id }, AbortSignal.timeout(10_000));
+  for await (const { data } of log) output += new TextDecoder().decode(data);
+  assert.equal(output, "one\ntwo\n");
+});
+
+Deno.test("a result that could not be delivered outlives a restart of the worker", async () => {
+  await using cluster = await startCluster();
+  const worker = await cluster.startWorker();
+  const id = await cluster.submit(
+    `echo ran >> ${cluster.folder}/runs; mkdir out; echo x > out/y; sleep 1; echo over`,
+    { artifacts: ["out/*"] },
+  );
+  await cluster.started(id);
+  cluster.coordinator.kill("SIGSTOP");
+  try {
+    await eventually(15_000, async () => {
+      for await (const { name } of Deno.readDir(`${worker.dataDir}/spool`)) {
+        if (name.endsWith(".json")) return true;
+      }
+      return false;
+    });
+    worker.role.kill();
+    await worker.role.exit;
+  } finally {
+    cluster.coordinator.kill("SIGCONT");
+  }
+  await worker.restart();
+  const [task] = await cluster.finished(id);
+  assert.deepEqual(task!.attempts.map(({ state }) => state), ["succeeded"]);
+  assert.equal(await Deno.readTextFile(`${cluster.folder}/runs`), "ran\n");
+  assert.equal((await cluster.tasks.listArtifacts(id)).length, 1);
+});
+
+Deno.test("a worker that is told to stop hands over what it runs", async () => {
+  await using cluster = await startCluster();
+  const first = await cluster.startWorker({ id: "w1" });
+  const flag = `${cluster.folder}/second`;
+  const id = await cluster.submit(`test -e ${flag} && exit 0; touch ${flag}; sleep 600`);
+  await cluster.started(id);
+  await cluster.startWorker({ id: "w2" });
+  assert.equal((await first.role.stop()).code, 0);
+  const [task] = await cluster.finished(id, 5_000);
+  assert.deepEqual(task!.attempts.map(({ workerId }) => workerId), ["w1", "w2"]);
+  assert.deepEqual(await first.processes(), []);
+});
+
+Deno.test("100 tasks survive kills at random moments", async () => {
+  const seed = Number(Deno.env.get("TEST_SEED") ?? Math.floor(Math.random() * 2 ** 31));
+  let state = seed || 1;
+  const random = (below: number) => (state = (state * 48271) % 2147483647) % below;
+  try {
+    await using cluster = await startCluster();
+    const workers = [
+      await cluster.startWorker({ id: "w1" }),
+      await cluster.startWorker({ id: "w2" }),
+    ];
+    const id = await cluster.submit(tracedScript(cluster.folder, 8), {}, 100);
+    for (let kill = 0; kill < 8; kill++) {
+      await new Promise((resolve) => setTimeout(resolve, random(1_500)));
+      const worker = workers[random(2)]!;
+      switch (random(3)) {
+        case 0:
+          await worker.restart();
+          break;
+        case 1:
+          Deno.kill(await worker.guardian(), "SIGKILL");
+          break;
+        case 2:
+          await cluster.restartCoordinator();
+      }
+    }
+    const tasks = await cluster.finished(id, 120_000);
+    assert.equal(tasks.length, 100);
+    for (const { state, attempts } of tasks) {
+      assert.equal(state, "succeeded");
+      assert.equal(attempts.filter((attempt) => attempt.state === "succeeded").length, 1);
+      assert.equal(attempts.at(-1)!.state, "succeeded");
+    }
+    assert.deepEqual(await overlaps(cluster.folder), []);
+    for (const worker of workers) {
+      await eventually(10_000, async () => (await worker.processes()).length === 0);
+    }
+  } catch (error) {
+    throw new Error(`With TEST_SEED=${seed}`, { cause: error });
+  }
+});
