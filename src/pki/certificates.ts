@@ -3,11 +3,11 @@
  * with the library that reads requests: loading that takes longer than all the rest of a mint.
  * The tests compare the two, and have the result verified by programs of other makes.
  */
-import { createHash } from "node:crypto";
+import { createHash, type KeyObject } from "node:crypto";
 import { type Bytes, child, children, readDer } from "./der.ts";
 import * as der from "./der_write.ts";
 import { type Certificate, extendedUsage, inspectCertificate, keyUsageBit } from "./inspect.ts";
-import { publicKeyOf } from "./keys.ts";
+import { publicKeyOf, signatureKind, signWith } from "./keys.ts";
 import { ipToBytes, loopbackNames, type Names, union } from "./names.ts";
 import { certificatePem } from "./pem.ts";
 
@@ -30,22 +30,22 @@ export interface Issuer {
   certificate: Certificate;
   /** What else its file holds: the way up to a root where it is none itself. */
   others: Certificate[];
-  key: CryptoKey;
+  key: KeyObject;
 }
 
 /** Makes a self-signed CA. It certifies hosts only, no further CA: a path length of 0. */
-export async function issueCa(
-  { commonName, keys, days, now }: {
+export function issueCa(
+  { commonName, key, days, now }: {
     commonName: string;
-    keys: CryptoKeyPair;
+    key: KeyObject;
     days: number;
     now: number;
   },
-): Promise<Issued> {
+): Issued {
   const notBefore = wholeSecond(now - backdateMs);
-  const publicKey = await publicKeyOf(keys.publicKey);
+  const publicKey = publicKeyOf(key);
   const { keyCertSign, crlSign } = keyUsageBit;
-  return await sign(keys.privateKey, {
+  return sign(key, {
     issuer: nameOf(commonName),
     subject: nameOf(commonName),
     notBefore,
@@ -60,39 +60,39 @@ export async function issueCa(
 }
 
 /** Certifies a host's public key, for serving and for calling, no longer than the CA itself lives. */
-export async function issueLeaf(
+export function issueLeaf(
   { issuer, publicKey, names, days, now }: {
     issuer: Issuer;
-    publicKey: CryptoKey | Bytes;
+    /** SubjectPublicKeyInfo. */
+    publicKey: Bytes;
     names: Names;
     days: number;
     now: number;
   },
-): Promise<Issued> {
+): Issued {
   const all = union(names, loopbackNames);
   const ca = issuer.certificate;
   const notBefore = wholeSecond(Math.max(now - backdateMs, ca.notBefore.getTime()));
   const notAfter = Math.min(notBefore.getTime() + days * dayMs, ca.notAfter.getTime());
-  const spki = publicKey instanceof Uint8Array ? publicKey : await publicKeyOf(publicKey);
   const { digitalSignature, keyEncipherment } = keyUsageBit;
   const { serverAuth, clientAuth } = extendedUsage;
-  return await sign(issuer.key, {
+  return sign(issuer.key, {
     // The very bytes of the CA's name: others may have encoded it in another way.
     issuer: ca.subjectDer,
     subject: nameOf(all.hostnames.find((name) => name.length <= maxCommonName) ?? "agent"),
     notBefore,
     notAfter: new Date(notAfter),
-    publicKey: spki,
+    publicKey,
     extensions: [
       critical("2.5.29.19", der.sequence()),
       // Only RSA is ever used to encrypt a key, in TLS 1.2 and before.
       critical(
         "2.5.29.15",
-        der.namedBits(isRsa(spki) ? [digitalSignature, keyEncipherment] : [digitalSignature]),
+        der.namedBits(isRsa(publicKey) ? [digitalSignature, keyEncipherment] : [digitalSignature]),
       ),
       extension("2.5.29.37", der.sequence(der.oid(serverAuth), der.oid(clientAuth))),
       extension("2.5.29.17", alternativeNames(all)),
-      extension("2.5.29.14", der.octetString(keyIdOf(spki))),
+      extension("2.5.29.14", der.octetString(keyIdOf(publicKey))),
       extension(
         "2.5.29.35",
         der.sequence(der.element(0x80, ca.subjectKeyId ?? keyIdOf(ca.publicKey))),
@@ -111,8 +111,9 @@ interface Content {
   extensions: Bytes[];
 }
 
-async function sign(key: CryptoKey, content: Content): Promise<Issued> {
-  const { hash, identifier } = signatureOf(key);
+function sign(key: KeyObject, content: Content): Issued {
+  const { oid, hasNull } = signatureKind(key);
+  const identifier = der.sequence(der.oid(oid), ...hasNull ? [der.derNull] : []);
   const version3 = der.explicit(0, der.integer(new Uint8Array([2])));
   const signed = der.sequence(
     version3,
@@ -124,32 +125,8 @@ async function sign(key: CryptoKey, content: Content): Promise<Issued> {
     content.publicKey,
     der.explicit(3, der.sequence(...content.extensions)),
   );
-  const algorithm = { name: key.algorithm.name, hash };
-  const raw = new Uint8Array(await crypto.subtle.sign(algorithm, key, signed));
-  const signature = key.algorithm.name === "ECDSA" ? ecdsaSignature(raw) : raw;
-  const bytes = der.sequence(signed, identifier, der.bitString(signature));
+  const bytes = der.sequence(signed, identifier, der.bitString(signWith(key, signed)));
   return { certificate: inspectCertificate(bytes), pem: certificatePem(bytes) };
-}
-
-/** The hash goes with the strength of the key that signs. */
-function signatureOf(key: CryptoKey): { hash: string; identifier: Bytes } {
-  const { name, namedCurve } = key.algorithm as { name: string; namedCurve?: string };
-  if (name === "Ed25519") {
-    return { hash: "SHA-512", identifier: der.sequence(der.oid("1.3.101.112")) };
-  }
-  if (name === "ECDSA") {
-    return namedCurve === "P-384"
-      ? { hash: "SHA-384", identifier: der.sequence(der.oid("1.2.840.10045.4.3.3")) }
-      : { hash: "SHA-256", identifier: der.sequence(der.oid("1.2.840.10045.4.3.2")) };
-  }
-  const identifier = der.sequence(der.oid("1.2.840.113549.1.1.11"), der.derNull);
-  return { hash: "SHA-256", identifier };
-}
-
-/** Web Crypto gives both numbers one after the other, certificates hold a sequence of them. */
-function ecdsaSignature(raw: Bytes): Bytes {
-  const half = raw.length / 2;
-  return der.sequence(der.integer(raw.subarray(0, half)), der.integer(raw.subarray(half)));
 }
 
 function nameOf(commonName: string): Bytes {

@@ -7,7 +7,7 @@ import type { Issuer } from "./certificates.ts";
 import type { Pki } from "./context.ts";
 import { PkiError } from "./errors.ts";
 import { type Certificate, matches, parseCertificates, readKey, readSmallText } from "./inspect.ts";
-import { signingKey } from "./keys.ts";
+import { signatureKind } from "./keys.ts";
 import { readTlsSettings, type TlsSettings } from "./settings.ts";
 import { editSettings, type SettingsUpdate } from "./settings_edit.ts";
 import { checkDates } from "./validate.ts";
@@ -94,7 +94,8 @@ export class TlsDirectory {
       });
     }
     checkDates(certificate, caCert, this.pki.now());
-    return { certificate, others, key: await signingKey(key, certificate.keyType) };
+    signatureKind(key);
+    return { certificate, others, key };
   }
 
   /** CAs that were imported or that came before, by their label. */

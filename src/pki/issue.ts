@@ -7,7 +7,7 @@ import { keyMode, publicMode, type TlsDirectory } from "./directory.ts";
 import { PkiError } from "./errors.ts";
 import type { Certificate } from "./inspect.ts";
 import type { KeyType } from "./key_types.ts";
-import { generateKey, keyPem, pkcs8Pem } from "./keys.ts";
+import { generateKey, pkcs8Pem, publicKeyOf } from "./keys.ts";
 import type { Names } from "./names.ts";
 import { isSelfIssued } from "./validate.ts";
 
@@ -28,14 +28,14 @@ export async function makeCa(
   commonName: string,
   keyType: KeyType,
 ): Promise<Made<Issuer>> {
-  const keys = await generateKey(keyType);
+  const key = await generateKey(keyType);
   const days = settings.caValidityDays;
-  const { certificate, pem } = await issueCa({ commonName, keys, days, now: pki.now() });
+  const { certificate, pem } = issueCa({ commonName, key, days, now: pki.now() });
   return {
-    made: { certificate, others: [], key: keys.privateKey },
+    made: { certificate, others: [], key },
     files: [
       { path: settings.caCert, data: pem, mode: publicMode },
-      { path: settings.caKey, data: await keyPem(keys.privateKey), mode: keyMode },
+      { path: settings.caKey, data: pkcs8Pem(key), mode: keyMode },
     ],
   };
 }
@@ -48,15 +48,15 @@ export async function makeServer(
 ): Promise<Made<Certificate>> {
   const { settings, pki } = directory;
   const between = intermediatesOf([issuer.certificate, ...issuer.others]);
-  const keys = await generateKey(keyType);
+  const key = await generateKey(keyType);
   const days = leafDays(settings.validityDays, settings.config);
-  const { publicKey } = keys;
-  const leaf = await issueLeaf({ issuer, publicKey, names, days, now: pki.now() });
+  const publicKey = publicKeyOf(key);
+  const leaf = issueLeaf({ issuer, publicKey, names, days, now: pki.now() });
   return {
     made: leaf.certificate,
     files: [
       { path: settings.serverCert, data: pemOf([leaf.certificate, ...between]), mode: publicMode },
-      { path: settings.serverKey, data: await keyPem(keys.privateKey), mode: keyMode },
+      { path: settings.serverKey, data: pkcs8Pem(key), mode: keyMode },
       serialChange(settings.caSerial, leaf.certificate),
     ],
   };

@@ -8,7 +8,7 @@ import { isThere, keyMode, publicMode, type TlsDirectory, withDirectory } from "
 import { PkiError } from "./errors.ts";
 import { type Certificate, parseCertificates, readSmallText } from "./inspect.ts";
 import { intermediatesOf, leafDays, serialChange } from "./issue.ts";
-import { generateKey, keyPem, sameKind } from "./keys.ts";
+import { generateKey, pkcs8Pem, publicKeyOf, sameKind } from "./keys.ts";
 import { isEmpty, listNames, loopbackNames, missing, type Names, parseNames } from "./names.ts";
 import { placeholderName } from "./placeholder.ts";
 import { isIssuedBy } from "./validate.ts";
@@ -46,12 +46,12 @@ export async function mint(pki: Pki, options: MintOptions): Promise<Minted> {
     const issuer = await directory.issuer();
     const caFile = [issuer.certificate, ...issuer.others];
     await checkFolder(options, [issuer.certificate, ...await formerCas(directory)]);
-    const keys = request === undefined
+    const key = request === undefined
       ? await generateKey(sameKind(issuer.certificate.keyType))
       : undefined;
-    const { certificate } = await issueLeaf({
+    const { certificate } = issueLeaf({
       issuer,
-      publicKey: keys?.publicKey ?? request!.publicKey,
+      publicKey: key === undefined ? request!.publicKey : publicKeyOf(key),
       names,
       days: leafDays(settings.validityDays, settings.config),
       now: pki.now(),
@@ -63,9 +63,7 @@ export async function mint(pki: Pki, options: MintOptions): Promise<Minted> {
         data: pemOf([certificate, ...intermediatesOf(caFile)]),
         mode: publicMode,
       },
-      ...keys === undefined
-        ? []
-        : [{ path: at("server.key"), data: await keyPem(keys.privateKey), mode: keyMode }],
+      ...key === undefined ? [] : [{ path: at("server.key"), data: pkcs8Pem(key), mode: keyMode }],
       { path: at("ca.crt"), data: pemOf(caFile), mode: publicMode },
     ];
     // Taken first, so that a folder that cannot be written fails before a serial number is used.

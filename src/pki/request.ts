@@ -1,10 +1,11 @@
+import type { KeyObject } from "node:crypto";
 import { Refusal } from "../base/errors.ts";
 import { writeFileAtomic } from "../base/files.ts";
 import type { Pki } from "./context.ts";
 import { keyMode, publicMode, withDirectory } from "./directory.ts";
 import { PkiError } from "./errors.ts";
 import { type Certificate, readKey } from "./inspect.ts";
-import { generateKey, keyPairOf, keyPem, sameKind } from "./keys.ts";
+import { generateKey, pkcs8Pem, sameKind, signatureKind, webKeyPair } from "./keys.ts";
 import { isEmpty, loopbackNames, type Names, parseNames, union } from "./names.ts";
 import { refuseInside } from "./mint.ts";
 import { placeholderName } from "./placeholder.ts";
@@ -44,12 +45,12 @@ export async function request(pki: Pki, options: RequestOptions): Promise<Reques
     }
     const [ca] = await caOrNothing(() => directory.caCertificates());
     const pending = await pendingKey(settings.pendingKey);
-    const keys = pending ?? await generateKey(sameKind(ca?.keyType));
+    const key = pending ?? await generateKey(sameKind(ca?.keyType));
     const { makeRequest } = await loading;
-    const pem = await makeRequest(keys, names);
+    const pem = await makeRequest(await webKeyPair(key), names);
     if (pending === undefined) {
       await directory.save({
-        files: [{ path: settings.pendingKey, data: await keyPem(keys.privateKey), mode: keyMode }],
+        files: [{ path: settings.pendingKey, data: pkcs8Pem(key), mode: keyMode }],
       });
     }
     await writeFileAtomic(options.out, pem, publicMode, pki);
@@ -66,9 +67,11 @@ function withoutPlaceholder({ hostnames, ips }: Names): Names {
   return { hostnames: hostnames.filter((name) => name !== placeholderName), ips };
 }
 
-async function pendingKey(path: string): Promise<CryptoKeyPair | undefined> {
+async function pendingKey(path: string): Promise<KeyObject | undefined> {
   try {
-    return await keyPairOf(await readKey(path));
+    const key = await readKey(path);
+    signatureKind(key);
+    return key;
   } catch (error) {
     // What cannot be used is replaced: nobody can have an answer that fits it.
     if (error instanceof PkiError) return undefined;
