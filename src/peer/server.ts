@@ -12,6 +12,7 @@ import * as wire from "./gen/agent/v1/agent.ts";
 import { fileDescriptors } from "./gen/descriptors.ts";
 import { HealthService } from "./gen/grpc/health/v1/health.ts";
 import { keepaliveOptions } from "./keepalive.ts";
+import { refuseBadText } from "./strict_text.ts";
 import type { PeerMode } from "./mode.ts";
 import { type Serving, tolerant } from "./server/calls.ts";
 import { callerFacts } from "./server/caller.ts";
@@ -58,6 +59,7 @@ export async function servePeer(
   options: PeerServerOptions,
   signal: AbortSignal,
 ): Promise<PeerServer> {
+  refuseBadText();
   const { mode, env } = options;
   const credentials = mode.mode === "h2c" ? undefined : await secured(mode);
   const health = new Health(new Set(fileDescriptors.flatMap(({ services }) => services)));
