@@ -1,7 +1,9 @@
 /** What happens to tasks when a worker, its guardian, its coordinator or the network fails. */
 import assert from "node:assert/strict";
+import { agent } from "../support/agent.ts";
 import { overlaps, startCluster, tracedScript } from "../support/cluster.ts";
 import { eventually } from "../support/eventually.ts";
+import { forward } from "../support/forwarder.ts";
 
 Deno.test("when a worker is killed nothing of its tasks is left, and they run again", async () => {
   await using cluster = await startCluster();
@@ -68,6 +70,69 @@ Deno.test("a restart of the coordinator disturbs no task", async () => {
   assert.equal(output, "one\ntwo\n");
 });
 
+Deno.test("a short cut of the network disturbs no task", async () => {
+  await using cluster = await startCluster();
+  await using network = await forward(portOf(cluster.coordinator.address));
+  await cluster.startWorker({ dial: network.address });
+  const id = await cluster.submit("echo one; sleep 4; echo two");
+  await cluster.started(id);
+  network.pointTo(1);
+  network.cut();
+  await new Promise((resolve) => setTimeout(resolve, 5_000));
+  network.pointTo(portOf(cluster.coordinator.address));
+  const [task] = await cluster.finished(id);
+  assert.deepEqual(task!.attempts.map(({ state }) => state), ["succeeded"]);
+  assert.equal(task!.attempts[0]!.stdoutBytes, 8);
+});
+
+Deno.test("a worker that is cut off ends its tasks before another gets them", async () => {
+  await using cluster = await startCluster();
+  await using network = await forward(portOf(cluster.coordinator.address));
+  const first = await cluster.startWorker({ id: "w1", dial: network.address });
+  const id = await cluster.submit(tracedScript(cluster.folder, 400));
+  await cluster.started(id);
+  await cluster.startWorker({ id: "w2" });
+  network.pointTo(1);
+  network.cut();
+  await eventually(20_000, async () => {
+    const [task] = await cluster.tasks.getTask(id);
+    return task!.attempts.length > 1;
+  });
+  assert.deepEqual(await first.processes(), []);
+  await cluster.tasks.cancelTask(id);
+  const [task] = await cluster.finished(id);
+  assert.deepEqual(task!.attempts.map(({ state }) => state), ["lost", "cancelled"]);
+  assert.deepEqual(await overlaps(cluster.folder), []);
+});
+
+Deno.test("a task that starts processes as fast as it can leaves none when its worker is killed", async () => {
+  await using cluster = await startCluster();
+  const worker = await cluster.startWorker();
+  const id = await cluster.submit(
+    "for i in $(seq 300); do setsid sh -c 'sleep 600' & sleep 0.01; done; wait",
+  );
+  await cluster.started(id);
+  await eventually(10_000, async () => (await worker.processes()).length > 20);
+  worker.role.kill();
+  await eventually(10_000, async () => (await worker.processes()).length === 0);
+  // Nothing comes after it.
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  assert.deepEqual(await worker.processes(), []);
+});
+
+Deno.test("a data folder belongs to one worker", async () => {
+  await using cluster = await startCluster();
+  const first = await cluster.startWorker();
+  const second = await agent.run([
+    "worker",
+    `--worker.data-dir=${first.dataDir}`,
+    `--worker.coordinators=${cluster.coordinator.address}`,
+    "--worker.health-port=0",
+  ]);
+  assert.equal(second.code, 1);
+  assert.match(second.stderr, /in use by another worker[^]*next: .*--worker\.id/);
+});
+
 Deno.test("a result that could not be delivered outlives a restart of the worker", async () => {
   await using cluster = await startCluster();
   const worker = await cluster.startWorker();
@@ -108,6 +173,10 @@ Deno.test("a worker that is told to stop hands over what it runs", async () => {
   assert.deepEqual(task!.attempts.map(({ workerId }) => workerId), ["w1", "w2"]);
   assert.deepEqual(await first.processes(), []);
 });
+
+function portOf(address: string): number {
+  return Number(address.split(":").at(-1));
+}
 
 Deno.test("100 tasks survive kills at random moments", async () => {
   const seed = Number(Deno.env.get("TEST_SEED") ?? Math.floor(Math.random() * 2 ** 31));

@@ -1,7 +1,7 @@
 import { anySignal } from "../../base/signals.ts";
 import type { Clock } from "../../base/clock.ts";
 import type { Collected, OutputStream } from "../orders.ts";
-import { TaskError, type WorkerService } from "../service.ts";
+import { type LogUpload, TaskError, type WorkerService } from "../service.ts";
 import { type Held, streams } from "./held.ts";
 import { pieceBytes } from "./output.ts";
 
@@ -53,9 +53,11 @@ async function deliverOutput(held: Held, delivery: Delivery): Promise<void> {
     for (const stream of streams) {
       const output = held.outputs[stream];
       // A coordinator that lost its disk's last seconds wants what is gone from here too.
-      if (sent[stream] < output.start) await fillGap(held, stream, sent, upload.append);
+      if (sent[stream] < output.start) await fill(held, stream, sent, output.start, upload);
       if (sent[stream] < output.end) {
         const piece = output.read(sent[stream]);
+        // The spool is shorter than it should be, as after a crash of the host.
+        if (piece.length === 0) await fill(held, stream, sent, output.end, upload);
         await upload.append(stream, sent[stream], piece);
         sent[stream] += piece.length;
         isIdle = false;
@@ -74,17 +76,17 @@ async function deliverOutput(held: Held, delivery: Delivery): Promise<void> {
 }
 
 /** Offsets are a contract: lost bytes are replaced, and the task's reason says so. */
-async function fillGap(
+async function fill(
   held: Held,
   stream: OutputStream,
   sent: Record<OutputStream, number>,
-  append: (stream: OutputStream, offset: number, data: Uint8Array) => Promise<void>,
+  upTo: number,
+  upload: LogUpload,
 ): Promise<void> {
-  const { start } = held.outputs[stream];
-  held.note(`${start - sent[stream]} bytes of its ${stream} were lost by the coordinator`);
-  while (sent[stream] < start) {
-    const filler = new Uint8Array(Math.min(pieceBytes, start - sent[stream])).fill(0x3f);
-    await append(stream, sent[stream], filler);
+  held.note(`${upTo - sent[stream]} bytes of its ${stream} were lost by a crash of a host`);
+  while (sent[stream] < upTo) {
+    const filler = new Uint8Array(Math.min(pieceBytes, upTo - sent[stream])).fill(0x3f);
+    await upload.append(stream, sent[stream], filler);
     sent[stream] += filler.length;
   }
 }

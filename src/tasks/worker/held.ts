@@ -118,11 +118,8 @@ export class Held {
 
   /** Writes all that is needed to deliver it after a restart. */
   spool(spool: Spool, lease: string): void {
-    for (const stream of streams) this.outputs[stream].spill();
-    const starts = {
-      stdout: this.outputs.stdout.fileStart,
-      stderr: this.outputs.stderr.fileStart,
-    };
+    const { stdout, stderr } = this.outputs;
+    const starts = { stdout: stdout.keep(), stderr: stderr.keep() };
     spool.save({ key: this.key, lease, result: this.result!, starts, files: this.files });
     this.spooled = true;
   }

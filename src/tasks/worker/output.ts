@@ -25,6 +25,8 @@ export class Output {
   /** Received, but not yet told to the runner as taken. */
   #owed = 0;
   #releasedAt = 0;
+  /** The file belongs to a result on disk, which says what it holds. */
+  #isKept = false;
 
   /** @param memoryBytes so much may be in memory beyond the runner's window. */
   constructor(
@@ -38,6 +40,7 @@ export class Output {
     output.#start = output.#fileStart = start;
     output.#end = output.#memoryStart = end;
     if (end > start) output.#file = open();
+    output.#isKept = true;
     return output;
   }
 
@@ -91,8 +94,9 @@ export class Output {
     if (offset <= this.#start) return 0;
     this.#start = offset;
     this.#releasedAt = now;
-    if (this.#file !== undefined && offset >= this.#memoryStart && this.#file.length > 0) {
-      this.#file.truncate();
+    const isStored = this.#file !== undefined && offset >= this.#memoryStart;
+    if (isStored && !this.#isKept && this.#file!.length > 0) {
+      this.#file!.truncate();
       this.#fileStart = this.#memoryStart;
     }
     let done = 0;
@@ -117,7 +121,18 @@ export class Output {
     return this.#settle();
   }
 
-  /** Moves all to the file, where it outlives the process. */
+  /**
+   * Moves all to the file, and leaves it there, for who reads it after a restart.
+   *
+   * @returns offset of the file's first byte.
+   */
+  keep(): number {
+    this.spill();
+    this.#isKept = true;
+    return this.#fileStart;
+  }
+
+  /** Moves all to the file. */
   spill(): void {
     if (this.#memory.length === 0) return;
     if (this.#file === undefined) {
@@ -132,11 +147,6 @@ export class Output {
 
   get usesFile(): boolean {
     return this.#file !== undefined;
-  }
-
-  /** Offset of the file's first byte: what a restart needs to know. */
-  get fileStart(): number {
-    return this.#fileStart;
   }
 
   close(): void {
