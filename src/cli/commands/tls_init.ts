@@ -85,7 +85,8 @@ export default command({
       lines.push("  To cover one of them: agent tls renew --add-hostname NAME or --add-ip ADDRESS");
     }
     lines.push(
-      `TLS is on for every agent server of this host, from ${made.directory}`,
+      `All of it is in ${made.directory}`,
+      "Coordinators, workers and clients here use it with --peer.insecure=false",
       "",
       "Next: agent tls mint --hostname NAME -o DIR   a certificate for each other host",
       "      agent tls trust-system                  browsers on this machine accept it",

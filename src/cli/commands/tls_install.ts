@@ -99,7 +99,7 @@ export default command({
     lines.push(
       "",
       made.server !== null
-        ? "TLS is on for every agent server of this host from its next start. Next: agent tls status"
+        ? "Coordinators, workers and clients use it with --peer.insecure=false. Next: agent tls status"
         : "Next: agent tls status. Coordinators and workers take it up by themselves",
     );
     return lines.join("\n");
