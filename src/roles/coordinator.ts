@@ -37,7 +37,8 @@ async function serveCoordinator(config: Config, env: Env): Promise<void> {
     }, serving.signal),
   );
   const certificate = server.certificate();
-  const trouble = () => engine.trouble() ?? server.trouble();
+  const trouble = () =>
+    env.signal.aborted ? "it is stopping" : engine.trouble() ?? server.trouble();
   const health = open.use(serveHealth({
     host: values["coordinator.health_host"],
     port: values["coordinator.health_port"],

@@ -55,6 +55,8 @@ export class Fleet {
 
   /** Those who may be given work. */
   *assignees(): Iterable<Session> {
+    // Who is told to hold on is written down first: nobody may get work after that.
+    if (this.#stopping) return;
     const now = this.ledger.clock.monotonic();
     for (const { session, stored } of this.#workers.values()) {
       if (session?.open && !stored.draining && !session.late(now)) yield session;

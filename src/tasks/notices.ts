@@ -1,4 +1,8 @@
 import { baseId } from "./ids.ts";
+import { TaskError } from "./service.ts";
+
+/** A watcher that is this many tasks behind is not reading any more; they take about 10 MB. */
+const mostUnseen = 100_000;
 
 /** Tells those who wait that something about a task has changed. */
 export class Notices {
@@ -45,12 +49,15 @@ export class Subscription implements Disposable {
   }
 
   add(id: string): void {
-    this.#changed.add(id);
+    if (this.#changed.size <= mostUnseen) this.#changed.add(id);
     this.#wake?.();
   }
 
   /** What has changed since the last time; take it before looking, so that nothing is missed. */
   take(): Set<string> {
+    if (this.#changed.size > mostUnseen) {
+      throw new TaskError("exhausted", `More than ${mostUnseen} tasks changed and were not read`);
+    }
     const changed = this.#changed;
     this.#changed = new Set();
     return changed;

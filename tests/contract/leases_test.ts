@@ -251,6 +251,19 @@ Deno.test("an orderly restart tells workers to hold on, and keeps the promise", 
   assert.equal((await stateOf(harness, id)).state, "queued");
 });
 
+Deno.test("what is submitted while the coordinator stops is assigned after its restart", async () => {
+  await using harness = new EngineHarness();
+  const worker = await FakeWorker.connect(harness.engine);
+  worker.session.credit(1);
+  const submitted = harness.engine.submit(spec());
+  const restarted = harness.restart();
+  const { id } = await submitted;
+  await restarted;
+  // A lease that nobody has promised to keep must not be in the hands of one who holds on.
+  assert.deepEqual(worker.assigned, []);
+  assert.deepEqual(await stateOf(harness, id), { state: "queued", attempts: [] });
+});
+
 Deno.test("a promise to hold on outlives a second restart, and ends", async () => {
   await using harness = new EngineHarness();
   const { id } = await running(harness);
