@@ -1,5 +1,6 @@
 import type { Env } from "../base/env.ts";
 import { every } from "../base/lifetimes.ts";
+import { joinAddress, splitAddress } from "../config/kinds.ts";
 import { peerAddresses, peerMode } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
 import { servePeer } from "../peer/server.ts";
@@ -46,7 +47,6 @@ async function serveCoordinator(config: Config, env: Env): Promise<void> {
     trouble,
     metrics: () => metricsText(coordinatorMetrics(engine.stats(), trouble() === undefined)),
   }));
-  const advertise = values["coordinator.advertise"] ?? server.address;
   sayBanner(env, config, {
     role: "coordinator",
     mode,
@@ -54,7 +54,7 @@ async function serveCoordinator(config: Config, env: Env): Promise<void> {
     dataDir,
     fields: {
       listen: server.address,
-      advertise,
+      advertise: advertised(config, server.port),
       health: health.port === 0 ? "off" : `${values["coordinator.health_host"]}:${health.port}`,
     },
   });
@@ -67,6 +67,17 @@ async function serveCoordinator(config: Config, env: Env): Promise<void> {
   }, () => engine.advance());
   env.log.info("stopping");
   await engine[Symbol.asyncDispose]();
+}
+
+/** What clients should dial: as configured, or where it listens; for all addresses, by its name. */
+function advertised({ values }: Config, port: number): string {
+  const named = values["coordinator.advertise"];
+  if (named !== undefined) {
+    const { host, port: own } = splitAddress(named, port)!;
+    return joinAddress(host, own);
+  }
+  const host = values["coordinator.host"];
+  return joinAddress(/^(0\.0\.0\.0|[0:]+)$/.test(host) ? Deno.hostname() : host, port);
 }
 
 function coordinatorMetrics(stats: EngineStats, ready: boolean): Metric[] {

@@ -41,6 +41,24 @@ Deno.test("a coordinator says where it is, answers probes, and stops in good ord
   assert.deepEqual(await coordinator.stop(), { code: 0, signal: null });
 });
 
+Deno.test("the banner tells an address that clients can dial", async () => {
+  const everywhere = ["--coordinator.host=0.0.0.0", "--peer.insecure=true", ...anywhere];
+  const cases: [string[], (port: string) => string][] = [
+    [[], (port) => `advertise=${Deno.hostname()}:${port}`],
+    [["--coordinator.advertise=build1.lan"], (port) => `advertise=build1.lan:${port}`],
+    [["--coordinator.advertise=build1.lan:99"], () => "advertise=build1.lan:99"],
+  ];
+  for (const [args, expected] of cases) {
+    await using coordinator = await agent.start("coordinator", [
+      ...everywhere,
+      ...args,
+      "--log.format=text",
+    ]);
+    const port = coordinator.address.split(":").at(-1)!;
+    assert.ok(coordinator.stderr().includes(expected(port)), coordinator.stderr());
+  }
+});
+
 Deno.test("tasks and state outlive kill -9 of the coordinator", async () => {
   await using home = await tempHome();
   let id: string;

@@ -254,6 +254,7 @@ Deno.test("an orderly restart tells workers to hold on, and keeps the promise", 
 Deno.test("what is submitted while the coordinator stops is assigned after its restart", async () => {
   await using harness = new EngineHarness();
   const worker = await FakeWorker.connect(harness.engine);
+  await turn();
   worker.session.credit(1);
   const submitted = harness.engine.submit(spec());
   const restarted = harness.restart();
