@@ -52,7 +52,7 @@ export function anAttempt(attempt: number, facts: Partial<Attempt> = {}): Attemp
     exitCode: 0,
     signal: undefined,
     reason: undefined,
-    stdoutBytes: 0,
+    stdoutBytes: 3,
     stderrBytes: 0,
     superseded: false,
     ...facts,

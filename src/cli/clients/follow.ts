@@ -37,13 +37,18 @@ export async function followTask(
   id: string,
   from: number,
   follower: Follower,
+  /** The task as it was just seen; spares asking for it. */
+  seen?: Task,
 ): Promise<Task | undefined> {
   const { tasks, signal } = follower;
   const position = { attempt: from, stdout: 0, stderr: 0 };
   const patiently = patience(follower);
+  let last = seen;
   while (!signal.aborted) {
-    const task = await patiently(() => until(id, position.attempt, follower));
+    const known = last !== undefined && reached(last, position.attempt) ? last : undefined;
+    const task = known ?? await patiently(() => until(id, position.attempt, follower));
     if (task === undefined) break;
+    last = task;
     const attempt = task.attempts.find((each) => each.attempt >= position.attempt);
     if (attempt === undefined) {
       await follower.ended?.(task);
@@ -53,7 +58,10 @@ export async function followTask(
     if (position.attempt > from && position.stdout + position.stderr === 0) {
       await follower.retried?.(task, position.attempt);
     }
-    const read = await patiently(async () => {
+    // What an attempt wrote before it was lost is not in its sizes.
+    const silent = isFinished(attempt.state) && attempt.state !== "lost" &&
+      attempt.stdoutBytes + attempt.stderrBytes === 0;
+    const read = silent || await patiently(async () => {
       for await (const piece of tasks.readLog(query(id, position), signal)) {
         if (piece.attempt !== position.attempt) moveTo(position, piece.attempt);
         const fresh = unread(piece, position[piece.stream]);
@@ -82,10 +90,10 @@ export async function followArray(
   const failures: unknown[] = [];
   const stop = new AbortController();
   const own = { ...follower, signal: anySignal(signal, stop.signal) };
-  const start = (id: string) => {
-    started.add(id);
-    const end = followTask(id, 1, own).then((task) => {
-      if (task !== undefined) finished.set(id, task);
+  const start = (task: Task) => {
+    started.add(task.id);
+    const end = followTask(task.id, 1, own, task).then((ended) => {
+      if (ended !== undefined) finished.set(task.id, ended);
     }, (error) => {
       failures.push(error);
       stop.abort();
@@ -97,7 +105,7 @@ export async function followArray(
       if (started.has(task.id)) continue;
       if (task.attempts.length === 0 && !isFinished(task.state)) continue;
       while (running.size >= mostStreams) await Promise.race(running);
-      start(task.id);
+      start(task);
     }
     return true;
   });
@@ -132,12 +140,17 @@ function unread(piece: LogPiece, offset: number): LogPiece {
   return known === 0 ? piece : { ...piece, offset, data: piece.data.subarray(known) };
 }
 
+/** Whether the task has this attempt or a later one, or has finished without. */
+function reached(task: Task, attempt: number): boolean {
+  return isFinished(task.state) || task.attempts.some((each) => each.attempt >= attempt);
+}
+
 /** Waits until the task has this attempt or a later one, or has finished without. */
 async function until(id: string, attempt: number, follower: Follower): Promise<Task | undefined> {
   let last: Task | undefined;
   for await (const task of follower.tasks.watchTasks([id], follower.signal)) {
     last = task;
-    if (isFinished(task.state) || task.attempts.some((each) => each.attempt >= attempt)) break;
+    if (reached(task, attempt)) break;
   }
   return follower.signal.aborted ? undefined : last;
 }

@@ -159,3 +159,26 @@ Deno.test("the lines of an array's elements are not torn by each other", async (
     assert.ok(stdout.text().includes(`end ${id}`));
   }
 });
+
+Deno.test("follow asks for no log of an attempt that wrote nothing", async () => {
+  const silent = aTask({ state: "succeeded", attempts: [anAttempt(1, { stdoutBytes: 0 })] });
+  let reads = 0;
+  const tasks = fakeTasks({
+    async *watchTasks() {
+      yield await Promise.resolve(silent);
+    },
+    // deno-lint-ignore require-yield
+    async *readLog() {
+      reads++;
+    },
+  });
+  assert.equal((await followTask("t1", 1, follower(tasks).all))?.state, "succeeded");
+  assert.equal((await followArray(["t1"], follower(tasks).all))?.length, 1);
+  assert.equal(reads, 0);
+  const lost = aTask({
+    state: "lost",
+    attempts: [anAttempt(1, { state: "lost", stdoutBytes: 0 })],
+  });
+  await followTask("t1", 1, follower(tasks).all, lost);
+  assert.equal(reads, 1);
+});
