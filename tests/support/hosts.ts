@@ -42,7 +42,18 @@ export type Hosts<Name extends string> = Record<Name, Host> & { list: Host[] } &
 export const hostsCheck: Check[] = [
   () => Deno.build.os === "linux" ? undefined : "needs Linux",
   asRoot,
-  programs("sshd", "ssh", "scp", "ssh-keygen", "ip", "nsenter", "unshare", "pivot_root", "setsid"),
+  programs(
+    "sshd",
+    "ssh",
+    "scp",
+    "ssh-keygen",
+    "ip",
+    "nsenter",
+    "unshare",
+    "pivot_root",
+    "setsid",
+    "flock",
+  ),
   networkNamespaces,
   overlays,
 ];
@@ -62,10 +73,13 @@ export async function startHosts<Name extends string>(names: Name[]): Promise<Ho
   undo.use(reaper(made, [...names.map(namespace), lan]));
 
   const address = (name: Name) => `10.77.0.${names.indexOf(name) + 1}`;
-  await shell("ip netns add $1 && ip -n $1 link add br0 up type bridge mcast_snooping 0", lan);
+  await shell(
+    "flock /run ip netns add $1 && ip -n $1 link add br0 up type bridge mcast_snooping 0",
+    lan,
+  );
   for (const name of names) {
     await shell(
-      `ip netns add $1 && ip -n $2 link add v-$3 type veth peer name eth0 netns $1
+      `flock /run ip netns add $1 && ip -n $2 link add v-$3 type veth peer name eth0 netns $1
        ip -n $2 link set v-$3 master br0 up
        ip -n $1 addr add $4/24 dev eth0 && ip -n $1 link set eth0 up
        ip -n $1 route add 224.0.0.0/4 dev eth0`,
