@@ -205,7 +205,10 @@ export interface ArtifactUpload {
 
 /** What workers may ask, over whatever wire. Uploads apply back-pressure by when `append` settles. */
 export interface WorkerService {
-  /** Settles when the held leases are settled in the store. */
+  /**
+   * Settles when it is decided what becomes of the attempts that were held. That is written down in
+   * the next batch, before any of them is given to another; a crash in between decides it anew.
+   */
   connect(hello: WorkerHello, sink: WorkerSink): Promise<WorkerSession>;
   uploadLog(ref: AttemptRef): Promise<LogUpload>;
   uploadArtifact(
