@@ -50,8 +50,6 @@ export class Ledger {
   readonly stats = { superseded: 0, lost: 0 };
   #nextSeq: number;
   #nextFence: number;
-  /** The last array's spec, which the next assignment will want too. */
-  #lastSpec: { id: string; spec: TaskSpec } | undefined;
 
   constructor(
     readonly store: TaskStore,
@@ -217,12 +215,8 @@ export class Ledger {
   }
 
   #spec(id: string): TaskSpec {
-    const dot = id.indexOf(".");
-    const key = dot < 0 ? id : id.slice(0, dot);
-    if (this.#lastSpec?.id === key) return this.#lastSpec.spec;
     const spec = this.store.spec(id);
     if (spec === undefined) throw new Error(`The store has no spec for task ${id}`);
-    if (dot >= 0) this.#lastSpec = { id: key, spec };
     return spec;
   }
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
+import { systemClock } from "../../src/base/clock.ts";
 import { UserError } from "../../src/base/errors.ts";
 import { silentLog } from "../../src/base/log.ts";
 import { openDataFolder } from "../../src/store/coordinator.ts";
@@ -45,6 +46,15 @@ withFolder("a batch that fails leaves nothing of itself", (folder) => {
   assert.equal(store.counts().queued, 1);
   store.commit([submitted(2)]);
   assert.equal(store.counts().queued, 2);
+});
+
+withFolder("many changes at once share a few commits", async (folder) => {
+  const data = openDataFolder(folder);
+  // As in the real coordinator, where a commit waits for company.
+  await using engine = openEngine({ ...data, clock: systemClock, log: silentLog });
+  await Promise.all(Array.from({ length: 1_000 }, () => engine.submit(spec())));
+  assert.ok(engine.stats().commits <= 10, `${engine.stats().commits} commits`);
+  assert.equal(engine.stats().tasks.queued, 1_000);
 });
 
 withFolder("only one coordinator uses a folder at a time", (folder) => {

@@ -44,6 +44,8 @@ class SqliteStore implements TaskStore {
   readonly #counts: number[];
   /** Of `#counts`, by the open transaction. */
   #moves: number[] = stateNames.map(() => 0);
+  /** Who asks for an element of an array soon asks for the next. */
+  #lastArray: { id: string; spec: TaskSpec } | undefined;
 
   constructor(db: DatabaseSync, path: string) {
     this.#db = db;
@@ -127,12 +129,8 @@ class SqliteStore implements TaskStore {
   }
 
   spec(id: string): TaskSpec | undefined {
-    const row = this.#get(
-      `SELECT coalesce(t.spec, (SELECT a.spec FROM arrays a WHERE a.id = t.array_id)) AS spec
-       FROM tasks t WHERE t.id = ?`,
-      id,
-    );
-    return row && specOf(row.spec as string);
+    const row = this.#get(`SELECT spec, array_id FROM tasks WHERE id = ?`, id);
+    return row && this.#specOf(row);
   }
 
   seq(id: string): number {
@@ -240,22 +238,20 @@ class SqliteStore implements TaskStore {
 
   #whole(rows: Row[]): Task[] {
     const sql = `SELECT * FROM attempts WHERE seq = ? ORDER BY attempt`;
-    const arrays = new Map<string, TaskSpec>();
-    const specOfArray = (id: string) => {
-      let spec = arrays.get(id);
-      if (spec === undefined) {
-        const row = this.#get(`SELECT spec FROM arrays WHERE id = ?`, id)!;
-        arrays.set(id, spec = specOf(row.spec as string));
-      }
-      return spec;
-    };
     return rows.map((row) =>
-      taskOf(
-        row,
-        row.spec === null ? specOfArray(row.array_id as string) : specOf(row.spec as string),
-        this.#all(sql, row.seq as number).map(attemptOf),
-      )
+      taskOf(row, this.#specOf(row), this.#all(sql, row.seq as number).map(attemptOf))
     );
+  }
+
+  /** A task's own, or its array's. */
+  #specOf(row: Row): TaskSpec {
+    if (row.spec !== null) return specOf(row.spec as string);
+    const id = row.array_id as string;
+    if (this.#lastArray?.id !== id) {
+      const { spec } = this.#get(`SELECT spec FROM arrays WHERE id = ?`, id)!;
+      this.#lastArray = { id, spec: specOf(spec as string) };
+    }
+    return this.#lastArray!.spec;
   }
 
   #number(name: string): number {
