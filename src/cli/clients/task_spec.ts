@@ -141,6 +141,8 @@ function globs(patterns: string[]): string[] {
       ? "is an absolute path"
       : pattern.split("/").includes("..")
       ? 'contains ".."'
+      : pattern.split("/").some((part) => part === "" || part === ".")
+      ? 'has an empty or "." part'
       : pattern.includes("\\")
       ? 'contains "\\"; folders are separated by "/"'
       : /\p{Cc}/u.test(pattern)

@@ -58,6 +58,8 @@ Deno.test("what is wrong is refused before anything is sent, by the name of its 
     [{ artifact: ["a/../../b"] }, /contains "\.\."/],
     [{ artifact: [".."] }, /contains "\.\."/],
     [{ artifact: [""] }, /is empty/],
+    [{ artifact: ["./a"] }, /empty or "\." part/],
+    [{ artifact: ["a//b"] }, /empty or "\." part/],
     [{ artifact: ["a\nb"] }, /control character/],
     [{ artifact: Array(101).fill("a") }, /--artifact is given 101 times/],
     [{ array: "5" }, /--array "5" is no range/],

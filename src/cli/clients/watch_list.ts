@@ -32,6 +32,11 @@ export async function watchList(watch: Watch): Promise<void> {
     silent: (error) => env.log.warn("waiting for the coordinator", { reason: error.message }),
   });
   try {
+    // Watching begins with what has not ended; a table without what just ended would be puzzling.
+    if (screen !== undefined) {
+      const recent = await tasks.listTasks({ limit: Math.min(watch.most, 1_000) });
+      recent.tasks.forEach((task) => screen.put(task, wanted(task)));
+    }
     while (!env.signal.aborted) {
       await patiently(async () => {
         for await (const task of tasks.watchTasks([], env.signal)) {
@@ -40,7 +45,7 @@ export async function watchList(watch: Watch): Promise<void> {
         }
       });
       // The stream of all tasks has no end of its own; a server that ends it is asked again.
-      await env.clock.sleep(idleRedrawMs, env.signal).catch(() => {});
+      await pause(env, idleRedrawMs, env.signal);
     }
   } finally {
     await screen?.close();
@@ -80,7 +85,7 @@ function openScreen({ env, most }: Watch) {
         drawnAt = now;
         await draw();
       }
-      await env.clock.sleep(redrawMs, signal).catch(() => {});
+      await pause(env, redrawMs, signal);
     }
   };
   const drawing = loop();
@@ -99,4 +104,13 @@ function openScreen({ env, most }: Watch) {
       }
     },
   };
+}
+
+/** Ends early, and quietly, when the signal aborts. */
+async function pause(env: Env, ms: number, signal: AbortSignal): Promise<void> {
+  try {
+    await env.clock.sleep(ms, signal);
+  } catch (error) {
+    if (!signal.aborted) throw error;
+  }
 }
