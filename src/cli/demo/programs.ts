@@ -97,7 +97,8 @@ export function programs(
     const ready = Promise.withResolvers<string>();
     const last: string[] = [];
     const said = eachLine(child.stderr, (line) => {
-      last.splice(0, last.length - keptLines + 1, line);
+      last.push(line);
+      if (last.length > keptLines) last.shift();
       const fields = readyFields(line);
       if (fields !== undefined) ready.resolve(fields.address ?? "");
       return Promise.resolve();

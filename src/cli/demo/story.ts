@@ -31,6 +31,12 @@ export interface Work {
   outcome: string;
 }
 
+/** Work that was done, to be compared with what the coordinator knows of it. */
+interface Plan extends Omit<Work, "tasks"> {
+  id: string;
+  verify: (tasks: TaskView[]) => void;
+}
+
 /** Says one line of a task's output, under the name of what it belongs to. */
 export type Tell = (name: string, line: string) => Promise<void>;
 
@@ -48,49 +54,58 @@ export async function tellStory(
     // The id is the first thing that `submit --follow` says on stderr.
     return { id: ran.stderr.split("\n")[0]!, stdout: ran.stdout };
   };
-  const show = async (id: string): Promise<TaskView[]> => {
-    const { stdout } = await client.run(["task", "show", id, "--json"]);
-    const shown = JSON.parse(stdout) as TaskView | { tasks: TaskView[] };
-    return "tasks" in shown ? shown.tasks : [shown];
-  };
-
-  const fanOut = async (): Promise<Work> => {
+  const fanOut = async (): Promise<Plan> => {
     const range = `${parts.first}-${parts.last}`;
     const { id, stdout } = await submit("primes", ["--array", range, "--shell", "--", countPrimes]);
     const found = [...stdout.matchAll(/: (\d+) primes/g)].map(([, number]) => Number(number));
     const sum = found.reduce((a, b) => a + b, 0);
     check(found.length === parts.last, `${found.length} of ${parts.last} parts answered`);
     check(sum === primesBelowAll, `the parts sum up to ${sum}, not ${primesBelowAll}`);
-    const tasks = await show(id);
-    const used = new Set(tasks.map((task) => task.attempts.at(-1)?.worker_id));
-    check(used.size === workerNames.length, "one worker got no part of the work");
-    return { what: `${parts.last} parts`, tasks, outcome: `${sum} primes in all, as it should be` };
+    const outcome = `${sum} primes in all, as it should be`;
+    return {
+      id,
+      what: `${parts.last} parts`,
+      outcome,
+      verify(tasks) {
+        const used = new Set(tasks.map((task) => task.attempts.at(-1)?.worker_id));
+        check(used.size === workerNames.length, "one worker got no part of the work");
+      },
+    };
   };
 
-  const retried = async (): Promise<Work> => {
+  const retried = async (): Promise<Plan> => {
     const line = 'if mkdir "$TRIED" 2>/dev/null; then echo "try 1: no luck" >&2; exit 1; fi; ' +
       'echo "try 2: worked"';
     const env = `TRIED=${join(folder, "tried")}`;
     const { id } = await submit("retry", ["--retries", "1", "--env", env, "--shell", "--", line]);
-    const tasks = await show(id);
-    const codes = tasks[0]!.attempts.map((attempt) => attempt.exit_code);
-    check(codes.join() === "1,0", `the attempts ended with ${codes.join()}, not 1,0`);
-    return { what: "fails once", tasks, outcome: "succeeded at the second attempt" };
+    return {
+      id,
+      what: "fails once",
+      outcome: "succeeded at the second attempt",
+      verify([task]) {
+        const codes = task!.attempts.map((attempt) => attempt.exit_code).join();
+        check(codes === "1,0", `the attempts ended with ${codes}, not 1,0`);
+      },
+    };
   };
 
-  const cancelled = async (): Promise<Work> => {
+  const cancelled = async (): Promise<Plan> => {
     const line = 'echo "this would take ten minutes"; exec sleep 600';
     const { stdout } = await client.run(["submit", "--shell", "--", line]);
     const id = stdout.trim();
     await client.run(["task", "cancel", id]);
     await client.run(["task", "logs", id, "--follow"], { expected: [followExit.cancelled] });
-    const tasks = await show(id);
-    check(tasks[0]!.state === "cancelled", `the task is ${tasks[0]!.state}, not cancelled`);
     await tell("cancel", `${id} is cancelled`);
-    return { what: "sleeps long", tasks, outcome: "cancelled" };
+    return {
+      id,
+      what: "sleeps long",
+      outcome: "cancelled",
+      verify: ([task]) =>
+        check(task!.state === "cancelled", `the task is ${task!.state}, not cancelled`),
+    };
   };
 
-  const artifact = async (): Promise<Work> => {
+  const artifact = async (): Promise<Plan> => {
     const line = "mkdir out; uname -a | tee out/host.txt";
     const { id, stdout } = await submit("report", ["--artifact", "out/*", "--shell", "--", line]);
     const target = join(folder, "results");
@@ -98,7 +113,7 @@ export async function tellStory(
     const saved = await Deno.readTextFile(join(target, "out", "host.txt"));
     check(saved === stdout, "the artifact is not what the task wrote");
     const outcome = `out/host.txt fetched, ${saved.length} bytes, checksum right`;
-    return { what: "makes a file", tasks: await show(id), outcome };
+    return { id, what: "makes a file", outcome, verify: () => {} };
   };
 
   const stranger = async () => {
@@ -106,19 +121,26 @@ export async function tellStory(
       env: withoutCertificate,
       expected: [1],
     });
-    check(/certificate/i.test(refused.stderr), `a stranger was told: ${refused.stderr.trim()}`);
+    // The coordinator is there: others are served by it in this very moment.
+    check(refused.stdout === "", "a client without a certificate was served");
   };
 
   const first = await fanOut();
-  const others = await Promise.all([retried(), cancelled(), artifact(), stranger()]);
-  const list = await client.run(["workers", "list", "--json"]);
-  const { workers } = JSON.parse(list.stdout) as { workers: WorkerView[] };
+  const [retry, cancel, file] = await Promise.all([retried(), cancelled(), artifact(), stranger()]);
+  const [{ tasks }, { workers }] = await Promise.all([
+    client.run(["task", "list", "--json"]).then(({ stdout }) => JSON.parse(stdout)),
+    client.run(["workers", "list", "--json"]).then(({ stdout }) => JSON.parse(stdout)),
+  ]) as [{ tasks: TaskView[] }, { workers: WorkerView[] }];
+  const work = [first, retry, cancel, file].map(({ id, what, outcome, verify }): Work => {
+    const own = tasks.filter((task) => task.id === id || task.array_id === id);
+    verify(own);
+    return { what, tasks: own, outcome };
+  });
   for (const name of workerNames) {
     const identity = workers.find(({ id }) => id === name)?.identity;
     check(identity?.includes(name) === true, `worker ${name} proved to be "${identity}"`);
   }
-  const [retry, cancel, file] = others;
-  return { work: [first, retry, cancel, file], workers };
+  return { work, workers };
 }
 
 function check(holds: boolean, otherwise: string): void {

@@ -1,0 +1,122 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { startCommand } from "../cli/start_command.ts";
+import { agent } from "../support/agent.ts";
+import { eventually } from "../support/eventually.ts";
+import { type Home, tempHome } from "../support/home.ts";
+
+/** The longest that it may take after set-up, on a machine that is not busy with other tests. */
+const longestSeconds = 20;
+/** It starts this many programs, some of which work for a while. */
+const startsOfPrograms = 40;
+
+/** Processes that have this home in their environment: children of what was started with it. */
+async function processesOf(home: Home): Promise<string[]> {
+  const found: string[] = [];
+  for await (const { name } of Deno.readDir("/proc")) {
+    if (!/^\d+$/.test(name)) continue;
+    try {
+      const environment = await Deno.readTextFile(`/proc/${name}/environ`);
+      if (!environment.includes(home.path)) continue;
+      found.push((await Deno.readTextFile(`/proc/${name}/cmdline`)).replaceAll("\0", " "));
+    } catch {
+      continue; // It has ended meanwhile.
+    }
+  }
+  return found;
+}
+
+async function assertNothingLeft(home: Home, withinMs: number): Promise<void> {
+  await eventually(withinMs, async () => {
+    const left = await processesOf(home);
+    assert.deepEqual(left, []);
+    return true;
+  });
+}
+
+const linux = { ignore: Deno.build.os !== "linux" };
+
+Deno.test({
+  name: "the demo does its work, says what ran where, and leaves nothing",
+  ...linux,
+  async fn() {
+    await using home = await tempHome();
+    // Settings of the user's own are not the demo's.
+    const env = {
+      AGENT_PEER_INSECURE: "perhaps",
+      AGENT_COORDINATOR_PORT: "1",
+      AGENT_WORKER_ID: "x",
+    };
+    const before = performance.now();
+    await agent.run(["version"], { home });
+    const began = performance.now();
+    const longest = Math.max(longestSeconds, startsOfPrograms * (began - before) / 1000);
+    const { code, stdout, stderr } = await agent.run(["demo"], { home, env });
+    const seconds = (performance.now() - began) / 1000;
+    assert.equal(code, 0, stderr);
+    assert.ok(seconds < longest, `took ${seconds.toFixed(1)} s`);
+
+    for (let part = 1; part <= 12; part++) {
+      assert.match(stderr, new RegExp(`part +${part}: \\d+ primes`), "followed live");
+    }
+    assert.match(stderr, /try 2: worked/);
+    assert.match(stdout, /12 parts +alpha \d+, beta \d+ +12 .* 6057 primes/);
+    assert.match(stdout, /fails once +(alpha|beta).* 2 .*second attempt/);
+    assert.match(stdout, /sleeps long +(alpha|beta|-).*cancelled/);
+    assert.match(stdout, /makes a file +(alpha|beta).*checksum right/);
+    assert.match(stdout, /mutually authenticated/);
+    assert.match(stdout, /alpha as \S*alpha.* beta as \S*beta/);
+    assert.match(stdout, /Try next:\n(.+\n){3}/);
+    assert.deepEqual([...Deno.readDirSync(join(home.path, "tmp"))], []);
+    await assertNothingLeft(home, 2_000);
+  },
+});
+
+for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+  Deno.test({
+    name: `the demo cleans up when ${signal} interrupts its tasks`,
+    ...linux,
+    async fn() {
+      await using home = await tempHome();
+      await using demo = startCommand(home, "demo");
+      await eventually(30_000, () => /part +\d+: \d+ primes/.test(demo.said()));
+      demo.kill(signal);
+      assert.equal(await demo.code, code, demo.said());
+      assert.deepEqual([...Deno.readDirSync(join(home.path, "tmp"))], []);
+      await assertNothingLeft(home, 2_000);
+    },
+  });
+}
+
+Deno.test({
+  name: "the demo leaves no process behind even when it is killed",
+  ...linux,
+  async fn() {
+    await using home = await tempHome();
+    await using demo = startCommand(home, "demo");
+    await eventually(30_000, () => /part +\d+: \d+ primes/.test(demo.said()));
+    demo.kill("SIGKILL");
+    await assertNothingLeft(home, 20_000);
+  },
+});
+
+Deno.test({
+  name: "demo --stay can be explored as it says, until Ctrl-C",
+  ...linux,
+  async fn() {
+    await using home = await tempHome();
+    await using demo = startCommand(home, "demo", "--stay");
+    const config = await eventually(
+      60_000,
+      () => demo.said().match(/export AGENT_CONFIG=(\S+)\n(?:.*\n){3}/)?.[1],
+    );
+    const env = { AGENT_CONFIG: config };
+    const workers = await agent.run(["workers", "list"], { home, env });
+    assert.match(workers.stdout, /alpha +healthy/, workers.stderr);
+    const task = await agent.run(["submit", "--follow", "--", "echo", "hello"], { home, env });
+    assert.deepEqual([task.code, task.stdout], [0, "hello\n"]);
+    demo.kill("SIGINT");
+    assert.equal(await demo.code, 130);
+    await assertNothingLeft(home, 2_000);
+  },
+});
