@@ -1,0 +1,57 @@
+import assert from "node:assert/strict";
+import { configDefault } from "../../src/cli/flags.ts";
+import { configKeys, schema } from "../../src/config/schema.ts";
+import { component } from "../support/component.ts";
+import { hostsCheck, startHosts } from "../support/hosts.ts";
+import { assertAllBelow, loadWalk, stepsBelow, Typist } from "../support/walk.ts";
+
+const file = "README.md";
+const walk = await loadWalk(file, ["hub", "gpu1"]);
+const text = await Deno.readTextFile(new URL(`../../${file}`, import.meta.url));
+const ready = await component("hosts of their own", ...hostsCheck);
+
+const typed = ["Set up real hosts", "Add a host", "Day to day", "Settings", "Certificates"];
+
+Deno.test("README: all that can be typed is typed", () => {
+  assertAllBelow(walk, typed);
+  // The demo is in demo_test.ts, the executable is what AGENT_UNDER_TEST is.
+  const elsewhere = new Set(["scripts/agent demo", "scripts/test", "scripts/compile"]);
+  assert.deepEqual([...new Set(text.match(/^scripts\/.+$/gm))].toSorted(), [...elsewhere].sort());
+  assert.deepEqual(
+    new Set(walk.foreign.map(({ on }) => on)),
+    new Set(["your machine, in the checkout"]),
+  );
+});
+
+Deno.test({
+  name: "README: two hosts are set up and used as it says",
+  ...ready,
+  async fn() {
+    await using hosts = await startHosts(["hub", "gpu1"]);
+    await using typist = new Typist(hosts.list);
+    for (const title of typed) await typist.type(stepsBelow(walk, title));
+    assert.match(await hosts.hub.ok("cat results/out/host.txt"), /\bhub\b/);
+    const { workers } = JSON.parse(await hosts.hub.ok("agent workers list --json"));
+    assert.deepEqual(
+      workers.map(({ id, health }: { id: string; health: string }) => `${id} ${health}`),
+      ["gpu1 healthy", "hub healthy"],
+    );
+  },
+});
+
+Deno.test("README: the table of settings is that of the schema", () => {
+  const rows = configKeys.map((key) => {
+    const standard = configDefault(key).replace(/^default /, "") || "none";
+    return `| \`${key}\` | ${standard} | ${schema[key].help} |`;
+  });
+  const [, found] = text.match(/<!-- settings: [^\n]*-->\n(.*)<!-- end of settings -->/s) ?? [];
+  // The formatter pads the cells.
+  const lines = found?.trim().split("\n").map((line) => line.replaceAll(/ +/g, " ")) ?? [];
+  assert.deepEqual(lines.slice(2), rows);
+});
+
+Deno.test("README: what it links to is there", async () => {
+  for (const [, target] of text.matchAll(/\]\(([^)#]+)\)/g)) {
+    await Deno.stat(new URL(`../../${target}`, import.meta.url));
+  }
+});
