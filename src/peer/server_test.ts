@@ -283,6 +283,6 @@ function rawClient(address: string): AsyncDisposable & {
         stream.on("error", reject);
         stream.end(Buffer.from(body));
       }),
-    [Symbol.asyncDispose]: () => new Promise((resolve) => session.close(() => resolve())),
+    [Symbol.asyncDispose]: () => Promise.resolve(session.destroy()),
   };
 }

@@ -2,7 +2,7 @@ import {
   Channel,
   ChannelCredentials,
   type ChannelOptions,
-  type ClientReadableStream,
+  type ClientDuplexStream,
   connectivityState,
   type Metadata,
   type ServiceError,
@@ -17,6 +17,7 @@ import { keepaliveOptions } from "../keepalive.ts";
 import { diagnose } from "../diagnose.ts";
 import type { PeerMode } from "../mode.ts";
 import { fromStatus, isMeant } from "../status.ts";
+import type { ReadWindow } from "../gen/agent/v1/agent.ts";
 import { registerNameResolver, targetOf } from "./resolver.ts";
 import { TlsChannelCredentials } from "./tls.ts";
 
@@ -131,6 +132,9 @@ function isServiceError(error: unknown): error is ServiceError {
   return error instanceof Error && "code" in error && "details" in error && "metadata" in error;
 }
 
+/** A call whose answers are read one by one. */
+type Answers<Response> = AsyncIterable<Response> & { cancel(): void };
+
 type Callback<Response> = (error: ServiceError | null, response?: Response) => void;
 
 /** A unary call with its deadline. */
@@ -162,7 +166,7 @@ export async function ask<Request, Response>(
 /** Reads a stream of answers to its end; ends quietly when the signal aborts. */
 export async function* read<Response>(
   dialled: Dialled,
-  open: () => ClientReadableStream<Response>,
+  open: () => Answers<Response>,
   signal?: AbortSignal,
 ): AsyncGenerator<Response> {
   if (signal?.aborted) return;
@@ -182,5 +186,36 @@ export async function* read<Response>(
     signal?.removeEventListener("abort", cancel);
     // The caller has heard enough.
     if (!over) call.cancel();
+  }
+}
+
+/** Bytes on their way to a reader; a quarter of it is read before the coordinator is told. */
+const readWindowBytes = 4 * 1024 * 1024;
+
+/**
+ * Reads bytes at the pace of the caller: the coordinator never has more than the window on its way.
+ *
+ * @param request a message of the call: the first one with what is asked for, or a later one.
+ */
+export async function* readBytes<Request, Response extends { data: Uint8Array }>(
+  dialled: Dialled,
+  open: () => ClientDuplexStream<Request, Response>,
+  request: (window: ReadWindow) => Request,
+  signal: AbortSignal,
+): AsyncGenerator<Response> {
+  let call: ClientDuplexStream<Request, Response> | undefined;
+  const start = () => {
+    call = open();
+    call.write(request({ bytes: BigInt(readWindowBytes), read: 0n }));
+    return call;
+  };
+  let bytes = 0;
+  let told = 0;
+  for await (const response of read(dialled, start, signal)) {
+    yield response;
+    bytes += response.data.length;
+    if (bytes - told < readWindowBytes / 4) continue;
+    told = bytes;
+    call?.write(request({ bytes: 0n, read: BigInt(bytes) }));
   }
 }

@@ -11,7 +11,7 @@ import {
 } from "../from_wire.ts";
 import * as wire from "../gen/agent/v1/agent.ts";
 import { wireBytes, wireSpec, wireState } from "../to_wire.ts";
-import { ask, callTimes, type Dialled, read } from "./channel.ts";
+import { ask, callTimes, type Dialled, read, readBytes } from "./channel.ts";
 
 /** The client half of the task service, over one connection. */
 export function remoteTasks(dialled: Dialled): TaskService {
@@ -65,7 +65,8 @@ export function remoteTasks(dialled: Dialled): TaskService {
         stdoutOffset: BigInt(stdoutOffset),
         stderrOffset: BigInt(stderrOffset),
       };
-      for await (const piece of read(dialled, () => tasks.readLog(request), signal)) {
+      const message = (window: wire.ReadWindow) => ({ ...request, window });
+      for await (const piece of readBytes(dialled, () => tasks.readLog(), message, signal)) {
         const { attempt, stream, offset, data } = piece;
         yield { attempt, stream: streamFrom(stream), offset: numberFrom(offset), data };
       }
@@ -78,7 +79,8 @@ export function remoteTasks(dialled: Dialled): TaskService {
     },
     async *readArtifact({ taskId, attempt = 0, path, offset = 0 }, signal) {
       const request = { taskId, attempt, path, offset: BigInt(offset) };
-      for await (const piece of read(dialled, () => tasks.readArtifact(request), signal)) {
+      const message = (window: wire.ReadWindow) => ({ ...request, window });
+      for await (const piece of readBytes(dialled, () => tasks.readArtifact(), message, signal)) {
         yield { offset: numberFrom(piece.offset), data: piece.data };
       }
     },

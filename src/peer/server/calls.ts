@@ -9,6 +9,7 @@ import type {
 } from "@grpc/grpc-js";
 import type { Log } from "../../base/log.ts";
 import { TaskError } from "../../tasks/service.ts";
+import type { ReadWindow } from "../gen/agent/v1/agent.ts";
 import { toStatus } from "../status.ts";
 
 /** What all handlers of one server share. */
@@ -135,6 +136,51 @@ export function conversing<Request, Response>(
       call.emit("error", statusFor(serving, call.getPath(), error));
     }
   };
+}
+
+/**
+ * A method whose first request asks for bytes, and whose later ones say how many of them have been
+ * read. No more than the window that the first one names is sent ahead of that.
+ */
+export function reading<
+  Request extends { window: ReadWindow | undefined },
+  Response extends { data: Uint8Array },
+>(
+  serving: Serving,
+  answer: (request: Request, signal: AbortSignal) => AsyncIterable<Response>,
+): handleBidiStreamingCall<Request, Response> {
+  return (call) => {
+    track(serving, run(call));
+  };
+
+  async function run(call: Bidi<Request, Response>): Promise<void> {
+    const gone = new AbortController();
+    call.once("cancelled", () => gone.abort());
+    using over = anySignal(gone.signal, serving.signal);
+    const requests = messages<Request, Response>(call);
+    try {
+      const first = await requests.next();
+      if (first.done) return void call.end();
+      const window = first.value.window?.bytes ?? 0n;
+      let [sent, read] = [0n, 0n];
+      for await (const response of answer(first.value, over)) {
+        if (call.cancelled) return;
+        if (!call.write(response)) await drained(call);
+        sent += BigInt(response.data.length);
+        while (window > 0n && sent - read >= window) {
+          const next = await requests.next();
+          if (next.done) throw new TaskError("invalid", "The reader has ended before the data");
+          read = next.value.window?.read ?? read;
+        }
+      }
+      if (serving.signal.aborted) throw stopping();
+      call.end();
+    } catch (error) {
+      if (call.cancelled) return;
+      const cause = serving.signal.aborted ? stopping() : error;
+      call.emit("error", statusFor(serving, call.getPath(), cause));
+    }
+  }
 }
 
 async function* messages<Request, Response>(call: Bidi<Request, Response>) {

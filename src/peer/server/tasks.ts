@@ -5,7 +5,7 @@ import { checkCount, checkId, checkRelativePath, checkSpec, checkText } from "..
 import { numberFrom, specFrom, stateFrom } from "../from_wire.ts";
 import * as wire from "../gen/agent/v1/agent.ts";
 import { wireArtifact, wireBytes, wireStream, wireTask } from "../to_wire.ts";
-import { parts, type Serving, streaming, unary } from "./calls.ts";
+import { parts, reading, type Serving, streaming, unary } from "./calls.ts";
 
 /** `agent.v1.TaskService`: what clients ask about tasks. */
 export function tasksHandlers(tasks: TaskService, serving: Serving): wire.TaskServiceServer {
@@ -43,7 +43,7 @@ export function tasksHandlers(tasks: TaskService, serving: Serving): wire.TaskSe
     retryTask: streaming(serving, async function* (request: wire.RetryTaskRequest) {
       yield* taskParts(await tasks.retryTask(checkId("Task id", request.id)));
     }),
-    readLog: streaming(serving, async function* (request: wire.ReadLogRequest, signal) {
+    readLog: reading(serving, async function* (request: wire.ReadLogRequest, signal) {
       const pieces = tasks.readLog({
         taskId: checkId("Task id", request.taskId),
         ...attemptOf(request.attempt),
@@ -65,7 +65,7 @@ export function tasksHandlers(tasks: TaskService, serving: Serving): wire.TaskSe
       const bytesOf = (item: wire.Artifact) => item.path.length * 3 + 100;
       for (const artifacts of parts(found.map(wireArtifact), bytesOf)) yield { artifacts };
     }),
-    readArtifact: streaming(serving, async function* (request: wire.ReadArtifactRequest, signal) {
+    readArtifact: reading(serving, async function* (request: wire.ReadArtifactRequest, signal) {
       const pieces = tasks.readArtifact({
         taskId: checkId("Task id", request.taskId),
         ...attemptOf(request.attempt),

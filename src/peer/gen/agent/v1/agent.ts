@@ -457,6 +457,18 @@ export interface ReadLogRequest {
   follow: boolean;
   stdoutOffset: bigint;
   stderrOffset: bigint;
+  window: ReadWindow | undefined;
+}
+
+/**
+ * Bounds what the coordinator sends ahead of a slow reader, beyond what HTTP/2 does: not every
+ * HTTP/2 library lets its writer wait.
+ */
+export interface ReadWindow {
+  /** In the first message: bytes that may be on their way; 0 or no window: any number. */
+  bytes: bigint;
+  /** In later messages: bytes of this call that have been read so far. */
+  read: bigint;
 }
 
 export interface ReadLogResponse {
@@ -481,6 +493,7 @@ export interface ReadArtifactRequest {
   attempt: number;
   path: string;
   offset: bigint;
+  window: ReadWindow | undefined;
 }
 
 export interface ReadArtifactResponse {
@@ -3882,7 +3895,7 @@ export const RetryTaskResponse: MessageFns<RetryTaskResponse> = {
 };
 
 function createBaseReadLogRequest(): ReadLogRequest {
-  return { taskId: "", attempt: 0, follow: false, stdoutOffset: 0n, stderrOffset: 0n };
+  return { taskId: "", attempt: 0, follow: false, stdoutOffset: 0n, stderrOffset: 0n, window: undefined };
 }
 
 export const ReadLogRequest: MessageFns<ReadLogRequest> = {
@@ -3907,6 +3920,9 @@ export const ReadLogRequest: MessageFns<ReadLogRequest> = {
         throw new globalThis.Error("value provided for field message.stderrOffset of type uint64 too large");
       }
       writer.uint32(40).uint64(message.stderrOffset);
+    }
+    if (message.window !== undefined) {
+      ReadWindow.encode(message.window, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -3962,6 +3978,77 @@ export const ReadLogRequest: MessageFns<ReadLogRequest> = {
             }
 
             message.stderrOffset = reader.uint64() as bigint;
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.window = ReadWindow.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseReadWindow(): ReadWindow {
+  return { bytes: 0n, read: 0n };
+}
+
+export const ReadWindow: MessageFns<ReadWindow> = {
+  encode(message: ReadWindow, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.bytes !== 0n) {
+      if (BigInt.asUintN(64, message.bytes) !== message.bytes) {
+        throw new globalThis.Error("value provided for field message.bytes of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.bytes);
+    }
+    if (message.read !== 0n) {
+      if (BigInt.asUintN(64, message.read) !== message.read) {
+        throw new globalThis.Error("value provided for field message.read of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.read);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ReadWindow {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseReadWindow();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.bytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.read = reader.uint64() as bigint;
             continue;
           }
         }
@@ -4163,7 +4250,7 @@ export const ListArtifactsResponse: MessageFns<ListArtifactsResponse> = {
 };
 
 function createBaseReadArtifactRequest(): ReadArtifactRequest {
-  return { taskId: "", attempt: 0, path: "", offset: 0n };
+  return { taskId: "", attempt: 0, path: "", offset: 0n, window: undefined };
 }
 
 export const ReadArtifactRequest: MessageFns<ReadArtifactRequest> = {
@@ -4182,6 +4269,9 @@ export const ReadArtifactRequest: MessageFns<ReadArtifactRequest> = {
         throw new globalThis.Error("value provided for field message.offset of type uint64 too large");
       }
       writer.uint32(32).uint64(message.offset);
+    }
+    if (message.window !== undefined) {
+      ReadWindow.encode(message.window, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -4229,6 +4319,14 @@ export const ReadArtifactRequest: MessageFns<ReadArtifactRequest> = {
             }
 
             message.offset = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.window = ReadWindow.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -5511,9 +5609,10 @@ export const TaskServiceService = {
     responseSerialize: (value: RetryTaskResponse): Buffer => Buffer.from(RetryTaskResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): RetryTaskResponse => RetryTaskResponse.decode(value),
   },
+  /** The first message says what is asked for, later ones only how much has been read. */
   readLog: {
     path: "/agent.v1.TaskService/ReadLog" as const,
-    requestStream: false as const,
+    requestStream: true as const,
     responseStream: true as const,
     requestSerialize: (value: ReadLogRequest): Buffer => Buffer.from(ReadLogRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): ReadLogRequest => ReadLogRequest.decode(value),
@@ -5532,7 +5631,7 @@ export const TaskServiceService = {
   },
   readArtifact: {
     path: "/agent.v1.TaskService/ReadArtifact" as const,
-    requestStream: false as const,
+    requestStream: true as const,
     responseStream: true as const,
     requestSerialize: (value: ReadArtifactRequest): Buffer => Buffer.from(ReadArtifactRequest.encode(value).finish()),
     requestDeserialize: (value: Buffer): ReadArtifactRequest => ReadArtifactRequest.decode(value),
@@ -5553,9 +5652,10 @@ export interface TaskServiceServer extends UntypedServiceImplementation {
   cancelTask: handleServerStreamingCall<CancelTaskRequest, CancelTaskResponse>;
   /** Queues a finished task again, as a new attempt of the same task. */
   retryTask: handleServerStreamingCall<RetryTaskRequest, RetryTaskResponse>;
-  readLog: handleServerStreamingCall<ReadLogRequest, ReadLogResponse>;
+  /** The first message says what is asked for, later ones only how much has been read. */
+  readLog: handleBidiStreamingCall<ReadLogRequest, ReadLogResponse>;
   listArtifacts: handleServerStreamingCall<ListArtifactsRequest, ListArtifactsResponse>;
-  readArtifact: handleServerStreamingCall<ReadArtifactRequest, ReadArtifactResponse>;
+  readArtifact: handleBidiStreamingCall<ReadArtifactRequest, ReadArtifactResponse>;
 }
 
 export interface TaskServiceClient extends Client {
@@ -5608,12 +5708,10 @@ export interface TaskServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<RetryTaskResponse>;
-  readLog(request: ReadLogRequest, options?: Partial<CallOptions>): ClientReadableStream<ReadLogResponse>;
-  readLog(
-    request: ReadLogRequest,
-    metadata?: Metadata,
-    options?: Partial<CallOptions>,
-  ): ClientReadableStream<ReadLogResponse>;
+  /** The first message says what is asked for, later ones only how much has been read. */
+  readLog(): ClientDuplexStream<ReadLogRequest, ReadLogResponse>;
+  readLog(options: Partial<CallOptions>): ClientDuplexStream<ReadLogRequest, ReadLogResponse>;
+  readLog(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<ReadLogRequest, ReadLogResponse>;
   listArtifacts(
     request: ListArtifactsRequest,
     options?: Partial<CallOptions>,
@@ -5623,15 +5721,12 @@ export interface TaskServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<ListArtifactsResponse>;
+  readArtifact(): ClientDuplexStream<ReadArtifactRequest, ReadArtifactResponse>;
+  readArtifact(options: Partial<CallOptions>): ClientDuplexStream<ReadArtifactRequest, ReadArtifactResponse>;
   readArtifact(
-    request: ReadArtifactRequest,
+    metadata: Metadata,
     options?: Partial<CallOptions>,
-  ): ClientReadableStream<ReadArtifactResponse>;
-  readArtifact(
-    request: ReadArtifactRequest,
-    metadata?: Metadata,
-    options?: Partial<CallOptions>,
-  ): ClientReadableStream<ReadArtifactResponse>;
+  ): ClientDuplexStream<ReadArtifactRequest, ReadArtifactResponse>;
 }
 
 export const TaskServiceClient = makeGenericClientConstructor(
