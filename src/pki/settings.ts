@@ -8,6 +8,7 @@ import { isUnfinished, lockFolder } from "../base/files.ts";
 import { PkiError } from "./errors.ts";
 import { readSmallText } from "./inspect.ts";
 import { type Names, parseHostname, parseIp } from "./names.ts";
+import { readPlain } from "./plain_settings.ts";
 
 /** Where the files of a TLS directory are, as absolute paths. */
 export interface TlsPaths {
@@ -98,6 +99,8 @@ export async function readTlsSettings(root: string): Promise<TlsSettings> {
 /** Reads the text of a config.yaml. */
 export async function parseTlsSettings(text: string, root: string): Promise<TlsSettings> {
   const paths = tlsPaths(root);
+  const plain = readPlain(text);
+  if (plain !== undefined) return settingsOf(plain, paths, true);
   const { parse } = await import("@std/yaml");
   let document: unknown;
   try {
