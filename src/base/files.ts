@@ -7,6 +7,9 @@
  * crash whoever next takes the folder's lock finishes the renames of a journal that it finds, and
  * a change without a journal never happened. The lock is the kernel's (flock), so it dies with its
  * holder.
+ *
+ * The calls are synchronous on purpose: an asynchronous one goes through a pool of threads, which on
+ * a busy machine takes fifty times as long, and a command makes a hundred on files of a few bytes.
  */
 import { basename, dirname, join, relative, resolve } from "node:path";
 import { UserError } from "./errors.ts";
@@ -45,25 +48,25 @@ function isStaged(name: string): boolean {
 }
 
 /** Replaces or creates one file: at any crash it is the old or the new one, never a part. */
-export async function writeFileAtomic(
+export function writeFileAtomic(
   path: string,
   data: string | Uint8Array,
   mode: number,
   options: FileOptions = {},
-): Promise<void> {
-  await stage(path, data, mode, options);
+): void {
+  stage(path, data, mode, options);
   try {
     options.faults?.before(`rename ${path}`);
-    await Deno.rename(stagedName(path), path);
+    Deno.renameSync(stagedName(path), path);
   } catch (error) {
-    await removeIfThere(stagedName(path));
+    removeIfThere(stagedName(path));
     throw unwritable(path, error);
   }
-  await syncFolder(dirname(path));
+  syncFolder(dirname(path));
 }
 
 /** Whether a change of the folder was cut off after its commit, or is being made right now. */
-export function isUnfinished(root: string): Promise<boolean> {
+export function isUnfinished(root: string): boolean {
   return exists(join(root, journalName));
 }
 
@@ -75,14 +78,14 @@ export async function lockFolder(root: string, options: LockOptions = {}): Promi
   const path = join(root, lockName);
   let told = false;
   for (const start = performance.now();;) {
-    const created = await makeFolder(root, options);
-    const file = await openLock(root, path, created);
-    if (file !== undefined && await file.tryLock(true)) {
+    const created = makeFolder(root, options);
+    const file = openLock(root, path, created);
+    if (file !== undefined && file.tryLockSync(true)) {
       // The last holder may have removed the file between our opening and locking it.
-      if (await isSameFile(file, path)) {
+      if (isSameFile(file, path)) {
         const folder = new LockedFolder(root, file, created, options);
         try {
-          await folder.recover();
+          folder.recover();
         } catch (error) {
           await folder[Symbol.asyncDispose]();
           throw error;
@@ -128,9 +131,9 @@ export class LockedFolder implements AsyncDisposable {
    * Makes all changes or, when it throws or the process ends before the journal is in place, none.
    * Files that already are as wanted are left alone.
    */
-  async commit(changes: FileChange[]): Promise<void> {
+  commit(changes: FileChange[]): void {
     const needed: FileChange[] = [];
-    for (const change of changes) if (!await isDone(change)) needed.push(change);
+    for (const change of changes) if (!isDone(change)) needed.push(change);
     if (needed.length === 0) return;
     const created: string[] = [];
     const staged: string[] = [];
@@ -138,66 +141,67 @@ export class LockedFolder implements AsyncDisposable {
       for (const change of needed) {
         if ("removed" in change) continue;
         if (this.#owns(change.path)) {
-          created.push(...await makeFolder(dirname(change.path), this.#options));
+          created.push(...makeFolder(dirname(change.path), this.#options));
         }
         staged.push(stagedName(change.path));
-        await stage(change.path, change.data, change.mode, this.#options);
+        stage(change.path, change.data, change.mode, this.#options);
       }
       for (const folder of new Set(needed.map(({ path }) => dirname(path)))) {
-        await syncFolder(folder);
+        syncFolder(folder);
       }
       // Relative, so that a folder that was copied or moved in between is finished where it is.
       const journal = needed.map((change) => ({
         path: relative(this.root, change.path),
         removed: "removed" in change,
       }));
-      await writeFileAtomic(
+      writeFileAtomic(
         join(this.root, journalName),
         JSON.stringify({ version: 1, changes: journal }),
         0o600,
         this.#options,
       );
     } catch (error) {
-      for (const path of staged) await removeIfThere(path);
-      for (const path of created.reverse()) await Deno.remove(path).catch(ignoreNotEmpty);
+      for (const path of staged) discard(path);
+      for (const path of created.reverse()) removeIfEmpty(path);
       throw error;
     }
-    await this.recover();
+    this.recover();
   }
 
   /** Removes everything below the folder, and the folder; links are removed, not followed. */
-  async removeAll(): Promise<void> {
-    await writeFileAtomic(
+  removeAll(): void {
+    writeFileAtomic(
       join(this.root, journalName),
       JSON.stringify({ version: 1, removeAll: true }),
       0o600,
       this.#options,
     );
-    await this.recover();
+    this.recover();
   }
 
   /** Finishes the change whose journal is in place, or clears away one that never got so far. */
-  async recover(): Promise<void> {
+  recover(): void {
     const path = join(this.root, journalName);
-    if (!await exists(path)) return await this.#sweep();
-    const journal = readJournal(await Deno.readTextFile(path), path);
-    if (journal === "removeAll") await this.#empty();
-    else await this.#apply(journal);
+    if (!exists(path)) return this.#sweep();
+    const journal = readJournal(Deno.readTextFileSync(path), path);
+    if (journal === "removeAll") this.#empty();
+    else this.#apply(journal);
     this.#options.faults?.before(`remove ${path}`);
-    await removeIfThere(path);
-    await syncFolder(this.root);
+    removeIfThere(path);
+    syncFolder(this.root);
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  [Symbol.asyncDispose](): Promise<void> {
     // While the lock is held: whoever waits for this very file sees that it is gone and starts anew.
-    await removeIfThere(join(this.root, lockName));
+    removeIfThere(join(this.root, lockName));
     this.#file.close();
     for (const folder of this.#created.toReversed()) {
-      await Deno.remove(folder).catch(ignoreNotEmpty);
+      removeIfEmpty(folder);
     }
+    return Promise.resolve();
   }
 
-  async #apply(changes: { path: string; removed: boolean }[]): Promise<void> {
+  #apply(changes: { path: string; removed: boolean }[]): void {
     const absolute = changes.map(({ path, removed }) => ({
       path: resolve(this.root, path),
       removed,
@@ -205,34 +209,34 @@ export class LockedFolder implements AsyncDisposable {
     for (const { path, removed } of absolute) {
       this.#options.faults?.before(`${removed ? "remove" : "rename"} ${path}`);
       try {
-        if (removed) await removeIfThere(path);
-        else await Deno.rename(stagedName(path), path);
+        if (removed) removeIfThere(path);
+        else Deno.renameSync(stagedName(path), path);
       } catch (error) {
         // Renamed before the crash.
         if (!(error instanceof Deno.errors.NotFound)) throw unwritable(path, error);
       }
     }
     for (const folder of new Set(absolute.map(({ path }) => dirname(path)))) {
-      await syncFolder(folder);
+      syncFolder(folder);
     }
   }
 
-  async #sweep(): Promise<void> {
-    for await (const { name, isFile, isDirectory } of Deno.readDir(this.root)) {
+  #sweep(): void {
+    for (const { name, isFile, isDirectory } of Deno.readDirSync(this.root)) {
       const path = join(this.root, name);
-      if (isFile && isStaged(name)) await removeIfThere(path);
+      if (isFile && isStaged(name)) removeIfThere(path);
       if (!isDirectory) continue;
-      for await (const inner of Deno.readDir(path)) {
-        if (inner.isFile && isStaged(inner.name)) await removeIfThere(join(path, inner.name));
+      for (const inner of Deno.readDirSync(path)) {
+        if (inner.isFile && isStaged(inner.name)) removeIfThere(join(path, inner.name));
       }
     }
   }
 
-  async #empty(): Promise<void> {
-    for await (const { name } of Deno.readDir(this.root)) {
+  #empty(): void {
+    for (const { name } of Deno.readDirSync(this.root)) {
       if (name === lockName || name === journalName) continue;
       this.#options.faults?.before(`remove ${join(this.root, name)}`);
-      await Deno.remove(join(this.root, name), { recursive: true });
+      Deno.removeSync(join(this.root, name), { recursive: true });
     }
     this.#created.splice(0, this.#created.length, this.root);
   }
@@ -243,42 +247,42 @@ export class LockedFolder implements AsyncDisposable {
 }
 
 /** Writes the temporary file with its final mode and owner, down to the disk. */
-async function stage(
+function stage(
   path: string,
   data: string | Uint8Array,
   mode: number,
   { faults }: FileOptions,
-): Promise<void> {
+): void {
   const staged = stagedName(path);
   try {
-    await refuseOther(path);
+    refuseOther(path);
     faults?.before(`create ${staged}`);
-    await removeIfThere(staged);
+    removeIfThere(staged);
     // Never wider than `mode` for any instant: the umask can only take bits away, chmod then gives
     // them back. `createNew` follows no link.
-    using file = await Deno.open(staged, { write: true, createNew: true, mode });
-    if (Deno.build.os !== "windows") await Deno.chmod(staged, mode);
-    await giveToFolderOwner(staged);
+    using file = Deno.openSync(staged, { write: true, createNew: true, mode });
+    if (Deno.build.os !== "windows") Deno.chmodSync(staged, mode);
+    giveToFolderOwner(staged);
     faults?.before(`write ${staged}`);
-    await writeAll(file, typeof data === "string" ? new TextEncoder().encode(data) : data);
+    writeAll(file, typeof data === "string" ? new TextEncoder().encode(data) : data);
     faults?.before(`sync ${staged}`);
-    await file.sync();
+    file.syncSync();
   } catch (error) {
-    await removeIfThere(staged).catch(() => undefined);
+    discard(staged);
     throw unwritable(path, error);
   }
 }
 
-async function writeAll(file: Deno.FsFile, data: Uint8Array): Promise<void> {
-  for (let at = 0; at < data.length;) at += await file.write(data.subarray(at));
+function writeAll(file: Deno.FsFile, data: Uint8Array): void {
+  for (let at = 0; at < data.length;) at += file.writeSync(data.subarray(at));
 }
 
 /** Where root administers a service's folder, the service must still be able to read its files. */
-async function giveToFolderOwner(path: string): Promise<void> {
+function giveToFolderOwner(path: string): void {
   if (Deno.build.os === "windows" || Deno.uid() !== 0) return;
   try {
-    const { uid, gid } = await Deno.stat(dirname(path));
-    if (uid !== null && uid !== 0) await Deno.chown(path, uid, gid);
+    const { uid, gid } = Deno.statSync(dirname(path));
+    if (uid !== null && uid !== 0) Deno.chownSync(path, uid, gid);
   } catch (error) {
     // A sandbox that grants one folder lets nobody look at the one around it.
     if (!(error instanceof Deno.errors.NotCapable)) throw error;
@@ -286,12 +290,12 @@ async function giveToFolderOwner(path: string): Promise<void> {
 }
 
 /** Creates a folder and its parents with 0700; returns those that were absent, outermost first. */
-async function makeFolder(folder: string, options: FileOptions): Promise<string[]> {
-  if (await exists(folder)) return [];
+function makeFolder(folder: string, options: FileOptions): string[] {
+  if (exists(folder)) return [];
   try {
     options.faults?.before(`create ${folder}`);
-    await Deno.mkdir(folder, { mode: 0o700 });
-    await giveToFolderOwner(folder);
+    Deno.mkdirSync(folder, { mode: 0o700 });
+    giveToFolderOwner(folder);
     return [folder];
   } catch (error) {
     // Another process was quicker.
@@ -300,16 +304,16 @@ async function makeFolder(folder: string, options: FileOptions): Promise<string[
       throw unwritable(folder, error);
     }
   }
-  return [...await makeFolder(dirname(folder), options), ...await makeFolder(folder, options)];
+  return [...makeFolder(dirname(folder), options), ...makeFolder(folder, options)];
 }
 
-async function openLock(
+function openLock(
   root: string,
   path: string,
   created: string[],
-): Promise<Deno.FsFile | undefined> {
+): Deno.FsFile | undefined {
   try {
-    return await Deno.open(path, { read: true, write: true, create: true, mode: 0o600 });
+    return Deno.openSync(path, { read: true, write: true, create: true, mode: 0o600 });
   } catch (error) {
     // The last holder has just removed the folder.
     if (error instanceof Deno.errors.NotFound && created.length === 0) return undefined;
@@ -317,9 +321,9 @@ async function openLock(
   }
 }
 
-async function isSameFile(file: Deno.FsFile, path: string): Promise<boolean> {
+function isSameFile(file: Deno.FsFile, path: string): boolean {
   try {
-    const [open, named] = await Promise.all([file.stat(), Deno.lstat(path)]);
+    const [open, named] = [file.statSync(), Deno.lstatSync(path)];
     return open.ino === named.ino && open.dev === named.dev;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return false;
@@ -327,15 +331,15 @@ async function isSameFile(file: Deno.FsFile, path: string): Promise<boolean> {
   }
 }
 
-async function isDone(change: FileChange): Promise<boolean> {
+function isDone(change: FileChange): boolean {
   try {
-    const { isFile, mode } = await Deno.lstat(change.path);
+    const { isFile, mode } = Deno.lstatSync(change.path);
     if ("removed" in change || !isFile) return false;
     if (mode !== null && (mode & 0o777) !== change.mode) return false;
     const data = typeof change.data === "string"
       ? new TextEncoder().encode(change.data)
       : change.data;
-    const old = await Deno.readFile(change.path);
+    const old = Deno.readFileSync(change.path);
     return old.length === data.length && old.every((byte, index) => byte === data[index]);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return "removed" in change;
@@ -344,9 +348,9 @@ async function isDone(change: FileChange): Promise<boolean> {
 }
 
 /** A rename would also replace a device or a pipe, and fail on a folder only after the commit. */
-async function refuseOther(path: string): Promise<void> {
+function refuseOther(path: string): void {
   try {
-    const { isFile, isSymlink, isDirectory } = await Deno.lstat(path);
+    const { isFile, isSymlink, isDirectory } = Deno.lstatSync(path);
     if (isFile || isSymlink) return;
     throw new Error(isDirectory ? "a folder is in its place" : "it is not a regular file");
   } catch (error) {
@@ -372,10 +376,10 @@ function readJournal(
 }
 
 /** Makes renames within a folder last. Some systems cannot; there the order of writes must do. */
-async function syncFolder(folder: string): Promise<void> {
+function syncFolder(folder: string): void {
   try {
-    using file = await Deno.open(folder);
-    await file.sync();
+    using file = Deno.openSync(folder);
+    file.syncSync();
   } catch (error) {
     // Windows opens no folders, some network file systems do not sync them, and a sandbox that
     // grants a single file of somebody else's folder does not grant the folder.
@@ -383,17 +387,17 @@ async function syncFolder(folder: string): Promise<void> {
   }
 }
 
-async function removeIfThere(path: string): Promise<void> {
+function removeIfThere(path: string): void {
   try {
-    await Deno.remove(path);
+    Deno.removeSync(path);
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
 }
 
-async function exists(path: string): Promise<boolean> {
+function exists(path: string): boolean {
   try {
-    await Deno.lstat(path);
+    Deno.lstatSync(path);
     return true;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return false;
@@ -401,9 +405,21 @@ async function exists(path: string): Promise<boolean> {
   }
 }
 
-function ignoreNotEmpty(error: unknown): void {
-  // Something else is in it by now, so it stays.
-  if (!(error instanceof Error)) throw error;
+/** Clears up after a failure, which is what is to be told, whatever comes of this. */
+function discard(path: string): void {
+  try {
+    removeIfThere(path);
+  } catch {
+    // The disk that failed the write may fail this too; the next holder of the lock sweeps.
+  }
+}
+
+function removeIfEmpty(folder: string): void {
+  try {
+    Deno.removeSync(folder);
+  } catch {
+    // Something else is in it by now, so it stays.
+  }
 }
 
 function unwritable(path: string, cause: unknown): UserError {

@@ -13,26 +13,26 @@ export interface Cleaned {
 /** Removes the TLS directory; what its config.yaml leads to elsewhere stays. */
 export async function clean(pki: Pki): Promise<Cleaned> {
   const { root, config, caCert, caKey, serverCert, pendingKey, trustedDir } = tlsPaths(pki.root);
-  if (!await isThere(root)) return { root, removed: false };
+  if (!isThere(root)) return { root, removed: false };
   await using folder = await lockFolder(root, pki);
-  if (!await isThere(root)) return { root, removed: false };
-  if (await isEmptyFolder(root)) {
-    await folder.removeAll();
+  if (!isThere(root)) return { root, removed: false };
+  if (isEmptyFolder(root)) {
+    folder.removeAll();
     return { root, removed: true };
   }
   const own = [config, caCert, caKey, serverCert, pendingKey, trustedDir];
-  const found = await Promise.all(own.map(isThere));
+  const found = own.map(isThere);
   if (!found.includes(true)) {
     // AGENT_TLS_DIR may name any folder by mistake.
     throw new Refusal(`"${root}" does not look like a TLS directory, so it is left alone`, {
       next: `Look at it, then remove it with: rm -r ${root}`,
     });
   }
-  await folder.removeAll();
+  folder.removeAll();
   return { root, removed: true };
 }
 
-async function isEmptyFolder(root: string): Promise<boolean> {
-  for await (const { name } of Deno.readDir(root)) if (!name.startsWith(".")) return false;
+function isEmptyFolder(root: string): boolean {
+  for (const { name } of Deno.readDirSync(root)) if (!name.startsWith(".")) return false;
   return true;
 }

@@ -23,10 +23,10 @@ export interface HostFacts {
 }
 
 /** Asks the system. */
-export async function hostFacts(): Promise<HostFacts> {
+export function hostFacts(): HostFacts {
   const unix = Deno.build.os === "linux" || Deno.build.os === "freebsd";
   const [hosts, resolvConf] = unix
-    ? await Promise.all([textOf("/etc/hosts"), textOf("/etc/resolv.conf")])
+    ? [textOf("/etc/hosts"), textOf("/etc/resolv.conf")]
     : [undefined, undefined];
   const addresses = Deno.networkInterfaces().map(({ address }) => address);
   return { hostname: Deno.hostname(), hosts, resolvConf, addresses };
@@ -97,9 +97,9 @@ function whereValid(parse: (text: string) => string, text: string): string[] {
   }
 }
 
-async function textOf(path: string): Promise<string | undefined> {
+function textOf(path: string): string | undefined {
   try {
-    return await Deno.readTextFile(path);
+    return Deno.readTextFileSync(path);
   } catch (error) {
     if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.PermissionDenied) {
       return undefined;

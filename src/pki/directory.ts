@@ -42,31 +42,31 @@ export class TlsDirectory {
     readonly settings: TlsSettings,
   ) {}
 
-  async kind(): Promise<HostKind> {
-    if (await isThere(this.settings.caKey)) return "ca_holder";
+  kind(): HostKind {
+    if (isThere(this.settings.caKey)) return "ca_holder";
     const { caCert, serverCert } = this.settings;
-    return await isThere(caCert) || await isThere(serverCert) ? "peer" : "none";
+    return isThere(caCert) || isThere(serverCert) ? "peer" : "none";
   }
 
   /** All certificates of the CA file; empty where there is none. */
-  async caCertificates(): Promise<Certificate[]> {
-    return await certificatesIfThere(this.settings.caCert);
+  caCertificates(): Certificate[] {
+    return certificatesIfThere(this.settings.caCert);
   }
 
   /** The host's certificate and its intermediates; empty where there is none. */
-  async serverChain(): Promise<Certificate[]> {
-    return await certificatesIfThere(this.settings.serverCert);
+  serverChain(): Certificate[] {
+    return certificatesIfThere(this.settings.serverCert);
   }
 
-  async keyIfThere(path: string): Promise<KeyObject | undefined> {
-    return await isThere(path) ? await readKey(path) : undefined;
+  keyIfThere(path: string): KeyObject | undefined {
+    return isThere(path) ? readKey(path) : undefined;
   }
 
   /** The CA of this host, ready to sign. */
-  async issuer(): Promise<Issuer> {
+  issuer(): Issuer {
     const { caCert, caKey } = this.settings;
-    const [certificate, ...others] = await this.caCertificates();
-    const key = await this.keyIfThere(caKey);
+    const [certificate, ...others] = this.caCertificates();
+    const key = this.keyIfThere(caKey);
     if (certificate === undefined) {
       if (key !== undefined) {
         throw new PkiError("no_ca", `There is a CA key, but no CA certificate at "${caCert}"`, {
@@ -99,8 +99,8 @@ export class TlsDirectory {
   }
 
   /** CAs that were imported or that came before, by their label. */
-  async trusted(): Promise<Trusted[]> {
-    return await readTrusted(this.settings.trustedDir);
+  trusted(): Trusted[] {
+    return readTrusted(this.settings.trustedDir);
   }
 
   /** Makes all changes at once, with the trust bundle and the modes that follow from them. */
@@ -108,14 +108,14 @@ export class TlsDirectory {
     const changes = [...files];
     if (settings !== undefined) {
       const path = this.settings.config;
-      const old = this.settings.exists ? await readSmallText(path) : undefined;
+      const old = this.settings.exists ? readSmallText(path) : undefined;
       const data = await editSettings(old, settings, this.settings.root);
       changes.push({ path, data, mode: publicMode });
     }
-    changes.push(await this.#bundleChange(changes));
+    changes.push(this.#bundleChange(changes));
     for (const { path } of changes) this.#refuseElsewhere(path);
-    if (!keepModes) await this.#mendModes();
-    await this.folder.commit(changes);
+    if (!keepModes) this.#mendModes();
+    this.folder.commit(changes);
   }
 
   /** Where this host's own new files go is inside; what somebody else looks after is only read. */
@@ -139,16 +139,16 @@ export class TlsDirectory {
     );
   }
 
-  async #bundleChange(changes: FileChange[]): Promise<FileChange> {
+  #bundleChange(changes: FileChange[]): FileChange {
     const { caCert, caBundle, trustedDir } = this.settings;
     const changed = new Map(changes.map((change) => [change.path, change]));
     const ca = changed.get(caCert);
     const text = ca === undefined
-      ? (await isThere(caCert) ? await readSmallText(caCert) : "")
+      ? (isThere(caCert) ? readSmallText(caCert) : "")
       : "removed" in ca
       ? ""
       : String(ca.data);
-    const kept = (await this.trusted())
+    const kept = (this.trusted())
       .filter(({ label }) => !changed.has(join(trustedDir, `${label}.crt`)));
     const added = changes.flatMap((change) =>
       dirname(change.path) === trustedDir && !("removed" in change)
@@ -166,7 +166,7 @@ export class TlsDirectory {
       : { path: caBundle, data: bundle, mode: publicMode };
   }
 
-  async #mendModes(): Promise<void> {
+  #mendModes(): void {
     if (Deno.build.os === "windows") return;
     const { root, caKey, serverKey, pendingKey } = this.settings;
     const wanted: [string, number][] = [
@@ -177,16 +177,16 @@ export class TlsDirectory {
       [pendingKey, keyMode],
     ];
     for (const [path, mode] of wanted) {
-      if (!this.owns(path) || !await isThere(path)) continue;
-      const { mode: found } = await Deno.stat(path);
-      if (found !== null && (found & 0o077) !== 0) await Deno.chmod(path, mode);
+      if (!this.owns(path) || !isThere(path)) continue;
+      const { mode: found } = Deno.statSync(path);
+      if (found !== null && (found & 0o077) !== 0) Deno.chmodSync(path, mode);
     }
   }
 }
 
-export async function isThere(path: string): Promise<boolean> {
+export function isThere(path: string): boolean {
   try {
-    await Deno.stat(path);
+    Deno.statSync(path);
     return true;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.NotADirectory) {
@@ -196,13 +196,13 @@ export async function isThere(path: string): Promise<boolean> {
   }
 }
 
-export async function readTrusted(folder: string): Promise<Trusted[]> {
+export function readTrusted(folder: string): Trusted[] {
   const found: Trusted[] = [];
   try {
-    for await (const { name } of Deno.readDir(folder)) {
+    for (const { name } of Deno.readDirSync(folder)) {
       if (!name.endsWith(".crt") || name.startsWith(".")) continue;
       const path = join(folder, name);
-      found.push({ label: basename(name, ".crt"), path, certificates: await readOrReason(path) });
+      found.push({ label: basename(name, ".crt"), path, certificates: readOrReason(path) });
     }
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw unreadable(folder, error);
@@ -222,9 +222,9 @@ function unreadable(path: string, cause: unknown): PkiError {
   });
 }
 
-async function readOrReason(path: string): Promise<Certificate[] | PkiError> {
+function readOrReason(path: string): Certificate[] | PkiError {
   try {
-    return parseCertificates(await readSmallText(path), path);
+    return parseCertificates(readSmallText(path), path);
   } catch (error) {
     // One damaged import must not take the trust in all others away; status names it.
     if (error instanceof PkiError) return error;
@@ -232,6 +232,6 @@ async function readOrReason(path: string): Promise<Certificate[] | PkiError> {
   }
 }
 
-async function certificatesIfThere(path: string): Promise<Certificate[]> {
-  return await isThere(path) ? parseCertificates(await readSmallText(path), path) : [];
+function certificatesIfThere(path: string): Certificate[] {
+  return isThere(path) ? parseCertificates(readSmallText(path), path) : [];
 }

@@ -16,14 +16,14 @@ export interface ExportedCa {
 /** The CA's certificate, for others to trust; written to a file if one is named. */
 export async function exportCa(pki: Pki, out?: string): Promise<ExportedCa> {
   const settings = await readTlsSettings(pki.root);
-  if (!await isThere(settings.caCert)) {
+  if (!isThere(settings.caCert)) {
     throw new PkiError("no_ca", `There is no CA in "${pki.root}"`, { next: "agent tls init" });
   }
-  const certificates = await readCertificates(settings.caCert);
+  const certificates = readCertificates(settings.caCert);
   const exported = { certificate: certificates[0]!, pem: pemOf(certificates) };
   if (out !== undefined) {
     refuseInside(pki.root, out);
-    await writeFileAtomic(out, exported.pem, publicMode, pki);
+    writeFileAtomic(out, exported.pem, publicMode, pki);
   }
   return exported;
 }

@@ -18,7 +18,7 @@ export interface Imported {
 
 /** Trusts another CA beside this host's own. */
 export async function importCa(pki: Pki, file: string, name?: string): Promise<Imported> {
-  const certificates = await readCertificates(file);
+  const certificates = readCertificates(file);
   certificates.forEach((certificate) => checkCa(certificate, file, pki.now()));
   const certificate = certificates[0]!;
   const label = labelOf(name ?? slug(certificate.commonName ?? ""), file);
@@ -28,12 +28,12 @@ export async function importCa(pki: Pki, file: string, name?: string): Promise<I
       Array.isArray(known) &&
       certificates.every(({ fingerprint }) => known.some((one) => one.fingerprint === fingerprint));
     const result = { root: settings.root, certificate };
-    const trusted = await directory.trusted();
+    const trusted = directory.trusted();
     const there = trusted.find((known) =>
       isIn(known.certificates) && (name === undefined || known.label === label)
     );
     if (there !== undefined) return { ...result, label: there.label, added: false };
-    if (isIn(await directory.caCertificates())) return { ...result, label: "ca", added: false };
+    if (isIn(directory.caCertificates())) return { ...result, label: "ca", added: false };
     if (trusted.some((known) => known.label === label)) {
       throw new Refusal(`Another CA is already trusted under the name "${label}"`, {
         next: `Choose another name: agent tls import-ca ${file} --name ${label}-2`,

@@ -50,13 +50,13 @@ export async function initTls(pki: Pki, options: InitOptions = {}): Promise<Init
   const detected = await pki.detect();
   return await withDirectory(pki, async (directory) => {
     const { settings } = directory;
-    const kind = await directory.kind();
+    const kind = directory.kind();
     const force = options.force === true;
-    if (kind === "peer" && !force) await refusePeer(directory);
+    if (kind === "peer" && !force) refusePeer(directory);
 
-    const former = force ? await setCaAside(directory) : { made: undefined, files: [] };
+    const former = force ? setCaAside(directory) : { made: undefined, files: [] };
     const ca = kind === "ca_holder" && !force
-      ? { made: await directory.issuer(), files: [] }
+      ? { made: directory.issuer(), files: [] }
       : await makeCa(
         directory,
         caNameOf(options.caName, detected.hostname),
@@ -64,9 +64,9 @@ export async function initTls(pki: Pki, options: InitOptions = {}): Promise<Init
       );
 
     const names = union(detected, given, settings.san, loopbackNames);
-    const current = force ? [] : await directory.serverChain();
+    const current = force ? [] : directory.serverChain();
     const reason = current[0] &&
-      await reasonToReplace(directory, current[0], ca.made.certificate, union(detected, given));
+      reasonToReplace(directory, current[0], ca.made.certificate, union(detected, given));
     const kept = reason === undefined ? current[0] : undefined;
     const server = kept !== undefined ? { made: kept, files: [] } : await makeServer(
       directory,
@@ -94,8 +94,8 @@ export async function initTls(pki: Pki, options: InitOptions = {}): Promise<Init
 }
 
 /** A second CA in one cluster is the most common way to break it. */
-async function refusePeer(directory: TlsDirectory): Promise<never> {
-  const [ca] = await directory.caCertificates();
+function refusePeer(directory: TlsDirectory): never {
+  const [ca] = directory.caCertificates();
   const whose = ca === undefined
     ? "has a certificate from elsewhere"
     : `is a peer of "${ca.subject}"`;
@@ -108,27 +108,27 @@ async function refusePeer(directory: TlsDirectory): Promise<never> {
   );
 }
 
-async function reasonToReplace(
+function reasonToReplace(
   directory: TlsDirectory,
   server: Certificate,
   ca: Certificate,
   wanted: Names,
-): Promise<string | undefined> {
+): string | undefined {
   const { settings, pki } = directory;
   if (!isIssuedBy(server, ca)) {
     // Somebody else's certificate that config.yaml leads to is theirs to replace.
     return directory.owns(settings.serverCert) ? "it was issued by another CA" : undefined;
   }
-  if (!await isThere(settings.serverKey)) return "its key was missing";
-  if (!await hasItsKey(directory, server)) return "its key did not belong to it";
+  if (!isThere(settings.serverKey)) return "its key was missing";
+  if (!hasItsKey(directory, server)) return "its key did not belong to it";
   if (expiresSoon(server, pki.now())) return `it was valid only until ${day(server.notAfter)}`;
   const gaps = missing(union(wanted, settings.san), server);
   return isEmpty(gaps) ? undefined : `it did not cover ${listNames(gaps)}`;
 }
 
-async function hasItsKey(directory: TlsDirectory, server: Certificate): Promise<boolean> {
+function hasItsKey(directory: TlsDirectory, server: Certificate): boolean {
   try {
-    const key = await directory.keyIfThere(directory.settings.serverKey);
+    const key = directory.keyIfThere(directory.settings.serverKey);
     return key !== undefined && matches(server, key);
   } catch (error) {
     // A damaged key is as good as none: it is made anew with its certificate.

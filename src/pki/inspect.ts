@@ -122,12 +122,12 @@ export function parseKey(text: string, name: string): KeyObject {
   return keyFromBlock(block, name);
 }
 
-export async function readCertificates(file: string): Promise<Certificate[]> {
-  return parseCertificates(await readSmallText(file), file);
+export function readCertificates(file: string): Certificate[] {
+  return parseCertificates(readSmallText(file), file);
 }
 
-export async function readKey(file: string): Promise<KeyObject> {
-  return parseKey(await readSmallText(file), file);
+export function readKey(file: string): KeyObject {
+  return parseKey(readSmallText(file), file);
 }
 
 /** Whether the private key belongs to the certificate. */
@@ -166,17 +166,17 @@ export function keyMismatch(certFile: string, keyFile: string): PkiError {
 }
 
 /** Reads a file that a person named: a regular one, of a size that makes sense, as text. */
-export async function readSmallText(file: string): Promise<string> {
+export function readSmallText(file: string): string {
   const fail = (code: "file_not_found" | "file_unreadable" | "file_too_large", what: string) =>
     new PkiError(code, `Could not read "${file}": ${what}`, { file });
   try {
     // Asked before it is opened: to open a pipe would wait for its writer.
-    const { isFile, isDirectory, size } = await Deno.stat(file);
+    const { isFile, isDirectory, size } = Deno.statSync(file);
     if (!isFile) throw fail("file_unreadable", isDirectory ? "it is a folder" : "it is not a file");
     if (size > maxFileBytes) {
       throw fail("file_too_large", `it has ${size} bytes, at most 1 MiB is read`);
     }
-    return new TextDecoder().decode(await Deno.readFile(file));
+    return new TextDecoder().decode(Deno.readFileSync(file));
   } catch (error) {
     if (error instanceof PkiError) throw error;
     if (error instanceof Deno.errors.NotFound) throw fail("file_not_found", "it does not exist");

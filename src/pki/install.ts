@@ -37,7 +37,7 @@ export interface Installed {
 /** Takes in what a CA elsewhere made for this host; nothing changes unless everything holds. */
 export async function install(pki: Pki, options: InstallOptions): Promise<Installed> {
   const now = pki.now();
-  const caFile = options.ca === undefined ? [] : await readCertificates(options.ca);
+  const caFile = options.ca === undefined ? [] : readCertificates(options.ca);
   if (options.ca !== undefined) checkCaFile(caFile, options.ca, now);
   return await withDirectory(pki, async (directory) => {
     const roots = caFile.filter(isSelfIssued);
@@ -54,10 +54,10 @@ async function installCa(
   { force = false }: InstallOptions,
 ): Promise<Installed> {
   const { settings } = directory;
-  const former = await directory.caCertificates();
+  const former = directory.caCertificates();
   const isSame = holdsSame(former, roots);
-  if (!isSame && await directory.kind() === "ca_holder" && !force) refuseCaHolder(former);
-  const aside = isSame || !force ? { made: undefined, files: [] } : await setCaAside(directory);
+  if (!isSame && directory.kind() === "ca_holder" && !force) refuseCaHolder(former);
+  const aside = isSame || !force ? { made: undefined, files: [] } : setCaAside(directory);
   const label = former[0] && previousLabel(former[0]);
   const files: FileChange[] = isSame ? [] : [
     ...aside.files,
@@ -90,9 +90,9 @@ async function installPair(
 ): Promise<Installed> {
   const { settings, pki } = directory;
   const { cert, force = false } = options;
-  const kind = await directory.kind();
-  const former = await directory.caCertificates();
-  const { chain: certFile, key } = await pairOf(directory, options);
+  const kind = directory.kind();
+  const former = directory.caCertificates();
+  const { chain: certFile, key } = pairOf(directory, options);
   const leaf = certFile[0]!;
   checkLeaf(leaf, cert, pki.now());
 
@@ -115,7 +115,7 @@ async function installPair(
       },
     );
   }
-  const aside = isSame ? { made: undefined, files: [] } : await setCaAside(directory);
+  const aside = isSame ? { made: undefined, files: [] } : setCaAside(directory);
   const between = chain.slice(1).filter((certificate) => !isSelfIssued(certificate));
   await directory.save({
     files: [
@@ -141,18 +141,19 @@ async function installPair(
 }
 
 /** The certificate with the key that was given, or else with the one that its request left here. */
-async function pairOf(
+function pairOf(
   { settings }: TlsDirectory,
   { cert, key }: InstallOptions & { cert: string },
-): Promise<{ chain: Certificate[]; key: KeyObject }> {
+): { chain: Certificate[]; key: KeyObject } {
   if (key !== undefined) {
-    const [chain, own] = await Promise.all([readCertificates(cert), readKey(key)]);
+    const chain = readCertificates(cert);
+    const own = readKey(key);
     if (matches(chain[0]!, own)) return { chain, key: own };
     throw keyMismatch(cert, key);
   }
-  const chain = await readCertificates(cert);
+  const chain = readCertificates(cert);
   for (const path of [settings.pendingKey, settings.serverKey]) {
-    const own = await keyOrNothing(path);
+    const own = keyOrNothing(path);
     if (own !== undefined && matches(chain[0]!, own)) return { chain, key: own };
   }
   throw new PkiError("no_key", `No key on this host belongs to the certificate "${cert}"`, {
@@ -161,9 +162,9 @@ async function pairOf(
   });
 }
 
-async function keyOrNothing(path: string): Promise<KeyObject | undefined> {
+function keyOrNothing(path: string): KeyObject | undefined {
   try {
-    return await readKey(path);
+    return readKey(path);
   } catch (error) {
     if (error instanceof PkiError && error.code === "file_not_found") return undefined;
     throw error;

@@ -98,10 +98,10 @@ export function caNameOf(given: string | undefined, hostname: string): string {
  * Moves a CA out of the way, no longer trusted, so that a re-key by mistake can be taken back. Its
  * key stays as protected as it was.
  */
-export async function setCaAside(directory: TlsDirectory): Promise<Made<string | undefined>> {
+export function setCaAside(directory: TlsDirectory): Made<string | undefined> {
   const { caKey } = directory.settings;
-  const [certificate] = await directory.caCertificates();
-  const key = await directory.keyIfThere(caKey);
+  const [certificate] = directory.caCertificates();
+  const key = directory.keyIfThere(caKey);
   if (certificate === undefined || key === undefined) return { made: undefined, files: [] };
   const base = join(dirname(caKey), `former-${shortFingerprint(certificate)}`);
   return {

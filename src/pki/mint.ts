@@ -43,9 +43,9 @@ export async function mint(pki: Pki, options: MintOptions): Promise<Minted> {
     : await confirmedNames(request.names, given, options);
   return await withDirectory(pki, async (directory) => {
     const { settings } = directory;
-    const issuer = await directory.issuer();
+    const issuer = directory.issuer();
     const caFile = [issuer.certificate, ...issuer.others];
-    await checkFolder(options, [issuer.certificate, ...await formerCas(directory)]);
+    checkFolder(options, [issuer.certificate, ...formerCas(directory)]);
     const key = request === undefined
       ? await generateKey(sameKind(issuer.certificate.keyType))
       : undefined;
@@ -70,7 +70,7 @@ export async function mint(pki: Pki, options: MintOptions): Promise<Minted> {
     await using folder = await lockFolder(options.out, pki);
     if (Deno.build.os !== "windows") await Deno.chmod(options.out, 0o700);
     await directory.save({ files: [serialChange(settings.caSerial, certificate)] });
-    await folder.commit(files);
+    folder.commit(files);
     return {
       out: options.out,
       files: files.map(({ path }) => path),
@@ -94,7 +94,7 @@ export function refuseInside(root: string, path: string): void {
 
 async function requestFrom(file: string) {
   const { readRequest } = await import("./csr.ts");
-  return await readRequest(await readSmallText(file), file);
+  return await readRequest(readSmallText(file), file);
 }
 
 /** Names in a request are its author's claim; what is certified is for the CA's holder to say. */
@@ -117,14 +117,14 @@ async function confirmedNames(
 }
 
 /** A folder is used if it is new, empty, or holds what an earlier mint of this CA left there. */
-async function checkFolder({ out, csr }: MintOptions, cas: Certificate[]): Promise<void> {
-  if (!await isThere(out)) return;
+function checkFolder({ out, csr }: MintOptions, cas: Certificate[]): void {
+  if (!isThere(out)) return;
   const refuse = (what: string) =>
     new Refusal(`"${out}" ${what}`, { next: "Choose a new folder with -o" });
   const own = ["server.crt", "server.key", "ca.crt"];
   const names: string[] = [];
   try {
-    for await (const { name } of Deno.readDir(out)) names.push(name);
+    for (const { name } of Deno.readDirSync(out)) names.push(name);
   } catch (error) {
     if (error instanceof Deno.errors.NotADirectory) throw refuse("is not a folder");
     throw error;
@@ -134,20 +134,20 @@ async function checkFolder({ out, csr }: MintOptions, cas: Certificate[]): Promi
   );
   if (others.length > 0) throw refuse(`holds other files, such as "${others[0]}"`);
   if (!names.includes("server.crt") && !names.includes("server.key")) return;
-  if (!await isEarlierMint(join(out, "server.crt"), cas)) {
+  if (!isEarlierMint(join(out, "server.crt"), cas)) {
     throw refuse("holds a certificate or key that this CA did not make");
   }
 }
 
 /** What this CA was before it was renewed. */
-async function formerCas(directory: TlsDirectory): Promise<Certificate[]> {
-  return (await directory.trusted()).filter(({ label }) => label.startsWith(previousPrefix))
+function formerCas(directory: TlsDirectory): Certificate[] {
+  return (directory.trusted()).filter(({ label }) => label.startsWith(previousPrefix))
     .flatMap(({ certificates }) => Array.isArray(certificates) ? certificates : []);
 }
 
-async function isEarlierMint(file: string, cas: Certificate[]): Promise<boolean> {
+function isEarlierMint(file: string, cas: Certificate[]): boolean {
   try {
-    const [found] = parseCertificates(await readSmallText(file), file);
+    const [found] = parseCertificates(readSmallText(file), file);
     return cas.some((ca) => isIssuedBy(found!, ca));
   } catch (error) {
     if (error instanceof PkiError) return false;

@@ -34,15 +34,15 @@ export async function renewServer(pki: Pki, options: RenewOptions): Promise<Rene
   const added = parseNames(options.addHostnames ?? [], options.addIps ?? []);
   return await withDirectory(pki, async (directory) => {
     const { settings } = directory;
-    const issuer = await directory.issuer();
-    const chain = await serverOrNothing(directory);
+    const issuer = directory.issuer();
+    const chain = serverOrNothing(directory);
     if (chain[0] !== undefined && !directory.owns(settings.serverCert)) {
       throw elsewhere(settings.serverCert);
     }
     const names = namesAfter(directory, chain[0], added);
     const type = sameKind(chain[0]?.keyType ?? issuer.certificate.keyType);
     const { made, files } = await makeServer(directory, issuer, names, type);
-    const dropped = options.distrustPrevious ? await previousOf(directory) : [];
+    const dropped = options.distrustPrevious ? previousOf(directory) : [];
     await directory.save({
       files: [...files, ...removals(directory, dropped)],
       settings: { san: namesOf(made) },
@@ -67,16 +67,16 @@ export async function renewCa(pki: Pki, options: RenewOptions): Promise<Renewed>
   const added = parseNames(options.addHostnames ?? [], options.addIps ?? []);
   return await withDirectory(pki, async (directory) => {
     const { settings } = directory;
-    const former = await holderCertificates(directory);
+    const former = holderCertificates(directory);
     const own = former[0]!;
     const ca = await makeCa(directory, caNameOf(own.commonName, ""), sameKind(own.keyType));
-    const chain = await serverOrNothing(directory);
+    const chain = serverOrNothing(directory);
     const names = namesAfter(directory, chain[0], added);
     // A certificate that something else looks after is not this CA's to replace.
     const server = chain[0] !== undefined && !directory.owns(settings.serverCert)
       ? { made: chain[0], files: [] }
       : await makeServer(directory, ca.made, names, sameKind(chain[0]?.keyType ?? own.keyType));
-    const dropped = options.distrustPrevious ? await previousOf(directory) : [];
+    const dropped = options.distrustPrevious ? previousOf(directory) : [];
     const label = options.distrustPrevious ? undefined : previousLabel(own);
     const kept: FileChange[] = label === undefined ? [] : [{
       path: join(settings.trustedDir, `${label}.crt`),
@@ -104,10 +104,10 @@ export async function renewCa(pki: Pki, options: RenewOptions): Promise<Renewed>
 /** Stops trusting former CAs, on any host. */
 export async function distrustPrevious(pki: Pki): Promise<Renewed> {
   return await withDirectory(pki, async (directory) => {
-    const [server] = await serverOrNothing(directory);
-    const [ca] = await directory.caCertificates();
-    const trusted = await directory.trusted();
-    const dropped = await previousOf(directory);
+    const [server] = serverOrNothing(directory);
+    const [ca] = directory.caCertificates();
+    const trusted = directory.trusted();
+    const dropped = previousOf(directory);
     const isOfPrevious = server !== undefined &&
       trusted.some(({ label, certificates }) =>
         dropped.includes(label) && Array.isArray(certificates) &&
@@ -117,7 +117,7 @@ export async function distrustPrevious(pki: Pki): Promise<Renewed> {
       throw new Refusal(
         "This host's own certificate is of the CA that would be distrusted; it needs a new one first",
         {
-          next: await directory.kind() === "ca_holder"
+          next: directory.kind() === "ca_holder"
             ? "agent tls renew"
             : "agent tls request -o request.csr, then mint it on the CA's host and install it",
         },
@@ -136,12 +136,12 @@ export async function distrustPrevious(pki: Pki): Promise<Renewed> {
 }
 
 /** The CA of this host, even if it has expired or its key was lost from its place. */
-async function holderCertificates(directory: TlsDirectory): Promise<Certificate[]> {
+function holderCertificates(directory: TlsDirectory): Certificate[] {
   const { settings } = directory;
-  const certificates = await directory.caCertificates();
-  if (certificates.length === 0 || await directory.kind() !== "ca_holder") {
+  const certificates = directory.caCertificates();
+  if (certificates.length === 0 || directory.kind() !== "ca_holder") {
     // Says which of the two it is, and where to go.
-    await directory.issuer();
+    directory.issuer();
   }
   if (!directory.owns(settings.caCert) || !directory.owns(settings.caKey)) {
     throw elsewhere(settings.caCert);
@@ -149,9 +149,9 @@ async function holderCertificates(directory: TlsDirectory): Promise<Certificate[
   return certificates;
 }
 
-async function serverOrNothing(directory: TlsDirectory): Promise<Certificate[]> {
+function serverOrNothing(directory: TlsDirectory): Certificate[] {
   try {
-    return await directory.serverChain();
+    return directory.serverChain();
   } catch (error) {
     // A damaged certificate is what renewing is for; its names are in config.yaml too.
     if (error instanceof PkiError) return [];
@@ -172,8 +172,8 @@ function namesOf({ hostnames, ips }: Certificate): Names {
   return { hostnames, ips };
 }
 
-async function previousOf(directory: TlsDirectory): Promise<string[]> {
-  return (await directory.trusted()).map(({ label }) => label)
+function previousOf(directory: TlsDirectory): string[] {
+  return (directory.trusted()).map(({ label }) => label)
     .filter((label) => label.startsWith(previousPrefix));
 }
 

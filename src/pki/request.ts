@@ -38,13 +38,13 @@ export async function request(pki: Pki, options: RequestOptions): Promise<Reques
       ...detected === undefined ? [given] : [detected, withoutPlaceholder(settings.san)],
       loopbackNames,
     );
-    if (await directory.kind() === "ca_holder") {
+    if (directory.kind() === "ca_holder") {
       throw new Refusal("This host holds the CA, and needs nobody to certify it", {
         next: "agent tls renew",
       });
     }
-    const [ca] = await caOrNothing(() => directory.caCertificates());
-    const pending = await pendingKey(settings.pendingKey);
+    const [ca] = caOrNothing(() => directory.caCertificates());
+    const pending = pendingKey(settings.pendingKey);
     const key = pending ?? await generateKey(sameKind(ca?.keyType));
     const { makeRequest } = await loading;
     const pem = await makeRequest(await webKeyPair(key), names);
@@ -53,7 +53,7 @@ export async function request(pki: Pki, options: RequestOptions): Promise<Reques
         files: [{ path: settings.pendingKey, data: pkcs8Pem(key), mode: keyMode }],
       });
     }
-    await writeFileAtomic(options.out, pem, publicMode, pki);
+    writeFileAtomic(options.out, pem, publicMode, pki);
     return {
       out: options.out,
       names,
@@ -67,9 +67,9 @@ function withoutPlaceholder({ hostnames, ips }: Names): Names {
   return { hostnames: hostnames.filter((name) => name !== placeholderName), ips };
 }
 
-async function pendingKey(path: string): Promise<KeyObject | undefined> {
+function pendingKey(path: string): KeyObject | undefined {
   try {
-    const key = await readKey(path);
+    const key = readKey(path);
     signatureKind(key);
     return key;
   } catch (error) {
@@ -79,9 +79,9 @@ async function pendingKey(path: string): Promise<KeyObject | undefined> {
   }
 }
 
-async function caOrNothing(read: () => Promise<Certificate[]>): Promise<Certificate[]> {
+function caOrNothing(read: () => Certificate[]): Certificate[] {
   try {
-    return await read();
+    return read();
   } catch (error) {
     // It only sets the kind of key.
     if (error instanceof PkiError) return [];

@@ -77,7 +77,7 @@ export function tlsPaths(root: string): TlsPaths {
  */
 export async function settle(root: string): Promise<void> {
   try {
-    if (await isUnfinished(root)) await (await lockFolder(root))[Symbol.asyncDispose]();
+    if (isUnfinished(root)) await (await lockFolder(root))[Symbol.asyncDispose]();
   } catch (error) {
     if (!(error instanceof UserError)) throw error;
   }
@@ -88,12 +88,12 @@ export async function readTlsSettings(root: string): Promise<TlsSettings> {
   const paths = tlsPaths(root);
   let text: string;
   try {
-    text = await readSmallText(paths.config);
+    text = readSmallText(paths.config);
   } catch (error) {
     if (!(error instanceof PkiError && error.code === "file_not_found")) throw error;
     return settingsOf({}, paths, false);
   }
-  return parseTlsSettings(text, root);
+  return await parseTlsSettings(text, root);
 }
 
 /** Reads the text of a config.yaml. */

@@ -40,19 +40,12 @@ export interface TlsState {
 
 export async function loadState(pki: Pki): Promise<TlsState> {
   const settings = await readTlsSettings(pki.root);
-  const [ca, server, trusted, detected, unfinished] = await Promise.all([
-    found(settings.caCert, readCertificates),
-    found(settings.serverCert, readCertificates),
-    readTrusted(settings.trustedDir),
-    pki.detect(),
-    isUnfinished(pki.root),
-  ]);
-  const [caKeyFits, serverKeyFits, bundleIsStale, isPending] = await Promise.all([
-    fits(settings.caKey, ca),
-    fits(settings.serverKey, server),
-    isStale(settings.caBundle, Array.isArray(ca) ? ca : [], trusted),
-    isThere(settings.pendingKey),
-  ]);
+  const detected = await pki.detect();
+  const ca = found(settings.caCert, readCertificates);
+  const server = found(settings.serverCert, readCertificates);
+  const trusted = readTrusted(settings.trustedDir);
+  const caKeyFits = fits(settings.caKey, ca);
+  const serverKeyFits = fits(settings.serverKey, server);
   return {
     settings,
     kind: caKeyFits !== undefined
@@ -64,38 +57,38 @@ export async function loadState(pki: Pki): Promise<TlsState> {
     caKeyFits,
     server,
     serverKeyFits,
-    isPending,
+    isPending: isThere(settings.pendingKey),
     trusted,
-    bundleIsStale,
-    exposed: await exposedIn(settings),
+    bundleIsStale: isStale(settings.caBundle, Array.isArray(ca) ? ca : [], trusted),
+    exposed: exposedIn(settings),
     detected,
-    isUnfinished: unfinished,
+    isUnfinished: isUnfinished(pki.root),
   };
 }
 
-async function found<T>(path: string, read: (path: string) => Promise<T>): Promise<Found<T>> {
+function found<T>(path: string, read: (path: string) => T): Found<T> {
   try {
-    return await read(path);
+    return read(path);
   } catch (error) {
     if (!(error instanceof PkiError)) throw error;
     return error.code === "file_not_found" ? undefined : error;
   }
 }
 
-async function fits(keyFile: string, of: Found<Certificate[]>): Promise<Found<boolean>> {
-  const key: Found<KeyObject> = await found(keyFile, readKey);
+function fits(keyFile: string, of: Found<Certificate[]>): Found<boolean> {
+  const key: Found<KeyObject> = found(keyFile, readKey);
   if (key === undefined || key instanceof PkiError) return key;
   return Array.isArray(of) && matches(of[0]!, key);
 }
 
-async function isStale(path: string, ca: Certificate[], trusted: Trusted[]): Promise<boolean> {
+function isStale(path: string, ca: Certificate[], trusted: Trusted[]): boolean {
   const wanted = bundleOf(ca, trusted);
-  const text = await found(path, readSmallText);
+  const text = found(path, readSmallText);
   return (text ?? "") !== wanted;
 }
 
 /** What only its owner should reach; keys elsewhere may be a group's, but never everybody's. */
-async function exposedIn(settings: TlsSettings): Promise<Exposed[]> {
+function exposedIn(settings: TlsSettings): Exposed[] {
   if (Deno.build.os === "windows") return [];
   const { root, caKey, serverKey, pendingKey } = settings;
   const inside = (path: string) => path === root || path.startsWith(`${root}/`);
@@ -108,7 +101,7 @@ async function exposedIn(settings: TlsSettings): Promise<Exposed[]> {
   ];
   const exposed: Exposed[] = [];
   for (const [path, wanted] of candidates) {
-    const mode = await modeOf(path);
+    const mode = modeOf(path);
     if (mode !== undefined && (mode & (inside(path) ? 0o077 : 0o007)) !== 0) {
       exposed.push({ path, mode, wanted });
     }
@@ -116,9 +109,9 @@ async function exposedIn(settings: TlsSettings): Promise<Exposed[]> {
   return exposed;
 }
 
-async function modeOf(path: string): Promise<number | undefined> {
+function modeOf(path: string): number | undefined {
   try {
-    const { mode } = await Deno.stat(path);
+    const { mode } = Deno.statSync(path);
     return mode === null ? undefined : mode & 0o777;
   } catch {
     // Whoever reads it tells why it cannot be had.

@@ -13,7 +13,7 @@ export async function enable(pki: Pki): Promise<Switched> {
   return await withDirectory(pki, async (directory) => {
     const { settings } = directory;
     for (const path of [settings.serverCert, settings.serverKey]) {
-      if (await isThere(path)) continue;
+      if (isThere(path)) continue;
       throw new PkiError(
         "no_server_certificate",
         `TLS cannot be switched on: there is no file at "${path}"`,
