@@ -101,7 +101,7 @@ export class Fleet {
       this.#workers.set(stored.id, worker);
     }
     worker.stored = stored;
-    journal.add({ change: { kind: "worker", worker: stored } });
+    journal.add({ change: { kind: "worker", worker: stored }, lazy: true });
     const tenure = this.#tenure(worker, hello);
     const lost = this.#settle(worker, tenure, hello);
     const session = new Session(this, worker, tenure, hello, lost, sink);

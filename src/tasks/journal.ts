@@ -10,6 +10,8 @@ export interface JournalEntry {
   task?: string | undefined;
   /** While the entry is not committed, this word is `locked`. */
   lock?: string | undefined;
+  /** Nobody waits for it: it may join the batch of others. */
+  lazy?: boolean;
   /** Called when the change is on disk. */
   done?: (outcome: Outcome) => void;
   /**
@@ -37,6 +39,9 @@ export interface JournalOptions {
  */
 const commitEveryMs = 5;
 
+/** Of the time between commits: what nobody waits for is on disk within 50 ms. */
+const lazyFactor = 10;
+
 /** While the store cannot be written, it is tried this often. */
 const probeEveryMs = 1_000;
 
@@ -52,6 +57,7 @@ export class Journal {
   #waiting: (() => void)[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
   #immediate: ReturnType<typeof setImmediate> | undefined;
+  #due = Infinity;
   #lastEnd = -Infinity;
   #closed = false;
   #failing: UserError | undefined;
@@ -80,7 +86,8 @@ export class Journal {
     if (entry.lock !== undefined) {
       this.#locks.set(entry.lock, (this.#locks.get(entry.lock) ?? 0) + 1);
     }
-    this.poke();
+    if (entry.lazy && this.#failing === undefined) this.#schedule(this.#everyMs * lazyFactor);
+    else this.poke();
   }
 
   /** Settles when the change is on disk; rejects when it could not be, after `undo`. */
@@ -97,7 +104,7 @@ export class Journal {
     });
   }
 
-  /** Whether an entry with this lock waits to be committed. While it does, await `settled` and ask again. */
+  /** Whether an entry with this lock waits to be written. While it does, await `settled` and ask again. */
   locked(lock: string): boolean {
     return this.#locks.has(lock);
   }
@@ -109,29 +116,33 @@ export class Journal {
 
   /** Asks for a batch, also without an entry: `prepare` may have some. */
   poke(): void {
-    if (this.#timer !== undefined || this.#immediate !== undefined) return;
-    if (this.#failing !== undefined) return this.#later(probeEveryMs);
-    const wait = this.#lastEnd + this.#everyMs - performance.now();
-    if (wait > 0) return this.#later(wait);
-    // Not a microtask: what else this turn of the event loop brings joins the batch.
-    this.#immediate = setImmediate(() => this.flush());
+    if (this.#failing !== undefined) this.#schedule(probeEveryMs);
+    else this.#schedule(this.#lastEnd + this.#everyMs - performance.now());
   }
 
-  #later(ms: number): void {
-    this.#timer = setTimeout(() => this.flush(), ms);
+  /** The earliest time that anybody asks for counts. */
+  #schedule(waitMs: number): void {
+    const due = performance.now() + Math.max(0, waitMs);
+    if (this.#due <= due) return;
+    this.#unschedule();
+    this.#due = due;
+    // Not a microtask: what else this turn of the event loop brings joins the batch.
+    if (waitMs <= 0) this.#immediate = setImmediate(() => this.flush());
+    else this.#timer = setTimeout(() => this.flush(), waitMs);
+  }
+
+  #unschedule(): void {
+    clearTimeout(this.#timer);
+    clearImmediate(this.#immediate);
+    this.#due = Infinity;
   }
 
   /** Commits what there is, now. */
   flush(): void {
-    clearTimeout(this.#timer);
-    clearImmediate(this.#immediate);
-    this.#timer = this.#immediate = undefined;
     if (this.#failing !== undefined) this.#entries.push({ change: { kind: "probe" } });
     else this.#options.prepare();
-    // What `prepare` added has asked for a batch again.
-    clearTimeout(this.#timer);
-    clearImmediate(this.#immediate);
-    this.#timer = this.#immediate = undefined;
+    // What `prepare` added has asked for a batch, too.
+    this.#unschedule();
     if (this.#entries.length === 0) return;
     const entries = this.#entries;
     this.#entries = [];
@@ -229,13 +240,13 @@ export class Journal {
   close(): void {
     this.flush();
     this.#closed = true;
-    clearTimeout(this.#timer);
-    clearImmediate(this.#immediate);
-    this.#timer = this.#immediate = undefined;
-    for (const entry of this.#entries) {
+    this.#unschedule();
+    const left = this.#entries;
+    this.#entries = [];
+    this.#release(left);
+    for (const entry of left) {
       entry.refused?.(new TaskError("unavailable", "The coordinator stops"));
     }
-    this.#entries = [];
   }
 }
 

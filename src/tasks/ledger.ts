@@ -125,7 +125,8 @@ export class Ledger {
     const lease = this.current(ref);
     if (lease === undefined || lease.tenure !== tenure || lease.startedAt !== undefined) return;
     lease.startedAt = at;
-    this.journal.add({ change: { kind: "start", seq: lease.seq, ref, at }, task: ref.taskId });
+    const change = { kind: "start", seq: lease.seq, ref, at } as const;
+    this.journal.add({ change, task: ref.taskId, lazy: true });
   }
 
   /** @param ack called when the result is on disk. */
