@@ -130,8 +130,14 @@ walk(
       `openssl verify -CAfile ${bundle} -untrusted /etc/company/host.crt /etc/company/host.crt`,
     );
     const before = await c.ok("sha256sum /etc/company/*");
+    {
+      const open = "--coordinator.host=0.0.0.0 --coordinator.advertise=c.lan";
+      await using _ = await c.start(`agent coordinator ${open} --peer.insecure=false`);
+      await c.ok("agent workers list --coordinators=c.lan:50055 --peer.insecure=false");
+    }
     await c.ok("agent tls clean --yes");
     assert.equal(await c.ok("sha256sum /etc/company/*"), before);
+    await typist.type(stepsBelow(tls, "For one process only"));
   },
 );
 
