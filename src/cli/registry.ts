@@ -44,7 +44,6 @@ export const registry: Readonly<Record<string, Load>> = {
   "completion": () => import("./commands/completion.ts"),
   "completion reply": () => import("./commands/completion_reply.ts"),
   "version": () => import("./commands/version.ts"),
-  "guardian": () => import("./commands/guardian.ts"),
 };
 
 /** What the first words of groups stand for. */

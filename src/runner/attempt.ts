@@ -172,15 +172,14 @@ export class Attempt {
   }
 
   async #drained(): Promise<void> {
-    const { sweeper, clock } = this.context;
+    const { sweeper } = this.context;
     let over = false;
-    const pumps = this.#pumps!.finally(() => over = true);
+    const pumps = this.#pumps!.then(() => void (over = true));
     for (let quiet = 0; !over;) {
       const before = this.#bytesSeen;
-      const turn = new AbortController();
-      const waited = clock.sleep(quietMs, turn.signal).catch(() => {});
-      await Promise.race([pumps, waited]);
-      turn.abort();
+      let timer: ReturnType<typeof setTimeout> | undefined;
+      await Promise.race([pumps, new Promise((resolve) => timer = setTimeout(resolve, quietMs))]);
+      clearTimeout(timer);
       // Waiting for room is not being quiet: the reader of these bytes is slow, that is all.
       const waitsForRoom = this.#room.stdout !== undefined || this.#room.stderr !== undefined;
       if (over || waitsForRoom || before !== this.#bytesSeen) continue;

@@ -3,8 +3,8 @@ import { UserError } from "../base/errors.ts";
 import type { TaskUser } from "./user.ts";
 
 /**
- * The worker's data folder: `lock`, `mark`, `spool/` (the role's), `work/KEY` (the folder in which
- * an attempt runs), `artifacts/KEY` (copies that no task can change).
+ * The worker's data folder: `lock`, `mark`, `spool/` (the role's), `work/N` (where attempts run), and
+ * `artifacts/KEY` (copies that no task can change).
  */
 export interface DataFolder {
   path: string;
@@ -61,12 +61,6 @@ async function readMark(file: string): Promise<string> {
   const mark = randomHex(8);
   await Deno.writeTextFile(file, mark, { mode: 0o600 });
   return mark;
-}
-
-/** Makes the folder in which an attempt runs, for its user alone. */
-export function makeWorkFolder(folder: string, user: TaskUser): void {
-  Deno.mkdirSync(folder, { mode: 0o700 });
-  if (user.ids !== undefined) Deno.chownSync(folder, user.ids.uid, user.ids.gid);
 }
 
 /** Removes a folder with all that a task left in it; what is missing is fine. */

@@ -3,6 +3,10 @@ import { killMarked, signal } from "./marks.ts";
 
 /** The guardian where no shell will do: the same protocol, in this program. */
 export async function guard(mark: string, silenceMs: number): Promise<void> {
+  // A shorter one would be that of other workers too, an empty one that of all.
+  if (!/^[0-9a-f]{16}\.[0-9a-f]{8}\.$/.test(mark) || !(silenceMs > 0)) {
+    throw new TypeError("Only a worker can start its guardian");
+  }
   for (const name of ["SIGHUP", "SIGINT", "SIGTERM"] as const) {
     Deno.addSignalListener(name, () => {});
   }

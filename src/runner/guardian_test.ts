@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { randomHex } from "./folders.ts";
 import { type GuardianCommand, guardianCommands } from "./guardian_protocol.ts";
 import { markVariable, signal } from "./marks.ts";
 
@@ -62,7 +63,7 @@ async function withGuardian(
 
 for (const [how, end] of [["whose worker ends", "close"], ["that hears nothing", "wait"]]) {
   Deno.test(`a guardian ${how} ends groups, and what carries the mark, and nothing else`, async () => {
-    const mark = `test${crypto.randomUUID().slice(0, 8)}.`;
+    const mark = `${randomHex(8)}.${randomHex(4)}.`;
     for (const command of everyGuardian(mark, 1_000)) {
       const [told, over, marked, foreign] = [
         sleeper(),
@@ -93,7 +94,7 @@ for (const [how, end] of [["whose worker ends", "close"], ["that hears nothing",
 }
 
 Deno.test("a guardian stays as long as it hears something, whatever signals it gets", async () => {
-  for (const command of everyGuardian("test-none.", 1_000)) {
+  for (const command of everyGuardian(`${randomHex(8)}.${randomHex(4)}.`, 1_000)) {
     await withGuardian(command, async ({ say, hear, close, ended }) => {
       await say("b 1");
       await hear();

@@ -8,7 +8,7 @@ import { collectArtifacts } from "./artifacts.ts";
 import { Attempt } from "./attempt.ts";
 import { checkOrder } from "./check.ts";
 import { smuggles, taskEnvironment } from "./environment.ts";
-import { type DataFolder, makeWorkFolder, randomHex, removeFolder, text } from "./folders.ts";
+import { type DataFolder, randomHex, removeFolder, text } from "./folders.ts";
 import { Guardian } from "./guardian.ts";
 import { type GuardianCommand, guardianCommands } from "./guardian_protocol.ts";
 import { findLauncher, launch, type Launcher } from "./launch.ts";
@@ -16,6 +16,7 @@ import { bootMs, type Instants, Leases } from "./leases.ts";
 import { findMarked, killMarked, signal, Sweeper } from "./marks.ts";
 import { resolveProgram } from "./program.ts";
 import type { TaskUser } from "./user.ts";
+import { WorkFolders } from "./work_folders.ts";
 
 /** How often deadlines are looked at. */
 const tickMs = 100;
@@ -60,11 +61,13 @@ export class Runner {
   readonly #leases = new Leases();
   readonly #mark: string;
   readonly #sweeper: Sweeper;
+  readonly #folders: WorkFolders;
   readonly #launcher: Launcher;
   readonly #stop = new AbortController();
   readonly #guardian: Guardian;
   readonly #rounds: Promise<void>;
   #lastTick: number;
+  #ticked: Instants;
   #lastBeat = -Infinity;
   /** Attempts succeeded since the last look for what they left behind. */
   #unswept = false;
@@ -76,8 +79,12 @@ export class Runner {
     const { folder, clock, log } = options;
     this.#mark = `${folder.mark}.${this.instance}.`;
     this.#sweeper = new Sweeper(this.#mark);
+    this.#folders = new WorkFolders(folder.work, options.user, (path, error) => {
+      log.warn("cannot remove a task's folder", { folder: path, error: text(error) });
+    });
     this.#launcher = options.launcher ?? findLauncher();
     this.#lastTick = clock.monotonic();
+    this.#ticked = this.#now();
     this.#guardian = new Guardian({
       commands: guardianCommands(this.#mark, options.bounds.guardianMs, options.guardian),
       // Two beats and a half.
@@ -165,21 +172,20 @@ export class Runner {
       }
       case "forget":
         if (this.#attempts.has(order.key)) throw new TypeError(`${order.key} has not ended`);
-        this.#remove(join(this.options.folder.work, order.key));
-        this.#remove(join(this.options.folder.artifacts, order.key));
+        this.#track(removeFolder(join(this.options.folder.artifacts, order.key)));
     }
   }
 
   async #run(order: StartOrder): Promise<void> {
-    const { folder, clock } = this.options;
+    const { clock } = this.options;
     const { key } = order;
-    const own = join(folder.work, key);
+    let own: string | undefined;
     const collects = order.artifacts.length > 0;
     const attempt = new Attempt(order, {
       clock,
       report: (report) => this.#report(report),
       sweeper: this.#sweeper,
-      spawn: () => this.#spawn(order, own),
+      spawn: () => this.#spawn(order, own = this.#folders.take()),
       watch: (group) => {
         this.#guardian.add(group);
         // The process may have been stopped between the check of the lease and the start.
@@ -198,7 +204,7 @@ export class Runner {
       const gathers = collects && cause !== "lost";
       this.#unswept = true;
       this.#report({ kind: "exited", key, ...ended, cause, reason, collects: gathers });
-      if (gathers) await this.#collect(order, own);
+      if (gathers) await this.#collect(order, own!);
     } catch (error) {
       const { exitCode, reason } = error instanceof CannotStart
         ? error
@@ -210,14 +216,14 @@ export class Runner {
       this.#report({ kind: "exited", key, ...facts });
     } finally {
       this.#attempts.delete(key);
-      this.#remove(own);
+      if (own !== undefined) await this.#folders.giveBack(own);
     }
   }
 
   /** Checks the order against what this worker allows, and starts its process. */
   #spawn(order: StartOrder, own: string): Deno.ChildProcess {
     const { user, allowed, variable } = this.options;
-    if (!this.#leases.holds(order.lease, this.#now())) {
+    if (!this.#leases.holds(order.lease, this.#nearlyNow())) {
       throw new CannotStart("lost", undefined, "The lease had run out before the task was started");
     }
     const env = taskEnvironment(order, { user, mark: this.#mark + order.key, own: variable });
@@ -226,7 +232,6 @@ export class Runner {
       const reason = `This worker has worker.allow_commands and refuses the variable "${smuggled}"`;
       throw new CannotStart("not_started", undefined, reason);
     }
-    makeWorkFolder(own, user);
     const folder = order.cwd === undefined ? own : existingFolder(order.cwd);
     const found = resolveProgram({ program: order.argv[0]!, path: env.PATH!, folder, allowed });
     if (!("path" in found)) throw new CannotStart("not_started", found.exitCode, found.reason);
@@ -259,9 +264,15 @@ export class Runner {
     return { monotonic: this.options.clock.monotonic(), boot: bootMs() };
   }
 
+  /** For each start: reading the boot time takes a tenth of it, so it may be a tick old. */
+  #nearlyNow(): Instants {
+    const monotonic = this.options.clock.monotonic();
+    return { monotonic, boot: this.#ticked.boot + monotonic - this.#ticked.monotonic };
+  }
+
   async #tick(): Promise<void> {
     this.#wake();
-    const now = this.#now();
+    const now = this.#ticked = this.#now();
     for (const lease of this.#leases.takePassed(now)) {
       this.#loseAll("its lease ran out without an answer of the coordinator", lease);
     }
@@ -298,20 +309,25 @@ export class Runner {
   /** Ends processes of attempts that are over: those that left their group and outlived it. */
   async #sweep(): Promise<void> {
     this.#unswept = false;
+    let isClean = true;
+    const { resting } = this.#folders;
     for (const { pid, rest } of await findMarked(this.#mark)) {
       if (this.#attempts.has(rest)) continue;
       this.options.log.info("ended a process that outlived its task", { pid, attempt: rest });
       signal(pid, "SIGKILL");
       this.#unswept = true;
+      isClean = false;
     }
+    // What was found has been told to end, which may take it a moment.
+    if (isClean) await this.#folders.swept(resting);
   }
 
-  #remove(folder: string): void {
-    const { log } = this.options;
-    const removal = removeFolder(folder).catch((error) => {
-      log.warn("cannot remove a task's folder", { folder, error: text(error) });
-    }).finally(() => this.#running.delete(removal));
-    this.#running.add(removal);
+  /** Something that is to be over before the runner is. */
+  #track(work: Promise<void>): void {
+    const tracked = work.catch((error) => {
+      this.options.log.warn("cannot tidy up", { error: text(error) });
+    }).finally(() => this.#running.delete(tracked));
+    this.#running.add(tracked);
   }
 
   /** Reports go in batches; that a task was started waits a little for its end. */

@@ -116,7 +116,7 @@ Deno.test("a task sees a clean environment, an empty input and a folder of its o
   const ended = await t.exited(key);
   assert.equal(ended.exitCode, 0);
   const lines = t.output(key).trim().split("\n");
-  const folder = join(t.folder.work, key);
+  const folder = join(t.folder.work, "1");
   assert.deepEqual(
     lines.map((line) => line.split("=")[0]).filter((name) => name !== "_").sort(),
     [
@@ -128,7 +128,26 @@ Deno.test("a task sees a clean environment, an empty input and a folder of its o
   assert.ok(lines.includes(`AGENT_ATTEMPT=${t.mark}${t.runner.instance}.${key}`));
   assert.ok(lines.includes("AGENT_ARRAY_INDEX=7"));
   assert.ok(lines.includes("HOME=/tmp"));
-  await t.until(() => exists(folder) ? undefined : true);
+});
+
+Deno.test("no task finds anything in its folder", async () => {
+  await using t = await startRunner();
+  const scripts = [
+    "touch x",
+    "ls -A",
+    "chmod 755 .",
+    "stat -c %a .",
+    "rmdir $PWD",
+    "mkdir -p a/b; chmod 0 a",
+    "ls -A",
+  ];
+  for (const script of scripts) {
+    const key = t.start(["sh", "-c", script]);
+    assert.equal((await t.exited(key)).exitCode, 0);
+    assert.match(t.output(key), /^(700\n)?$/);
+    // Long enough for a look, after which folders are used again.
+    if (script.startsWith("chmod")) await new Promise((resolve) => setTimeout(resolve, 1_500));
+  }
 });
 
 Deno.test("what cannot be started says why, with the exit codes of a shell", async () => {

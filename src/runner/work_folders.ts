@@ -1,0 +1,77 @@
+import { join } from "node:path";
+import { removeFolder } from "./folders.ts";
+import type { TaskUser } from "./user.ts";
+
+/** Folders that are kept ready beyond those used lately. */
+const spares = 16;
+
+/**
+ * The folders in which attempts run, one each. Making and removing one takes half as much time of
+ * the processor as all else that a start takes, so one that a task left as it found it is used
+ * again; but not before a look for processes that outlived their task, which might still write to it.
+ */
+export class WorkFolders {
+  readonly #ready: string[] = [];
+  #resting: string[] = [];
+  #made = 0;
+
+  constructor(
+    private readonly parent: string,
+    private readonly user: TaskUser,
+    /** Told of a folder that could not be removed. */
+    private readonly failed: (folder: string, error: unknown) => void,
+  ) {}
+
+  /** An empty folder, for the tasks' user alone. */
+  take(): string {
+    const ready = this.#ready.pop();
+    if (ready !== undefined) return ready;
+    const folder = join(this.parent, String(++this.#made));
+    Deno.mkdirSync(folder, { mode: 0o700 });
+    if (this.user.ids !== undefined) Deno.chownSync(folder, this.user.ids.uid, this.user.ids.gid);
+    return folder;
+  }
+
+  /** The attempt is over. */
+  async giveBack(folder: string): Promise<void> {
+    if (this.#isPristine(folder)) this.#resting.push(folder);
+    else await this.#remove(folder);
+  }
+
+  /**
+   * Nothing is left of attempts that ended before the look began.
+   *
+   * @param rested what `resting` was then.
+   */
+  async swept(rested: number): Promise<void> {
+    this.#ready.push(...this.#resting.splice(0, rested));
+    const surplus = this.#ready.splice(rested + spares);
+    for (const folder of surplus) await this.#remove(folder);
+  }
+
+  /** How many wait for a look. */
+  get resting(): number {
+    return this.#resting.length;
+  }
+
+  #isPristine(folder: string): boolean {
+    try {
+      const { mode, uid, isDirectory } = Deno.lstatSync(folder);
+      const owner = this.user.ids?.uid ?? Deno.uid();
+      if (!isDirectory || uid !== owner || ((mode ?? 0) & 0o7777) !== 0o700) return false;
+      for (const _ of Deno.readDirSync(folder)) return false;
+      return true;
+    } catch {
+      // Moved away, or made unreadable: whatever it is now, it goes.
+      return false;
+    }
+  }
+
+  async #remove(folder: string): Promise<void> {
+    try {
+      await removeFolder(folder);
+    } catch (error) {
+      this.failed(folder, error);
+    }
+  }
+}
