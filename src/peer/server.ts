@@ -11,7 +11,7 @@ import { type Credentials, isExpired } from "./credentials.ts";
 import * as wire from "./gen/agent/v1/agent.ts";
 import { fileDescriptors } from "./gen/descriptors.ts";
 import { HealthService } from "./gen/grpc/health/v1/health.ts";
-import { keepaliveOptions } from "./keepalive.ts";
+import { serverKeepalive } from "./keepalive.ts";
 import { refuseBadText } from "./strict_text.ts";
 import type { PeerMode } from "./mode.ts";
 import { endWithoutGoaway } from "./no_goaway.ts";
@@ -97,7 +97,7 @@ export async function servePeer(
 }
 
 const serverOptions: ServerOptions = {
-  ...keepaliveOptions,
+  ...serverKeepalive(Deno.version.deno),
   "grpc.max_receive_message_length": limits.maxMessageBytes,
   "grpc.max_send_message_length": limits.maxMessageBytes,
   // One connection is one worker: its session, and a log or artifact for each running attempt.

@@ -4,7 +4,7 @@ import {
   type ChannelOptions,
   type ClientDuplexStream,
   connectivityState,
-  type Metadata,
+  Metadata,
   type ServiceError,
   status,
 } from "@grpc/grpc-js";
@@ -13,11 +13,13 @@ import { splitHost } from "../address.ts";
 import type { Loaded } from "../credentials.ts";
 import { limits } from "../../tasks/limits.ts";
 import { TaskError } from "../../tasks/service.ts";
-import { keepaliveOptions } from "../keepalive.ts";
+import { keepaliveTimes } from "../keepalive.ts";
 import { diagnose } from "../diagnose.ts";
+import { HealthClient } from "../gen/grpc/health/v1/health.ts";
 import type { PeerMode } from "../mode.ts";
 import { fromStatus, isMeant } from "../status.ts";
 import type { ReadWindow } from "../gen/agent/v1/agent.ts";
+import { Connections, keepAlive } from "./keepalive.ts";
 import { registerNameResolver, targetOf } from "./resolver.ts";
 import { TlsChannelCredentials } from "./tls.ts";
 
@@ -41,7 +43,6 @@ export interface Dialled {
 }
 
 const channelOptions: ChannelOptions = {
-  ...keepaliveOptions,
   "grpc.max_receive_message_length": limits.maxMessageBytes,
   "grpc.max_send_message_length": limits.maxMessageBytes,
   // A coordinator is on the same network, and the grants name it alone: never by way of a proxy.
@@ -65,7 +66,21 @@ export function openChannel(
   const credentials = mode.mode === "h2c"
     ? ChannelCredentials.createInsecure()
     : new TlsChannelCredentials(mode, host, loaded);
-  const channel = new Channel(targetOf(address), credentials, channelOptions);
+  const connections = new Connections();
+  const channel = new Channel(
+    targetOf(address),
+    connections.follow(credentials),
+    channelOptions,
+  );
+  const closing = new AbortController();
+  void keepAlive({
+    periodMs: keepaliveTimes.periodMs,
+    connected: () => channel.getConnectivityState(false) === connectivityState.READY,
+    probe: prober(address, channel),
+    cut: () => connections.cut(),
+    clock,
+    signal: closing.signal,
+  });
   let closed = false;
   let newest: { at: number; finding: Promise<TaskError | undefined> } | undefined;
 
@@ -110,9 +125,25 @@ export function openChannel(
     },
     close() {
       closed = true;
+      closing.abort();
       channel.close();
     },
   };
+}
+
+/** A question that every coordinator answers at once. */
+function prober(address: string, channel: Channel): () => Promise<unknown> {
+  const health = new HealthClient(address, ChannelCredentials.createInsecure(), {
+    channelOverride: channel, // which has its own credentials
+  });
+  return () =>
+    new Promise<void>((resolve, reject) => {
+      const options = { deadline: Date.now() + keepaliveTimes.answerMs };
+      health.check({ service: "" }, new Metadata(), options, (error) => {
+        if (error === null) resolve();
+        else reject(error);
+      });
+    });
 }
 
 /** What gRPC says of calls whose connection failed them. */

@@ -2,6 +2,7 @@ import type { Server, ServerCredentials } from "@grpc/grpc-js";
 import { createServer, type Socket } from "node:net";
 import { UserError } from "../../base/errors.ts";
 import { joinHost } from "../address.ts";
+import { keepaliveTimes } from "../keepalive.ts";
 
 export interface Listener {
   readonly port: number;
@@ -31,6 +32,8 @@ export async function accept(
     socket.on("error", () => {});
     // Small messages must not wait for one another (RFC 896).
     socket.setNoDelay(true);
+    // The least that finds out about a client that is gone; see keepalive.ts.
+    socket.setKeepAlive(true, keepaliveTimes.periodMs);
     injector.injectConnection(socket);
   });
   await new Promise<void>((resolve, reject) => {
