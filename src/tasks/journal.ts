@@ -139,10 +139,9 @@ export class Journal {
 
   /** Commits what there is, now. */
   flush(): void {
-    if (this.#failing !== undefined) this.#entries.push({ change: { kind: "probe" } });
-    else this.#options.prepare();
-    // What `prepare` added has asked for a batch, too.
     this.#unschedule();
+    if (this.#failing !== undefined) this.#entries.push({ change: { kind: "probe" } });
+    else this.#prepare();
     if (this.#entries.length === 0) return;
     const entries = this.#entries;
     this.#entries = [];
@@ -150,6 +149,20 @@ export class Journal {
     if (Array.isArray(result)) this.#told(entries, result);
     else if (result instanceof UserError) this.#failed(entries, result);
     else this.#oneByOne(entries);
+  }
+
+  #prepare(): void {
+    let failure: unknown;
+    try {
+      this.#options.prepare();
+    } catch (error) {
+      failure = error;
+    }
+    // What was added has asked for a batch, too.
+    this.#unschedule();
+    if (failure === undefined) return;
+    this.#options.log.error("tasks cannot be assigned", { reason: String(failure) });
+    this.#schedule(probeEveryMs);
   }
 
   /** The outcomes; or why nothing was written, as a `UserError` where the store could not be. */

@@ -78,8 +78,15 @@ export class Ledger {
 
   /** Gives queued tasks to those who have credit, as part of the batch that is being made. */
   assign(assignees: Iterable<Assignee>): void {
+    const unread: { task: QueuedTask; error: unknown }[] = [];
     this.queue.assign(assignees, (task, assignee) => {
-      const spec = task.spec ?? this.#spec(task.id);
+      let spec: TaskSpec;
+      try {
+        spec = task.spec ?? this.#spec(task.id);
+      } catch (error) {
+        unread.push({ task, error });
+        return;
+      }
       task.spec = undefined;
       const ref = { taskId: task.id, attempt: task.attempts + 1, fence: this.#nextFence++ };
       const lease: Lease = {
@@ -119,6 +126,9 @@ export class Ledger {
         },
       });
     });
+    // A disk that cannot be read now may be later: the tasks wait on, and the others are assigned.
+    for (const { task } of unread) this.queue.add(task);
+    if (unread.length > 0) throw unread[0]!.error;
   }
 
   started(ref: AttemptRef, tenure: Tenure, at: number): void {

@@ -9,7 +9,7 @@ import { openSqliteStore } from "../../src/store/sqlite/store.ts";
 import { openEngine } from "../../src/tasks/engine.ts";
 import type { Change, TaskStore } from "../../src/tasks/store.ts";
 import type { Assignment } from "../../src/tasks/task.ts";
-import { FakeWorker, HandClock, spec, taskError } from "../support/engine.ts";
+import { FakeWorker, HandClock, spec, taskError, turn } from "../support/engine.ts";
 import { eventually } from "../support/eventually.ts";
 
 function withFolder(name: string, test: (folder: string) => void | Promise<void>): void {
@@ -135,16 +135,20 @@ function* walk(path: string): Generator<string> {
 }
 
 /** A store whose disk can be full. */
-function fullable(store: TaskStore): TaskStore & { full: boolean } {
+function fullable(store: TaskStore): TaskStore & { full: boolean; unreadable: boolean } {
   return Object.assign(Object.create(store), {
     full: false,
+    unreadable: false,
     commit(this: { full: boolean }, changes: readonly Change[]) {
       if (this.full) throw new UserError("The disk is full", { code: "disk_full" });
       return store.commit(changes);
     },
     recover: () => store.recover(),
     tasks: (id: string) => store.tasks(id),
-    spec: (id: string) => store.spec(id),
+    spec(this: { unreadable: boolean }, id: string) {
+      if (this.unreadable) throw new UserError("The disk is broken", { code: "io" });
+      return store.spec(id);
+    },
     seq: (id: string) => store.seq(id),
     counts: () => store.counts(),
     list: (query: Parameters<TaskStore["list"]>[0]) => store.list(query),
@@ -204,6 +208,25 @@ withFolder("an assignment that could not be written is made again", async (folde
   assert.equal(worker.assigned[0]!.ref.attempt, 1);
   await worker.finish(worker.assigned[0]!.ref);
   assert.equal((await engine.getTask(id))[0]!.attempts.length, 1);
+});
+
+withFolder("a task that cannot be read waits until it can be", async (folder) => {
+  const data = openDataFolder(folder);
+  const store = fullable(data.store);
+  const clock = new HandClock();
+  await using engine = openEngine({ ...data, store, clock, log: silentLog, commitEveryMs: 0 });
+  const { id } = await engine.submit(spec());
+  const worker = await FakeWorker.connect(engine);
+  await turn();
+  store.unreadable = true;
+  worker.session.credit(2);
+  // Its spec is still in memory, so this one can go.
+  const { id: next } = await engine.submit(spec());
+  await worker.until(() => worker.assigned.length === 1);
+  assert.equal(worker.assigned[0]!.ref.taskId, next);
+  store.unreadable = false;
+  await worker.until(() => worker.assigned.length === 2);
+  assert.equal(worker.assigned[1]!.ref.taskId, id);
 });
 
 Deno.test({
