@@ -6,6 +6,7 @@ const benches: Record<string, () => Promise<{ bench: Bench }>> = {
   dispatch: () => import("./dispatch.ts"),
   latency: () => import("./latency.ts"),
   logs: () => import("./logs.ts"),
+  tls: () => import("./tls.ts"),
 };
 
 const say = (line: string) => Deno.stdout.writeSync(new TextEncoder().encode(line + "\n"));

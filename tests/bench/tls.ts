@@ -1,0 +1,123 @@
+import "reflect-metadata";
+import * as x509 from "@peculiar/x509";
+import { issueCa, issueLeaf } from "../../src/pki/certificates.ts";
+import { generateKey, publicKeyOf } from "../../src/pki/keys.ts";
+import { agent } from "../support/agent.ts";
+import { tempHome } from "../support/home.ts";
+import { type Bench, type BenchOptions, type Figure, median } from "./report.ts";
+import { compileHello, startMs } from "./start.ts";
+
+/** The commands for one host's certificates, and issuing in one process. */
+export const bench: Bench = {
+  name: "tls",
+  what: "`tls mint` and `tls status` start to finish, and 1,000 certificates in one process",
+  async *run({ quick }: BenchOptions): AsyncIterable<Figure> {
+    yield* commands(quick ? 5 : 30);
+    yield await issuing(quick ? 100 : 1000);
+  },
+};
+
+async function* commands(rounds: number): AsyncIterable<Figure> {
+  await using home = await tempHome();
+  const { code, stderr } = await agent.run(["tls", "init"], { home });
+  if (code !== 0) throw new Error(stderr);
+  const hello = await compileHello(home.path);
+  const run = (...args: string[]) => {
+    const own = agent.command("tls", ...args);
+    return startMs("env", [`AGENT_TLS_DIR=${home.tls}`, own.command, ...own.args]);
+  };
+  const mint: number[] = [];
+  const openssl: number[] = [];
+  const status: number[] = [];
+  const nothing: number[] = [];
+  // Taken in turns, so that a noisy minute hits all.
+  for (let round = 0; round < rounds; round++) {
+    mint.push(await run("mint", "-o", `${home.path}/minted`, "--hostname", "b.lan"));
+    openssl.push(await opensslMs(home.path, `${home.tls}/ca`));
+    status.push(await run("status"));
+    nothing.push(await startMs("env", [hello]));
+  }
+  const notes = [`median of ${rounds} runs each, in turns`];
+  yield {
+    name: "agent tls mint",
+    measured: `${median(mint).toFixed(1)} ms`,
+    reference: `${median(openssl).toFixed(1)} ms for openssl's key, request and signature`,
+    ratio: median(mint) / median(openssl),
+    target: { atMost: 2 },
+    notes,
+  };
+  yield {
+    name: "agent tls status",
+    measured: `${median(status).toFixed(1)} ms`,
+    reference: `${median(nothing).toFixed(1)} ms for hello world`,
+    ratio: median(status) / median(nothing),
+    target: { atMost: 3 },
+    notes,
+  };
+}
+
+/** The three commands that make the same certificate. */
+async function opensslMs(folder: string, ca: string): Promise<number> {
+  const at = (name: string) => `${folder}/${name}`;
+  await Deno.writeTextFile(at("ext"), "subjectAltName=DNS:b.lan\nextendedKeyUsage=serverAuth\n");
+  const key = ["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", at("key")];
+  const request = ["req", "-new", "-key", at("key"), "-subj", "/CN=b.lan", "-out", at("csr")];
+  const signing = ["x509", "-req", "-in", at("csr"), "-days", "825", "-extfile", at("ext")]
+    .concat(["-CA", `${ca}/ca.crt`, "-CAkey", `${ca}/ca.key`, "-CAserial", `${ca}/ca.srl`])
+    .concat(["-out", at("crt")]);
+  let sum = 0;
+  for (const args of [key, request, signing]) sum += await startMs("openssl", args);
+  return sum;
+}
+
+/** Certificates with a new key each, here and by a bare loop over the library. */
+async function issuing(count: number): Promise<Figure> {
+  const now = Date.now();
+  const names = { hostnames: ["b.lan"], ips: ["10.0.0.6"] };
+  const key = await generateKey("ec-p256");
+  const { certificate } = issueCa({ commonName: "Bench", key, days: 3650, now });
+  const issuer = { certificate, others: [], key };
+  const ours = performance.now();
+  for (let i = 0; i < count; i++) {
+    const publicKey = publicKeyOf(await generateKey("ec-p256"));
+    issueLeaf({ issuer, publicKey, names, days: 825, now });
+  }
+  const oursPerSecond = count / ((performance.now() - ours) / 1000);
+
+  const algorithm = { name: "ECDSA", namedCurve: "P-256", hash: "SHA-256" };
+  const newKeys = () => crypto.subtle.generateKey(algorithm, true, ["sign", "verify"]);
+  const caKeys = await newKeys();
+  const bare = performance.now();
+  for (let i = 0; i < count; i++) {
+    const { publicKey } = await newKeys();
+    await x509.X509CertificateGenerator.create({
+      subject: "CN=b.lan",
+      issuer: "CN=Bench",
+      notBefore: new Date(now),
+      notAfter: new Date(now + 825 * 86_400_000),
+      publicKey,
+      signingKey: caKeys.privateKey,
+      signingAlgorithm: algorithm,
+      extensions: [
+        new x509.BasicConstraintsExtension(false, undefined, true),
+        new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature, true),
+        new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]),
+        new x509.SubjectAlternativeNameExtension([
+          { type: "dns", value: "b.lan" },
+          { type: "ip", value: "10.0.0.6" },
+        ]),
+        await x509.SubjectKeyIdentifierExtension.create(publicKey),
+        await x509.AuthorityKeyIdentifierExtension.create(caKeys.publicKey),
+      ],
+    });
+  }
+  const barePerSecond = count / ((performance.now() - bare) / 1000);
+  return {
+    name: `${count} certificates`,
+    measured: `${oursPerSecond.toFixed(0)}/s`,
+    reference: `${barePerSecond.toFixed(0)}/s by a bare loop over @peculiar/x509`,
+    ratio: oursPerSecond / barePerSecond,
+    target: { atLeast: 0.9 },
+    notes: ["a new key for each, ECDSA P-256"],
+  };
+}
