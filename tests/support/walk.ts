@@ -135,7 +135,8 @@ export function stepsBelow(walk: Walk, title: string): Step[] {
 
 /** Types steps on hosts, one after the other. Disposal stops what was started. */
 export class Typist implements AsyncDisposable {
-  readonly #running = new Map<string, AsyncDisposable>();
+  /** How to stop what runs; a role that does not heed it fails. */
+  readonly #running = new Map<string, () => PromiseLike<unknown>>();
 
   constructor(readonly hosts: Host[]) {}
 
@@ -162,20 +163,23 @@ export class Typist implements AsyncDisposable {
 
   async #start(host: Host, line: string): Promise<string> {
     const key = `${host.name}: ${line}`;
-    await this.#running.get(key)?.[Symbol.asyncDispose]();
+    await this.#running.get(key)?.();
     this.#running.delete(key);
     if (!line.startsWith("agent ")) {
       // The only server of others that the documents print is OpenSSL's.
-      this.#running.set(key, await host.serve(line, /ACCEPT/));
+      const server = await host.serve(line, /ACCEPT/);
+      this.#running.set(key, () => server[Symbol.asyncDispose]());
       return "";
     }
     const role = await host.start(line);
-    this.#running.set(key, role);
+    this.#running.set(key, () => role.stop());
     return role.stderr();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const server of this.#running.values()) await server[Symbol.asyncDispose]();
+    const all = [...this.#running.values()];
+    this.#running.clear();
+    for (const stop of all) await stop();
   }
 }
 
