@@ -1,11 +1,10 @@
-import { type Socket } from "node:net";
+import type { Socket } from "node:net";
 import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import type { Clock } from "../base/clock.ts";
 import { TaskError } from "../tasks/service.ts";
 import { type Certificate, extendedUsage, sameBytes } from "../pki/inspect.ts";
 import { chainOf } from "../pki/validate.ts";
 import { splitHost } from "./address.ts";
-import { presented } from "./client/tls.ts";
 import type { Loaded } from "./credentials.ts";
 import type { PeerMode, TlsMode } from "./mode.ts";
 import { answerTo, probeTcp, probeTls } from "./probe.ts";
@@ -145,13 +144,9 @@ async function secured(
       "Check that the port is a coordinator's, and both sides' certificates with agent tls status",
     );
   }
-  const { socket } = tls;
-  const chain = presented(socket);
-  const names = socket.getPeerCertificate();
+  const { socket, chain, leaf } = tls;
   const answer = await answerTo(socket);
-  const server = mode.skipVerify
-    ? undefined
-    : serverFault(found, chain, names, name, loaded, clock);
+  const server = mode.skipVerify ? undefined : serverFault(found, chain, leaf, name, loaded, clock);
   if (server !== undefined) return server;
   if (answer === "http2") return undefined;
   if (answer === "silence") return found(...silent);

@@ -1,17 +1,26 @@
 import { connect as connectTcp, isIP, type Socket } from "node:net";
-import { connect as connectTls, type TLSSocket } from "node:tls";
-import type { Pair } from "../pki/inspect.ts";
+import { connect as connectTls, type PeerCertificate, type TLSSocket } from "node:tls";
+import type { Certificate, Pair } from "../pki/inspect.ts";
+import { presented } from "./client/tls.ts";
 
 /** One connection attempt, step by step, for `diagnose.ts`. */
 
 /** A healthy coordinator answers each step within milliseconds; a lost packet costs about 1 s. */
 const stepMs = 3000;
 
-type Probed<S> = { socket: S } | { failure: string };
+type Probed<T> = T | { failure: string };
 
-export function probeTcp(host: string, port: number): Promise<Probed<Socket>> {
+export function probeTcp(host: string, port: number): Promise<Probed<{ socket: Socket }>> {
   const socket = connectTcp({ host, port });
-  return established(socket, "connect");
+  return established(socket, "connect", () => ({ socket }));
+}
+
+/** A TLS connection, with what was shown on it. */
+export interface Shown {
+  socket: TLSSocket;
+  chain: Certificate[];
+  /** The leaf as `checkServerIdentity` wants it. */
+  leaf: PeerCertificate;
 }
 
 export function probeTls(options: {
@@ -21,7 +30,7 @@ export function probeTls(options: {
   name?: string;
   pair?: Pair | undefined;
   rejectUnauthorized: boolean;
-}): Promise<Probed<TLSSocket>> {
+}): Promise<Probed<Shown>> {
   const { host, port, name = host, pair, rejectUnauthorized } = options;
   const socket = connectTls({
     host,
@@ -31,21 +40,36 @@ export function probeTls(options: {
     ...(isIP(name) === 0 ? { servername: name } : {}),
     ...(pair === undefined ? {} : { cert: pair.certPem, key: pair.keyPem }),
   });
-  return established(socket, "secureConnect");
+  // At once: when the other side hangs up, the certificates are gone.
+  return established(socket, "secureConnect", () => ({
+    socket,
+    chain: presented(socket),
+    leaf: socket.getPeerCertificate(),
+  }));
 }
 
-function established<S extends Socket>(socket: S, event: string): Promise<Probed<S>> {
+function established<T>(socket: Socket, event: string, result: () => T): Promise<Probed<T>> {
   return new Promise((resolve) => {
-    const settle = (probed: Probed<S>) => {
+    const settle = (probed: Probed<T>) => {
       clearTimeout(impatience);
-      if ("failure" in probed) socket.destroy();
       resolve(probed);
     };
-    const impatience = setTimeout(() => settle({ failure: "ETIMEDOUT" }), stepMs);
-    socket.once(event, () => settle({ socket }));
+    const fail = (failure: string) => {
+      socket.destroy();
+      settle({ failure });
+    };
+    const impatience = setTimeout(() => fail("ETIMEDOUT"), stepMs);
+    socket.once(event, () => {
+      try {
+        settle(result());
+      } catch (error) {
+        // A certificate that cannot be read.
+        fail(error instanceof Error ? error.message : String(error));
+      }
+    });
     // It stays, so that a later error is nobody's surprise.
     socket.on("error", (error: Error & { code?: string }) => {
-      settle({ failure: error.code ?? error.name });
+      fail(error.code ?? error.name);
     });
   });
 }

@@ -52,10 +52,10 @@ export class TlsChannelCredentials extends ChannelCredentials {
       const secure = connect({ socket, ...connectionOptions(this.mode, this.host, this.loaded()) });
       const closed = () => reject(new Error("The connection was closed during the handshake"));
       secure.once("close", closed);
-      secure.once("error", reject);
+      // It stays: a refusal may come after the handshake, when nobody else listens yet.
+      secure.on("error", reject);
       secure.once("secureConnect", () => {
         secure.off("close", closed);
-        secure.off("error", reject);
         try {
           if (!this.mode.skipVerify) checkPrivateRoot(secure, this.loaded());
           resolve(secure);
