@@ -354,7 +354,10 @@ function stringText({ tag: kind, value }: Der): string {
 
 /** Others choose these names: nothing in them may steer a terminal. */
 function printable(text: string): string {
-  return text.replaceAll(/[\p{Cc}\p{Cf}]/gu, (c) => JSON.stringify(c).slice(1, -1));
+  return text.replaceAll(
+    /[\p{Cc}\p{Cf}]/gu,
+    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
 }
 
 function serialText(value: Bytes): string {
