@@ -29,6 +29,7 @@ export interface WorkerSettings {
   slots?: number;
   /** Another way to the coordinator. */
   dial?: string;
+  dataDir?: string;
   args?: string[];
 }
 
@@ -66,8 +67,9 @@ export async function startCluster(): Promise<Cluster> {
       const same = [`--coordinator.port=${port}`, "--coordinator.health-port=0"];
       coordinator = await agent.start("coordinator", same, { home });
     },
-    async startWorker({ id = "w1", slots = 4, dial = address, args = [] } = {}) {
-      const dataDir = join(home.path, id);
+    async startWorker(
+      { id = "w1", slots = 4, dial = address, dataDir = join(home.path, id), args = [] } = {},
+    ) {
       const start = () =>
         agent.start("worker", [
           `--worker.coordinators=${dial}`,

@@ -1,0 +1,125 @@
+/** What a worker does while nothing fails. */
+import assert from "node:assert/strict";
+import { agent } from "../support/agent.ts";
+import { startCluster } from "../support/cluster.ts";
+import { eventually } from "../support/eventually.ts";
+
+Deno.test("two coordinators come to share a worker's slots", async () => {
+  await using one = await startCluster();
+  await using two = await startCluster();
+  const dial = `${one.coordinator.address},${two.coordinator.address}`;
+  const first = await one.submit("sleep 1.5", {}, 10);
+  const second = await two.submit("sleep 1.5", {}, 10);
+  await one.startWorker({ dial, slots: 4 });
+  const running = async () =>
+    await Promise.all([[one, first] as const, [two, second] as const].map(async ([cluster, id]) => {
+      const tasks = await cluster.tasks.getTask(id);
+      return tasks.filter(({ attempts }) => attempts.at(-1)?.state === "running").length;
+    }));
+  await eventually(20_000, async () => {
+    const [a, b] = await running();
+    return a === 2 && b === 2;
+  });
+  const all = await Promise.all([one.finished(first), two.finished(second)]);
+  for (const { attempts, state } of all.flat()) {
+    assert.equal(state, "succeeded");
+    assert.equal(attempts.length, 1);
+  }
+});
+
+Deno.test("tasks that wait behind long ones go to another worker", async () => {
+  await using cluster = await startCluster();
+  await cluster.startWorker({ id: "w1", slots: 2 });
+  // So that it asks for more than it has slots.
+  await cluster.finished(await cluster.submit("true", {}, 60));
+  const long = await cluster.submit("sleep 30", {}, 2);
+  const short = await cluster.submit("true", {}, 20);
+  await cluster.startWorker({ id: "w2", slots: 2 });
+  for (const { attempts } of await cluster.finished(short, 10_000)) {
+    assert.equal(attempts.at(-1)!.state, "succeeded");
+  }
+  await cluster.tasks.cancelTask(long);
+});
+
+Deno.test("the second signal ends a worker at once, with all that it runs", async () => {
+  await using cluster = await startCluster();
+  const worker = await cluster.startWorker();
+  await cluster.started(await cluster.submit("trap '' TERM; sleep 600 & wait"));
+  worker.role.kill("SIGTERM");
+  await worker.role.said("waiting for running tasks");
+  const before = performance.now();
+  worker.role.kill("SIGTERM");
+  assert.equal((await worker.role.exit).code, 143);
+  assert.ok(performance.now() - before < 3_000);
+  await eventually(5_000, async () => (await worker.processes()).length === 0);
+});
+
+Deno.test({
+  name: "tasks run as another user where root asks for it",
+  ignore: Deno.uid() !== 0,
+  async fn() {
+    await using cluster = await startCluster();
+    // Another user has to reach the folders of tasks.
+    await Deno.chmod(`${cluster.folder}/..`, 0o711);
+    const worker = await cluster.startWorker({ args: ["--worker.user=nobody"] });
+    const id = await cluster.submit(
+      `id -un; stat -c %U:%a .; cat ${worker.dataDir}/mark; ls ${worker.dataDir}/spool; echo x > y`,
+      { artifacts: ["y"] },
+    );
+    const [task] = await cluster.finished(id);
+    const output = { stdout: "", stderr: "" };
+    for await (
+      const { stream, data } of cluster.tasks.readLog({ taskId: id }, AbortSignal.timeout(10_000))
+    ) output[stream] += new TextDecoder().decode(data);
+    assert.equal(output.stdout, "nobody\nnobody:700\n");
+    assert.equal(output.stderr.match(/Permission denied/g)?.length, 2);
+    assert.equal(task!.state, "succeeded");
+    assert.equal((await cluster.tasks.listArtifacts(id)).length, 1);
+    const endless = await cluster.submit("setsid sleep 600 & sleep 601");
+    await cluster.started(endless);
+    await cluster.tasks.cancelTask(endless);
+    assert.equal((await cluster.finished(endless))[0]!.state, "cancelled");
+    assert.deepEqual(await worker.processes(), []);
+  },
+});
+
+Deno.test({
+  name: "a full disk fails what needs it, and the worker lives on",
+  ignore: Deno.uid() !== 0,
+  async fn() {
+    await using cluster = await startCluster();
+    const disk = `${cluster.folder}/disk`;
+    await Deno.mkdir(disk);
+    const mount = (...args: string[]) =>
+      new Deno.Command(args[0]!, { args: args.slice(1) }).output();
+    const mounted = await mount("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", disk);
+    assert.ok(mounted.success, "mount a tmpfs");
+    try {
+      const worker = await cluster.startWorker({ dataDir: disk });
+      const full = await cluster.submit("head -c 2000000 /dev/zero > y", { artifacts: ["y"] });
+      const [failed] = await cluster.finished(full);
+      assert.equal(failed!.state, "failed");
+      // Half of the disk, of which a copy is made.
+      const copied = await cluster.submit("head -c 700000 /dev/zero > y", { artifacts: ["y"] });
+      const [task] = await cluster.finished(copied);
+      assert.match(task!.attempts[0]!.reason ?? "", /"y" was left out: No space left/);
+      const [after] = await cluster.finished(await cluster.submit("true"));
+      assert.equal(after!.state, "succeeded");
+      await worker.role.stop();
+    } finally {
+      await mount("umount", "-l", disk);
+    }
+  },
+});
+
+Deno.test("a worker without a usable setting says what to do", async () => {
+  const cases: [string[], RegExp][] = [
+    [["--worker.user=no-such-user"], /no such user[^]*next: useradd/],
+    [["--worker.data-dir=/proc/nowhere"], /"\/proc\/nowhere"[^]*next: .*--worker\.data-dir/],
+  ];
+  for (const [args, said] of cases) {
+    const { code, stderr } = await agent.run(["worker", "--worker.health-port=0", ...args]);
+    assert.equal(code, 1);
+    assert.match(stderr, said);
+  }
+});
