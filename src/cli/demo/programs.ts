@@ -31,8 +31,9 @@ export interface Ended {
 
 export interface RunOptions {
   env?: Record<string, string>;
-  /** Told of each line of stdout as it comes. */
+  /** Told of each line of stdout, and of stderr, as it comes. */
   line?: (line: string) => Promise<void>;
+  errorLine?: (line: string) => Promise<void>;
   /** Exit codes that are as they should be; 0 without it. */
   expected?: number[];
 }
@@ -79,7 +80,7 @@ export function programs(
     signal.addEventListener("abort", end);
     try {
       const out = eachLine(child.stdout, options.line);
-      const error = eachLine(child.stderr);
+      const error = eachLine(child.stderr, options.errorLine);
       const [{ code }, stdout, stderr] = await Promise.all([child.status, out, error]);
       signal.throwIfAborted();
       if (!(options.expected ?? [0]).includes(code)) throw failed(args, code, stderr);

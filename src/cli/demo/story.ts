@@ -48,12 +48,17 @@ export async function tellStory(
   tell: Tell,
 ): Promise<Story> {
   const submit = async (name: string, args: string[], expected = [0]) => {
-    const ran = await client.run(["submit", "--follow", ...args], {
+    // The id is the first thing that `submit --follow` says on stderr; the rest is the task's.
+    let id: string | undefined;
+    const { stdout } = await client.run(["submit", "--follow", ...args], {
       line: (line) => tell(name, line),
+      errorLine: async (line) => {
+        if (id === undefined) id = line;
+        else await tell(name, line);
+      },
       expected,
     });
-    // The id is the first thing that `submit --follow` says on stderr.
-    return { id: ran.stderr.split("\n")[0]!, stdout: ran.stdout };
+    return { id: id!, stdout };
   };
   const fanOut = async (): Promise<Plan> => {
     const range = `${parts.first}-${parts.last}`;
