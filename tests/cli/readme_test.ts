@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { configDefault } from "../../src/cli/flags.ts";
+import { loadCommand, registry } from "../../src/cli/registry.ts";
 import { configKeys, schema } from "../../src/config/schema.ts";
 import { component } from "../support/component.ts";
 import { hostsCheck, startHosts } from "../support/hosts.ts";
@@ -40,15 +41,26 @@ Deno.test({
   },
 });
 
+/** Rows of the table between the comments that name it; the formatter pads its cells. */
+function rowsOf(table: string): string[] {
+  const between = new RegExp(`<!-- ${table}: [^\\n]*-->\\n(.*)<!-- end of ${table} -->`, "s");
+  const lines = text.match(between)?.[1]?.trim().split("\n") ?? [];
+  return lines.map((line) => line.replaceAll(/ +/g, " ")).slice(2);
+}
+
 Deno.test("README: the table of settings is that of the schema", () => {
   const rows = configKeys.map((key) => {
     const standard = configDefault(key).replace(/^default /, "") || "none";
     return `| \`${key}\` | ${standard} | ${schema[key].help} |`;
   });
-  const [, found] = text.match(/<!-- settings: [^\n]*-->\n(.*)<!-- end of settings -->/s) ?? [];
-  // The formatter pads the cells.
-  const lines = found?.trim().split("\n").map((line) => line.replaceAll(/ +/g, " ")) ?? [];
-  assert.deepEqual(lines.slice(2), rows);
+  assert.deepEqual(rowsOf("settings"), rows);
+});
+
+Deno.test("README: the table of commands is that of the program", async () => {
+  const specs = await Promise.all(Object.keys(registry).map(loadCommand));
+  const rows = specs.filter((spec) => !spec.hidden)
+    .map(({ path, summary }) => `| \`agent ${path}\` | ${summary} |`);
+  assert.deepEqual(rowsOf("commands"), rows);
 });
 
 Deno.test("README: what it links to is there", async () => {
