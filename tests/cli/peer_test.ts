@@ -89,6 +89,20 @@ Deno.test("each way to fail at TLS has its own words, and a next step", async (t
     const named = await list(coordinator.address, [...good, "--peer.server-name=elsewhere.test"]);
     assert.equal(named.code, 0, named.stderr);
   });
+  await t.step("a CA that only the system trusts", async () => {
+    const known = await makeAuthority(home.path, "known", "/CN=Known CA");
+    await using coordinator = await serve(await known.issue("server"));
+    const args = ["workers", "list", "--coordinators", coordinator.address, ...good];
+    // As if it were one of the public CAs: the roots of the system are no roots here.
+    const env = {
+      SSL_CERT_FILE: known.caFile,
+      DENO_CERT: known.caFile,
+      DENO_TLS_CA_STORE: "system",
+    };
+    const { code, stderr } = await agent.run(args, { home, env });
+    assert.equal(code, 1);
+    assert.match(stderr, /issued by "CN=Known CA", and this side trusts "CN=Test CA"/);
+  });
   await t.step("an expired coordinator starts degraded", async () => {
     await using coordinator = await serve(expired);
     await coordinator.said(/callers refuse this coordinator/);
