@@ -3,7 +3,7 @@ import { selfCommand } from "../base/self.ts";
 import type { Config } from "../config/schema.ts";
 import { readTlsSettings, tlsRoot } from "../pki/settings.ts";
 import { tasksCanRead } from "../runner/exposure.ts";
-import { openDataFolder } from "../runner/folders.ts";
+import { homeOf, openDataFolder } from "../runner/folders.ts";
 import { allowedPrograms } from "../runner/program.ts";
 import { Runner } from "../runner/runner.ts";
 import { findTaskUser, type TaskUser } from "../runner/user.ts";
@@ -41,8 +41,7 @@ export async function serveRunner(port: MessagePort, config: Config, env: Env): 
   const ready: RunnerReady = {
     kind: "ready",
     instance: runner.instance,
-    // Only where processes that left their group are found by their mark is it certain.
-    home: Deno.build.os === "linux" ? folder.mark : undefined,
+    home: await homeOf(folder),
     warnings,
   };
   port.onmessage = ({ data }) => runner.obey(data);

@@ -63,6 +63,22 @@ async function readMark(file: string): Promise<string> {
   return mark;
 }
 
+/**
+ * What proves to a coordinator that nothing runs of an earlier worker that said the same: the data
+ * folder, and the place in which its processes could all be seen. A copy of the folder, as of a
+ * virtual machine or an image, is another home, and so is the same one after a restart of the host
+ * or in another container. Undefined where processes cannot be looked through.
+ */
+export async function homeOf(folder: DataFolder): Promise<string | undefined> {
+  if (Deno.build.os !== "linux") return undefined;
+  const { dev, ino } = await Deno.stat(join(folder.path, "mark"));
+  const boot = await Deno.readTextFile("/proc/sys/kernel/random/boot_id");
+  const processes = await Deno.readLink("/proc/self/ns/pid");
+  const facts = new TextEncoder().encode([folder.mark, dev, ino, boot, processes].join(" "));
+  const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", facts));
+  return hex(hash.subarray(0, 16));
+}
+
 /** Removes a folder with all that a task left in it; what is missing is fine. */
 export async function removeFolder(folder: string): Promise<void> {
   try {
@@ -89,8 +105,11 @@ async function openUp(folder: string): Promise<void> {
 }
 
 export function randomHex(bytes: number): string {
-  return [...crypto.getRandomValues(new Uint8Array(bytes))]
-    .map((byte) => byte.toString(16).padStart(2, "0")).join("");
+  return hex(crypto.getRandomValues(new Uint8Array(bytes)));
+}
+
+function hex(bytes: Uint8Array): string {
+  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 /** An error of the system, as its reader needs it: without the call and the path, if it can be. */

@@ -81,7 +81,7 @@ export interface RunnerReady {
   kind: "ready";
   /** Of this start. */
   instance: string;
-  /** Of the data folder; undefined where it is not certain that nothing was left behind. */
+  /** See `WorkerHello.home`. */
   home: string | undefined;
   /** Things that a person should mend. */
   warnings: string[];

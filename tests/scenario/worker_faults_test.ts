@@ -70,6 +70,19 @@ Deno.test("a restart of the coordinator disturbs no task", async () => {
   assert.equal(output, "one\ntwo\n");
 });
 
+Deno.test("a coordinator that stops in good order may be away for longer than a lease", async () => {
+  await using cluster = await startCluster();
+  await cluster.startWorker();
+  const id = await cluster.submit("sleep 16; echo over");
+  await cluster.started(id);
+  await cluster.coordinator.stop();
+  // The worker would have ended it after 11 s.
+  await new Promise((resolve) => setTimeout(resolve, 13_000));
+  await cluster.restartCoordinator();
+  const [task] = await cluster.finished(id);
+  assert.deepEqual(task!.attempts.map(({ state }) => state), ["succeeded"]);
+});
+
 Deno.test("a short cut of the network disturbs no task", async () => {
   await using cluster = await startCluster();
   await using network = await forward(portOf(cluster.coordinator.address));
