@@ -295,6 +295,8 @@ function makeFolder(folder: string, options: FileOptions): string[] {
   try {
     options.faults?.before(`create ${folder}`);
     Deno.mkdirSync(folder, { mode: 0o700 });
+    // The umask may have taken its owner's rights away.
+    if (Deno.build.os !== "windows") Deno.chmodSync(folder, 0o700);
     giveToFolderOwner(folder);
     return [folder];
   } catch (error) {
@@ -316,8 +318,19 @@ function openLock(
     return Deno.openSync(path, { read: true, write: true, create: true, mode: 0o600 });
   } catch (error) {
     // The last holder has just removed the folder.
-    if (error instanceof Deno.errors.NotFound && created.length === 0) return undefined;
+    if (error instanceof Deno.errors.NotFound && created.length === 0 && !leadsNowhere(root)) {
+      return undefined;
+    }
     throw unwritable(root, error);
+  }
+}
+
+function leadsNowhere(folder: string): boolean {
+  try {
+    return Deno.lstatSync(folder).isSymlink;
+  } catch {
+    // It is gone by now, and will be made anew.
+    return false;
   }
 }
 
@@ -441,5 +454,8 @@ function reasonOf(error: Error): string {
     return "a file is in the place of its folder";
   }
   if (error instanceof Deno.errors.PermissionDenied) return "permission denied";
+  if (error instanceof Deno.errors.NotCapable) {
+    return "its folder does not exist, or is not to be used";
+  }
   return error.message;
 }

@@ -356,7 +356,7 @@ function stringText({ tag: kind, value }: Der): string {
 function printable(text: string): string {
   return text.replaceAll(
     /[\p{Cc}\p{Cf}]/gu,
-    (c) => `\\u${c.charCodeAt(0).toString(16).padStart(4, "0")}`,
+    (c) => `\\u${c.codePointAt(0)!.toString(16).padStart(4, "0")}`,
   );
 }
 

@@ -143,8 +143,8 @@ function holderCertificates(directory: TlsDirectory): Certificate[] {
     // Says which of the two it is, and where to go.
     directory.issuer();
   }
-  if (!directory.owns(settings.caCert) || !directory.owns(settings.caKey)) {
-    throw elsewhere(settings.caCert);
+  for (const path of [settings.caCert, settings.caKey]) {
+    if (!directory.owns(path)) throw elsewhere(path);
   }
   return certificates;
 }

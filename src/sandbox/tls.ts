@@ -1,4 +1,4 @@
-import { dirname, isAbsolute, relative, resolve } from "node:path";
+import { basename, dirname, isAbsolute, join, relative, resolve } from "node:path";
 import type { Env } from "../base/env.ts";
 import { stagedName } from "../base/files.ts";
 import { PkiError } from "../pki/errors.ts";
@@ -24,14 +24,17 @@ export async function tlsGrants(
   named: NamedFiles = {},
 ): Promise<Grants> {
   const root = tlsRoot(env);
-  const elsewhere = pathsElsewhere(await pathsOf(root));
-  const written = [...absolute(named.write), ...elsewhere]
+  const known = pathsIn(await pathsOf(root));
+  const written = [...absolute(named.write), ...known.filter((path) => isElsewhere(root, path))]
     .flatMap((path) => [path, stagedName(path)]);
   const folders = [root, ...absolute(named.folders)];
+  const read = [...known, ...absolute(named.read), "/etc/hosts", "/etc/resolv.conf"];
+  // Access is checked where a path really leads, so links are followed here.
+  const withReal = (paths: string[]) => [...new Set([...paths, ...paths.map(realPath)])];
   return {
     ...noGrants,
-    read: [...folders, ...written, ...absolute(named.read), "/etc/hosts", "/etc/resolv.conf"],
-    write: [...folders, ...written],
+    read: withReal([...folders, ...written, ...read]),
+    write: withReal([...folders, ...written]),
     sys: ["hostname", "networkInterfaces", "uid"],
   };
 }
@@ -41,7 +44,17 @@ export async function tlsGrants(
  * could not; for commands that create one.
  */
 export async function makeConfigFolder(env: Pick<Env, "configRoot" | "variable">): Promise<void> {
-  await Deno.mkdir(dirname(tlsRoot(env)), { recursive: true, mode: 0o700 });
+  const folder = dirname(tlsRoot(env));
+  try {
+    await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw new PkiError("file_unwritable", `Could not make the folder "${folder}": ${reason}`, {
+      next: "Make it, or name another with AGENT_TLS_DIR",
+      file: folder,
+      cause,
+    });
+  }
 }
 
 /** A config.yaml that cannot be read is the command's to tell; it leads nowhere else. */
@@ -54,14 +67,25 @@ async function pathsOf(root: string): Promise<TlsPaths> {
   }
 }
 
-function pathsElsewhere(paths: TlsPaths): string[] {
-  const { root, caCert, caKey, caSerial, serverCert, serverKey, pendingKey, caBundle, trustedDir } =
+function pathsIn(paths: TlsPaths): string[] {
+  const { caCert, caKey, caSerial, serverCert, serverKey, pendingKey, caBundle, trustedDir } =
     paths;
-  return [caCert, caKey, caSerial, serverCert, serverKey, pendingKey, caBundle, trustedDir]
-    .filter((path) => {
-      const way = relative(root, path);
-      return way.startsWith("..") || isAbsolute(way);
-    });
+  return [caCert, caKey, caSerial, serverCert, serverKey, pendingKey, caBundle, trustedDir];
+}
+
+function isElsewhere(root: string, path: string): boolean {
+  const way = relative(root, path);
+  return way.startsWith("..") || isAbsolute(way);
+}
+
+/** With links followed; what does not exist yet would be made in its real folder. */
+function realPath(path: string): string {
+  try {
+    return Deno.realPathSync(path);
+  } catch {
+    const folder = dirname(path);
+    return folder === path ? path : join(realPath(folder), basename(path));
+  }
 }
 
 function absolute(paths: (string | undefined)[] = []): string[] {

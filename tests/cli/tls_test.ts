@@ -215,6 +215,54 @@ Deno.test("paths in config.yaml that lead elsewhere are honoured, and their file
   assert.equal(await Deno.readTextFile(join(corp.tls, "server.crt")), before);
 });
 
+Deno.test("links lead where they lead: the directory, files in it, and what is named", async () => {
+  await using a = await tempHome();
+  const real = join(a.path, "real");
+  const corp = join(a.path, "corp");
+  await Deno.mkdir(real);
+  await Deno.mkdir(corp);
+  await Deno.symlink(real, a.tls);
+  await tls(a, "init");
+  for (const name of ["server.crt", "server.key"]) {
+    await Deno.rename(join(real, name), join(corp, name));
+    await Deno.symlink(join("../corp", name), join(real, name));
+  }
+  assert.equal((await agent.run(["tls", "status", "--check"], { home: a })).code, 0);
+  await Deno.symlink(corp, join(a.path, "out"));
+  await tls(a, "export-ca", "-o", join(a.path, "out/ca.crt"));
+  await tls(a, "mint", "-o", join(a.path, "out/minted"));
+  assert.ok((await Deno.stat(join(corp, "minted/server.key"))).isFile);
+  await refused(a, 1, /its folder does not exist/, "mint", "-o", join(a.path, "absent/minted"));
+  await tls(a, "clean", "--yes");
+  assert.ok((await Deno.stat(join(corp, "server.key"))).isFile);
+  assert.deepEqual([...Deno.readDirSync(real)], []);
+
+  await Deno.symlink(join(a.path, "nowhere"), join(a.path, "dangling"));
+  const env = { AGENT_TLS_DIR: join(a.path, "dangling") };
+  const dangling = await agent.run(["tls", "init"], { home: a, env });
+  assert.deepEqual([dangling.code, /Could not write/.test(dangling.stderr)], [1, true]);
+});
+
+Deno.test("a CA key kept on another medium is used where it is, and never replaced there", async () => {
+  await using a = await tempHome();
+  const stick = join(a.path, "stick");
+  await Deno.mkdir(stick);
+  await tls(a, "init");
+  await Deno.rename(join(a.tls, "ca/ca.key"), join(stick, "ca.key"));
+  const config = join(a.tls, "config.yaml");
+  const text = (await Deno.readTextFile(config))
+    .replace("ca_key: ca/ca.key", `ca_key: ${join(stick, "ca.key")}`)
+    .replace("ca_serial: ca/ca.srl", `ca_serial: ${join(stick, "ca.srl")}`);
+  await Deno.writeTextFile(config, text);
+  await tls(a, "mint", "-o", join(a.path, "m"));
+  await tls(a, "renew");
+  assert.match(await Deno.readTextFile(join(stick, "ca.srl")), /^[0-9A-F]{32}\n$/);
+  const key = await Deno.readTextFile(join(stick, "ca.key"));
+  await refused(a, 3, /outside the TLS directory/, "renew", "--ca", "--yes");
+  await refused(a, 3, /outside the TLS directory/, "init", "--force");
+  assert.equal(await Deno.readTextFile(join(stick, "ca.key")), key);
+});
+
 Deno.test("a warm spare with a copy of ca/ mints at once for hosts that know the CA", async () => {
   await using a = await tempHome();
   await using spare = await tempHome();
