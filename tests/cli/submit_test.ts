@@ -1,6 +1,11 @@
 import assert from "node:assert/strict";
 import { anAttempt, aTask } from "../../src/cli/clients/fake_tasks.ts";
-import type { LogPiece, SubmitOptions, TaskService } from "../../src/tasks/service.ts";
+import {
+  type LogPiece,
+  type SubmitOptions,
+  TaskError,
+  type TaskService,
+} from "../../src/tasks/service.ts";
 import type { Task, TaskSpec } from "../../src/tasks/task.ts";
 import { agent } from "../support/agent.ts";
 import { eventually } from "../support/eventually.ts";
@@ -16,6 +21,7 @@ function submits(task: Partial<Task> = {}) {
       sent.push({ spec, options });
       return Promise.resolve({ id, taskIds: [id], existing: false });
     },
+    listTasks: () => Promise.resolve({ tasks: [], more: false }),
     getTask: () => Promise.resolve([aTask({ id, ...task })]),
     async *watchTasks() {
       yield await Promise.resolve(aTask({ id, ...task }));
@@ -157,4 +163,22 @@ Deno.test("Ctrl-C detaches from a task, and says how to resume", async () => {
   assert.equal(await run.code, 130);
   assert.match(run.said(), new RegExp(`agent task logs ${id} --follow`));
   never.resolve();
+});
+
+Deno.test("a submit whose answer is lost is sent again, under the same key", async () => {
+  const { answers } = submits();
+  const keys: (string | undefined)[] = [];
+  await using coordinator = await fakeCoordinator({
+    ...answers,
+    submit(spec, options) {
+      keys.push(options?.idempotencyKey);
+      if (keys.length === 1) return Promise.reject(new TaskError("unavailable", "it stops"));
+      return answers.submit!(spec, options);
+    },
+  });
+  const ran = await agent.run(["submit", "--", "true"], { home: coordinator.home });
+  assert.deepEqual([ran.code, ran.stdout], [0, `${id}\n`]);
+  assert.match(ran.stderr, /waiting for the coordinator/);
+  assert.equal(keys.length, 2);
+  assert.equal(keys[0], keys[1]);
 });

@@ -5,6 +5,7 @@ import type { Config } from "../../config/schema.ts";
 import type { Grants } from "../../sandbox/grants.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
 import { TaskError, type TaskErrorCode, type TaskService } from "../../tasks/service.ts";
+import { patience } from "./follow.ts";
 import { printable } from "./words.ts";
 import { several } from "./several.ts";
 
@@ -18,6 +19,9 @@ export function dialGrants(
 ): Grants {
   return clientGrants(config, modeOf(config), named);
 }
+
+/** A coordinator that was there a moment ago restarts; longer than this nobody waits to submit. */
+const longestRestartMs = 30_000;
 
 /** Lends the configured coordinators, as one service, until `use` settles. */
 export async function withTasks<T>(
@@ -33,8 +37,17 @@ export async function withTasks<T>(
         open.use(await dialCoordinator(address, mode, env))
       ),
     );
-    return await use(several(coordinators, (address, error) => {
-      env.log.warn("a coordinator is missing here", { address, reason: error.message });
+    const silent = (error: TaskError) =>
+      env.log.warn("waiting for the coordinator", { reason: error.message });
+    const patiently = patience({ ...env, silent }, longestRestartMs);
+    return await use(several(coordinators, {
+      unanswered: (address, error) =>
+        env.log.warn("a coordinator is missing here", { address, reason: error.message }),
+      again: async (ask) => {
+        const answer = await patiently(ask);
+        if (answer === undefined) throw env.signal.reason;
+        return answer;
+      },
     }));
   } catch (error) {
     if (env.signal.aborted && !(error instanceof UserError)) throw env.signal.reason;

@@ -161,6 +161,7 @@ export function patience(
     Follower,
     "clock" | "signal" | "silent" | "random"
   >,
+  longestMs = longestSilenceMs,
 ) {
   return async <T>(ask: () => Promise<T>): Promise<T | undefined> => {
     let since: number | undefined;
@@ -179,7 +180,7 @@ export function patience(
           tries = 1;
           silent(error);
         }
-        if (now - since > longestSilenceMs) throw error;
+        if (now - since > longestMs) throw error;
         try {
           await clock.sleep(backoffMs(reconnect, tries, random()), signal);
         } catch (reason) {

@@ -7,16 +7,24 @@ export interface Coordinator {
   tasks: TaskService;
 }
 
+export interface Circumstances {
+  /** Told of each coordinator that is missing in a merged list. */
+  unanswered: (address: string, error: TaskError) => void;
+  /** Asks again while the answer is that the coordinator is not there, as long as is sensible. */
+  again: <T>(ask: () => Promise<T>) => Promise<T>;
+}
+
 /**
  * Several coordinators as one. Each has tasks and workers of its own: what is submitted goes to the
  * first in the list that answers, lists are merged, and what has an id is looked for on all of them.
  * State lives on the first one only; spread over whichever answers it would not be one state.
  *
- * @param unanswered told of each coordinator that is missing in a merged list.
+ * A submit whose answer got lost must not go to the next coordinator, because it may have been
+ * accepted. It is sent again to the same one, under a key by which that knows it.
  */
 export function several(
   coordinators: Coordinator[],
-  unanswered: (address: string, error: TaskError) => void,
+  { unanswered, again }: Circumstances,
 ): TaskService {
   const [first] = coordinators;
   if (first === undefined) throw new TypeError("No coordinators");
@@ -58,8 +66,9 @@ export function several(
 
   return {
     async submit(spec, options) {
-      const chosen = coordinators.length === 1 ? first : await firstToAnswer(coordinators);
-      const submitted = await chosen.tasks.submit(spec, options);
+      const chosen = await firstToAnswer(coordinators);
+      const once = { idempotencyKey: `once ${crypto.randomUUID()}`, ...options };
+      const submitted = await again(() => chosen.tasks.submit(spec, once));
       for (const id of [submitted.id, ...submitted.taskIds]) owners.set(id, chosen);
       return submitted;
     },
@@ -122,10 +131,7 @@ function settled<T>(
   }));
 }
 
-/**
- * Asked before anything is sent, because a submit whose answer got lost must not be tried on the
- * next coordinator: it may have been accepted.
- */
+/** Asked before anything is sent: one that is not there at all is told at once. */
 async function firstToAnswer(coordinators: Coordinator[]): Promise<Coordinator> {
   const errors: unknown[] = [];
   for (const coordinator of coordinators) {

@@ -19,7 +19,9 @@ function holding(ids: string[], more: Partial<TaskService> = {}): TaskService {
 function over(...tasks: TaskService[]): { tasks: TaskService; missing: string[] } {
   const missing: string[] = [];
   const coordinators = tasks.map((each, i) => ({ address: `c${i}:1`, tasks: each }));
-  return { tasks: several(coordinators, (address) => missing.push(address)), missing };
+  const unanswered = (address: string) => missing.push(address);
+  const again = <T>(ask: () => Promise<T>) => ask().catch(ask);
+  return { tasks: several(coordinators, { unanswered, again }), missing };
 }
 
 const spec = aTask().spec;
@@ -30,10 +32,23 @@ Deno.test("submit goes to the first coordinator that answers", async () => {
   assert.equal((await tasks.submit(spec)).id, "b");
 });
 
-Deno.test("a submit whose answer is lost is not sent to another coordinator", async () => {
-  const first = holding([], { submit: fails("unavailable") });
+Deno.test("a submit whose answer is lost is sent again under its key, and to nobody else", async () => {
+  const keys: (string | undefined)[] = [];
+  const first = (answers: number) =>
+    holding([], {
+      submit(_, options) {
+        keys.push(options?.idempotencyKey);
+        return keys.length < answers ? fails("unavailable")() : submitted("a")();
+      },
+    });
   const second = holding([], { submit: submitted("twice") });
-  await assert.rejects(over(first, second).tasks.submit(spec), { code: "unavailable" });
+  assert.equal((await over(first(2), second).tasks.submit(spec)).id, "a");
+  assert.equal(keys.length, 2);
+  assert.ok(keys[0]);
+  assert.equal(keys[0], keys[1]);
+  await assert.rejects(over(first(9), second).tasks.submit(spec), { code: "unavailable" });
+  await over(first(0)).tasks.submit(spec, { idempotencyKey: "mine" });
+  assert.equal(keys.at(-1), "mine");
 });
 
 Deno.test("a task is found on whichever coordinator knows it", async () => {
