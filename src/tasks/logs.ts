@@ -4,6 +4,7 @@ import { noSuchTask } from "./client_calls.ts";
 import type { FileReader, LogFiles, LogWriter } from "./files.ts";
 import { isTaskId } from "./ids.ts";
 import type { Lease, Ledger } from "./ledger.ts";
+import { LogTail } from "./log_tail.ts";
 import type { Notices } from "./notices.ts";
 import { type LogOffsets, type LogPiece, type LogUpload, TaskError } from "./service.ts";
 import { type AttemptRef, isFinished } from "./task.ts";
@@ -11,12 +12,16 @@ import { type AttemptRef, isFinished } from "./task.ts";
 const streams = ["stdout", "stderr"] as const;
 type Stream = typeof streams[number];
 
-/** One read, and one piece: large enough that its cost is that of the bytes. */
-const pieceBytes = 256 * 1024;
+/**
+ * One read, and one piece: at most large enough that its cost is that of the bytes. Most logs are
+ * small, so it begins with little.
+ */
+const readBytes = { first: 16 * 1024, most: 256 * 1024 };
 
 /** What attempts write: received from workers, read by clients while it arrives. */
 export class Logs {
   readonly #uploads = new Map<string, Upload>();
+  readonly #tails = new Map<string, { tail: LogTail; followers: number }>();
   readonly stats = { bytes: 0 };
 
   constructor(
@@ -30,7 +35,7 @@ export class Logs {
   async upload(ref: AttemptRef): Promise<LogUpload> {
     const lease = this.ledger.current(ref);
     if (lease === undefined) throw lostLease(ref);
-    const key = `${ref.taskId} ${ref.attempt}`;
+    const key = keyOf(ref.taskId, ref.attempt);
     // A stream that broke may not have been noticed yet: the newer one is the worker's.
     await this.#uploads.get(key)?.[Symbol.asyncDispose]();
     const writer = await this.files.openLog(ref.taskId, ref.attempt);
@@ -39,6 +44,29 @@ export class Logs {
     });
     this.#uploads.set(key, upload);
     return upload;
+  }
+
+  /** What is stored of an attempt, while it is being uploaded. */
+  uploaded(taskId: string, attempt: number): LogOffsets | undefined {
+    return this.#uploads.get(keyOf(taskId, attempt))?.offsets;
+  }
+
+  /** Where those who follow an attempt find its newest bytes; undefined while nobody does. */
+  tail(taskId: string, attempt: number): LogTail | undefined {
+    return this.#tails.get(keyOf(taskId, attempt))?.tail;
+  }
+
+  /** Keeps the newest bytes of an attempt until it is disposed of. */
+  keepTail(taskId: string, attempt: number): Disposable {
+    const key = keyOf(taskId, attempt);
+    const kept = this.#tails.get(key) ?? { tail: new LogTail(), followers: 0 };
+    kept.followers++;
+    this.#tails.set(key, kept);
+    return {
+      [Symbol.dispose]: () => {
+        if (--kept.followers === 0) this.#tails.delete(key);
+      },
+    };
   }
 
   /** Ends what is being uploaded; what is stored stays, and is gone on with later. */
@@ -71,7 +99,8 @@ export class Logs {
     let at = { stdout: query.stdoutOffset ?? 0, stderr: query.stderrOffset ?? 0 };
     for (;;) {
       this.stopping.throwIfAborted();
-      await using reader = new AttemptReader(this.files, taskId, attempt, at);
+      using _tail = follow ? this.keepTail(taskId, attempt) : undefined;
+      await using reader = new AttemptReader(this, taskId, attempt, at);
       let over = false;
       while (!over) {
         subscription.take();
@@ -108,9 +137,10 @@ export class Logs {
 /** Reads both streams of one attempt, piece by piece in turn, as far as they are there. */
 class AttemptReader implements AsyncDisposable {
   readonly #readers: { [S in Stream]?: FileReader } = {};
+  readonly #readBytes = { stdout: readBytes.first, stderr: readBytes.first };
 
   constructor(
-    readonly files: LogFiles,
+    readonly logs: Logs,
     readonly taskId: string,
     readonly attempt: number,
     readonly at: LogOffsets,
@@ -120,26 +150,46 @@ class AttemptReader implements AsyncDisposable {
     const more = new Set<Stream>(streams);
     while (more.size > 0) {
       for (const stream of [...more]) {
-        const reader = this.#readers[stream] ??= await this.#open(stream);
-        const buffer = new Uint8Array(pieceBytes);
         const offset = this.at[stream];
-        const count = reader === undefined ? 0 : await reader.read(offset, buffer);
-        if (count < pieceBytes) more.delete(stream);
-        if (count === 0) continue;
-        this.at[stream] += count;
-        yield { attempt: this.attempt, stream, offset, data: buffer.subarray(0, count) };
+        const data = await this.#next(stream, offset);
+        if (data.length === 0) {
+          more.delete(stream);
+          continue;
+        }
+        this.at[stream] += data.length;
+        yield { attempt: this.attempt, stream, offset, data };
       }
     }
   }
 
+  /** Some bytes from `offset` on; none at the end of what is there by now. */
+  async #next(stream: Stream, offset: number): Promise<Uint8Array> {
+    const end = this.logs.uploaded(this.taskId, this.attempt)?.[stream];
+    if (end !== undefined && offset >= end) return new Uint8Array();
+    const newest = this.logs.tail(this.taskId, this.attempt)?.from(stream, offset);
+    if (newest !== undefined) return newest;
+    const reader = this.#readers[stream] ??= await this.#open(stream);
+    if (reader === undefined) return new Uint8Array();
+    const buffer = new Uint8Array(this.#readBytes[stream]);
+    const count = await reader.read(offset, buffer);
+    if (count === buffer.length) {
+      this.#readBytes[stream] = Math.min(readBytes.most, 4 * buffer.length);
+    }
+    return buffer.subarray(0, count);
+  }
+
   async #open(stream: Stream): Promise<FileReader> {
     // Undefined stays absent, and is tried again at the next round.
-    return await this.files.readLog(this.taskId, this.attempt, stream) as FileReader;
+    return await this.logs.files.readLog(this.taskId, this.attempt, stream) as FileReader;
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const stream of streams) await this.#readers[stream]?.[Symbol.asyncDispose]();
   }
+}
+
+function keyOf(taskId: string, attempt: number): string {
+  return `${taskId} ${attempt}`;
 }
 
 class Upload implements LogUpload {
@@ -180,7 +230,9 @@ class Upload implements LogUpload {
         this.#lease.logged = this.offsets;
       }
       this.#logs.stats.bytes += fresh.length;
-      this.#logs.notices.tell(this.#lease.ref.taskId);
+      const { taskId, attempt } = this.#lease.ref;
+      this.#logs.tail(taskId, attempt)?.add(stream, size, fresh);
+      this.#logs.notices.tell(taskId);
     });
   }
 

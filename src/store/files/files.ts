@@ -50,7 +50,7 @@ export async function readAt(
   offset: number,
   buffer: Uint8Array,
 ): Promise<number> {
-  await file.seek(offset, Deno.SeekMode.Start);
+  file.seekSync(offset, Deno.SeekMode.Start); // Moves a number; only the read may wait for a disk.
   return await file.read(buffer) ?? 0;
 }
 
