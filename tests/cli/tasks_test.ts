@@ -5,6 +5,8 @@ import { anAttempt, aTask, aWorker } from "../../src/cli/clients/fake_tasks.ts";
 import { TaskError, type TaskService } from "../../src/tasks/service.ts";
 import type { StateEntry } from "../../src/tasks/task.ts";
 import { agent, type RunOptions } from "../support/agent.ts";
+import { eventually } from "../support/eventually.ts";
+import { startCommand } from "./start_command.ts";
 import { fakeCoordinator } from "./fake_coordinator.ts";
 
 const id = "01jd3p9xabcdef";
@@ -52,6 +54,30 @@ Deno.test("tasks are listed as a table, and as JSON", async () => {
   const json = JSON.parse((await coordinator.run("task list --json")).stdout);
   assert.equal(json.tasks[0].submitted_at, "2026-01-02T03:04:05.000Z");
   assert.equal(json.tasks[0].attempts[1].exit_code, 3);
+});
+
+Deno.test("what changes is shown line by line until Ctrl-C, where there is no terminal", async () => {
+  const never = Promise.withResolvers<void>();
+  await using coordinator = await asking({
+    async *watchTasks() {
+      yield { ...task, state: "running" };
+      yield task;
+      yield { ...task, id: "01jd3p9xother", state: "running" };
+      await never.promise;
+    },
+  });
+  const words = ["task", "list", "--watch", "--state", "failed", "--state", "running"];
+  await using text = startCommand(coordinator.home, ...words);
+  await using json = startCommand(coordinator.home, ...words, "--json");
+  const lines = (bytes: Uint8Array) => new TextDecoder().decode(bytes).trim().split("\n");
+  await eventually(20_000, () => lines(text.stdout()).length === 3);
+  await eventually(20_000, () => lines(json.stdout()).length === 3);
+  assert.equal(lines(text.stdout())[1], `${id} failed w1 sh -c 'exit 3'`);
+  const states = lines(json.stdout()).map((line) => JSON.parse(line).state);
+  assert.deepEqual(states, ["running", "failed", "running"]);
+  for (const each of [text, json]) each.kill("SIGINT");
+  assert.deepEqual([await text.code, await json.code], [130, 130]);
+  never.resolve();
 });
 
 Deno.test("a task is shown by the beginning of its id, with what to do next", async () => {

@@ -11,14 +11,15 @@ const longestSeconds = 20;
 const startsOfPrograms = 40;
 
 /** Processes that have this home in their environment: children of what was started with it. */
-async function processesOf(home: Home): Promise<string[]> {
-  const found: string[] = [];
+async function processesOf(home: Home): Promise<{ pid: number; line: string }[]> {
+  const found = [];
   for await (const { name } of Deno.readDir("/proc")) {
     if (!/^\d+$/.test(name)) continue;
     try {
       const environment = await Deno.readTextFile(`/proc/${name}/environ`);
       if (!environment.includes(home.path)) continue;
-      found.push((await Deno.readTextFile(`/proc/${name}/cmdline`)).replaceAll("\0", " "));
+      const line = (await Deno.readTextFile(`/proc/${name}/cmdline`)).replaceAll("\0", " ");
+      found.push({ pid: Number(name), line });
     } catch {
       continue; // It has ended meanwhile.
     }
@@ -118,5 +119,21 @@ Deno.test({
     demo.kill("SIGINT");
     assert.equal(await demo.code, 130);
     await assertNothingLeft(home, 2_000);
+  },
+});
+
+Deno.test({
+  name: "the demo fails when one of its roles does, and cleans up",
+  ...linux,
+  async fn() {
+    await using home = await tempHome();
+    await using demo = startCommand(home, "demo", "--stay");
+    await eventually(60_000, () => demo.said().includes("export AGENT_CONFIG="));
+    const worker = (await processesOf(home)).find(({ line }) => / worker .*id=beta/.test(line));
+    Deno.kill(worker!.pid, "SIGKILL");
+    assert.equal(await demo.code, 1);
+    assert.match(demo.said(), /"agent worker .*id=beta.*" ended/);
+    assert.deepEqual([...Deno.readDirSync(join(home.path, "tmp"))], []);
+    await assertNothingLeft(home, 10_000);
   },
 });
