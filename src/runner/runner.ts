@@ -24,6 +24,9 @@ const tickMs = 100;
 /** Between two beats to the guardian, and two looks for processes that outlived their attempt. */
 const beatMs = 1_000;
 
+/** Tasks that take less are over before anybody could look at them. */
+const shortMs = 20;
+
 /** For all ways to start a guardian one after the other; each takes under half a second. */
 const guardianStartMs = 15_000;
 
@@ -74,6 +77,8 @@ export class Runner {
   #batch: Report[] = [];
   #flushing: ReturnType<typeof setTimeout> | undefined;
   #flushQueued = false;
+  /** How long the last attempts took; the newest counts an eighth. */
+  #meanMs = Infinity;
 
   private constructor(private readonly options: RunnerOptions) {
     const { folder, clock, log } = options;
@@ -201,6 +206,7 @@ export class Runner {
       const ended = await attempt.run();
       this.#wake();
       const { cause, reason } = attempt;
+      this.#learn(ended.at - (ended.startedAt ?? ended.at));
       const gathers = collects && cause !== "lost";
       this.#unswept = true;
       this.#report({ kind: "exited", key, ...ended, cause, reason, collects: gathers });
@@ -218,6 +224,10 @@ export class Runner {
       this.#attempts.delete(key);
       if (own !== undefined) await this.#folders.giveBack(own);
     }
+  }
+
+  #learn(tookMs: number): void {
+    this.#meanMs = this.#meanMs === Infinity ? tookMs : this.#meanMs + (tookMs - this.#meanMs) / 8;
   }
 
   /** Checks the order against what this worker allows, and starts its process. */
@@ -330,11 +340,14 @@ export class Runner {
     this.#running.add(tracked);
   }
 
-  /** Reports go in batches; that a task was started waits a little for its end. */
+  /**
+   * Reports go in batches. While tasks are short, that one was started waits for its end: a message
+   * and an entry in the coordinator's store less for each.
+   */
   #report(report: Report): void {
     this.#batch.push(report);
-    if (report.kind === "started") {
-      this.#flushing ??= setTimeout(() => this.#flush(), 2);
+    if (report.kind === "started" && this.#meanMs < shortMs) {
+      this.#flushing ??= setTimeout(() => this.#flush(), shortMs);
     } else if (!this.#flushQueued) {
       this.#flushQueued = true;
       queueMicrotask(() => this.#flush());
