@@ -33,6 +33,7 @@ Deno.test({
     await using typist = new Typist(hosts.list);
     for (const title of typed) await typist.type(stepsBelow(walk, title));
     assert.match(await hosts.hub.ok("cat results/out/host.txt"), /\bhub\b/);
+    assert.match(await hosts.hub.ok("agent workers list"), /Warning of hub: .*worker\.user/);
     const { workers } = JSON.parse(await hosts.hub.ok("agent workers list --json"));
     assert.deepEqual(
       workers.map(({ id, health }: { id: string; health: string }) => `${id} ${health}`),
