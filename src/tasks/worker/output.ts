@@ -6,6 +6,9 @@ const maxFileBytes = 64 * 1024 * 1024;
 /** The largest piece that is read at once: above it, uploads get no faster. */
 export const pieceBytes = 256 * 1024;
 
+/** Half of what a pipe holds: pieces from here on travel alone. */
+const largePieceBytes = 32 * 1024;
+
 /**
  * One stream of a task's output between the runner, which reads it, and a coordinator, which stores
  * it: what is not acknowledged yet. Usually all of it is in memory. When it is not taken off, it goes
@@ -77,10 +80,13 @@ export class Output {
         continue;
       }
       const rest = skip > 0 ? piece.subarray(skip) : piece;
+      // Copying a large one into a larger one would cost more than the larger one saves.
+      if (length > 0 && rest.length >= largePieceBytes) break;
       if (length > 0 && length + rest.length > pieceBytes) break;
       skip = 0;
       pieces.push(rest);
       length += rest.length;
+      if (rest.length >= largePieceBytes) break;
     }
     return pieces.length === 1 ? pieces[0]! : joined(pieces, length);
   }
