@@ -1,8 +1,10 @@
+import { join, relative } from "node:path";
 import { Refusal } from "../base/errors.ts";
 import { lockFolder } from "../base/files.ts";
 import type { Pki } from "./context.ts";
 import { isThere } from "./directory.ts";
-import { tlsPaths } from "./settings.ts";
+import { PkiError } from "./errors.ts";
+import { readTlsSettings, type TlsPaths, tlsPaths } from "./settings.ts";
 
 export interface Cleaned {
   root: string;
@@ -12,27 +14,41 @@ export interface Cleaned {
 
 /** Removes the TLS directory; what its config.yaml leads to elsewhere stays. */
 export async function clean(pki: Pki): Promise<Cleaned> {
-  const { root, config, caCert, caKey, serverCert, pendingKey, trustedDir } = tlsPaths(pki.root);
+  const { root } = pki;
   if (!isThere(root)) return { root, removed: false };
   await using folder = await lockFolder(root, pki);
   if (!isThere(root)) return { root, removed: false };
-  if (isEmptyFolder(root)) {
-    folder.removeAll();
-    return { root, removed: true };
-  }
-  const own = [config, caCert, caKey, serverCert, pendingKey, trustedDir];
-  const found = own.map(isThere);
-  if (!found.includes(true)) {
-    // AGENT_TLS_DIR may name any folder by mistake.
-    throw new Refusal(`"${root}" does not look like a TLS directory, so it is left alone`, {
-      next: `Look at it, then remove it with: rm -r ${root}`,
+  const other = await otherFile(root);
+  if (other !== undefined) {
+    // AGENT_TLS_DIR may name any folder by mistake: a database has its server.crt beside its data.
+    throw new Refusal(`"${root}" holds what is no part of a TLS directory: "${other}"`, {
+      next: `Look at it and move it away, or remove all of it with: rm -r ${root}`,
     });
   }
   folder.removeAll();
   return { root, removed: true };
 }
 
-function isEmptyFolder(root: string): boolean {
-  for (const { name } of Deno.readDirSync(root)) if (!name.startsWith(".")) return false;
-  return true;
+/** Something in the folder that no `tls` command has put there. */
+async function otherFile(root: string): Promise<string | undefined> {
+  const known = new Set<string>();
+  for (const paths of [tlsPaths(root), await settingsIn(root)]) {
+    for (const path of Object.values(paths ?? {})) {
+      if (typeof path === "string") known.add(relative(root, path).split(/[/\\]/)[0]!);
+    }
+  }
+  for (const { name } of Deno.readDirSync(root)) {
+    if (!known.has(name) && !/^\.(lock|journal|.+\.new)$/.test(name)) return join(root, name);
+  }
+  return undefined;
+}
+
+async function settingsIn(root: string): Promise<TlsPaths | undefined> {
+  try {
+    return await readTlsSettings(root);
+  } catch (error) {
+    // What cannot be read leads nowhere.
+    if (error instanceof PkiError) return undefined;
+    throw error;
+  }
 }

@@ -178,6 +178,8 @@ export class TlsDirectory {
     ];
     for (const [path, mode] of wanted) {
       if (!this.owns(path) || !isThere(path)) continue;
+      // A link within the directory leads to what somebody else looks after.
+      if (path !== root && Deno.lstatSync(path).isSymlink) continue;
       const { mode: found } = Deno.statSync(path);
       if (found !== null && (found & 0o077) !== 0) Deno.chmodSync(path, mode);
     }

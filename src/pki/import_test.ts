@@ -62,6 +62,12 @@ Deno.test("clean removes the directory, and no folder that is none", async () =>
   await Deno.writeTextFile(`${other.root}/chapter1`, "years of work");
   await assert.rejects(clean(other), { exit: 3 });
   assert.deepEqual(Object.keys(snapshot(other.root)), ["chapter1"]);
+  // Names that other programs use, too.
+  for (const name of ["config.yaml", "server.crt", "server.key"]) {
+    await Deno.writeTextFile(`${other.root}/${name}`, "peer: {}\n");
+  }
+  await assert.rejects(clean(other), { exit: 3 });
+  assert.equal(await Deno.readTextFile(`${other.root}/chapter1`), "years of work");
 });
 
 Deno.test("a request needs no CA here, and a CA holder makes none", async () => {

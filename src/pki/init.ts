@@ -16,6 +16,7 @@ import {
   parseNames,
   union,
 } from "./names.ts";
+import { withoutPlaceholder } from "./placeholder.ts";
 import { expiresSoon, isIssuedBy } from "./validate.ts";
 
 export interface InitOptions {
@@ -63,7 +64,7 @@ export async function initTls(pki: Pki, options: InitOptions = {}): Promise<Init
         options.keyType ?? defaultKeyType,
       );
 
-    const names = union(detected, given, settings.san, loopbackNames);
+    const names = union(detected, given, withoutPlaceholder(settings.san), loopbackNames);
     const current = force ? [] : directory.serverChain();
     const reason = current[0] &&
       reasonToReplace(directory, current[0], ca.made.certificate, union(detected, given));
@@ -122,7 +123,7 @@ function reasonToReplace(
   if (!isThere(settings.serverKey)) return "its key was missing";
   if (!hasItsKey(directory, server)) return "its key did not belong to it";
   if (expiresSoon(server, pki.now())) return `it was valid only until ${day(server.notAfter)}`;
-  const gaps = missing(union(wanted, settings.san), server);
+  const gaps = missing(union(wanted, withoutPlaceholder(settings.san)), server);
   return isEmpty(gaps) ? undefined : `it did not cover ${listNames(gaps)}`;
 }
 

@@ -110,6 +110,7 @@ Deno.test("init on a peer is refused; forced, it would have cut the peer off", a
   assert.deepEqual(snapshot(peer.root), before);
   const forced = await initTls(peer, { force: true });
   assert.equal(forced.caMade, true);
+  assert.deepEqual(forced.server.hostnames, ["b", "b.lan", "localhost"]);
   const [trusted] = await readCertificates(`${peer.root}/ca-bundle.crt`);
   assert.equal(trusted!.subject, "CN=Agent CA b");
 });

@@ -68,7 +68,10 @@ export async function mint(pki: Pki, options: MintOptions): Promise<Minted> {
     ];
     // Taken first, so that a folder that cannot be written fails before a serial number is used.
     await using folder = await lockFolder(options.out, pki);
-    if (Deno.build.os !== "windows") await Deno.chmod(options.out, 0o700);
+    if (Deno.build.os !== "windows") {
+      refuseOthers(options.out);
+      await Deno.chmod(options.out, 0o700);
+    }
     await directory.save({ files: [serialChange(settings.caSerial, certificate)] });
     folder.commit(files);
     return {
@@ -137,6 +140,15 @@ function checkFolder({ out, csr }: MintOptions, cas: Certificate[]): void {
   if (!isEarlierMint(join(out, "server.crt"), cas)) {
     throw refuse("holds a certificate or key that this CA did not make");
   }
+}
+
+/** In a folder that another user has put there, in /tmp say, the key would be theirs. */
+function refuseOthers(out: string): void {
+  const own = Deno.uid();
+  if ([Deno.lstatSync(out), Deno.statSync(out)].every(({ uid }) => uid === own)) return;
+  throw new Refusal(`"${out}" belongs to another user, who could read the key in it`, {
+    next: "Choose a new folder with -o",
+  });
 }
 
 /** What this CA was before it was renewed. */

@@ -55,6 +55,23 @@ Deno.test("mint again replaces its own output and nothing else", async () => {
   await assert.rejects(mint(pki, { out: `${pki.root}/ca` }), { exit: 3 });
 });
 
+Deno.test({
+  name: "mint writes no key into a folder that another user has put there",
+  ignore: Deno.build.os === "windows" || Deno.uid() !== 0,
+  fn: async () => {
+    await using lab = await tlsLab();
+    const pki = lab.host("a");
+    await initTls(pki);
+    const out = lab.at("theirs");
+    await Deno.mkdir(out);
+    await Deno.chown(out, 65534, 65534);
+    await assert.rejects(mint(pki, { out }), { exit: 3 });
+    await Deno.symlink(out, lab.at("link"));
+    await assert.rejects(mint(pki, { out: lab.at("link") }), { exit: 3 });
+    assert.deepEqual(Object.keys(snapshot(out)), []);
+  },
+});
+
 Deno.test("mint without the CA key says where it is", async () => {
   await using lab = await tlsLab();
   const pki = lab.host("a");

@@ -8,7 +8,7 @@ import { type Certificate, readKey } from "./inspect.ts";
 import { generateKey, pkcs8Pem, sameKind, signatureKind, webKeyPair } from "./keys.ts";
 import { isEmpty, loopbackNames, type Names, parseNames, union } from "./names.ts";
 import { refuseInside } from "./mint.ts";
-import { placeholderName } from "./placeholder.ts";
+import { withoutPlaceholder } from "./placeholder.ts";
 
 export interface RequestOptions {
   /** An absolute path. */
@@ -61,10 +61,6 @@ export async function request(pki: Pki, options: RequestOptions): Promise<Reques
       keyKept: pending !== undefined,
     };
   });
-}
-
-function withoutPlaceholder({ hostnames, ips }: Names): Names {
-  return { hostnames: hostnames.filter((name) => name !== placeholderName), ips };
 }
 
 function pendingKey(path: string): KeyObject | undefined {

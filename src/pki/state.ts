@@ -102,7 +102,8 @@ function exposedIn(settings: TlsSettings): Exposed[] {
   const exposed: Exposed[] = [];
   for (const [path, wanted] of candidates) {
     const mode = modeOf(path);
-    if (mode !== undefined && (mode & (inside(path) ? 0o077 : 0o007)) !== 0) {
+    const isOwn = inside(path) && (path === root || !isLink(path));
+    if (mode !== undefined && (mode & (isOwn ? 0o077 : 0o007)) !== 0) {
       exposed.push({ path, mode, wanted });
     }
   }
@@ -116,5 +117,14 @@ function modeOf(path: string): number | undefined {
   } catch {
     // Whoever reads it tells why it cannot be had.
     return undefined;
+  }
+}
+
+function isLink(path: string): boolean {
+  try {
+    return Deno.lstatSync(path).isSymlink;
+  } catch {
+    // Whoever reads it tells why it cannot be had.
+    return false;
   }
 }

@@ -3,7 +3,7 @@ import { previousPrefix } from "./bundle.ts";
 import { day } from "./dates.ts";
 import { PkiError } from "./errors.ts";
 import { type Certificate, sameBytes } from "./inspect.ts";
-import { isEmpty, listNames, missing, type Names } from "./names.ts";
+import { isEmpty, listNames, loopbackNames, missing, type Names, union } from "./names.ts";
 import { placeholderName } from "./placeholder.ts";
 import type { TlsState } from "./state.ts";
 import { daysLeft, expiresSoon, isIssuedBy } from "./validate.ts";
@@ -258,8 +258,13 @@ function bundle({ bundleIsStale }: TlsState): Warning[] {
     : [];
 }
 
+/** Whether it is one that `mint` made without names. */
 function coversPlaceholder({ server }: TlsState): boolean {
-  return listOf(server)[0]?.hostnames.includes(placeholderName) ?? false;
+  const [leaf] = listOf(server);
+  if (leaf === undefined) return false;
+  const placeholder = { hostnames: [placeholderName], ips: [] };
+  return leaf.hostnames.includes(placeholderName) &&
+    isEmpty(missing(leaf, union(placeholder, loopbackNames)));
 }
 
 function leadsTo(leaf: Certificate, between: Certificate[], roots: Certificate[]): boolean {

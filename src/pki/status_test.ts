@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { snapshot } from "../../tests/support/crash_points.ts";
-import { dayMs, type TlsLab, tlsLab } from "../../tests/support/tls.ts";
+import { dayMs, modeOf, type TlsLab, tlsLab } from "../../tests/support/tls.ts";
 import type { Pki } from "./context.ts";
 import { importCa } from "./import.ts";
 import { initTls } from "./init.ts";
@@ -186,4 +186,21 @@ Deno.test("a host without certificates is told how to get some", async () => {
   const report = await reportStatus(lab.host("a"), { mend: true });
   assert.deepEqual(report.warnings.map(({ code }) => code), ["not_set_up"]);
   await assert.rejects(Deno.stat(lab.at("a")), Deno.errors.NotFound);
+});
+
+Deno.test("the file that a link leads to keeps the mode that its owner gave it", async () => {
+  await using lab = await tlsLab();
+  const a = lab.host("a");
+  await initTls(a);
+  const key = lab.at("company.key");
+  await Deno.rename(`${a.root}/server.key`, key);
+  await Deno.symlink(key, `${a.root}/server.key`);
+  await Deno.chmod(key, 0o640);
+  await disable(a);
+  assert.equal(await modeOf(key), 0o640);
+  const codes = (await reportStatus(a, { mend: false })).warnings.map(({ code }) => code);
+  assert.deepEqual(codes, ["disabled"]);
+  await Deno.chmod(key, 0o644);
+  const { warnings } = await reportStatus(a, { mend: false });
+  assert.deepEqual(warnings.map(({ code }) => code), ["exposed", "disabled"]);
 });
