@@ -83,6 +83,35 @@ Deno.test("a coordinator that stops in good order may be away for longer than a 
   assert.deepEqual(task!.attempts.map(({ state }) => state), ["succeeded"]);
 });
 
+Deno.test("no task runs twice because its coordinator went away and came back", async () => {
+  await using cluster = await startCluster();
+  await cluster.startWorker();
+  const { folder } = cluster;
+  const count = 400;
+  const id = await cluster.submit(
+    `echo $AGENT_TASK_ID >> ${folder}/runs; echo out; echo err >&2`,
+    {},
+    count,
+  );
+  const runs = async () => {
+    const text = await Deno.readTextFile(`${folder}/runs`).catch(() => "");
+    return text.trim().split("\n");
+  };
+  for (const how of ["stop", "kill", "stop", "kill"] as const) {
+    const before = (await runs()).length;
+    await eventually(20_000, async () => (await runs()).length >= Math.min(before + 30, count));
+    await cluster.restartCoordinator(how);
+  }
+  for (const { state, attempts } of await cluster.finished(id)) {
+    assert.equal(state, "succeeded");
+    assert.equal(attempts.at(-1)!.stdoutBytes, 4);
+    assert.equal(attempts.at(-1)!.stderrBytes, 4);
+  }
+  const all = await runs();
+  assert.equal(new Set(all).size, count);
+  assert.equal(all.length, count);
+});
+
 Deno.test("a short cut of the network disturbs no task", async () => {
   await using cluster = await startCluster();
   await using network = await forward(portOf(cluster.coordinator.address));

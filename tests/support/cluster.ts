@@ -14,8 +14,8 @@ export interface Cluster extends AsyncDisposable {
   folder: string;
   coordinator: Running;
   tasks: TaskService;
-  /** Kills the coordinator and starts it again on the same port. */
-  restartCoordinator(): Promise<void>;
+  /** Kills the coordinator, or asks it to stop, and starts it again on the same port. */
+  restartCoordinator(how?: "kill" | "stop"): Promise<void>;
   startWorker(options?: WorkerSettings): Promise<ClusterWorker>;
   submit(script: string, spec?: Partial<TaskSpec>, array?: number): Promise<string>;
   /** All elements once all have finished. */
@@ -61,8 +61,9 @@ export async function startCluster(): Promise<Cluster> {
     get coordinator() {
       return coordinator;
     },
-    async restartCoordinator() {
-      coordinator.kill();
+    async restartCoordinator(how = "kill") {
+      if (how === "stop") await coordinator.stop();
+      else coordinator.kill();
       await coordinator.exit;
       const same = [`--coordinator.port=${port}`, "--coordinator.health-port=0"];
       coordinator = await agent.start("coordinator", same, { home });

@@ -23,6 +23,9 @@ const reconnect = { firstMs: 100, factor: 2, longestMs: 3_000 };
 /** Until the next try to deliver what the coordinator could not take: a full disk, say. */
 const redeliver = { firstMs: 200, factor: 2, longestMs: 5_000 };
 
+/** After so many refusals of an upload, in some seconds, the result is told without it. */
+const refusals = 5;
+
 /** Without an acknowledged heartbeat a session is given up: a new connection may find a way. */
 const silenceMs = 6_000;
 
@@ -124,12 +127,13 @@ export class Link {
         return;
       } catch (error) {
         if (signal.aborted) return;
-        const code = error instanceof TaskError ? error.code : "internal";
-        if (code === "conflict" || code === "not_found") {
-          log.warn("an attempt is no longer this worker's", { attempt: held.key });
-          return this.options.events.settled(this, held, "lost");
-        }
         log.warn("cannot deliver", { attempt: held.key, error: text(error) });
+        // Whether the lease is lost is not an upload's to say: one may also be refused because a
+        // session ends. The answer to the result says it.
+        if (isFinal(error) && failures >= refusals && held.phase === "finished") {
+          held.note(`Not all of it could be stored: ${text(error)}`);
+          return session.finished(held.result!);
+        }
         const waitMs = backoffMs(redeliver, ++failures, random());
         await clock.sleep(waitMs, signal).catch(() => {/* The loop ends. */});
       }
@@ -257,6 +261,11 @@ export class Link {
     this.session?.released(refs);
     return refs.length;
   }
+}
+
+/** Another try will hardly end otherwise. */
+function isFinal(error: unknown): boolean {
+  return error instanceof TaskError && ["conflict", "not_found", "invalid"].includes(error.code);
 }
 
 function text(error: unknown): string {
