@@ -40,6 +40,7 @@ function instant(date: Date): string {
 /** "gpu1.lan, localhost, 10.0.0.5", shortened where it would fill the screen. */
 export function namesText({ hostnames, ips }: { hostnames: string[]; ips: string[] }): string {
   const all = [...hostnames, ...ips];
+  if (all.length === 0) return "no name and no address";
   const shown = all.slice(0, 8).join(", ");
   return all.length > 8 ? `${shown} and ${all.length - 8} more` : shown;
 }

@@ -37,6 +37,10 @@ export interface Certificate {
   hostnames: string[];
   ips: string[];
   isCa: boolean;
+  /** How many CAs may come between this one and a host; undefined for any number. */
+  pathLength: number | undefined;
+  /** What must be understood, and is not understood by any verifier in use here. */
+  unknownCritical: string[];
   /** Undefined where the certificate does not restrict its use. */
   keyUsage: Set<number> | undefined;
   /** Object identifiers; undefined where the certificate does not restrict its use. */
@@ -265,11 +269,19 @@ function readCertificate(der: Bytes): Certificate {
   };
 }
 
+/**
+ * Key usage, names, basic constraints, name constraints, policies and their relatives, extended
+ * key usage: what OpenSSL processes (RFC 5280 section 4.2.1).
+ */
+const verifiedExtensions = /^2\.5\.29\.(14|15|17|19|30|31|32|33|35|36|37|54)$/;
+
 type Extensions = Pick<
   Certificate,
   | "hostnames"
   | "ips"
   | "isCa"
+  | "pathLength"
+  | "unknownCritical"
   | "keyUsage"
   | "extendedKeyUsage"
   | "subjectKeyId"
@@ -281,6 +293,8 @@ function extensions(wrapper: Der | undefined): Extensions {
     hostnames: [],
     ips: [],
     isCa: false,
+    pathLength: undefined,
+    unknownCritical: [],
     keyUsage: undefined,
     extendedKeyUsage: undefined,
     subjectKeyId: undefined,
@@ -291,10 +305,14 @@ function extensions(wrapper: Der | undefined): Extensions {
     const parts = children(extension);
     const oid = readOid(child(parts, 0));
     const value = child(parts, parts.length - 1, tag.octetString).value;
+    const isCritical = parts[1]?.tag === tag.boolean && parts[1].value[0] !== 0;
+    if (isCritical && !verifiedExtensions.test(oid)) found.unknownCritical.push(oid);
     if (oid === "2.5.29.17") Object.assign(found, alternativeNames(readDer(value, tag.sequence)));
     if (oid === "2.5.29.19") {
-      const [first] = children(readDer(value, tag.sequence));
+      const [first, second] = children(readDer(value, tag.sequence));
       found.isCa = first?.tag === tag.boolean && first.value[0] !== 0;
+      // Never above one byte in practice; a longer one restricts nothing.
+      if (second?.value.length === 1) found.pathLength = second.value[0];
     }
     if (oid === "2.5.29.15") found.keyUsage = readBits(readDer(value));
     if (oid === "2.5.29.37") {

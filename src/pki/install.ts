@@ -146,20 +146,27 @@ function pairOf(
   { cert, key }: InstallOptions & { cert: string },
 ): { chain: Certificate[]; key: KeyObject } {
   if (key !== undefined) {
-    const chain = readCertificates(cert);
     const own = readKey(key);
-    if (matches(chain[0]!, own)) return { chain, key: own };
+    const chain = startingWith(own, readCertificates(cert));
+    if (chain !== undefined) return { chain, key: own };
     throw keyMismatch(cert, key);
   }
-  const chain = readCertificates(cert);
+  const found = readCertificates(cert);
   for (const path of [settings.pendingKey, settings.serverKey]) {
     const own = keyOrNothing(path);
-    if (own !== undefined && matches(chain[0]!, own)) return { chain, key: own };
+    const chain = own && startingWith(own, found);
+    if (chain !== undefined) return { chain, key: own! };
   }
   throw new PkiError("no_key", `No key on this host belongs to the certificate "${cert}"`, {
     next: "Give the key with --key, or ask for a certificate with: agent tls request -o FILE",
     file: cert,
   });
+}
+
+/** Some CAs hand out their files root first; the key tells which certificate is the host's. */
+function startingWith(key: KeyObject, all: Certificate[]): Certificate[] | undefined {
+  const own = all.find((certificate) => matches(certificate, key));
+  return own && [own, ...all.filter((certificate) => certificate !== own)];
 }
 
 function keyOrNothing(path: string): KeyObject | undefined {

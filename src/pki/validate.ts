@@ -5,6 +5,9 @@ import { day } from "./dates.ts";
 import { PkiError } from "./errors.ts";
 import { type Certificate, extendedUsage, keyUsageBit, sameBytes } from "./inspect.ts";
 
+/** Below this OpenSSL, Go and rustls refuse RSA keys. */
+const leastRsaBits = 2048;
+
 /** Chains are a leaf, a few intermediates and a root; more are a mistake or an attack. */
 const maxChain = 8;
 
@@ -31,8 +34,29 @@ export function isSelfIssued(certificate: Certificate): boolean {
   return sameBytes(certificate.issuerDer, certificate.subjectDer);
 }
 
+/** Throws on what no TLS library would go on with. */
+function checkStrength({ subject, keyType, unknownCritical }: Certificate, source: string): void {
+  const rsaBits = Number(/^rsa-(\d+)$/.exec(keyType)?.[1] ?? leastRsaBits);
+  if (keyType === "unknown" || rsaBits < leastRsaBits) {
+    const what = keyType === "unknown" ? "of an unusual kind" : `RSA with only ${rsaBits} bits`;
+    throw new PkiError("unsupported_key", `The key of "${subject}" in "${source}" is ${what}`, {
+      next:
+        `Have one certified that is RSA from ${leastRsaBits} bits, EC P-256 or P-384, or Ed25519`,
+      file: source,
+    });
+  }
+  const [unknown] = unknownCritical;
+  if (unknown === undefined) return;
+  throw new PkiError(
+    "bad_certificate",
+    `The certificate "${subject}" in "${source}" has a critical extension that nobody knows, ${unknown}`,
+    { next: "Have it issued without that extension, or with it not critical", file: source },
+  );
+}
+
 /** Throws unless the certificate may certify others, now. */
 export function checkCa(certificate: Certificate, source: string, now: number): void {
+  checkStrength(certificate, source);
   const usage = certificate.keyUsage;
   if (!certificate.isCa || (usage !== undefined && !usage.has(keyUsageBit.keyCertSign))) {
     throw new PkiError("not_a_ca", `"${certificate.subject}" in "${source}" is not a CA`, {
@@ -52,6 +76,7 @@ export function checkLeaf(certificate: Certificate, source: string, now: number)
       { next: "Give the certificate that the CA made for this host", file: source },
     );
   }
+  checkStrength(certificate, source);
   const usage = certificate.extendedKeyUsage;
   for (const wanted of ["serverAuth", "clientAuth"] as const) {
     const allowed = usage === undefined || usage.includes(extendedUsage[wanted]) ||
@@ -108,7 +133,7 @@ export function chainOf(
   while (chain.length <= maxChain) {
     const last = chain.at(-1)!;
     const root = roots.find((candidate) => isIssuedBy(last, candidate));
-    if (root !== undefined) return [...chain, root];
+    if (root !== undefined) return withinLengths([...chain, root], source);
     const step = others.find((candidate) =>
       candidate.isCa && !isSelfIssued(candidate) && !chain.includes(candidate) &&
       isIssuedBy(last, candidate)
@@ -123,13 +148,27 @@ export function chainOf(
     `The certificate "${leaf.subject}" in "${source}" does not lead to ${wanted}: ` +
       `"${last.subject}" was issued by "${last.issuer}"` +
       (roots.some((root) => sameBytes(root.subjectDer, last.issuerDer))
-        ? ", with another key than that CA has"
+        ? ", but not signed with the key of that CA, or in a way that is no longer accepted"
         : ""),
     {
       next: "Give the CA that issued it with --ca, and intermediates after it in --cert",
       file: source,
     },
   );
+}
+
+/** A CA may say how many CAs can come below it (RFC 5280 section 4.2.1.9). */
+function withinLengths(chain: Certificate[], source: string): Certificate[] {
+  for (const [index, { pathLength, subject }] of chain.entries()) {
+    const below = chain.slice(1, index).filter((certificate) => !isSelfIssued(certificate)).length;
+    if (index === 0 || pathLength === undefined || below <= pathLength) continue;
+    throw new PkiError(
+      "bad_chain",
+      `"${subject}" allows ${pathLength} further CAs below it, and "${source}" leads to it by ${below}`,
+      { next: `Have a certificate issued by a CA nearer to "${subject}"`, file: source },
+    );
+  }
+  return chain;
 }
 
 /** Long enough to notice, short enough that a warning means something. */

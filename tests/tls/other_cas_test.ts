@@ -193,31 +193,87 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "the host's certificate may come last in its file",
+  ...openssl,
+  fn: async () => {
+    await using lab = await tlsLab();
+    await opensslChain(lab.at, ec);
+    const all = ["root.crt", "middle.crt", "leaf.crt"].map((name) =>
+      Deno.readTextFileSync(lab.at(name))
+    );
+    await Deno.writeTextFile(lab.at("all.crt"), all.join(""));
+    const files = { cert: lab.at("all.crt"), key: lab.at("leaf.key"), ca: lab.at("root.crt") };
+    await goesIn(lab, files);
+    const installed = await Deno.readTextFile(lab.at("host/tls/server.crt"));
+    assert.equal(installed, all[2]! + all[1]!);
+  },
+});
+
+Deno.test({
+  name: "what OpenSSL would not go on with is not installed",
+  ...openssl,
+  fn: async () => {
+    const ca = "basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign\n";
+    const cases: [string, Partial<ChainOptions>, string][] = [
+      ["a short key", { leafKey: ["rsa:1024"] }, "unsupported_key"],
+      ["an unusual curve", { leafKey: curve("secp256k1") }, "unsupported_key"],
+      ["a critical unknown", { leaf: "1.2.3.4=critical,ASN1:UTF8:x\n" }, "bad_certificate"],
+      ["a CA too many", { root: ca }, "bad_chain"],
+    ];
+    for (const [what, options, code] of cases) {
+      await using lab = await tlsLab();
+      await opensslChain(lab.at, ec, options);
+      const chain = ["leaf.crt", "middle.crt"].map((name) => Deno.readTextFileSync(lab.at(name)));
+      await Deno.writeTextFile(lab.at("chain.crt"), chain.join(""));
+      const files = { cert: lab.at("chain.crt"), key: lab.at("leaf.key"), ca: lab.at("root.crt") };
+      await assert.rejects(install(lab.host("host"), files), { code }, what);
+    }
+  },
+});
+
+const curve = (name: string) => ["ec", "-pkeyopt", `ec_paramgen_curve:${name}`];
+const ec = curve("P-256");
+
+interface ChainOptions {
+  /** Extensions as OpenSSL's configuration has them. */
+  root: string;
+  leaf: string;
+  leafKey: string[];
+}
+
 /** A root, an intermediate and a leaf. */
-async function opensslChain(at: (name: string) => string, newkey: string[]): Promise<void> {
-  const extensions = {
-    ca: "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\n",
-    leaf: "subjectAltName=DNS:a.lan\nextendedKeyUsage=serverAuth,clientAuth\n",
-  };
-  for (const [name, text] of Object.entries(extensions)) {
-    await Deno.writeTextFile(at(`${name}.ext`), text);
-  }
-  await output(
-    "openssl",
-    ["req", "-x509", "-new", "-newkey", ...newkey, "-nodes", "-days", "90"]
-      .concat(["-subj", "/C=DE/O=Lab/CN=Root", "-keyout", at("root.key"), "-out", at("root.crt")]),
-  );
-  for (const [name, by, kind] of [["middle", "root", "ca"], ["leaf", "middle", "leaf"]]) {
+async function opensslChain(
+  at: (name: string) => string,
+  newkey: string[],
+  { root, leaf = "", leafKey = newkey }: Partial<ChainOptions> = {},
+): Promise<void> {
+  const ca = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\n";
+  const made: [string, string, string, string[]][] = [
+    ["root", "/C=DE/O=Lab/CN=Root", root ?? ca, newkey],
+    ["middle", "/CN=middle", ca, newkey],
+    [
+      "leaf",
+      "/CN=leaf",
+      `subjectAltName=DNS:a.lan\nextendedKeyUsage=serverAuth,clientAuth\n${leaf}`,
+      leafKey,
+    ],
+  ];
+  for (const [index, [name, subject, extensions, key]] of made.entries()) {
+    const by = made[index - 1]?.[0];
+    await Deno.writeTextFile(at(`${name}.ext`), extensions);
     await output(
       "openssl",
-      ["req", "-new", "-newkey", ...newkey, "-nodes", "-subj", `/CN=${name}`]
+      ["req", "-new", "-newkey", ...key, "-nodes", "-subj", subject]
         .concat(["-keyout", at(`${name}.key`), "-out", at(`${name}.csr`)]),
     );
+    const signer = by === undefined
+      ? ["-signkey", at(`${name}.key`)]
+      : ["-CA", at(`${by}.crt`), "-CAkey", at(`${by}.key`), "-CAcreateserial"];
     await output(
       "openssl",
-      ["x509", "-req", "-in", at(`${name}.csr`), "-days", "80"]
-        .concat(["-CA", at(`${by}.crt`), "-CAkey", at(`${by}.key`), "-CAcreateserial"])
-        .concat(["-extfile", at(`${kind}.ext`), "-out", at(`${name}.crt`)]),
+      ["x509", "-req", "-in", at(`${name}.csr`), "-days", "80", ...signer]
+        .concat(["-extfile", at(`${name}.ext`), "-out", at(`${name}.crt`)]),
     );
   }
 }
