@@ -14,7 +14,7 @@ import { HealthService } from "./gen/grpc/health/v1/health.ts";
 import { serverKeepalive } from "./keepalive.ts";
 import { refuseBadText } from "./strict_text.ts";
 import type { PeerMode } from "./mode.ts";
-import { endWithoutGoaway } from "./no_goaway.ts";
+import { prepareHttp2 } from "./http2_sessions.ts";
 import { type Serving, tolerant } from "./server/calls.ts";
 import { callerFacts } from "./server/caller.ts";
 import { TlsServerCredentials } from "./server/credentials.ts";
@@ -61,7 +61,7 @@ export async function servePeer(
   signal: AbortSignal,
 ): Promise<PeerServer> {
   refuseBadText();
-  endWithoutGoaway();
+  prepareHttp2();
   const { mode, env } = options;
   const credentials = mode.mode === "h2c" ? undefined : await secured(mode);
   const health = new Health(new Set(fileDescriptors.flatMap(({ services }) => services)));
