@@ -1,6 +1,6 @@
 /** The TLS directory while its lock is held: everything that changes it goes through here. */
 import type { KeyObject } from "node:crypto";
-import { basename, dirname, join, relative } from "node:path";
+import { basename, dirname, join } from "node:path";
 import { type FileChange, type LockedFolder, lockFolder } from "../base/files.ts";
 import { bundleOf, type Trusted } from "./bundle.ts";
 import type { Issuer } from "./certificates.ts";
@@ -8,7 +8,7 @@ import type { Pki } from "./context.ts";
 import { PkiError } from "./errors.ts";
 import { type Certificate, matches, parseCertificates, readKey, readSmallText } from "./inspect.ts";
 import { signatureKind } from "./keys.ts";
-import { readTlsSettings, type TlsSettings } from "./settings.ts";
+import { isWithin, readTlsSettings, type TlsSettings } from "./settings.ts";
 import { editSettings, type SettingsUpdate } from "./settings_edit.ts";
 import { checkDates } from "./validate.ts";
 
@@ -120,7 +120,7 @@ export class TlsDirectory {
 
   /** Where this host's own new files go is inside; what somebody else looks after is only read. */
   owns(path: string): boolean {
-    return !relative(this.settings.root, path).startsWith("..");
+    return isWithin(this.settings.root, path);
   }
 
   #refuseElsewhere(path: string): void {

@@ -1,4 +1,4 @@
-import { basename, join, relative } from "node:path";
+import { basename, join } from "node:path";
 import { Refusal } from "../base/errors.ts";
 import { type FileChange, lockFolder } from "../base/files.ts";
 import { pemOf, previousPrefix } from "./bundle.ts";
@@ -11,6 +11,7 @@ import { intermediatesOf, leafDays, serialChange } from "./issue.ts";
 import { generateKey, pkcs8Pem, publicKeyOf, sameKind } from "./keys.ts";
 import { isEmpty, listNames, loopbackNames, missing, type Names, parseNames } from "./names.ts";
 import { placeholderName } from "./placeholder.ts";
+import { isWithin } from "./settings.ts";
 import { isIssuedBy } from "./validate.ts";
 
 export interface MintOptions {
@@ -88,8 +89,7 @@ export async function mint(pki: Pki, options: MintOptions): Promise<Minted> {
 
 /** Output never lands among the files of the TLS directory. */
 export function refuseInside(root: string, path: string): void {
-  const way = relative(root, path);
-  if (way.startsWith("..")) return;
+  if (!isWithin(root, path)) return;
   throw new Refusal(`"${path}" is within the TLS directory "${root}"`, {
     next: "Choose another place with -o",
   });

@@ -1,4 +1,5 @@
 import { UserError } from "../base/errors.ts";
+import { isUnfinished } from "../base/files.ts";
 import type { Pki } from "./context.ts";
 import { type CertificateRecord, recordOf } from "./describe.ts";
 import { type HostKind, withDirectory } from "./directory.ts";
@@ -31,6 +32,7 @@ export async function reportStatus(
   pki: Pki,
   { mend }: { mend: boolean },
 ): Promise<StatusReport> {
+  await quiet(pki);
   let state = await loadState(pki);
   // Only what is derived, and a change that another command had already decided on.
   const canMend = state.bundleIsStale || state.isUnfinished;
@@ -40,6 +42,13 @@ export async function reportStatus(
     state = await loadState(pki);
   }
   return reportOf(state, pki.now(), rebuilt);
+}
+
+/** A command that is at work right now has a journal for some milliseconds; that is no crash. */
+async function quiet({ root }: Pki): Promise<void> {
+  for (const end = performance.now() + 500; isUnfinished(root) && performance.now() < end;) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
 }
 
 async function rebuild(pki: Pki): Promise<boolean> {

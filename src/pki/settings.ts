@@ -2,7 +2,7 @@
  * The TLS directory as everybody else sees it: where its files are and what its config.yaml says.
  * Light: it loads neither the library that issues certificates nor, without a directory, YAML.
  */
-import { isAbsolute, join, resolve } from "node:path";
+import { isAbsolute, join, relative, resolve, sep } from "node:path";
 import { UserError } from "../base/errors.ts";
 import { isUnfinished, lockFolder } from "../base/files.ts";
 import { PkiError } from "./errors.ts";
@@ -52,6 +52,12 @@ export function tlsRoot(
 ): string {
   const named = env.variable("AGENT_TLS_DIR");
   return resolve(named ? named : join(env.configRoot, "tls"));
+}
+
+/** Whether a path is the folder or lies below it. */
+export function isWithin(folder: string, path: string): boolean {
+  const way = relative(folder, path);
+  return way !== ".." && !way.startsWith(`..${sep}`) && !isAbsolute(way);
 }
 
 /** The layout of a directory whose config.yaml says nothing else. */

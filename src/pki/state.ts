@@ -8,7 +8,7 @@ import type { Detected } from "./detect.ts";
 import { type HostKind, isThere, readTrusted } from "./directory.ts";
 import { PkiError } from "./errors.ts";
 import { type Certificate, matches, readCertificates, readKey, readSmallText } from "./inspect.ts";
-import { readTlsSettings, type TlsSettings } from "./settings.ts";
+import { isWithin, readTlsSettings, type TlsSettings } from "./settings.ts";
 
 /** What was found in a place: nothing, what belongs there, or why it could not be read. */
 export type Found<T> = undefined | T | PkiError;
@@ -91,7 +91,7 @@ function isStale(path: string, ca: Certificate[], trusted: Trusted[]): boolean {
 function exposedIn(settings: TlsSettings): Exposed[] {
   if (Deno.build.os === "windows") return [];
   const { root, caKey, serverKey, pendingKey } = settings;
-  const inside = (path: string) => path === root || path.startsWith(`${root}/`);
+  const inside = (path: string) => isWithin(root, path);
   const candidates: [string, number][] = [
     [root, 0o700],
     ...inside(caKey) ? [[dirname(caKey), 0o700] as [string, number]] : [],

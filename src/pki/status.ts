@@ -5,8 +5,9 @@ import { PkiError } from "./errors.ts";
 import { type Certificate, sameBytes } from "./inspect.ts";
 import { isEmpty, listNames, loopbackNames, missing, type Names, union } from "./names.ts";
 import { placeholderName } from "./placeholder.ts";
+import { isWithin } from "./settings.ts";
 import type { TlsState } from "./state.ts";
-import { daysLeft, expiresSoon, isIssuedBy } from "./validate.ts";
+import { daysLeft, expiresSoon, isIssuedBy, maySignIn } from "./validate.ts";
 
 export type WarningCode =
   | "not_set_up"
@@ -73,6 +74,10 @@ export function notesOf(state: TlsState): string[] {
     notes.push(
       "The certificate names no address: agent peers trust it by its CA, browsers will not",
     );
+  }
+  const [leaf] = listOf(state.server);
+  if (leaf !== undefined && !maySignIn(leaf)) {
+    notes.push("The certificate is for servers only: this host cannot call its peers with it");
   }
   for (const key of state.settings.unknownKeys) {
     notes.push(`config.yaml has a key that agent does not know: ${key}`);
@@ -207,7 +212,7 @@ function chain({ ca, server, trusted, kind, settings }: TlsState): Warning[] {
     }];
   }
   if (leadsTo(leaf, between, roots)) return [];
-  const elsewhere = !settings.serverCert.startsWith(settings.root);
+  const elsewhere = !isWithin(settings.root, settings.serverCert);
   return [{
     code: "foreign_ca",
     message:

@@ -1,8 +1,8 @@
-import { basename, dirname, isAbsolute, join, relative, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import type { Env } from "../base/env.ts";
 import { stagedName } from "../base/files.ts";
 import { PkiError } from "../pki/errors.ts";
-import { readTlsSettings, type TlsPaths, tlsPaths, tlsRoot } from "../pki/settings.ts";
+import { isWithin, readTlsSettings, type TlsPaths, tlsPaths, tlsRoot } from "../pki/settings.ts";
 import { type Grants, noGrants } from "./grants.ts";
 
 /** What was named on the command line; relative paths are taken from the working folder. */
@@ -25,7 +25,7 @@ export async function tlsGrants(
 ): Promise<Grants> {
   const root = tlsRoot(env);
   const known = pathsIn(await pathsOf(root));
-  const written = [...absolute(named.write), ...known.filter((path) => isElsewhere(root, path))]
+  const written = [...absolute(named.write), ...known.filter((path) => !isWithin(root, path))]
     .flatMap((path) => [path, stagedName(path)]);
   const folders = [root, ...absolute(named.folders)];
   const read = [...known, ...absolute(named.read), "/etc/hosts", "/etc/resolv.conf"];
@@ -71,11 +71,6 @@ function pathsIn(paths: TlsPaths): string[] {
   const { caCert, caKey, caSerial, serverCert, serverKey, pendingKey, caBundle, trustedDir } =
     paths;
   return [caCert, caKey, caSerial, serverCert, serverKey, pendingKey, caBundle, trustedDir];
-}
-
-function isElsewhere(root: string, path: string): boolean {
-  const way = relative(root, path);
-  return way.startsWith("..") || isAbsolute(way);
 }
 
 /** With links followed; what does not exist yet would be made in its real folder. */

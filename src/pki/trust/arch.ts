@@ -1,9 +1,10 @@
+import { quoted } from "./quoted.ts";
 import type { TrustStore } from "./store.ts";
 
 export const arch: TrustStore = {
   id: "arch",
   title: "Arch Linux, openSUSE",
   used: "curl, wget, Python, Go and most programs",
-  add: (file) => [`sudo trust anchor --store ${file}`],
-  remove: (file) => [`sudo trust anchor --remove ${file}`],
+  add: (file) => [`sudo trust anchor --store ${quoted(file)}`],
+  remove: (file) => [`sudo trust anchor --remove ${quoted(file)}`],
 };

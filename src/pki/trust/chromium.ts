@@ -12,7 +12,7 @@ export const chromium: TrustStore = {
     "# certutil is in the package libnss3-tools (Debian), nss-tools (Fedora) or nss (Arch)",
     "mkdir -p $HOME/.pki/nssdb",
     `certutil ${database} -L >/dev/null 2>&1 || certutil ${database} -N --empty-password`,
-    `certutil ${database} -A -t C,, -n ${quoted(name)} -i ${file}`,
+    `certutil ${database} -A -t C,, -n ${quoted(name)} -i ${quoted(file)}`,
   ],
   remove: (_file, name) => [`certutil ${database} -D -n ${quoted(name)}`],
 };

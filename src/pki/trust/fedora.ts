@@ -1,3 +1,4 @@
+import { quoted } from "./quoted.ts";
 import type { TrustStore } from "./store.ts";
 
 const place = "/etc/pki/ca-trust/source/anchors/agent-ca.crt";
@@ -6,6 +7,6 @@ export const fedora: TrustStore = {
   id: "fedora",
   title: "Fedora, RHEL, Rocky, Alma",
   used: "curl, wget, Python, Go and most programs",
-  add: (file) => [`sudo install -m 644 ${file} ${place}`, "sudo update-ca-trust extract"],
+  add: (file) => [`sudo install -m 644 ${quoted(file)} ${place}`, "sudo update-ca-trust extract"],
   remove: () => [`sudo rm ${place}`, "sudo update-ca-trust extract"],
 };

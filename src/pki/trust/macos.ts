@@ -7,6 +7,6 @@ export const macos: TrustStore = {
   id: "macos",
   title: "macOS",
   used: "Safari, Chrome, Edge, curl and most programs",
-  add: (file) => [`sudo security add-trusted-cert -d -r trustRoot -k ${keychain} ${file}`],
+  add: (file) => [`sudo security add-trusted-cert -d -r trustRoot -k ${keychain} ${quoted(file)}`],
   remove: (_file, name) => [`sudo security delete-certificate -c ${quoted(name)} ${keychain}`],
 };
