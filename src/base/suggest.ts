@@ -27,15 +27,16 @@ function distance(a: string, b: string): number {
 export function nearest(typed: string, known: Iterable<string>): string | undefined {
   const longest = 64; // Longer input is not a misspelt name, and the distance is quadratic.
   if (typed.length > longest) return undefined;
+  // "--host" is the beginning of "--hostname" rather than "--out" misspelt.
+  const starting = typed.length < 3 ? [] : [...known].filter((name) => name.startsWith(typed));
+  if (starting.length === 1) return starting[0];
   let best: string | undefined;
   let least = Math.max(1, Math.floor(typed.length / 3)) + 1;
   for (const name of known) {
     const d = distance(typed.toLowerCase(), name.toLowerCase());
     if (d < least) [best, least] = [name, d];
   }
-  if (best !== undefined || typed.length < 3) return best;
-  const starting = [...known].filter((name) => name.startsWith(typed));
-  return starting.length === 1 ? starting[0] : undefined;
+  return best;
 }
 
 /** `{ next: 'Did you mean "x"?' }`, or what `otherwise` says, or nothing. */

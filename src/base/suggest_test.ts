@@ -11,12 +11,17 @@ Deno.test("nearest finds what was meant", () => {
       ["confg show", "config show"],
       ["tls mnt", "tls mint"],
       ["tls inti", "tls init"],
+      ["tls i", "tls init"],
       ["zebra", undefined],
       ["x", undefined],
       ["", undefined],
       ["v".repeat(100), undefined],
     ]
   ) assert.equal(nearest(typed!, known), meant, typed!);
+});
+
+Deno.test("what is the beginning of one name is not another misspelt", () => {
+  assert.equal(nearest("--host", ["--out", "--hostname", "--ip"]), "--hostname");
 });
 
 Deno.test("suggestion says something else where no name is near", () => {

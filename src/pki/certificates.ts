@@ -8,7 +8,7 @@ import { type Bytes, child, children, readDer } from "./der.ts";
 import * as der from "./der_write.ts";
 import { type Certificate, extendedUsage, inspectCertificate, keyUsageBit } from "./inspect.ts";
 import { publicKeyOf, signatureKind, signWith } from "./keys.ts";
-import { ipToBytes, loopbackNames, type Names, union } from "./names.ts";
+import { commonNameFor, ipToBytes, loopbackNames, type Names, union } from "./names.ts";
 import { certificatePem } from "./pem.ts";
 
 const dayMs = 86_400_000;
@@ -17,9 +17,6 @@ const dayMs = 86_400_000;
  * daylight saving, start that far behind, and must still reach whoever tells them the time.
  */
 export const backdateMs = 3_600_000;
-/** X.520 limits a common name to 64 characters, and OpenSSL checks it. */
-const maxCommonName = 64;
-
 export interface Issued {
   certificate: Certificate;
   pem: string;
@@ -79,7 +76,7 @@ export function issueLeaf(
   return sign(issuer.key, {
     // The very bytes of the CA's name: others may have encoded it in another way.
     issuer: ca.subjectDer,
-    subject: nameOf(all.hostnames.find((name) => name.length <= maxCommonName) ?? "agent"),
+    subject: nameOf(commonNameFor(all)),
     notBefore,
     notAfter: new Date(notAfter),
     publicKey,

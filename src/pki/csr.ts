@@ -3,7 +3,7 @@ import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
 import type { Bytes } from "./der.ts";
 import { PkiError } from "./errors.ts";
-import { type Names, parseHostname, parseIp } from "./names.ts";
+import { commonNameFor, type Names, parseHostname, parseIp } from "./names.ts";
 import { parsePem, toPem } from "./pem.ts";
 
 /** What a request asks for. */
@@ -15,11 +15,8 @@ export interface CertificateRequest {
 /** Below this RSA keys are refused by OpenSSL's and Go's defaults. */
 const leastRsaBits = 2048;
 
-/** X.520 limits a common name to 64 characters. */
-const maxCommonName = 64;
-
 export async function makeRequest(keys: CryptoKeyPair, names: Names): Promise<string> {
-  const commonName = names.hostnames.find((name) => name.length <= maxCommonName) ?? "agent";
+  const commonName = commonNameFor(names);
   const request = await x509.Pkcs10CertificateRequestGenerator.create({
     name: new x509.Name([{ CN: [{ utf8String: commonName }] }]).toString(),
     keys,

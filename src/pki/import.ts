@@ -30,7 +30,9 @@ export async function importCa(pki: Pki, file: string, name?: string): Promise<I
     const result = { root: settings.root, certificate };
     const trusted = directory.trusted();
     const there = trusted.find((known) =>
-      isIn(known.certificates) && (name === undefined || known.label === label)
+      isIn(known.certificates) &&
+      // One that is kept for the time of a change may be meant to stay.
+      (name === undefined || !known.label.startsWith(previousPrefix))
     );
     if (there !== undefined) return { ...result, label: there.label, added: false };
     if (isIn(directory.caCertificates())) return { ...result, label: "ca", added: false };
@@ -53,7 +55,10 @@ export async function importCa(pki: Pki, file: string, name?: string): Promise<I
 
 /** "Agent CA gpu1" is "agent-ca-gpu1". */
 function slug(name: string): string {
-  const plain = name.normalize("NFKD").toLowerCase().replaceAll(/[^a-z0-9]+/g, "-");
+  const plain = name.normalize("NFKD").replaceAll(/\p{M}/gu, "").toLowerCase().replaceAll(
+    /[^a-z0-9]+/g,
+    "-",
+  );
   return plain.replaceAll(/^-+|-+$/g, "").slice(0, 64).replace(/-$/, "") || "ca";
 }
 

@@ -38,6 +38,13 @@ export function listNames(names: Names): string {
   return [...names.hostnames, ...names.ips].join(", ");
 }
 
+/** What a certificate for these is called, for people: the first that tells hosts apart. */
+export function commonNameFor(names: Names): string {
+  const { hostnames, ips } = missing(names, loopbackNames);
+  // X.520 limits a common name to 64 characters, and OpenSSL checks it.
+  return [...hostnames, ...ips].find((name) => name.length <= 64) ?? "localhost";
+}
+
 /** Reads names as a person gives them; throws on the first that a certificate cannot carry. */
 export function parseNames(hostnames: string[], ips: string[]): Names {
   return union({ hostnames: hostnames.map(parseHostname), ips: ips.map(parseIp) });

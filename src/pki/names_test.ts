@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ipFromBytes, missing, parseHostname, parseIp, union } from "./names.ts";
+import { commonNameFor, ipFromBytes, missing, parseHostname, parseIp, union } from "./names.ts";
 
 Deno.test("host names are brought into the form that certificates hold", () => {
   const cases: [string, string][] = [
@@ -46,4 +46,16 @@ Deno.test("a wildcard covers exactly one label", () => {
 Deno.test("a union keeps each name once and in order", () => {
   const both = union({ hostnames: ["b", "a"], ips: ["::1"] }, { hostnames: ["a", "c"], ips: [] });
   assert.deepEqual(both, { hostnames: ["b", "a", "c"], ips: ["::1"] });
+});
+
+Deno.test("a certificate is called after the first name that tells hosts apart", () => {
+  const cases: [string[], string[], string][] = [
+    [["localhost", "a.lan", "b.lan"], ["10.0.0.5"], "a.lan"],
+    [["localhost"], ["127.0.0.1", "10.0.0.5"], "10.0.0.5"],
+    [[`${"x".repeat(60)}.${"y".repeat(60)}`, "a"], [], "a"],
+    [[], ["::1"], "localhost"],
+  ];
+  for (const [hostnames, ips, name] of cases) {
+    assert.equal(commonNameFor({ hostnames, ips }), name);
+  }
 });

@@ -105,10 +105,11 @@ export async function renewCa(pki: Pki, options: RenewOptions): Promise<Renewed>
 export async function distrustPrevious(pki: Pki): Promise<Renewed> {
   return await withDirectory(pki, async (directory) => {
     const [server] = serverOrNothing(directory);
-    const [ca] = directory.caCertificates();
+    const own = directory.caCertificates();
     const trusted = directory.trusted();
     const dropped = previousOf(directory);
-    const isOfPrevious = server !== undefined &&
+    // A host that went back to its former CA has that one in both places.
+    const isOfPrevious = server !== undefined && !own.some((ca) => isIssuedBy(server, ca)) &&
       trusted.some(({ label, certificates }) =>
         dropped.includes(label) && Array.isArray(certificates) &&
         certificates.some((certificate) => isIssuedBy(server, certificate))
@@ -127,12 +128,17 @@ export async function distrustPrevious(pki: Pki): Promise<Renewed> {
     return {
       root: directory.settings.root,
       server,
-      ca,
+      ca: own[0],
       caRenewed: false,
       previous: undefined,
       distrusted: dropped,
     };
   });
+}
+
+/** Throws where the CA cannot be renewed, for a command that is about to ask whether it should be. */
+export async function checkRenewable(pki: Pki): Promise<void> {
+  await withDirectory(pki, (directory) => Promise.resolve(holderCertificates(directory)));
 }
 
 /** The CA of this host, even if it has expired or its key was lost from its place. */

@@ -98,3 +98,17 @@ Deno.test("a stolen CA key is trusted no longer at once", async () => {
   assert.notEqual(bundle[0]!.fingerprint, first.ca.fingerprint);
   assert.deepEqual([...Deno.readDirSync(`${pki.root}/trusted`)], []);
 });
+
+Deno.test("a host that goes back to its former CA can end that change, too", async () => {
+  await using lab = await tlsLab();
+  const [holder, peer] = [lab.host("a"), lab.host("b")];
+  await initTls(holder);
+  const at = lab.at("b-tls");
+  await mint(holder, { out: at });
+  await install(peer, { cert: `${at}/server.crt`, key: `${at}/server.key`, ca: `${at}/ca.crt` });
+  await renewCa(holder, {});
+  await install(peer, { ca: `${holder.root}/ca/ca.crt` });
+  await install(peer, { ca: `${at}/ca.crt` });
+  assert.equal((await distrustPrevious(peer)).distrusted.length, 2);
+  assert.equal(readCertificates(`${peer.root}/ca-bundle.crt`).length, 1);
+});

@@ -89,6 +89,10 @@ Deno.test("three hosts by the manual path: init, mint, copy, install, renew, ext
   assert.ok(renewed.server.hostnames.includes("new.lan"));
   assert.equal((await agent.run(["tls", "status", "--check"], { home: a })).code, 0);
 
+  // Not asked for a confirmation of what cannot be done.
+  await refused(b, 1, /cannot certify others/, "renew", "--ca");
+  await refused(a, 3, /has to trust/, "renew", "--ca");
+  assert.match((await tls(a, "init", "--ca-name", "New")).stdout, /--ca-name .* for a new CA/);
   await refused(b, 3, /nothing can bring them back/, "clean");
   await tls(b, "clean", "--yes");
   await assert.rejects(Deno.stat(b.tls), Deno.errors.NotFound);

@@ -7,7 +7,11 @@ import { command } from "../command.ts";
 export default command({
   path: "tls import-ca",
   summary: "Trust the CA of another cluster beside this host's own",
-  args: [{ name: "FILE", help: "Its certificate, from tls export-ca there", required: true }],
+  args: [{
+    name: "FILE",
+    help: "Certificate of that CA, from tls export-ca there",
+    required: true,
+  }],
   options: {
     name: {
       kind: "text",

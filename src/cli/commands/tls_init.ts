@@ -58,6 +58,9 @@ export default command({
       server_replaced_because: made.reason ?? null,
       enabled: true,
       left_out: made.leftOut,
+      ca_options_unused: !made.caMade &&
+        (options.caName !== undefined && options.caName !== made.ca.commonName ||
+          options.keyType !== undefined && options.keyType !== made.ca.keyType),
     };
   },
   text: (made) => {
@@ -67,6 +70,11 @@ export default command({
         : `Kept the CA "${name(made.ca)}", valid until ${day(made.ca.not_after)}`,
       `  SHA-256 ${made.ca.fingerprint_sha256}`,
     ];
+    if (made.ca_options_unused) {
+      lines.push(
+        "  --ca-name and --key-type are for a new CA; to replace this one: tls init --force",
+      );
+    }
     if (made.former_ca_key !== null) {
       lines.push(
         "  No host trusts it yet: give each a certificate of it, with tls mint and tls install",

@@ -38,7 +38,9 @@ export default command({
   exits: { 3: "Renewing the CA was not confirmed; --yes does" },
   grants: ({ env }) => tlsGrants(env),
   run: async ({ options, env }) => {
-    const { distrustPrevious, renewCa, renewServer } = await import("../../pki/renew.ts");
+    const { checkRenewable, distrustPrevious, renewCa, renewServer } = await import(
+      "../../pki/renew.ts"
+    );
     const pki = pkiOf(env);
     const wanted = {
       addHostnames: options.addHostname,
@@ -47,6 +49,7 @@ export default command({
     };
     const onlyDistrust = options.distrustPrevious && !options.ca && !options.server &&
       options.addHostname.length + options.addIp.length === 0;
+    if (options.ca) await checkRenewable(pki);
     if (options.ca && !options.yes && !await confirm(env, question(options.distrustPrevious))) {
       throw new Refusal("Renewing the CA changes what every host of the cluster has to trust", {
         next: `agent tls renew --ca ${options.distrustPrevious ? "--distrust-previous " : ""}--yes`,
