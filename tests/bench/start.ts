@@ -32,7 +32,7 @@ export const bench: Bench = {
   },
 };
 
-/** Compiled by the Deno and the runtime that scripts/compile would use: DENORT_BIN decides both. */
+/** Compiled by this Deno, with the runtime of DENORT_BIN. */
 export async function compileHello(folder: string): Promise<string> {
   const source = `${folder}/hello.ts`;
   const executable = `${folder}/hello`;
@@ -41,7 +41,7 @@ export async function compileHello(folder: string): Promise<string> {
     `Deno.stdout.writeSync(new TextEncoder().encode("hello\\n"));\n`,
   );
   const { success, stderr } = await new Deno.Command(
-    Deno.env.get("DENO_COMPILER") ?? Deno.execPath(),
+    Deno.execPath(),
     {
       args: ["compile", "-q", "--no-config", "--no-code-cache", "--output", executable, source],
       stdout: "null",
