@@ -123,3 +123,12 @@ Deno.test("a worker without a usable setting says what to do", async () => {
     assert.match(stderr, said);
   }
 });
+
+Deno.test("names that a task chooses cannot keep its result, or others, from the coordinator", async () => {
+  await using cluster = await startCluster();
+  await cluster.startWorker();
+  const odd = await cluster.submit(`touch "$(printf 'a\\nb')" 'c\\d'`, { artifacts: ["*"] });
+  assert.equal((await cluster.finished(odd))[0]!.state, "succeeded");
+  const [next] = await cluster.finished(await cluster.submit("true"));
+  assert.equal(next!.state, "succeeded");
+});

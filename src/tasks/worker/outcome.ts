@@ -27,12 +27,20 @@ export function attemptResult(finish: Finish): AttemptResult {
     state: stateOf(exited),
     exitCode: exited.exitCode,
     signal: exited.signal,
-    reason: reason === "" ? undefined : reason.slice(0, limits.maxReasonLength),
+    reason: reason === "" ? undefined : oneLine(reason).slice(0, limits.maxReasonLength),
     startedAt: exited.startedAt,
     finishedAt: exited.at,
     stdoutBytes,
     stderrBytes,
   };
+}
+
+/**
+ * Reasons name programs and files as a task named them, whatever is in there. A coordinator takes
+ * only a line of text, and would refuse the result, and all that comes after it, each time.
+ */
+function oneLine(text: string): string {
+  return text.replaceAll(/\p{Cc}/gu, "\ufffd");
 }
 
 function stateOf({ cause, exitCode }: Finish["exited"]): FinishedState {

@@ -49,3 +49,8 @@ Deno.test("notes are part of the reason, whose length is bounded", () => {
   const long = attemptResult({ ...finish, notes: ["x".repeat(9_000)] });
   assert.equal(long.reason!.length, limits.maxReasonLength);
 });
+
+Deno.test("a reason is one line, whatever names a task has chosen", () => {
+  const noted = attemptResult({ ...finish, notes: ['"a\nb\x1b[2J" was left out'] });
+  assert.equal(noted.reason, '"a\ufffdb\ufffd[2J" was left out');
+});
