@@ -93,7 +93,7 @@ export class TlsDirectory {
         file: caKey,
       });
     }
-    checkDates(certificate, caCert, this.pki.now());
+    checkDates(certificate, caCert, this.pki.now(), "agent tls renew --ca");
     signatureKind(key);
     return { certificate, others, key };
   }

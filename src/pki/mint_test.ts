@@ -159,3 +159,14 @@ Deno.test("each serial number is new, also beside those that OpenSSL counts on",
   }
   assert.equal(serials.size, 20);
 });
+
+Deno.test("mint with a CA that has expired says how to renew it", async () => {
+  await using lab = await tlsLab();
+  const pki = lab.host("a");
+  await initTls(pki);
+  const late = { ...pki, now: () => Date.now() + 3700 * dayMs };
+  await assert.rejects(mint(late, { out: lab.at("b") }), {
+    code: "expired",
+    next: "agent tls renew --ca",
+  });
+});

@@ -152,6 +152,7 @@ function settingsOf(
     paths[name] = isAbsolute(value) ? resolve(value) : resolve(defaults.root, value);
   }
   paths.pendingKey = `${paths.serverKey}.next`;
+  refuseShared(paths);
   const flag = (key: string, otherwise: boolean) => {
     const value = document[key] ?? otherwise;
     if (typeof value !== "boolean") throw badSettings(file, `"${key}" is not true or false`);
@@ -179,11 +180,31 @@ function settingsOf(
     caValidityDays: days("ca_validity_days", defaultCaValidityDays),
     verifyHostname: flag("verify_hostname", false),
     unknownKeys: [
-      ...Object.keys(document).filter((key) => !(key in pathKeys) && !otherKeys.includes(key)),
+      ...Object.keys(document).filter((key) =>
+        !Object.hasOwn(pathKeys, key) && !otherKeys.includes(key)
+      ),
       ...Object.keys(san).filter((key) => key !== "hostnames" && key !== "ips")
         .map((key) => `san.${key}`),
     ],
   };
+}
+
+/**
+ * Two of the files in one place would overwrite each other: a trust bundle the key of the CA. What
+ * something else looks after may well be a certificate and its key in one file.
+ */
+function refuseShared(paths: TlsPaths): void {
+  const written = (key: string, path: string) =>
+    isWithin(paths.root, path) || key === "ca_bundle" || key === "ca_serial";
+  const taken = new Map([[paths.config, "config.yaml"], [paths.pendingKey, "server_key"]]);
+  const all = Object.entries(pathKeys).map(([key, name]) => [key, paths[name]] as const);
+  for (const [key, path] of all) {
+    const other = taken.get(path);
+    if (other !== undefined && (written(key, path) || written(other, path))) {
+      throw badSettings(paths.config, `"${key}" and "${other}" lead to the same file`);
+    }
+    taken.set(path, key);
+  }
 }
 
 function names(

@@ -55,6 +55,13 @@ Deno.test("what a key cannot hold is one clear error with exit code 2", async ()
     "just text",
     "{",
     "a: 1\na: 2",
+    // Each would be written over the other.
+    "ca_bundle: ca/ca.key",
+    "ca_serial: ca/../ca/ca.key",
+    "server_cert: server.key",
+    "ca_bundle: /etc/company/ca.crt\nca_cert: /etc/company/ca.crt",
+    "ca_serial: config.yaml",
+    "ca_key: server.key.next",
   ];
   for (const text of bad) {
     await assert.rejects(
@@ -63,6 +70,12 @@ Deno.test("what a key cannot hold is one clear error with exit code 2", async ()
       text,
     );
   }
+});
+
+Deno.test("certificate and key may be in one file that something else looks after", async () => {
+  const text = "server_cert: /etc/company/both.pem\nserver_key: /etc/company/both.pem";
+  const { serverCert, serverKey } = await parseTlsSettings(text, root);
+  assert.equal(serverCert, serverKey);
 });
 
 Deno.test("AGENT_TLS_DIR replaces the folder below the configuration", () => {

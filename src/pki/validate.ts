@@ -98,13 +98,18 @@ export function maySignIn(certificate: Certificate): boolean {
     usage.includes(extendedUsage.any);
 }
 
-export function checkDates(certificate: Certificate, source: string, now: number): void {
+export function checkDates(
+  certificate: Certificate,
+  source: string,
+  now: number,
+  renewal = "Have a new one issued",
+): void {
   const { notBefore, notAfter, subject } = certificate;
   if (now > notAfter.getTime()) {
     throw new PkiError(
       "expired",
       `The certificate "${subject}" in "${source}" expired on ${day(notAfter)}`,
-      { next: "Have a new one issued", file: source },
+      { next: renewal, file: source },
     );
   }
   if (now < notBefore.getTime()) {
