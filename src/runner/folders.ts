@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { UserError } from "../base/errors.ts";
+import { makeOwnFolder } from "../base/own_folder.ts";
 import type { TaskUser } from "./user.ts";
 
 /**
@@ -25,9 +26,8 @@ export async function openDataFolder(
 ): Promise<DataFolder & Disposable> {
   // Another user who is to run tasks below it must be able to pass through, not to look into it.
   const mode = user.ids === undefined ? 0o700 : 0o711;
+  makeOwnFolder({ path, sign: "lock", mode, setting: "worker.data_dir" });
   try {
-    await Deno.mkdir(path, { recursive: true, mode });
-    await Deno.chmod(path, mode);
     const lock = await Deno.open(join(path, "lock"), { create: true, write: true, mode: 0o600 });
     if (!await lock.tryLock(true)) {
       lock.close();

@@ -15,7 +15,7 @@ import { findLauncher, launch, type Launcher } from "./launch.ts";
 import { bootMs, type Instants, Leases } from "./leases.ts";
 import { findMarked, killMarked, signal, Sweeper } from "./marks.ts";
 import { resolveProgram } from "./program.ts";
-import type { TaskUser } from "./user.ts";
+import { checkReach, type TaskUser } from "./user.ts";
 import { WorkFolders } from "./work_folders.ts";
 
 /** How often deadlines are looked at. */
@@ -109,6 +109,7 @@ export class Runner {
   /** Ends what earlier starts of this worker left behind, and then is ready for orders. */
   static async start(options: RunnerOptions): Promise<Runner> {
     const { folder, log } = options;
+    await checkReach(folder.work, options.user);
     const killed = await killMarked(`${folder.mark}.`);
     if (killed > 0) log.warn("ended processes that an earlier start left behind", { killed });
     for await (const entry of Deno.readDir(folder.work)) {

@@ -38,6 +38,24 @@ export async function findTaskUser(name: string | undefined): Promise<TaskUser> 
   return { name: entry.name, home: entry.home, ids: { uid: entry.uid, gid: entry.gid } };
 }
 
+/**
+ * Checks that tasks could start in that folder as their user: all folders above have to let it pass.
+ *
+ * @throws {UserError} where they do not.
+ */
+export async function checkReach(folder: string, user: TaskUser): Promise<void> {
+  if (user.ids === undefined) return;
+  try {
+    await new Deno.Command("/bin/sh", { args: ["-c", ":"], cwd: folder, ...user.ids }).output();
+  } catch (error) {
+    if (!(error instanceof Deno.errors.PermissionDenied)) throw error;
+    throw new UserError(`"${user.name}" (worker.user) cannot reach the tasks' folder "${folder}"`, {
+      next: "Name a data folder whose parents let it pass, with --worker.data-dir",
+      cause: error,
+    });
+  }
+}
+
 interface PasswdEntry {
   name: string;
   uid: number;

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { UserError } from "../base/errors.ts";
+import { makeOwnFolder } from "../base/own_folder.ts";
 import type { ArtifactFiles, LogFiles } from "../tasks/files.ts";
 import type { TaskStore } from "../tasks/store.ts";
 import { artifactFiles } from "./files/artifacts.ts";
@@ -16,17 +16,8 @@ import { openSqliteStore } from "./sqlite/store.ts";
 export function openDataFolder(
   folder: string,
 ): { store: TaskStore; logs: LogFiles; artifacts: ArtifactFiles } {
-  try {
-    Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
-    // Also where the folder was there before.
-    if (Deno.build.os !== "windows") Deno.chmodSync(folder, 0o700);
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    throw new UserError(`Cannot use the data folder "${folder}": ${reason}`, {
-      next: "Name a folder that can be written with --coordinator.data-dir",
-      cause: error,
-    });
-  }
+  const setting = "coordinator.data_dir";
+  makeOwnFolder({ path: folder, sign: "tasks.db", mode: 0o700, setting });
   return {
     store: openSqliteStore(join(folder, "tasks.db")),
     logs: logFiles(join(folder, "logs")),

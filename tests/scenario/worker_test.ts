@@ -59,9 +59,11 @@ Deno.test({
   ignore: Deno.uid() !== 0,
   async fn() {
     await using cluster = await startCluster();
-    // Another user has to reach the folders of tasks.
+    const user = ["--worker.user=nobody"];
+    const hidden = cluster.startWorker({ args: user });
+    await assert.rejects(hidden, /"nobody" \(worker\.user\) cannot reach .*\n.*--worker\.data-dir/);
     await Deno.chmod(`${cluster.folder}/..`, 0o711);
-    const worker = await cluster.startWorker({ args: ["--worker.user=nobody"] });
+    const worker = await cluster.startWorker({ args: user });
     const id = await cluster.submit(
       `id -un; stat -c %U:%a .; cat ${worker.dataDir}/mark; ls ${worker.dataDir}/spool; echo x > y`,
       { artifacts: ["y"] },
