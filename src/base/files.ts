@@ -163,7 +163,7 @@ export class LockedFolder implements AsyncDisposable {
     } catch (error) {
       for (const path of staged) discard(path);
       for (const path of created.reverse()) removeIfEmpty(path);
-      throw error;
+      throw unwritable(this.root, error);
     }
     this.recover();
   }
@@ -181,14 +181,11 @@ export class LockedFolder implements AsyncDisposable {
 
   /** Finishes the change whose journal is in place, or clears away one that never got so far. */
   recover(): void {
-    const path = join(this.root, journalName);
-    if (!exists(path)) return this.#sweep();
-    const journal = readJournal(Deno.readTextFileSync(path), path);
-    if (journal === "removeAll") this.#empty();
-    else this.#apply(journal);
-    this.#options.faults?.before(`remove ${path}`);
-    removeIfThere(path);
-    syncFolder(this.root);
+    try {
+      this.#recover();
+    } catch (error) {
+      throw unwritable(this.root, error);
+    }
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -199,6 +196,17 @@ export class LockedFolder implements AsyncDisposable {
       removeIfEmpty(folder);
     }
     return Promise.resolve();
+  }
+
+  #recover(): void {
+    const path = join(this.root, journalName);
+    if (!exists(path)) return this.#sweep();
+    const journal = readJournal(Deno.readTextFileSync(path), path);
+    if (journal === "removeAll") this.#empty();
+    else this.#apply(journal);
+    this.#options.faults?.before(`remove ${path}`);
+    removeIfThere(path);
+    syncFolder(this.root);
   }
 
   #apply(changes: { path: string; removed: boolean }[]): void {
@@ -414,7 +422,11 @@ function exists(path: string): boolean {
     return true;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return false;
-    throw unwritable(path, error);
+    throw new UserError(`Could not look at "${path}": ${reasonOf(error)}`, {
+      code: "file_unreadable",
+      next: `Run this as the owner of the folder: ls -ld ${dirname(path)}`,
+      cause: error,
+    });
   }
 }
 
@@ -437,15 +449,15 @@ function removeIfEmpty(folder: string): void {
 
 function unwritable(path: string, cause: unknown): UserError {
   if (cause instanceof UserError) return cause;
-  const reason = cause instanceof Error ? reasonOf(cause) : String(cause);
-  return new UserError(`Could not write "${path}": ${reason}`, {
+  return new UserError(`Could not write "${path}": ${reasonOf(cause)}`, {
     code: "file_unwritable",
     next: "Nothing was changed; mend that, then run the command again",
     cause,
   });
 }
 
-function reasonOf(error: Error): string {
+function reasonOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
   const code = (error as { code?: string }).code;
   if (code === "ENOSPC") return "the disk is full";
   if (code === "EROFS") return "the file system is read-only";

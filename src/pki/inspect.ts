@@ -3,6 +3,7 @@
  * says is read here from its bytes; issuing is elsewhere, with the library for it.
  */
 import { Buffer } from "node:buffer";
+import { dirname } from "node:path";
 import { createHash, createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
 import {
   type Bytes,
@@ -172,7 +173,12 @@ export function keyMismatch(certFile: string, keyFile: string): PkiError {
 /** Reads a file that a person named: a regular one, of a size that makes sense, as text. */
 export function readSmallText(file: string): string {
   const fail = (code: "file_not_found" | "file_unreadable" | "file_too_large", what: string) =>
-    new PkiError(code, `Could not read "${file}": ${what}`, { file });
+    new PkiError(code, `Could not read "${file}": ${what}`, {
+      next: `Give a file that this user can read: ls -l ${
+        code === "file_not_found" ? dirname(file) : file
+      }`,
+      file,
+    });
   try {
     // Asked before it is opened: to open a pipe would wait for its writer.
     const { isFile, isDirectory, size } = Deno.statSync(file);

@@ -59,7 +59,7 @@ export async function loadState(pki: Pki): Promise<TlsState> {
     serverKeyFits,
     isPending: isThere(settings.pendingKey),
     trusted,
-    bundleIsStale: isStale(settings.caBundle, Array.isArray(ca) ? ca : [], trusted),
+    bundleIsStale: !(ca instanceof PkiError) && isStale(settings.caBundle, ca ?? [], trusted),
     exposed: exposedIn(settings),
     detected,
     isUnfinished: isUnfinished(pki.root),

@@ -106,7 +106,13 @@ function damaged(state: TlsState): Warning[] {
     ...trusted.map(({ certificates, path }): [unknown, string] => [certificates, `rm ${path}`]),
   ];
   return broken.flatMap(([what, command]) =>
-    what instanceof PkiError ? [{ code: "damaged", message: what.message, command }] : []
+    what instanceof PkiError
+      ? [{
+        code: "damaged",
+        message: what.message,
+        command: what.code === "file_unreadable" ? `ls -l ${what.file}` : command,
+      }]
+      : []
   );
 }
 
@@ -190,7 +196,7 @@ function dates({ ca, server, trusted, kind }: TlsState, now: number): Warning[] 
 function chain({ ca, server, trusted, kind, settings }: TlsState): Warning[] {
   const [own] = listOf(ca);
   const [leaf, ...between] = listOf(server);
-  if (leaf === undefined) return [];
+  if (leaf === undefined || ca instanceof PkiError) return [];
   const roots = [...listOf(ca), ...trusted.flatMap(({ certificates }) => listOf(certificates))];
   if (roots.length === 0) {
     return [{

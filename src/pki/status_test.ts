@@ -79,6 +79,16 @@ Deno.test("each thing that is amiss has its warning and the command that mends i
       /^agent tls renew$/,
     ],
     [
+      "a folder in the place of the CA's certificate",
+      async (_lab, _a, b) => {
+        await Deno.remove(`${b.root}/ca/ca.crt`);
+        await Deno.mkdir(`${b.root}/ca/ca.crt`);
+      },
+      "b",
+      "damaged",
+      /^ls -l .*ca\.crt$/,
+    ],
+    [
       "another CA's key",
       (_lab, a) => Deno.copyFile(`${a.root}/server.key`, `${a.root}/ca/ca.key`),
       "a",
