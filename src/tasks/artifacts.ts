@@ -4,7 +4,7 @@ import type { ArtifactFiles, ArtifactWriter } from "./files.ts";
 import { isTaskId } from "./ids.ts";
 import type { Lease, Ledger } from "./ledger.ts";
 import { limits } from "./limits.ts";
-import { lostLease, storageError } from "./logs.ts";
+import { lostLease, storageError, UploadQueue } from "./upload_queue.ts";
 import { type ArtifactUpload, TaskError } from "./service.ts";
 import type { Artifact, AttemptRef } from "./task.ts";
 
@@ -100,23 +100,24 @@ export class Artifacts {
 }
 
 class Upload implements ArtifactUpload {
-  #closed = false;
-  #last: Promise<void> = Promise.resolve();
+  readonly #queue: UploadQueue;
 
   constructor(
     readonly ledger: Ledger,
     readonly lease: Lease,
     readonly file: { path: string; size: number; mode: number },
     readonly writer: ArtifactWriter,
-    readonly close: () => void,
-  ) {}
+    close: () => void,
+  ) {
+    this.#queue = new UploadQueue(lease, writer, close);
+  }
 
   get offset(): number {
     return this.writer.size;
   }
 
   append(offset: number, data: Uint8Array): Promise<void> {
-    return this.#queue(async () => {
+    return this.#queue.run(async () => {
       const { size } = this.writer;
       const shown = JSON.stringify(this.file.path);
       if (offset > size) {
@@ -134,7 +135,7 @@ class Upload implements ArtifactUpload {
   }
 
   end(sha256: string): Promise<void> {
-    return this.#queue(async () => {
+    return this.#queue.run(async () => {
       const { path, size, mode } = this.file;
       const shown = JSON.stringify(path);
       if (this.writer.size !== size) {
@@ -154,25 +155,7 @@ class Upload implements ArtifactUpload {
     });
   }
 
-  #queue(work: () => Promise<void>): Promise<void> {
-    const done = this.#last.then(async () => {
-      if (this.#closed) throw new TaskError("conflict", "A newer stream took over this upload");
-      if (!this.lease.live) throw lostLease(this.lease.ref);
-      try {
-        await work();
-      } catch (error) {
-        throw storageError(error);
-      }
-    });
-    this.#last = done.catch(() => {});
-    return done;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.close();
-    await this.#last;
-    await this.writer[Symbol.asyncDispose]();
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#queue[Symbol.asyncDispose]();
   }
 }

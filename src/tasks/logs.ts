@@ -1,5 +1,4 @@
 import { anySignal } from "../base/signals.ts";
-import { UserError } from "../base/errors.ts";
 import { noSuchTask } from "./client_calls.ts";
 import type { FileReader, LogFiles, LogWriter } from "./files.ts";
 import { isTaskId } from "./ids.ts";
@@ -8,6 +7,7 @@ import { LogTail } from "./log_tail.ts";
 import type { Notices } from "./notices.ts";
 import { type LogOffsets, type LogPiece, type LogUpload, TaskError } from "./service.ts";
 import { type AttemptRef, isFinished } from "./task.ts";
+import { lostLease, UploadQueue } from "./upload_queue.ts";
 
 const streams = ["stdout", "stderr"] as const;
 type Stream = typeof streams[number];
@@ -196,17 +196,14 @@ class Upload implements LogUpload {
   readonly #logs: Logs;
   readonly #lease: Lease;
   readonly #writer: LogWriter;
-  readonly #close: () => void;
-  #closed = false;
-  /** Appends in the order in which they came, also when the wire does not wait for each. */
-  #last: Promise<void> = Promise.resolve();
+  readonly #queue: UploadQueue;
 
   constructor(logs: Logs, lease: Lease, writer: LogWriter, close: () => void) {
     this.#logs = logs;
     this.#lease = lease;
     this.#writer = writer;
+    this.#queue = new UploadQueue(lease, writer, close);
     lease.logged = this.offsets;
-    this.#close = close;
   }
 
   get offsets(): LogOffsets {
@@ -214,7 +211,7 @@ class Upload implements LogUpload {
   }
 
   append(stream: Stream, offset: number, data: Uint8Array): Promise<void> {
-    return this.#queue(async () => {
+    return this.#queue.run(async () => {
       const size = this.#writer.sizes[stream];
       if (offset > size) {
         throw new TaskError(
@@ -237,7 +234,7 @@ class Upload implements LogUpload {
   }
 
   end(lengths: LogOffsets): Promise<void> {
-    return this.#queue(async () => {
+    return this.#queue.run(async () => {
       const { stdout, stderr } = this.#writer.sizes;
       if (stdout !== lengths.stdout || stderr !== lengths.stderr) {
         throw new TaskError(
@@ -250,37 +247,7 @@ class Upload implements LogUpload {
     });
   }
 
-  #queue(work: () => Promise<void>): Promise<void> {
-    const done = this.#last.then(async () => {
-      if (this.#closed) throw new TaskError("conflict", "A newer stream took over this upload");
-      if (!this.#lease.live) throw lostLease(this.#lease.ref);
-      try {
-        await work();
-      } catch (error) {
-        throw storageError(error);
-      }
-    });
-    this.#last = done.catch(() => {});
-    return done;
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#queue[Symbol.asyncDispose]();
   }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    if (this.#closed) return;
-    this.#closed = true;
-    this.#close();
-    await this.#last;
-    await this.#writer[Symbol.asyncDispose]();
-  }
-}
-
-export function lostLease(ref: AttemptRef): TaskError {
-  return new TaskError(
-    "conflict",
-    `Attempt ${ref.attempt} of task ${ref.taskId.slice(0, 100)} is not running any more`,
-  );
-}
-
-export function storageError(error: unknown): unknown {
-  if (!(error instanceof UserError) || error.code !== "disk_full") return error;
-  return new TaskError("exhausted", error.message, undefined, { cause: error });
 }

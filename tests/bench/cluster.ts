@@ -67,19 +67,6 @@ export async function startCluster(options: { slots: number; tls: boolean }): Pr
   };
 }
 
-export function spec(...argv: string[]): TaskSpec {
-  return {
-    argv,
-    env: {},
-    cwd: undefined,
-    selector: {},
-    timeoutMs: undefined,
-    retries: 0,
-    retryDelayMs: 0,
-    artifacts: [],
-  };
-}
-
 /** Submits `count` tasks at once and settles when all have succeeded; tells how long that took. */
 export async function runAll(client: Coordinator, task: TaskSpec, count: number): Promise<number> {
   const start = performance.now();

@@ -1,5 +1,6 @@
 import { findLauncher, launch } from "../../src/runner/launch.ts";
-import { runAll, spec, startCluster } from "./cluster.ts";
+import { runAll, startCluster } from "./cluster.ts";
+import { spec } from "../support/engine.ts";
 import { type Bench, type BenchOptions, type Figure, median, perSecond } from "./report.ts";
 
 const slots = 8;
@@ -14,13 +15,13 @@ export const bench: Bench = {
     await using secure = await startCluster({ slots, tls: true });
     await using plain = await startCluster({ slots, tls: false });
     const rates: Record<"mtls" | "h2c" | "bare", number[]> = { mtls: [], h2c: [], bare: [] };
-    await runAll(secure.client, spec("/bin/true"), 200); // The first ones compile the code.
-    await runAll(plain.client, spec("/bin/true"), 200);
+    await runAll(secure.client, spec({ argv: ["/bin/true"] }), 200); // The first ones compile the code.
+    await runAll(plain.client, spec({ argv: ["/bin/true"] }), 200);
     for (let round = 0; round < rounds; round++) {
       const rate = (tookMs: number) => count / tookMs * 1000;
       rates.bare.push(rate(await bareStarts(count, secure.home.path)));
-      rates.mtls.push(rate(await runAll(secure.client, spec("/bin/true"), count)));
-      rates.h2c.push(rate(await runAll(plain.client, spec("/bin/true"), count)));
+      rates.mtls.push(rate(await runAll(secure.client, spec({ argv: ["/bin/true"] }), count)));
+      rates.h2c.push(rate(await runAll(plain.client, spec({ argv: ["/bin/true"] }), count)));
     }
     const [mtls, h2c, bare] = [rates.mtls, rates.h2c, rates.bare].map(median) as [
       number,

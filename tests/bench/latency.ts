@@ -1,6 +1,7 @@
 import { Buffer } from "node:buffer";
 import { BareClient, startBareServer } from "./bare.ts";
-import { spec, startCluster } from "./cluster.ts";
+import { startCluster } from "./cluster.ts";
+import { spec } from "../support/engine.ts";
 import { type Bench, type BenchOptions, type Figure, median } from "./report.ts";
 
 /** From `submit` to the start of the process, on an idle system. */
@@ -56,7 +57,7 @@ export const bench: Bench = {
 async function submitToStarted(cluster: Awaited<ReturnType<typeof startCluster>>): Promise<number> {
   const { tasks } = cluster.client;
   const before = performance.timeOrigin + performance.now();
-  const { id } = await tasks.submit(spec("/bin/true"));
+  const { id } = await tasks.submit(spec({ argv: ["/bin/true"] }));
   for await (const task of tasks.watchTasks([id], AbortSignal.timeout(10_000))) {
     const startedAt = task.attempts[0]?.startedAt;
     if (task.state === "succeeded" && startedAt !== undefined) return startedAt - before;
