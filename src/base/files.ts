@@ -1,27 +1,32 @@
 /**
- * The one module that writes files which must survive: each file is replaced as a whole, and
- * several files of one folder change together.
+ * Several files of one folder that change together.
  *
  * A change of several files is staged in temporary files beside their targets, then a journal that
  * names them is renamed into place: that rename is the moment at which the change happens. After a
  * crash whoever next takes the folder's lock finishes the renames of a journal that it finds, and
  * a change without a journal never happened. The lock is the kernel's (flock), so it dies with its
  * holder.
- *
- * The calls are synchronous on purpose: an asynchronous one goes through a pool of threads, which on
- * a busy machine takes fifty times as long, and a command makes a hundred on files of a few bytes.
  */
-import { basename, dirname, join, relative, resolve } from "node:path";
+import { dirname, join, relative, resolve } from "node:path";
+import {
+  discard,
+  exists,
+  type FileOptions,
+  isStaged,
+  makeFolder,
+  removeIfEmpty,
+  removeIfThere,
+  stage,
+  stagedName,
+  syncFolder,
+  unwritable,
+  writeFileAtomic,
+} from "./atomic_file.ts";
 import { UserError } from "./errors.ts";
 
 export type FileChange =
   | { path: string; data: string | Uint8Array; mode: number }
   | { path: string; removed: true };
-
-export interface FileOptions {
-  /** Told before each step that alters the disk; tests stop the process there. */
-  faults?: { before(step: string): void };
-}
 
 export interface LockOptions extends FileOptions {
   /** Told once if another process has the lock for longer than people take for at once. */
@@ -37,33 +42,6 @@ const pollMs = 20;
 
 const lockName = ".lock";
 const journalName = ".journal";
-
-/** The temporary name of a file: known beforehand, so that a sandbox can grant it. */
-export function stagedName(path: string): string {
-  return join(dirname(path), `.${basename(path)}.new`);
-}
-
-function isStaged(name: string): boolean {
-  return name.startsWith(".") && name.endsWith(".new");
-}
-
-/** Replaces or creates one file: at any crash it is the old or the new one, never a part. */
-export function writeFileAtomic(
-  path: string,
-  data: string | Uint8Array,
-  mode: number,
-  options: FileOptions = {},
-): void {
-  stage(path, data, mode, options);
-  try {
-    options.faults?.before(`rename ${path}`);
-    Deno.renameSync(stagedName(path), path);
-  } catch (error) {
-    removeIfThere(stagedName(path));
-    throw unwritable(path, error);
-  }
-  syncFolder(dirname(path));
-}
 
 /** Whether a change of the folder was cut off after its commit, or is being made right now. */
 export function isUnfinished(root: string): boolean {
@@ -254,69 +232,6 @@ export class LockedFolder implements AsyncDisposable {
   }
 }
 
-/** Writes the temporary file with its final mode and owner, down to the disk. */
-function stage(
-  path: string,
-  data: string | Uint8Array,
-  mode: number,
-  { faults }: FileOptions,
-): void {
-  const staged = stagedName(path);
-  try {
-    refuseOther(path);
-    faults?.before(`create ${staged}`);
-    removeIfThere(staged);
-    // Never wider than `mode` for any instant: the umask can only take bits away, chmod then gives
-    // them back. `createNew` follows no link.
-    using file = Deno.openSync(staged, { write: true, createNew: true, mode });
-    if (Deno.build.os !== "windows") Deno.chmodSync(staged, mode);
-    giveToFolderOwner(staged);
-    faults?.before(`write ${staged}`);
-    writeAll(file, typeof data === "string" ? new TextEncoder().encode(data) : data);
-    faults?.before(`sync ${staged}`);
-    file.syncSync();
-  } catch (error) {
-    discard(staged);
-    throw unwritable(path, error);
-  }
-}
-
-function writeAll(file: Deno.FsFile, data: Uint8Array): void {
-  for (let at = 0; at < data.length;) at += file.writeSync(data.subarray(at));
-}
-
-/** Where root administers a service's folder, the service must still be able to read its files. */
-function giveToFolderOwner(path: string): void {
-  if (Deno.build.os === "windows" || Deno.uid() !== 0) return;
-  try {
-    const { uid, gid } = Deno.statSync(dirname(path));
-    if (uid !== null && uid !== 0) Deno.chownSync(path, uid, gid);
-  } catch (error) {
-    // A sandbox that grants one folder lets nobody look at the one around it.
-    if (!(error instanceof Deno.errors.NotCapable)) throw error;
-  }
-}
-
-/** Creates a folder and its parents with 0700; returns those that were absent, outermost first. */
-function makeFolder(folder: string, options: FileOptions): string[] {
-  if (exists(folder)) return [];
-  try {
-    options.faults?.before(`create ${folder}`);
-    Deno.mkdirSync(folder, { mode: 0o700 });
-    // The umask may have taken its owner's rights away.
-    if (Deno.build.os !== "windows") Deno.chmodSync(folder, 0o700);
-    giveToFolderOwner(folder);
-    return [folder];
-  } catch (error) {
-    // Another process was quicker.
-    if (error instanceof Deno.errors.AlreadyExists) return [];
-    if (!(error instanceof Deno.errors.NotFound) || dirname(folder) === folder) {
-      throw unwritable(folder, error);
-    }
-  }
-  return [...makeFolder(dirname(folder), options), ...makeFolder(folder, options)];
-}
-
 function openLock(
   root: string,
   path: string,
@@ -368,17 +283,6 @@ function isDone(change: FileChange): boolean {
   }
 }
 
-/** A rename would also replace a device or a pipe, and fail on a folder only after the commit. */
-function refuseOther(path: string): void {
-  try {
-    const { isFile, isSymlink, isDirectory } = Deno.lstatSync(path);
-    if (isFile || isSymlink) return;
-    throw new Error(isDirectory ? "a folder is in its place" : "it is not a regular file");
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
-}
-
 function readJournal(
   text: string,
   path: string,
@@ -394,80 +298,4 @@ function readJournal(
     code: "file_unwritable",
     next: `Look at it, then remove it with: rm ${path}`,
   });
-}
-
-/** Makes renames within a folder last. Some systems cannot; there the order of writes must do. */
-function syncFolder(folder: string): void {
-  try {
-    using file = Deno.openSync(folder);
-    file.syncSync();
-  } catch (error) {
-    // Windows opens no folders, some network file systems do not sync them, and a sandbox that
-    // grants a single file of somebody else's folder does not grant the folder.
-    if (error instanceof Deno.errors.NotFound) throw error;
-  }
-}
-
-function removeIfThere(path: string): void {
-  try {
-    Deno.removeSync(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw new UserError(`Could not look at "${path}": ${reasonOf(error)}`, {
-      code: "file_unreadable",
-      next: `Run this as the owner of the folder: ls -ld ${dirname(path)}`,
-      cause: error,
-    });
-  }
-}
-
-/** Clears up after a failure, which is what is to be told, whatever comes of this. */
-function discard(path: string): void {
-  try {
-    removeIfThere(path);
-  } catch {
-    // The disk that failed the write may fail this too; the next holder of the lock sweeps.
-  }
-}
-
-function removeIfEmpty(folder: string): void {
-  try {
-    Deno.removeSync(folder);
-  } catch {
-    // Something else is in it by now, so it stays.
-  }
-}
-
-function unwritable(path: string, cause: unknown): UserError {
-  if (cause instanceof UserError) return cause;
-  return new UserError(`Could not write "${path}": ${reasonOf(cause)}`, {
-    code: "file_unwritable",
-    next: "Nothing was changed; mend that, then run the command again",
-    cause,
-  });
-}
-
-function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const code = (error as { code?: string }).code;
-  if (code === "ENOSPC") return "the disk is full";
-  if (code === "EROFS") return "the file system is read-only";
-  if (error instanceof Deno.errors.NotFound) return "its folder does not exist";
-  if (error instanceof Deno.errors.NotADirectory || code === "ENOTDIR") {
-    return "a file is in the place of its folder";
-  }
-  if (error instanceof Deno.errors.PermissionDenied) return "permission denied";
-  if (error instanceof Deno.errors.NotCapable) {
-    return "its folder does not exist, or is not to be used";
-  }
-  return error.message;
 }

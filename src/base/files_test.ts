@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { crashPoints, snapshot } from "../../tests/support/crash_points.ts";
-import { type FileChange, isUnfinished, lockFolder, stagedName, writeFileAtomic } from "./files.ts";
+import { stagedName, writeFileAtomic } from "./atomic_file.ts";
+import { type FileChange, isUnfinished, lockFolder } from "./files.ts";
 
 async function tempFolder() {
   const path = await Deno.makeTempDir();

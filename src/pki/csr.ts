@@ -1,4 +1,4 @@
-/** Certificate requests (PKCS#10). Loads the library that issues certificates; import it lazily. */
+/** Certificate requests (PKCS#10). Loads a library of some weight; import it lazily. */
 import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
 import type { Bytes } from "./der.ts";

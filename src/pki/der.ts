@@ -1,5 +1,5 @@
 /**
- * A reader of DER (ITU-T X.690), just enough for certificates: the library that issues them takes
+ * A reader of DER (ITU-T X.690), just enough for certificates: the library for them takes
  * longer to load than reading a hundred of them takes, and every role reads certificates.
  */
 

@@ -1,4 +1,4 @@
-import { writeFileAtomic } from "../base/files.ts";
+import { writeFileAtomic } from "../base/atomic_file.ts";
 import { pemOf } from "./bundle.ts";
 import type { Pki } from "./context.ts";
 import { isThere, publicMode } from "./directory.ts";

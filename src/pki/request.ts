@@ -1,6 +1,6 @@
 import type { KeyObject } from "node:crypto";
 import { Refusal } from "../base/errors.ts";
-import { writeFileAtomic } from "../base/files.ts";
+import { writeFileAtomic } from "../base/atomic_file.ts";
 import type { Pki } from "./context.ts";
 import { keyMode, publicMode, withDirectory } from "./directory.ts";
 import { PkiError } from "./errors.ts";

@@ -1,6 +1,6 @@
 /**
  * The TLS directory as everybody else sees it: where its files are and what its config.yaml says.
- * Light: it loads neither the library that issues certificates nor, without a directory, YAML.
+ * Light: every start of a role and of a command reads it.
  */
 import { isAbsolute, join, relative, resolve, sep } from "node:path";
 import { UserError } from "../base/errors.ts";

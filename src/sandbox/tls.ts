@@ -1,6 +1,6 @@
 import { basename, dirname, join, resolve } from "node:path";
 import type { Env } from "../base/env.ts";
-import { stagedName } from "../base/files.ts";
+import { stagedName } from "../base/atomic_file.ts";
 import { PkiError } from "../pki/errors.ts";
 import { isWithin, readTlsSettings, type TlsPaths, tlsPaths, tlsRoot } from "../pki/settings.ts";
 import { type Grants, noGrants } from "./grants.ts";
