@@ -56,12 +56,14 @@ export function peerMode(config: Config, side: PeerSide, addresses: string[]): P
   const skipVerify = side === "client" && values["peer.skip_tls_verify"];
   if (side === "server" && certFile === undefined) {
     throw new UsageError("peer.insecure=false, but there is no certificate to serve with", {
-      next: "agent tls init, or set peer.cert_file and peer.key_file",
+      next:
+        "agent tls status says whether to make one or to switch TLS on; or set peer.cert_file and peer.key_file",
     });
   }
   if (side === "client" && caFile === undefined && !skipVerify) {
     throw new UsageError("peer.insecure=false, but no CA to verify the coordinator with", {
-      next: "agent tls install on this host, or set peer.client_ca_file",
+      next:
+        "agent tls status says whether to install a certificate or to switch TLS on; or set peer.client_ca_file",
     });
   }
   const serverName = values["peer.server_name"];

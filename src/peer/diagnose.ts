@@ -172,8 +172,8 @@ function serverFault(
       "foreign_ca",
       `its certificate was issued by "${leaf.issuer}", ` +
         (sameName ? "with another key than that CA has here" : `and this side trusts ${ours}`),
-      "Fetch the CA with agent tls export-ca on the coordinator's side; give it as " +
-        "--peer.client-ca-file",
+      "Fetch the CA with agent tls export-ca on the coordinator's side; then agent tls install " +
+        "--ca FILE, or --peer.client-ca-file=FILE for this once",
     );
   }
   if (leaf.notAfter.getTime() < clock.now()) {
@@ -230,7 +230,7 @@ function clientFault(found: Found, own: Certificate | undefined, clock: Clock): 
     return found(
       "client_certificate_expired",
       `this side's certificate "${own.subject}" expired on ${own.notAfter.toISOString()}`,
-      "agent tls renew (on this host)",
+      "agent tls status (on this host) says how to get a new one",
     );
   }
   if (!allows(own, extendedUsage.clientAuth)) {

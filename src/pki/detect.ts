@@ -67,7 +67,8 @@ function namesInHosts(text: string, hostname: string): string[] {
     if (address === undefined || isIP(address) === 0) return [];
     return names.some((name) => name.toLowerCase() === hostname)
       ? names.filter((name) => name !== "localhost" && !name.startsWith("localhost."))
-        .filter((name) => !name.startsWith("ip6-"))
+        // A file of single hosts knows no wildcards, so what looks like one is a mistake.
+        .filter((name) => !name.startsWith("ip6-") && !name.includes("*"))
       : [];
   });
 }
@@ -99,7 +100,8 @@ function whereValid(parse: (text: string) => string, text: string): string[] {
 
 function textOf(path: string): string | undefined {
   try {
-    return Deno.readTextFileSync(path);
+    // A pipe would keep every command waiting for its writer.
+    return Deno.statSync(path).isFile ? Deno.readTextFileSync(path) : undefined;
   } catch (error) {
     if (error instanceof Deno.errors.NotFound || error instanceof Deno.errors.PermissionDenied) {
       return undefined;

@@ -31,6 +31,7 @@ Deno.test("names come from the host, /etc/hosts and the search domain", () => {
     ]],
     ["capitals", { hostname: "GPU1.Lan" }, ["gpu1.lan"]],
     ["a name that no certificate holds", { hostname: "my host!" }, ["host"]],
+    ["a wildcard in hosts", { hosts: "10.0.0.1 gpu1 *.com\n" }, ["gpu1"]],
     ["rubbish in hosts", { hosts: "x gpu1\n999.1.1.1 gpu1 a\n10.0.0.1 gpu1 b_c -d\n" }, [
       "gpu1",
       "b_c",

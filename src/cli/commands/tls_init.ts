@@ -89,7 +89,11 @@ export default command({
       `  It covers ${namesText(made.server)}, and is valid until ${day(made.server.not_after)}`,
     );
     if (made.left_out.length > 0) {
-      lines.push(`  Left out, as 32 were found before them: ${made.left_out.join(", ")}`);
+      lines.push(
+        `  Left out, as 32 were found before them: ${
+          namesText({ hostnames: made.left_out, ips: [] })
+        }`,
+      );
       lines.push("  To cover one of them: agent tls renew --add-hostname NAME or --add-ip ADDRESS");
     }
     lines.push(

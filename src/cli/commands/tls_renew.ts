@@ -97,6 +97,7 @@ export default command({
     } else if (made.previous_ca === null) {
       lines.push(
         "",
+        "Connections that are open go on: restart the coordinators and workers of this host.",
         "No peer is trusted until it has a new certificate. Next, for each peer:",
         "      agent tls mint -o DIR, copy DIR to it, and on the peer:",
         "      agent tls install --force --cert server.crt --key server.key --ca ca.crt",
