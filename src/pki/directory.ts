@@ -3,7 +3,7 @@ import type { KeyObject } from "node:crypto";
 import { basename, dirname, join } from "node:path";
 import { type FileChange, type LockedFolder, lockFolder } from "../base/files.ts";
 import { bundleOf, type Trusted } from "./bundle.ts";
-import type { Issuer } from "./certificates.ts";
+import type { Issuer } from "./sign.ts";
 import type { Pki } from "./context.ts";
 import { PkiError } from "./errors.ts";
 import { type Certificate, matches, parseCertificates, readKey, readSmallText } from "./inspect.ts";

@@ -2,7 +2,7 @@
 import { dirname, join } from "node:path";
 import type { FileChange } from "../base/files.ts";
 import { pemOf, shortFingerprint } from "./bundle.ts";
-import { issueCa, issueLeaf, type Issuer } from "./certificates.ts";
+import { issueCa, issueLeaf, type Issuer } from "./sign.ts";
 import { keyMode, publicMode, type TlsDirectory } from "./directory.ts";
 import { PkiError } from "./errors.ts";
 import type { Certificate } from "./inspect.ts";

@@ -2,7 +2,7 @@ import { basename, join } from "node:path";
 import { Refusal } from "../base/errors.ts";
 import { type FileChange, lockFolder } from "../base/files.ts";
 import { pemOf, previousPrefix } from "./bundle.ts";
-import { issueLeaf } from "./certificates.ts";
+import { issueLeaf } from "./sign.ts";
 import type { Pki } from "./context.ts";
 import { isThere, keyMode, publicMode, type TlsDirectory, withDirectory } from "./directory.ts";
 import { PkiError } from "./errors.ts";

@@ -1,6 +1,6 @@
 import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
-import { issueCa, issueLeaf } from "../../src/pki/certificates.ts";
+import { issueCa, issueLeaf } from "../../src/pki/sign.ts";
 import { generateKey, publicKeyOf } from "../../src/pki/keys.ts";
 import { agent } from "../support/agent.ts";
 import { tempHome } from "../support/home.ts";

@@ -1,7 +1,7 @@
 import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
 import assert from "node:assert/strict";
-import { issueCa, issueLeaf, type Issuer } from "./certificates.ts";
+import { issueCa, issueLeaf, type Issuer } from "./sign.ts";
 import { generateKey, publicKeyOf } from "./keys.ts";
 import { keyTypes } from "./key_types.ts";
 import { loopbackNames } from "./names.ts";
