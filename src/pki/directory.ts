@@ -10,7 +10,7 @@ import { type Certificate, matches, parseCertificates, readKey, readSmallText } 
 import { signatureKind } from "./keys.ts";
 import { isWithin, readTlsSettings, type TlsSettings } from "./settings.ts";
 import { editSettings, type SettingsUpdate } from "./settings_edit.ts";
-import { checkDates } from "./validate.ts";
+import { checkDates, checkIsCa } from "./validate.ts";
 
 /** What a host is: it certifies others, was certified by another, or has nothing yet. */
 export type HostKind = "ca_holder" | "peer" | "none";
@@ -50,7 +50,8 @@ export class TlsDirectory {
 
   /** All certificates of the CA file; empty where there is none. */
   caCertificates(): Certificate[] {
-    return certificatesIfThere(this.settings.caCert);
+    const { caCert } = this.settings;
+    return isThere(caCert) ? readCas(caCert) : [];
   }
 
   /** The host's certificate and its intermediates; empty where there is none. */
@@ -143,11 +144,11 @@ export class TlsDirectory {
     const { caCert, caBundle, trustedDir } = this.settings;
     const changed = new Map(changes.map((change) => [change.path, change]));
     const ca = changed.get(caCert);
-    const text = ca === undefined
-      ? (isThere(caCert) ? readSmallText(caCert) : "")
+    const own = ca === undefined
+      ? this.caCertificates()
       : "removed" in ca
-      ? ""
-      : String(ca.data);
+      ? []
+      : parseCertificates(String(ca.data), caCert);
     const kept = (this.trusted())
       .filter(({ label }) => !changed.has(join(trustedDir, `${label}.crt`)));
     const added = changes.flatMap((change) =>
@@ -159,7 +160,6 @@ export class TlsDirectory {
         }]
         : []
     );
-    const own = text === "" ? [] : parseCertificates(text, caCert);
     const bundle = bundleOf(own, [...kept, ...added]);
     return bundle === ""
       ? { path: caBundle, removed: true }
@@ -226,12 +226,22 @@ function unreadable(path: string, cause: unknown): PkiError {
 
 function readOrReason(path: string): Certificate[] | PkiError {
   try {
-    return parseCertificates(readSmallText(path), path);
+    return readCas(path);
   } catch (error) {
     // One damaged import must not take the trust in all others away; status names it.
     if (error instanceof PkiError) return error;
     throw error;
   }
+}
+
+/**
+ * Reads a file of CAs. TLS libraries take whatever is in a trust bundle for a CA, so the certificate
+ * of a host must not get there: its owner could certify others.
+ */
+export function readCas(path: string): Certificate[] {
+  const certificates = parseCertificates(readSmallText(path), path);
+  for (const certificate of certificates) checkIsCa(certificate, path);
+  return certificates;
 }
 
 function certificatesIfThere(path: string): Certificate[] {

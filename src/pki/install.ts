@@ -54,12 +54,12 @@ async function installCa(
   { force = false }: InstallOptions,
 ): Promise<Installed> {
   const { settings } = directory;
-  const former = directory.caCertificates();
-  const isSame = holdsSame(former, roots);
+  const former = formerOf(directory, roots);
+  const isSame = holdsSame(former, roots) || restores(directory, former, roots);
   if (!isSame && directory.kind() === "ca_holder" && !force) refuseCaHolder(former);
   const aside = isSame || !force ? { made: undefined, files: [] } : setCaAside(directory);
   const label = former[0] && previousLabel(former[0]);
-  const files: FileChange[] = isSame ? [] : [
+  const files: FileChange[] = holdsSame(former, roots) ? [] : [
     ...aside.files,
     ...removalOf(directory, aside.made),
     { path: settings.caCert, data: pemOf(roots), mode: publicMode },
@@ -74,7 +74,7 @@ async function installCa(
     root: settings.root,
     server: undefined,
     ca: roots[0],
-    caChanged: !isSame,
+    caChanged: files.length > 0,
     previous: isSame ? undefined : label,
     formerCaKey: aside.made,
     usedPendingKey: false,
@@ -91,7 +91,7 @@ async function installPair(
   const { settings, pki } = directory;
   const { cert, force = false } = options;
   const kind = directory.kind();
-  const former = directory.caCertificates();
+  const former = formerOf(directory, roots);
   const { chain: certFile, key } = pairOf(directory, options);
   const leaf = certFile[0]!;
   checkLeaf(leaf, cert, pki.now());
@@ -103,8 +103,9 @@ async function installPair(
   chain.slice(1).forEach((certificate) => checkCa(certificate, cert, pki.now()));
 
   const isSame = roots.length === 0 || holdsSame(former, roots);
+  const keepsCa = isSame || restores(directory, former, roots);
+  if (!keepsCa && kind === "ca_holder" && !force) refuseCaHolder(former);
   if (!isSame && former.length > 0 && !force) {
-    if (kind === "ca_holder") refuseCaHolder(former);
     throw new Refusal(
       `This host trusts "${former[0]!.subject}", and the certificate is of another CA, "${
         roots[0]!.subject
@@ -115,7 +116,7 @@ async function installPair(
       },
     );
   }
-  const aside = isSame ? { made: undefined, files: [] } : setCaAside(directory);
+  const aside = keepsCa ? { made: undefined, files: [] } : setCaAside(directory);
   const between = chain.slice(1).filter((certificate) => !isSelfIssued(certificate));
   await directory.save({
     files: [
@@ -197,6 +198,22 @@ function refuseCaHolder(former: Certificate[]): never {
         "To give this one up: the same command with --force",
     },
   );
+}
+
+/** What is trusted so far; a damaged file of it is what a new one is given for. */
+function formerOf(directory: TlsDirectory, roots: Certificate[]): Certificate[] {
+  try {
+    return directory.caCertificates();
+  } catch (error) {
+    if (error instanceof PkiError && roots.length > 0) return [];
+    throw error;
+  }
+}
+
+/** Whether the CA that this host has the key of gets its certificate back. */
+function restores(directory: TlsDirectory, former: Certificate[], roots: Certificate[]): boolean {
+  const key = former.length === 0 ? directory.keyIfThere(directory.settings.caKey) : undefined;
+  return key !== undefined && roots.some((root) => matches(root, key));
 }
 
 /** A CA key that was set aside is not left in its old place, where it would not fit its new CA. */

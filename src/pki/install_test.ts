@@ -5,6 +5,7 @@ import { initTls } from "./init.ts";
 import { readCertificates, readPair } from "./inspect.ts";
 import { install } from "./install.ts";
 import { mint } from "./mint.ts";
+import { reportStatus } from "./report.ts";
 import { request } from "./request.ts";
 import { readTlsSettings } from "./settings.ts";
 
@@ -188,4 +189,49 @@ Deno.test("without a CA a fresh host takes its certificate and trusts nobody yet
   await assert.rejects(Deno.stat(`${peer.root}/ca-bundle.crt`), Deno.errors.NotFound);
   await install(peer, { ca: files.ca });
   assert.equal((await readCertificates(`${peer.root}/ca-bundle.crt`)).length, 1);
+});
+
+Deno.test("a CA file that was damaged or lost is put back by install", async () => {
+  await using lab = await tlsLab();
+  const { holder, peer, files } = await minted(lab);
+  await install(peer, files);
+  for (const { root } of [peer, holder]) {
+    const file = `${root}/ca/ca.crt`;
+    const before = snapshot(root);
+    await Deno.writeTextFile(file, "rubbish");
+    await assert.rejects(install(peer, { cert: files.cert, key: `${holder.root}/ca/ca.key` }));
+    await install(root === peer.root ? peer : holder, { ca: files.ca });
+    assert.deepEqual(snapshot(root), before);
+    await Deno.remove(file);
+    await install(root === peer.root ? peer : holder, { ca: files.ca });
+    assert.deepEqual(snapshot(root), before);
+  }
+  await Deno.writeTextFile(`${peer.root}/ca/ca.crt`, "rubbish");
+  await install(peer, files);
+
+  // The holder's own CA comes back so, and no other.
+  const other = lab.host("other");
+  await initTls(other);
+  await mint(other, { out: lab.at("other-tls") });
+  for (const damage of [Deno.remove, (file: string) => Deno.writeTextFile(file, "rubbish")]) {
+    await damage(`${holder.root}/ca/ca.crt`);
+    const before = snapshot(holder.root);
+    await assert.rejects(install(holder, filesIn(lab.at("other-tls"))), { exit: 3 });
+    assert.deepEqual(snapshot(holder.root), before);
+  }
+});
+
+Deno.test("no host's certificate is taken for a CA, wherever it was put by hand", async () => {
+  await using lab = await tlsLab();
+  const { holder, peer, files } = await minted(lab);
+  await install(peer, files);
+  await Deno.mkdir(`${peer.root}/trusted`, { mode: 0o700 });
+  await Deno.copyFile(files.cert, `${peer.root}/trusted/b.crt`);
+  const { warnings } = await reportStatus(peer, { mend: true });
+  assert.match(warnings[0]!.command, /^rm .*trusted\/b\.crt$/);
+  assert.equal(readCertificates(`${peer.root}/ca-bundle.crt`).length, 1);
+  await Deno.copyFile(files.cert, `${holder.root}/ca/ca.crt`);
+  const [warning] = (await reportStatus(holder, { mend: true })).warnings;
+  assert.match(warning!.message, /is not a CA/);
+  assert.equal(readCertificates(`${holder.root}/ca-bundle.crt`)[0]!.isCa, true);
 });

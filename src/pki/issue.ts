@@ -100,8 +100,9 @@ export function caNameOf(given: string | undefined, hostname: string): string {
  */
 export function setCaAside(directory: TlsDirectory): Made<string | undefined> {
   const { caKey } = directory.settings;
-  const [certificate] = directory.caCertificates();
   const key = directory.keyIfThere(caKey);
+  // A peer may be changing over because its CA file is damaged.
+  const certificate = key && directory.caCertificates()[0];
   if (certificate === undefined || key === undefined) return { made: undefined, files: [] };
   const base = join(dirname(caKey), `former-${shortFingerprint(certificate)}`);
   return {

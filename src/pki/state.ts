@@ -5,7 +5,7 @@ import { isUnfinished } from "../base/files.ts";
 import { bundleOf, type Trusted } from "./bundle.ts";
 import type { Pki } from "./context.ts";
 import type { Detected } from "./detect.ts";
-import { type HostKind, isThere, readTrusted } from "./directory.ts";
+import { type HostKind, isThere, readCas, readTrusted } from "./directory.ts";
 import { PkiError } from "./errors.ts";
 import { type Certificate, matches, readCertificates, readKey, readSmallText } from "./inspect.ts";
 import { isWithin, readTlsSettings, type TlsSettings } from "./settings.ts";
@@ -41,7 +41,7 @@ export interface TlsState {
 export async function loadState(pki: Pki): Promise<TlsState> {
   const settings = await readTlsSettings(pki.root);
   const detected = await pki.detect();
-  const ca = found(settings.caCert, readCertificates);
+  const ca = found(settings.caCert, readCas);
   const server = found(settings.serverCert, readCertificates);
   const trusted = readTrusted(settings.trustedDir);
   const caKeyFits = fits(settings.caKey, ca);

@@ -57,14 +57,18 @@ function checkStrength({ subject, keyType, unknownCritical }: Certificate, sourc
 /** Throws unless the certificate may certify others, now. */
 export function checkCa(certificate: Certificate, source: string, now: number): void {
   checkStrength(certificate, source);
-  const usage = certificate.keyUsage;
-  if (!certificate.isCa || (usage !== undefined && !usage.has(keyUsageBit.keyCertSign))) {
-    throw new PkiError("not_a_ca", `"${certificate.subject}" in "${source}" is not a CA`, {
-      next: "Give the CA's own certificate: on the CA's host, agent tls export-ca -o ca.crt",
-      file: source,
-    });
-  }
+  checkIsCa(certificate, source);
   checkDates(certificate, source, now);
+}
+
+/** Throws unless the certificate may certify others, whenever that be. */
+export function checkIsCa(certificate: Certificate, source: string): void {
+  const usage = certificate.keyUsage;
+  if (certificate.isCa && (usage === undefined || usage.has(keyUsageBit.keyCertSign))) return;
+  throw new PkiError("not_a_ca", `"${certificate.subject}" in "${source}" is not a CA`, {
+    next: "Give the CA's own certificate: on the CA's host, agent tls export-ca -o ca.crt",
+    file: source,
+  });
 }
 
 /** Throws unless the certificate may identify a server and is valid now. */
