@@ -50,7 +50,7 @@ export async function readRequest(text: string, source: string): Promise<Certifi
     names = namesOf(request);
     isSigned = await request.verify();
   } catch (cause) {
-    throw fail("it is damaged", cause);
+    throw fail("it is damaged, or its key or signature is of an unusual kind", cause);
   }
   if (!isSigned) throw fail("it is not signed by the key that it names");
   const { algorithm } = request.publicKey as { algorithm: { modulusLength?: number } };

@@ -215,6 +215,8 @@ export function readTrusted(folder: string): Trusted[] {
 function unreadable(path: string, cause: unknown): PkiError {
   const reason = cause instanceof Deno.errors.PermissionDenied
     ? "permission denied"
+    : cause instanceof Deno.errors.NotADirectory
+    ? "it is not a folder"
     : cause instanceof Error
     ? cause.message
     : String(cause);

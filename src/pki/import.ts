@@ -5,6 +5,7 @@ import type { Pki } from "./context.ts";
 import { publicMode, withDirectory } from "./directory.ts";
 import { PkiError } from "./errors.ts";
 import { type Certificate, readCertificates } from "./inspect.ts";
+import { quoted } from "./trust/quoted.ts";
 import { checkCa } from "./validate.ts";
 
 export interface Imported {
@@ -38,7 +39,7 @@ export async function importCa(pki: Pki, file: string, name?: string): Promise<I
     if (isIn(directory.caCertificates())) return { ...result, label: "ca", added: false };
     if (trusted.some((known) => known.label === label)) {
       throw new Refusal(`Another CA is already trusted under the name "${label}"`, {
-        next: `Choose another name: agent tls import-ca ${file} --name ${label}-2`,
+        next: `Choose another name: agent tls import-ca ${quoted(file)} --name ${label}-2`,
       });
     }
     await directory.save({
@@ -75,7 +76,9 @@ function labelOf(label: string, file: string): string {
       `Names with "${previousPrefix}" are kept for this host's own CAs`,
       {
         exit: 2,
-        next: `agent tls import-ca ${file} --name ${label.slice(previousPrefix.length) || "other"}`,
+        next: `agent tls import-ca ${quoted(file)} --name ${
+          label.slice(previousPrefix.length) || "other"
+        }`,
       },
     );
   }

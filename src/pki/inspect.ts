@@ -9,6 +9,7 @@ import { type Certificate, readCertificate, sameBytes } from "./certificate.ts";
 import { type Bytes, DerError } from "./der.ts";
 import { PkiError } from "./errors.ts";
 import { parsePem, type PemBlock } from "./pem.ts";
+import { quoted } from "./trust/quoted.ts";
 
 export { type Certificate, extendedUsage, keyUsageBit, sameBytes } from "./certificate.ts";
 
@@ -63,7 +64,7 @@ export function parseKey(text: string, name: string): KeyObject {
   }
   if (block.encrypted || block.label === "ENCRYPTED PRIVATE KEY") {
     throw new PkiError("encrypted_key", `The key in "${name}" is encrypted with a passphrase`, {
-      next: `openssl pkey -in ${name} -out decrypted.key`,
+      next: `openssl pkey -in ${quoted(name)} -out decrypted.key`,
       file: name,
     });
   }
@@ -148,7 +149,7 @@ function keyFromBlock({ label, der }: PemBlock, name: string): KeyObject {
   } as const)[label];
   if (type === undefined) {
     throw new PkiError("unsupported_key", `"${name}" holds a key of the kind "${label}"`, {
-      next: `openssl pkey -in ${name} -out converted.key`,
+      next: `openssl pkey -in ${quoted(name)} -out converted.key`,
       file: name,
     });
   }

@@ -1,5 +1,6 @@
 import type { Bytes } from "./der.ts";
 import { PkiError } from "./errors.ts";
+import { quoted } from "./trust/quoted.ts";
 
 /** One block between BEGIN and END. */
 export interface PemBlock {
@@ -23,7 +24,14 @@ export function parsePem(text: string, source: string): PemBlock[] {
       file: source,
     });
   };
-  if (text.includes("\0")) fail("it holds NUL bytes");
+  if (text.includes("\0")) {
+    throw new PkiError("not_pem", `"${source}" is not a PEM file: it holds NUL bytes`, {
+      next: `If it is a certificate in DER: openssl x509 -inform DER -in ${
+        quoted(source)
+      } -out converted.crt`,
+      file: source,
+    });
+  }
   const blocks: PemBlock[] = [];
   let label: string | undefined;
   let body: string[] = [];

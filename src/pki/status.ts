@@ -7,6 +7,7 @@ import { isEmpty, listNames, loopbackNames, missing, type Names, union } from ".
 import { placeholderName } from "./placeholder.ts";
 import { isWithin } from "./settings.ts";
 import type { TlsState } from "./state.ts";
+import { quoted } from "./trust/quoted.ts";
 import { daysLeft, expiresSoon, isIssuedBy, maySignIn } from "./validate.ts";
 
 export type WarningCode =
@@ -103,14 +104,16 @@ function damaged(state: TlsState): Warning[] {
     [caKeyFits, "restore the ca folder from its copy"],
     [server, again],
     [serverKeyFits, again],
-    ...trusted.map(({ certificates, path }): [unknown, string] => [certificates, `rm ${path}`]),
+    ...trusted.map((
+      { certificates, path },
+    ): [unknown, string] => [certificates, `rm ${quoted(path)}`]),
   ];
   return broken.flatMap(([what, command]) =>
     what instanceof PkiError
       ? [{
         code: "damaged",
         message: what.message,
-        command: what.code === "file_unreadable" ? `ls -l ${what.file}` : command,
+        command: what.code === "file_unreadable" ? `ls -l ${quoted(what.file ?? "")}` : command,
       }]
       : []
   );
@@ -126,7 +129,7 @@ function keys(state: TlsState): Warning[] {
         ? {
           code: "certificate_missing",
           message: `The CA's certificate is missing at "${settings.caCert}"`,
-          command: `cp COPY/ca.crt ${settings.caCert}`,
+          command: `cp COPY/ca.crt ${quoted(settings.caCert)}`,
         }
         : {
           code: "key_mismatch",
@@ -167,7 +170,7 @@ function dates({ ca, server, trusted, kind }: TlsState, now: number): Warning[] 
       listOf(certificates),
       label.startsWith(previousPrefix)
         ? "agent tls renew --distrust-previous"
-        : `rm ${path}; agent tls import-ca NEW.crt`,
+        : `rm ${quoted(path)}; agent tls import-ca NEW.crt`,
     ]),
   ];
   return all.flatMap(([what, certificates, command]) =>
@@ -231,7 +234,7 @@ function exposed({ exposed: found }: TlsState): Warning[] {
   return found.map(({ path, mode, wanted }) => ({
     code: "exposed",
     message: `"${path}" has mode ${mode.toString(8).padStart(4, "0")}, others can reach it`,
-    command: `chmod ${wanted.toString(8)} ${path}`,
+    command: `chmod ${wanted.toString(8)} ${quoted(path)}`,
   }));
 }
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { snapshot } from "../../tests/support/crash_points.ts";
-import { dayMs, modeOf, type TlsLab, tlsLab } from "../../tests/support/tls.ts";
+import { dayMs, modeOf, output, type TlsLab, tlsLab } from "../../tests/support/tls.ts";
 import type { Pki } from "./context.ts";
 import { importCa } from "./import.ts";
 import { initTls } from "./init.ts";
@@ -213,4 +213,14 @@ Deno.test("the file that a link leads to keeps the mode that its owner gave it",
   await Deno.chmod(key, 0o644);
   const { warnings } = await reportStatus(a, { mend: false });
   assert.deepEqual(warnings.map(({ code }) => code), ["exposed", "disabled"]);
+});
+
+Deno.test("a command to paste means the path that it names, blanks and all", async () => {
+  await using lab = await tlsLab();
+  const a = { ...lab.host("a"), root: lab.at("it's a") };
+  await initTls(a);
+  await Deno.chmod(`${a.root}/server.key`, 0o644);
+  const { warnings } = await reportStatus(a, { mend: false });
+  await output("sh", ["-c", warnings[0]!.command]);
+  assert.deepEqual((await reportStatus(a, { mend: false })).warnings, []);
 });

@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { pkiOf } from "../../pki/context.ts";
 import { recordOf } from "../../pki/describe.ts";
+import { quoted } from "../../pki/trust/quoted.ts";
 import { tlsGrants } from "../../sandbox/tls.ts";
 import { command } from "../command.ts";
 
@@ -34,8 +35,8 @@ export default command({
       `Wrote the CA certificate to ${file}`,
       `  SHA-256 ${ca.fingerprint_sha256}`,
       "",
-      `Next: on another cluster's host: agent tls import-ca ${file}`,
-      `      on a peer of this CA:      agent tls install --ca ${file}`,
+      `Next: on another cluster's host: agent tls import-ca ${quoted(file)}`,
+      `      on a peer of this CA:      agent tls install --ca ${quoted(file)}`,
       "      in a browser:              agent tls trust-system",
     ].join("\n"),
 });

@@ -20,7 +20,11 @@ export default command({
       placeholder: "CN",
       help: 'Name of a new CA; by default "Agent CA" and the host name',
     },
-    keyType: { kind: "choice", choices: keyTypes, help: "Type of the keys that are made" },
+    keyType: {
+      kind: "choice",
+      choices: keyTypes,
+      help: "Type of the keys that are made; browsers take no ed25519",
+    },
     force: {
       kind: "flag",
       help: "Make everything anew: no other host trusts this one until it has the new CA",

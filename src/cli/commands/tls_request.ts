@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import { pkiOf } from "../../pki/context.ts";
 import { namesText } from "../../pki/describe.ts";
+import { quoted } from "../../pki/trust/quoted.ts";
 import { makeConfigFolder, tlsGrants } from "../../sandbox/tls.ts";
 import { command } from "../command.ts";
 
@@ -57,7 +58,7 @@ export default command({
         : `  Its key stays here: ${made.pending_key}`,
       "",
       `Next: copy ${made.file} to the CA's host, and there:`,
-      `        agent tls mint --csr ${basename(made.file)} -o DIR`,
+      `        agent tls mint --csr ${quoted(basename(made.file))} -o DIR`,
       "      copy server.crt and ca.crt from DIR back here, and here:",
       "        agent tls install --cert server.crt --ca ca.crt",
     ].join("\n"),
