@@ -4,12 +4,14 @@ import { type FileChange, lockFolder } from "../base/files.ts";
 import { pemOf, previousPrefix } from "./bundle.ts";
 import { issueLeaf } from "./sign.ts";
 import type { Pki } from "./context.ts";
+import { namesText } from "./describe.ts";
+import { maxDetected } from "./detect.ts";
 import { isThere, keyMode, publicMode, type TlsDirectory, withDirectory } from "./directory.ts";
 import { PkiError } from "./errors.ts";
 import { type Certificate, parseCertificates, readSmallText } from "./inspect.ts";
 import { intermediatesOf, leafDays, serialChange } from "./issue.ts";
 import { generateKey, pkcs8Pem, publicKeyOf, sameKind } from "./keys.ts";
-import { isEmpty, listNames, loopbackNames, missing, type Names, parseNames } from "./names.ts";
+import { isEmpty, loopbackNames, missing, type Names, parseNames } from "./names.ts";
 import { placeholderName } from "./placeholder.ts";
 import { isWithin } from "./settings.ts";
 import { isIssuedBy } from "./validate.ts";
@@ -114,8 +116,12 @@ async function confirmedNames(
     ...beyond.hostnames.map((name) => `--hostname ${name}`),
     ...beyond.ips.map((ip) => `--ip ${ip}`),
   ];
-  throw new Refusal(`"${csr}" asks for ${listNames(beyond)}, which nobody has confirmed`, {
-    next: `Check that they are that host's, then add: ${flags.join(" ")}`,
+  // A request is anybody's, and may ask for thousands.
+  const add = flags.length > maxDetected
+    ? "--hostname NAME or --ip ADDRESS for each"
+    : flags.join(" ");
+  throw new Refusal(`"${csr}" asks for ${namesText(beyond)}, which nobody has confirmed`, {
+    next: `Check that they are that host's, then add: ${add}`,
   });
 }
 

@@ -170,3 +170,17 @@ Deno.test("mint with a CA that has expired says how to renew it", async () => {
     next: "agent tls renew --ca",
   });
 });
+
+Deno.test("a request for thousands of names is refused in a few lines", async () => {
+  await using lab = await tlsLab();
+  const pki = lab.host("a");
+  await initTls(pki);
+  const csr = lab.at("many.csr");
+  const hostnames = Array.from({ length: 2000 }, (_, i) => `h${i}.lan`);
+  await request(lab.host("b"), { out: csr, hostnames });
+  await assert.rejects(mint(pki, { out: lab.at("m"), csr }), (error: Error & { next: string }) => {
+    assert.match(error.message, /h0\.lan, .* and 1992 more/);
+    assert.ok(error.message.length + error.next.length < 400);
+    return true;
+  });
+});

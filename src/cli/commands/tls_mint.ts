@@ -70,7 +70,9 @@ export default command({
     return [
       `Wrote ${names.join(", ")} to ${folder}`,
       `  It covers ${namesText(certificate)}, and is valid until ${day(certificate.not_after)}`,
-      ...not_certified.length === 0 ? [] : [`  Not certified: ${not_certified.join(", ")}`],
+      ...not_certified.length === 0
+        ? []
+        : [`  Not certified: ${namesText({ hostnames: not_certified, ips: [] })}`],
       "",
       `Next: scp -p ${all} HOST:`,
       hasKey
