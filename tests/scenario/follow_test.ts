@@ -144,3 +144,15 @@ Deno.test("two coordinators are used as one, also when one of them is away", asy
   assert.equal(unknown.code, 1);
   assert.match(unknown.stderr, /did not answer/);
 });
+
+Deno.test("a log that is longer than what may be underway arrives whole each time", async () => {
+  await using cluster = await startCluster();
+  await cluster.startWorker();
+  await using client = await clientOf(cluster);
+  // That the reader was writing when the coordinator had sent all failed every second time.
+  for (let turn = 0; turn < 6; turn++) {
+    const ran = await client.submit([], "head -c 5000000 /dev/zero | tr '\\0' x");
+    assert.equal(ran.code, 0, ran.stderr);
+    assert.equal(ran.stdout.length, 5_000_000);
+  }
+});

@@ -147,7 +147,12 @@ function prober(address: string, channel: Channel): () => Promise<unknown> {
 }
 
 /** What gRPC says of calls whose connection failed them. */
-const brokenStatuses: ReadonlySet<status> = new Set([status.UNAVAILABLE, status.DEADLINE_EXCEEDED]);
+const brokenStatuses: ReadonlySet<status> = new Set([
+  status.UNAVAILABLE,
+  status.DEADLINE_EXCEEDED,
+  // Of a call that was cut off without a status, or while this side was writing.
+  status.INTERNAL,
+]);
 
 /** For so long a finding answers the same question. */
 const sameFindingMs = 1000;
@@ -243,9 +248,10 @@ export async function* readBytes<Request, Response extends { data: Uint8Array }>
   let bytes = 0;
   let told = 0;
   for await (const response of read(dialled, start, signal)) {
-    yield response;
+    const isLast = response.data.length === 0;
+    if (!isLast) yield response;
     bytes += response.data.length;
-    if (bytes - told < readWindowBytes / 4) continue;
+    if (!isLast && bytes - told < readWindowBytes / 4) continue;
     told = bytes;
     call?.write(request({ bytes: 0n, read: BigInt(bytes) }));
   }

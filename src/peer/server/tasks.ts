@@ -7,6 +7,9 @@ import * as wire from "../gen/agent/v1/agent.ts";
 import { wireArtifact, wireBytes, wireStream, wireTask } from "../to_wire.ts";
 import { parts, reading, type Serving, streaming, unary } from "./calls.ts";
 
+const noBytes = { offset: 0n, data: wireBytes(new Uint8Array()) };
+const noLog = { ...noBytes, attempt: 0, stream: wire.Stream.STREAM_UNSPECIFIED };
+
 /** `agent.v1.TaskService`: what clients ask about tasks. */
 export function tasksHandlers(tasks: TaskService, serving: Serving): wire.TaskServiceServer {
   return {
@@ -43,7 +46,7 @@ export function tasksHandlers(tasks: TaskService, serving: Serving): wire.TaskSe
     retryTask: streaming(serving, async function* (request: wire.RetryTaskRequest) {
       yield* taskParts(await tasks.retryTask(checkId("Task id", request.id)));
     }),
-    readLog: reading(serving, async function* (request: wire.ReadLogRequest, signal) {
+    readLog: reading(serving, noLog, async function* (request: wire.ReadLogRequest, signal) {
       const pieces = tasks.readLog({
         taskId: checkId("Task id", request.taskId),
         ...attemptOf(request.attempt),
@@ -65,19 +68,23 @@ export function tasksHandlers(tasks: TaskService, serving: Serving): wire.TaskSe
       const bytesOf = (item: wire.Artifact) => item.path.length * 3 + 100;
       for (const artifacts of parts(found.map(wireArtifact), bytesOf)) yield { artifacts };
     }),
-    readArtifact: reading(serving, async function* (request: wire.ReadArtifactRequest, signal) {
-      const pieces = tasks.readArtifact({
-        taskId: checkId("Task id", request.taskId),
-        ...attemptOf(request.attempt),
-        path: checkRelativePath("Artifact path", request.path),
-        offset: numberFrom(request.offset),
-      }, signal);
-      for await (const { offset, data } of pieces) {
-        for (const chunk of chunks(data)) {
-          yield { offset: BigInt(offset + chunk.at), data: wireBytes(chunk.data) };
+    readArtifact: reading(
+      serving,
+      noBytes,
+      async function* (request: wire.ReadArtifactRequest, signal) {
+        const pieces = tasks.readArtifact({
+          taskId: checkId("Task id", request.taskId),
+          ...attemptOf(request.attempt),
+          path: checkRelativePath("Artifact path", request.path),
+          offset: numberFrom(request.offset),
+        }, signal);
+        for await (const { offset, data } of pieces) {
+          for (const chunk of chunks(data)) {
+            yield { offset: BigInt(offset + chunk.at), data: wireBytes(chunk.data) };
+          }
         }
-      }
-    }),
+      },
+    ),
   };
 }
 

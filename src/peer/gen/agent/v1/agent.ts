@@ -466,7 +466,10 @@ export interface ReadLogRequest {
  * HTTP/2 library lets its writer wait.
  */
 export interface ReadWindow {
-  /** In the first message: bytes that may be on their way; 0 or no window: any number. */
+  /**
+   * In the first message: bytes that may be on their way; 0 or no window: any number. With a window
+   * the last answer has no data, and the call is over when the reader says that it has read all.
+   */
   bytes: bigint;
   /** In later messages: bytes of this call that have been read so far. */
   read: bigint;
