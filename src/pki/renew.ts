@@ -8,7 +8,7 @@ import { PkiError } from "./errors.ts";
 import type { Certificate } from "./inspect.ts";
 import { caNameOf, makeCa, makeServer } from "./issue.ts";
 import { sameKind } from "./keys.ts";
-import { loopbackNames, type Names, parseNames, union } from "./names.ts";
+import { isEmpty, loopbackNames, type Names, parseNames, union } from "./names.ts";
 import { isIssuedBy } from "./validate.ts";
 
 export interface RenewOptions {
@@ -170,8 +170,9 @@ function namesAfter(
   server: Certificate | undefined,
   added: Names,
 ): Names {
-  const own = server === undefined ? { hostnames: [], ips: [] } : namesOf(server);
-  return union(settings.san, own, added, loopbackNames);
+  // What was taken out of config.yaml is to go; a config.yaml that was lost says nothing.
+  const own = isEmpty(settings.san) && server !== undefined ? namesOf(server) : settings.san;
+  return union(own, added, loopbackNames);
 }
 
 function namesOf({ hostnames, ips }: Certificate): Names {

@@ -112,3 +112,17 @@ Deno.test("a host that goes back to its former CA can end that change, too", asy
   assert.equal((await distrustPrevious(peer)).distrusted.length, 2);
   assert.equal(readCertificates(`${peer.root}/ca-bundle.crt`).length, 1);
 });
+
+Deno.test("a name that was taken out of config.yaml is gone with the next renewal", async () => {
+  await using lab = await tlsLab();
+  const pki = lab.host("a");
+  await initTls(pki, { hostnames: ["wrong.lan"] });
+  const config = `${pki.root}/config.yaml`;
+  const text = await Deno.readTextFile(config);
+  await Deno.writeTextFile(config, text.replace(", wrong.lan", ""));
+  const { server } = await renewServer(pki, { addHostnames: ["right.lan"] });
+  assert.deepEqual(server!.hostnames, ["a", "a.lan", "localhost", "right.lan"]);
+  // Without the file the certificate itself tells what to cover.
+  await Deno.remove(config);
+  assert.deepEqual((await renewServer(pki, {})).server!.hostnames, server!.hostnames);
+});

@@ -11,7 +11,7 @@ export default command({
     "Files elsewhere that config.yaml leads to stay, and so do the token and the node id.",
   options: { yes: { kind: "flag", help: "Really remove them" } },
   examples: [{ line: "agent tls clean --yes", does: "When a host leaves the cluster" }],
-  exits: { 3: "Not confirmed; --yes does" },
+  exits: { 3: "Not confirmed (--yes does), or something else lies in the folder" },
   grants: ({ env }) => tlsGrants(env),
   run: async ({ options, env }) => {
     if (!options.yes) {
