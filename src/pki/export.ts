@@ -1,9 +1,9 @@
 import { writeFileAtomic } from "../base/atomic_file.ts";
 import { pemOf } from "./bundle.ts";
 import type { Pki } from "./context.ts";
-import { isThere, publicMode } from "./directory.ts";
+import { isThere, publicMode, readCas } from "./directory.ts";
 import { PkiError } from "./errors.ts";
-import { type Certificate, readCertificates } from "./inspect.ts";
+import type { Certificate } from "./inspect.ts";
 import { refuseInside } from "./mint.ts";
 import { readTlsSettings } from "./settings.ts";
 
@@ -19,7 +19,7 @@ export async function exportCa(pki: Pki, out?: string): Promise<ExportedCa> {
   if (!isThere(settings.caCert)) {
     throw new PkiError("no_ca", `There is no CA in "${pki.root}"`, { next: "agent tls init" });
   }
-  const certificates = readCertificates(settings.caCert);
+  const certificates = readCas(settings.caCert);
   const exported = { certificate: certificates[0]!, pem: pemOf(certificates) };
   if (out !== undefined) {
     refuseInside(pki.root, out);

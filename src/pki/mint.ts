@@ -89,12 +89,33 @@ export async function mint(pki: Pki, options: MintOptions): Promise<Minted> {
   });
 }
 
-/** Output never lands among the files of the TLS directory. */
+/** Output never lands among the files of the TLS directory, nor in the place of any key. */
 export function refuseInside(root: string, path: string): void {
-  if (!isWithin(root, path)) return;
-  throw new Refusal(`"${path}" is within the TLS directory "${root}"`, {
-    next: "Choose another place with -o",
-  });
+  const refuse = (what: string) =>
+    new Refusal(`"${path}" ${what}`, { next: "Choose another place with -o" });
+  if (isWithin(root, path) || isWithin(realPath(root), realPath(path))) {
+    throw refuse(`is within the TLS directory "${root}"`);
+  }
+  if (holdsKey(path)) throw refuse("holds a private key, which would be lost");
+}
+
+function realPath(path: string): string {
+  try {
+    return Deno.realPathSync(path);
+  } catch {
+    // What is not there yet, or not to be looked at, leads nowhere.
+    return path;
+  }
+}
+
+function holdsKey(file: string): boolean {
+  try {
+    return readSmallText(file).includes("PRIVATE KEY-----");
+  } catch (error) {
+    // A folder, or nothing yet; whoever writes there tells what else is wrong.
+    if (error instanceof PkiError) return false;
+    throw error;
+  }
 }
 
 async function requestFrom(file: string) {

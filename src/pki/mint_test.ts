@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { snapshot } from "../../tests/support/crash_points.ts";
 import { dayMs, modeOf, output, tlsLab } from "../../tests/support/tls.ts";
+import { exportCa } from "./export.ts";
 import { initTls } from "./init.ts";
 import { readCertificates } from "./inspect.ts";
 import { mint } from "./mint.ts";
@@ -70,6 +71,23 @@ Deno.test({
     await assert.rejects(mint(pki, { out: lab.at("link") }), { exit: 3 });
     assert.deepEqual(Object.keys(snapshot(out)), []);
   },
+});
+
+Deno.test("no output takes the place of a key, by whatever way it is named", async () => {
+  await using lab = await tlsLab();
+  const pki = lab.host("a");
+  await initTls(pki);
+  const key = lab.at("web.key");
+  await Deno.copyFile(`${pki.root}/server.key`, key);
+  await Deno.symlink(`${pki.root}/ca`, lab.at("link"));
+  const all = () => [snapshot(pki.root), Deno.readTextFileSync(key)];
+  const before = all();
+  for (const out of [key, lab.at("link/ca.key"), lab.at("link/ca.crt")]) {
+    await assert.rejects(exportCa(pki, out), { exit: 3 });
+    await assert.rejects(request(lab.host("b"), { out: key }), { exit: 3 });
+  }
+  await assert.rejects(mint(pki, { out: lab.at("link") }), { exit: 3 });
+  assert.deepEqual(all(), before);
 });
 
 Deno.test("mint without the CA key says where it is", async () => {
