@@ -205,6 +205,9 @@ function refuseShared(paths: TlsPaths): void {
     }
     taken.set(path, key);
   }
+  if (isWithin(paths.trustedDir, paths.serverCert)) {
+    throw badSettings(paths.config, '"trusted_dir" holds "server_cert", which is no CA');
+  }
 }
 
 function names(

@@ -62,6 +62,7 @@ Deno.test("what a key cannot hold is one clear error with exit code 2", async ()
     "ca_bundle: /etc/company/ca.crt\nca_cert: /etc/company/ca.crt",
     "ca_serial: config.yaml",
     "ca_key: server.key.next",
+    "trusted_dir: .",
   ];
   for (const text of bad) {
     await assert.rejects(
