@@ -43,6 +43,7 @@ Deno.test("who follows a task ends as it did", async () => {
   }));
   const missing = await client.run(["submit", "--follow", "--", "no-such-program"]);
   assert.equal(missing.code, 127);
+  assert.match(missing.stderr, /^agent: Program "no-such-program" was not found/m);
 
   const id = (await client.run(["submit", "--", "sleep", "600"])).stdout.trim();
   const following = client.run(["task", "logs", id, "--follow"]);

@@ -5,6 +5,7 @@ import type { Task } from "../../tasks/task.ts";
 import { arrayExit, followExit, taskExit } from "./exit.ts";
 import { followArray, type Follower, followTask } from "./follow.ts";
 import { jsonWriter, lineWriter, plainWriter } from "./log_writers.ts";
+import { printable } from "./words.ts";
 
 export interface FollowRequest {
   tasks: TaskService;
@@ -60,7 +61,10 @@ export async function followOutput(request: FollowRequest): Promise<Followed> {
   }
   const [only] = finished;
   if (!isArray && only!.reason !== undefined && only!.state !== "succeeded" && !json) {
-    env.log.debug("the task ended", { state: only!.state, reason: only!.reason });
+    // A program that could not be started has written nothing that this could be taken for.
+    const never = only!.state === "failed" && only!.attempts.at(-1)?.startedAt === undefined;
+    if (never) await env.stderr.write(`agent: ${printable(only!.reason)}\n`);
+    else env.log.debug("the task ended", { state: only!.state, reason: only!.reason });
   }
   return { exit: isArray ? arrayExit(finished) : taskExit(only!), tasks: finished };
 }
