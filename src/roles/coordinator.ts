@@ -13,6 +13,9 @@ import { type Metric, metricsText, serveHealth } from "./health.ts";
 /** A retry that is due waits no longer than this; a lease is given away no later. */
 const advanceEveryMs = 100;
 
+/** A busy host lets it wait for less; a lease is long enough to do without so much of it. */
+const stoppedFromMs = 3_000;
+
 /** Takes tasks, hands them to workers, keeps what they wrote, until the signal aborts. */
 async function serveCoordinator(config: Config, env: Env): Promise<void> {
   const { values } = config;
@@ -23,6 +26,7 @@ async function serveCoordinator(config: Config, env: Env): Promise<void> {
     ...openDataFolder(dataDir),
     clock: env.clock,
     log: env.log,
+    stoppedFromMs,
   }));
   // Answers that stream end by the engine's own end, after the workers were told to hold on.
   const serving = new AbortController();

@@ -25,6 +25,8 @@ export interface EngineOptions {
   random?: () => number;
   /** Shortest time between two commits; tests set it to 0. */
   commitEveryMs?: number;
+  /** From so long between two calls of `advance` on, this process itself was stopped meanwhile. */
+  stoppedFromMs?: number;
 }
 
 /** What is worth watching; all but the first group only grow. */
@@ -95,6 +97,7 @@ export function openEngine(options: EngineOptions): Engine {
     stopping: stop.signal,
   };
 
+  let advancedAt = clock.monotonic();
   let closed: Promise<void> | undefined;
   async function close(): Promise<void> {
     fleet.stop(leaseTimes.holdMs);
@@ -135,6 +138,12 @@ export function openEngine(options: EngineOptions): Engine {
     uploadArtifact: call((ref, file) => artifacts.upload(ref, file)),
 
     advance() {
+      const pauseMs = clock.monotonic() - advancedAt;
+      advancedAt += pauseMs;
+      if (pauseMs >= (options.stoppedFromMs ?? Infinity)) {
+        log.warn("this process was stopped, leases are prolonged", { ms: Math.round(pauseMs) });
+        fleet.prolong(pauseMs);
+      }
       fleet.expire();
       if (ledger.queue.release(clock.now()) > 0) journal.poke();
     },

@@ -185,6 +185,13 @@ export class Fleet {
     this.ledger.journal.add({ change: { kind: "move", seq, ref, tenure: tenure.stored.id } });
   }
 
+  /** For a time in which nobody could be heard; what workers sent meanwhile is still to be read. */
+  prolong(ms: number): void {
+    for (const { tenures } of this.#workers.values()) {
+      for (const tenure of tenures) tenure.leaseUntil += ms;
+    }
+  }
+
   /** Gives away what is held by workers that have not been heard for the length of a lease. */
   expire(): void {
     const now = this.ledger.clock.monotonic();

@@ -223,6 +223,17 @@ Deno.test("a result that is reported twice counts once", async () => {
   assert.deepEqual(await stateOf(harness, id), { state: "succeeded", attempts: ["succeeded"] });
 });
 
+Deno.test("a coordinator that was stopped hears its workers before it gives their tasks away", async () => {
+  await using harness = new EngineHarness();
+  await harness.restart({ stoppedFromMs: 3_000 });
+  const { id, worker, ref } = await running(harness);
+  harness.clock.turn(2 * leaseTimes.leaseMs);
+  harness.engine.advance();
+  await turn();
+  assert.equal(await worker.finish(ref, { state: "succeeded" }), false);
+  assert.deepEqual(await stateOf(harness, id), { state: "succeeded", attempts: ["succeeded"] });
+});
+
 Deno.test("one worker cannot finish another's task", async () => {
   await using harness = new EngineHarness();
   const { id, ref } = await running(harness);

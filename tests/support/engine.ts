@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Clock } from "../../src/base/clock.ts";
 import { silentLog } from "../../src/base/log.ts";
 import { openDataFolder } from "../../src/store/coordinator.ts";
-import { type Engine, openEngine } from "../../src/tasks/engine.ts";
+import { type Engine, type EngineOptions, openEngine } from "../../src/tasks/engine.ts";
 import {
   TaskError,
   type TaskErrorCode,
@@ -38,7 +38,7 @@ export class EngineHarness implements AsyncDisposable {
     this.engine = this.open();
   }
 
-  open(): Engine {
+  open(options: Partial<EngineOptions> = {}): Engine {
     const data = openDataFolder(join(this.folder, "data"));
     this.#store = data.store;
     return this.engine = openEngine({
@@ -46,13 +46,14 @@ export class EngineHarness implements AsyncDisposable {
       clock: this.clock,
       log: silentLog,
       commitEveryMs: 0,
+      ...options,
     });
   }
 
   /** In an orderly way. */
-  async restart(): Promise<void> {
+  async restart(options: Partial<EngineOptions> = {}): Promise<void> {
     await this.engine[Symbol.asyncDispose]();
-    this.open();
+    this.open(options);
   }
 
   /** What was not written yet never will be. */
