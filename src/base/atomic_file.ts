@@ -174,7 +174,8 @@ export function unwritable(path: string, cause: unknown): UserError {
   });
 }
 
-function reasonOf(error: unknown): string {
+/** Why a call of the file system failed, in words for people. */
+export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const code = (error as { code?: string }).code;
   if (code === "ENOSPC") return "the disk is full";

@@ -10,7 +10,6 @@
 import { dirname, join, relative, resolve } from "node:path";
 import {
   discard,
-  exists,
   type FileOptions,
   isStaged,
   makeFolder,
@@ -23,6 +22,7 @@ import {
   writeFileAtomic,
 } from "./atomic_file.ts";
 import { UserError } from "./errors.ts";
+import { journalName, journalText, readJournal } from "./journal.ts";
 
 export type FileChange =
   | { path: string; data: string | Uint8Array; mode: number }
@@ -41,13 +41,6 @@ const defaultPatienceMs = 30_000;
 const pollMs = 20;
 
 const lockName = ".lock";
-const journalName = ".journal";
-
-/** Whether a change of the folder was cut off after its commit, or is being made right now. */
-export function isUnfinished(root: string): boolean {
-  return exists(join(root, journalName));
-}
-
 /**
  * Takes the lock of a folder, creating the folder (0700) if it is absent, and first finishes what
  * a crash has cut off. What it created is gone again if nothing was written.
@@ -127,14 +120,13 @@ export class LockedFolder implements AsyncDisposable {
       for (const folder of new Set(needed.map(({ path }) => dirname(path)))) {
         syncFolder(folder);
       }
-      // Relative, so that a folder that was copied or moved in between is finished where it is.
       const journal = needed.map((change) => ({
         path: relative(this.root, change.path),
         removed: "removed" in change,
       }));
       writeFileAtomic(
         join(this.root, journalName),
-        JSON.stringify({ version: 1, changes: journal }),
+        journalText(journal),
         0o600,
         this.#options,
       );
@@ -150,7 +142,7 @@ export class LockedFolder implements AsyncDisposable {
   removeAll(): void {
     writeFileAtomic(
       join(this.root, journalName),
-      JSON.stringify({ version: 1, removeAll: true }),
+      journalText("removeAll"),
       0o600,
       this.#options,
     );
@@ -177,11 +169,11 @@ export class LockedFolder implements AsyncDisposable {
   }
 
   #recover(): void {
-    const path = join(this.root, journalName);
-    if (!exists(path)) return this.#sweep();
-    const journal = readJournal(Deno.readTextFileSync(path), path);
+    const journal = readJournal(this.root);
+    if (journal === undefined) return this.#sweep();
     if (journal === "removeAll") this.#empty();
     else this.#apply(journal);
+    const path = join(this.root, journalName);
     this.#options.faults?.before(`remove ${path}`);
     removeIfThere(path);
     syncFolder(this.root);
@@ -281,21 +273,4 @@ function isDone(change: FileChange): boolean {
     if (error instanceof Deno.errors.NotFound) return "removed" in change;
     throw unwritable(change.path, error);
   }
-}
-
-function readJournal(
-  text: string,
-  path: string,
-): "removeAll" | { path: string; removed: boolean }[] {
-  try {
-    const journal = JSON.parse(text);
-    if (journal.version === 1 && journal.removeAll === true) return "removeAll";
-    if (journal.version === 1 && Array.isArray(journal.changes)) return journal.changes;
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-  }
-  throw new UserError(`The journal "${path}" is not one that this version wrote`, {
-    code: "file_unwritable",
-    next: `Look at it, then remove it with: rm ${path}`,
-  });
 }

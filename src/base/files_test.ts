@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { crashPoints, snapshot } from "../../tests/support/crash_points.ts";
 import { stagedName, writeFileAtomic } from "./atomic_file.ts";
-import { type FileChange, isUnfinished, lockFolder } from "./files.ts";
+import { type FileChange, lockFolder } from "./files.ts";
+import { isUnfinished } from "./journal.ts";
 
 async function tempFolder() {
   const path = await Deno.makeTempDir();

@@ -5,7 +5,7 @@ import type { Pki } from "./context.ts";
 import { isThere } from "./directory.ts";
 import { PkiError } from "./errors.ts";
 import { readTlsSettings, type TlsPaths, tlsPaths } from "./settings.ts";
-import { quoted } from "./trust/quoted.ts";
+import { quoted } from "../base/quoted.ts";
 
 export interface Cleaned {
   root: string;

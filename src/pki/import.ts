@@ -5,7 +5,7 @@ import type { Pki } from "./context.ts";
 import { publicMode, withDirectory } from "./directory.ts";
 import { PkiError } from "./errors.ts";
 import { type Certificate, readCertificates } from "./inspect.ts";
-import { quoted } from "./trust/quoted.ts";
+import { quoted } from "../base/quoted.ts";
 import { checkCa } from "./validate.ts";
 
 export interface Imported {

@@ -9,7 +9,7 @@ import { type Certificate, readCertificate, sameBytes } from "./certificate.ts";
 import { type Bytes, DerError } from "./der.ts";
 import { PkiError } from "./errors.ts";
 import { parsePem, type PemBlock } from "./pem.ts";
-import { quoted } from "./trust/quoted.ts";
+import { quoted } from "../base/quoted.ts";
 
 export { type Certificate, extendedUsage, keyUsageBit, sameBytes } from "./certificate.ts";
 

@@ -1,6 +1,6 @@
 import type { Bytes } from "./der.ts";
 import { PkiError } from "./errors.ts";
-import { quoted } from "./trust/quoted.ts";
+import { quoted } from "../base/quoted.ts";
 
 /** One block between BEGIN and END. */
 export interface PemBlock {

@@ -1,11 +1,10 @@
 import { UserError } from "../base/errors.ts";
-import { isUnfinished } from "../base/files.ts";
+import { isUnfinished } from "../base/journal.ts";
 import type { Pki } from "./context.ts";
 import { type CertificateRecord, recordOf } from "./describe.ts";
 import { type HostKind, withDirectory } from "./directory.ts";
-import { PkiError } from "./errors.ts";
 import type { Certificate } from "./inspect.ts";
-import { loadState, type TlsState } from "./state.ts";
+import { journalError, loadState, type TlsState } from "./state.ts";
 import { notesOf, type Warning, warningsOf } from "./status.ts";
 
 /** What `tls status` tells, in the form that `--json` prints. */
@@ -37,27 +36,34 @@ export async function reportStatus(
   // Only what is derived, and a change that another command had already decided on.
   const canMend = state.bundleIsStale || state.isUnfinished;
   let rebuilt = false;
-  if (mend && canMend && await rebuild(pki)) {
-    rebuilt = state.bundleIsStale;
+  if (mend && canMend) {
+    const obstacle = await rebuild(pki);
+    rebuilt = state.bundleIsStale && obstacle === undefined;
     state = await loadState(pki);
+    state.obstacle ??= obstacle;
   }
   return reportOf(state, pki.now(), rebuilt);
 }
 
 /** A command that is at work right now has a journal for some milliseconds; that is no crash. */
 async function quiet({ root }: Pki): Promise<void> {
-  for (const end = performance.now() + 500; isUnfinished(root) && performance.now() < end;) {
+  for (const end = performance.now() + 500; hasSoundJournal(root) && performance.now() < end;) {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
 
-async function rebuild(pki: Pki): Promise<boolean> {
+/** One that is not understood is nobody's who is at work. */
+function hasSoundJournal(root: string): boolean {
+  return isUnfinished(root) && journalError(root) === undefined;
+}
+
+/** Returns what was in the way, if anything was. */
+async function rebuild(pki: Pki): Promise<UserError | undefined> {
   try {
     await withDirectory(pki, (directory) => directory.save({ keepModes: true }));
-    return true;
+    return undefined;
   } catch (error) {
-    // A directory that cannot be written, or a CA that cannot be read: the warnings tell which.
-    if (error instanceof PkiError || error instanceof UserError) return false;
+    if (error instanceof UserError) return error;
     throw error;
   }
 }

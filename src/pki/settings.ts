@@ -4,7 +4,8 @@
  */
 import { isAbsolute, join, relative, resolve, sep } from "node:path";
 import { UserError } from "../base/errors.ts";
-import { isUnfinished, lockFolder } from "../base/files.ts";
+import { lockFolder } from "../base/files.ts";
+import { isUnfinished } from "../base/journal.ts";
 import { PkiError } from "./errors.ts";
 import { readSmallText } from "./inspect.ts";
 import { type Names, parseHostname, parseIp } from "./names.ts";

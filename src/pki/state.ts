@@ -1,7 +1,8 @@
 /** Everything that the TLS directory is, as found: what is damaged is part of the answer. */
 import type { KeyObject } from "node:crypto";
 import { dirname } from "node:path";
-import { isUnfinished } from "../base/files.ts";
+import { UserError } from "../base/errors.ts";
+import { isUnfinished, readJournal } from "../base/journal.ts";
 import { bundleOf, type Trusted } from "./bundle.ts";
 import type { Pki } from "./context.ts";
 import type { Detected } from "./detect.ts";
@@ -36,6 +37,8 @@ export interface TlsState {
   detected: Detected;
   /** A command was stopped in the middle of a change. */
   isUnfinished: boolean;
+  /** Why that, or a stale bundle, cannot be mended by whoever tries. */
+  obstacle: UserError | undefined;
 }
 
 export async function loadState(pki: Pki): Promise<TlsState> {
@@ -63,7 +66,19 @@ export async function loadState(pki: Pki): Promise<TlsState> {
     exposed: exposedIn(settings),
     detected,
     isUnfinished: isUnfinished(pki.root),
+    obstacle: journalError(pki.root),
   };
+}
+
+/** Why the change that was cut off cannot be finished, where it is known beforehand. */
+export function journalError(root: string): UserError | undefined {
+  try {
+    readJournal(root);
+    return undefined;
+  } catch (error) {
+    if (error instanceof UserError) return error;
+    throw error;
+  }
 }
 
 function found<T>(path: string, read: (path: string) => T): Found<T> {

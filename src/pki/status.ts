@@ -1,4 +1,6 @@
 /** What there is to see to on a host: a pure function of what was found and of now. */
+import { join } from "node:path";
+import { journalName } from "../base/journal.ts";
 import { previousPrefix } from "./bundle.ts";
 import { day } from "./dates.ts";
 import { PkiError } from "./errors.ts";
@@ -7,7 +9,7 @@ import { isEmpty, listNames, loopbackNames, missing, type Names, union } from ".
 import { placeholderName } from "./placeholder.ts";
 import { isWithin } from "./settings.ts";
 import type { TlsState } from "./state.ts";
-import { quoted } from "./trust/quoted.ts";
+import { quoted } from "../base/quoted.ts";
 import { daysLeft, expiresSoon, isIssuedBy, maySignIn } from "./validate.ts";
 
 export type WarningCode =
@@ -86,14 +88,32 @@ export function notesOf(state: TlsState): string[] {
   return notes;
 }
 
-function interrupted({ isUnfinished }: TlsState): Warning[] {
-  return isUnfinished
-    ? [{
-      code: "interrupted",
-      message: "A command was stopped in the middle of a change",
-      command: "agent tls status",
-    }]
-    : [];
+function interrupted(state: TlsState): Warning[] {
+  if (!state.isUnfinished) return [];
+  const message = "A command was stopped in the middle of a change";
+  return [{ code: "interrupted", ...mending(message, state) }];
+}
+
+/** What the next `agent tls status` mends, unless something is in its way. */
+function mending(
+  message: string,
+  { obstacle, settings }: TlsState,
+): { message: string; command: string } {
+  if (obstacle === undefined) return { message, command: "agent tls status" };
+  const journal = join(settings.root, journalName);
+  const command = obstacle.code === "unknown_journal"
+    ? `rm ${quoted(journal)}`
+    : obstacle.code === "locked"
+    ? "agent tls status"
+    : `ls -ld ${quoted(settings.root)}`;
+  return {
+    message: `${message}, which cannot be mended: ${inSentence(obstacle.message)}`,
+    command,
+  };
+}
+
+function inSentence(message: string): string {
+  return message.charAt(0).toLowerCase() + message.slice(1);
 }
 
 function damaged(state: TlsState): Warning[] {
@@ -262,14 +282,11 @@ function gaps(state: TlsState): Warning[] {
   }];
 }
 
-function bundle({ bundleIsStale }: TlsState): Warning[] {
-  return bundleIsStale
-    ? [{
-      code: "bundle_stale",
-      message: "The trust bundle does not match the CAs that this host trusts",
-      command: "agent tls status",
-    }]
-    : [];
+function bundle(state: TlsState): Warning[] {
+  // Whatever is in the way of the change that was cut off is told with that.
+  if (!state.bundleIsStale || (state.isUnfinished && state.obstacle !== undefined)) return [];
+  const message = "The trust bundle does not match the CAs that this host trusts";
+  return [{ code: "bundle_stale", ...mending(message, state) }];
 }
 
 /** Whether it is one that `mint` made without names. */

@@ -224,3 +224,40 @@ Deno.test("a command to paste means the path that it names, blanks and all", asy
   await output("sh", ["-c", warnings[0]!.command]);
   assert.deepEqual((await reportStatus(a, { mend: false })).warnings, []);
 });
+
+Deno.test("a journal of another version is told with its file, until it is gone", async () => {
+  await using lab = await tlsLab();
+  const cases = ['{"version":9}', "rubbish", "null", '{"version":1,"changes":[{"path":7}]}'];
+  for (const [index, text] of cases.entries()) {
+    const a = lab.host(`a${index}`);
+    await initTls(a);
+    const journal = `${a.root}/.journal`;
+    await Deno.writeTextFile(journal, text);
+    await Deno.remove(`${a.root}/ca-bundle.crt`);
+    for (const mend of [true, false]) {
+      const { warnings } = await reportStatus(a, { mend });
+      assert.deepEqual(warnings.map(({ code }) => code), ["interrupted"], text);
+      assert.match(warnings[0]!.message, /\.journal" is not one that this version wrote$/);
+      assert.equal(warnings[0]!.command, `rm ${journal}`);
+    }
+    await assert.rejects(disable(a), { code: "unknown_journal" });
+    await Deno.remove(journal);
+    assert.deepEqual((await reportStatus(a, { mend: true })).warnings, []);
+  }
+});
+
+Deno.test("what keeps a stale bundle from being rebuilt is told", async () => {
+  await using lab = await tlsLab();
+  const faults = {
+    before() {
+      throw new Deno.errors.PermissionDenied("for the test");
+    },
+  };
+  const a = lab.host("a");
+  await initTls(a);
+  await Deno.remove(`${a.root}/ca-bundle.crt`);
+  const { warnings } = await reportStatus({ ...a, faults }, { mend: true });
+  assert.deepEqual(warnings.map(({ code }) => code), ["bundle_stale"]);
+  assert.match(warnings[0]!.message, /could not write .*: permission denied$/);
+  assert.equal(warnings[0]!.command, `ls -ld ${a.root}`);
+});

@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import { pkiOf } from "../../pki/context.ts";
 import { day } from "../../pki/dates.ts";
 import { namesText, recordOf } from "../../pki/describe.ts";
-import { quoted } from "../../pki/trust/quoted.ts";
+import { quoted } from "../../base/quoted.ts";
 import { tlsGrants } from "../../sandbox/tls.ts";
 import { command } from "../command.ts";
 import { confirm } from "../confirm.ts";

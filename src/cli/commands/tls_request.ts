@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { pkiOf } from "../../pki/context.ts";
 import { namesText } from "../../pki/describe.ts";
-import { quoted } from "../../pki/trust/quoted.ts";
+import { quoted } from "../../base/quoted.ts";
 import { makeConfigFolder, tlsGrants } from "../../sandbox/tls.ts";
 import { command } from "../command.ts";
 

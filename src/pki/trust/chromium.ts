@@ -1,4 +1,4 @@
-import { quoted } from "./quoted.ts";
+import { quoted } from "../../base/quoted.ts";
 import type { TrustStore } from "./store.ts";
 
 const database = "-d sql:$HOME/.pki/nssdb";

@@ -1,4 +1,4 @@
-import { quoted } from "./quoted.ts";
+import { quoted } from "../../base/quoted.ts";
 import type { TrustStore } from "./store.ts";
 
 /** Only files named *.crt in this folder are taken up by update-ca-certificates. */

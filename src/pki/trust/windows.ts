@@ -1,4 +1,4 @@
-import { powershellQuoted } from "./quoted.ts";
+import { powershellQuoted } from "../../base/quoted.ts";
 import type { TrustStore } from "./store.ts";
 
 const store = "Cert:\\LocalMachine\\Root";
