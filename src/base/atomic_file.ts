@@ -5,8 +5,10 @@
  * The calls are synchronous on purpose: an asynchronous one goes through a pool of threads, which on
  * a busy machine takes fifty times as long, and a command makes a hundred on files of a few bytes.
  */
+import { closeSync, fsyncSync, openSync, writeSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { UserError } from "./errors.ts";
+import { giveFolderRights, giveRights } from "./rights.ts";
 
 export interface FileOptions {
   /** Told before each step that alters the disk; tests stop the process there. */
@@ -52,35 +54,27 @@ export function stage(
     refuseOther(path);
     faults?.before(`create ${staged}`);
     removeIfThere(staged);
-    // Never wider than `mode` for any instant: the umask can only take bits away, chmod then gives
-    // them back. `createNew` follows no link.
-    using file = Deno.openSync(staged, { write: true, createNew: true, mode });
-    if (Deno.build.os !== "windows") Deno.chmodSync(staged, mode);
-    giveToFolderOwner(staged);
-    faults?.before(`write ${staged}`);
-    writeAll(file, typeof data === "string" ? new TextEncoder().encode(data) : data);
-    faults?.before(`sync ${staged}`);
-    file.syncSync();
+    // Never wider than `mode` for any instant: the umask can only take bits away, which are then
+    // given back. "wx" follows no link.
+    const file = openSync(staged, "wx", mode);
+    try {
+      faults?.before(`give rights to ${staged}`);
+      giveRights(file, staged, mode);
+      faults?.before(`write ${staged}`);
+      writeAll(file, typeof data === "string" ? new TextEncoder().encode(data) : data);
+      faults?.before(`sync ${staged}`);
+      fsyncSync(file);
+    } finally {
+      closeSync(file);
+    }
   } catch (error) {
     discard(staged);
     throw unwritable(path, error);
   }
 }
 
-function writeAll(file: Deno.FsFile, data: Uint8Array): void {
-  for (let at = 0; at < data.length;) at += file.writeSync(data.subarray(at));
-}
-
-/** Where root administers a service's folder, the service must still be able to read its files. */
-function giveToFolderOwner(path: string): void {
-  if (Deno.build.os === "windows" || Deno.uid() !== 0) return;
-  try {
-    const { uid, gid } = Deno.statSync(dirname(path));
-    if (uid !== null && uid !== 0) Deno.chownSync(path, uid, gid);
-  } catch (error) {
-    // A sandbox that grants one folder lets nobody look at the one around it.
-    if (!(error instanceof Deno.errors.NotCapable)) throw error;
-  }
+function writeAll(file: number, data: Uint8Array): void {
+  for (let at = 0; at < data.length;) at += writeSync(file, data.subarray(at));
 }
 
 /** Creates a folder and its parents with 0700; returns those that were absent, outermost first. */
@@ -89,9 +83,13 @@ export function makeFolder(folder: string, options: FileOptions): string[] {
   try {
     options.faults?.before(`create ${folder}`);
     Deno.mkdirSync(folder, { mode: 0o700 });
-    // The umask may have taken its owner's rights away.
-    if (Deno.build.os !== "windows") Deno.chmodSync(folder, 0o700);
-    giveToFolderOwner(folder);
+    try {
+      options.faults?.before(`give rights to ${folder}`);
+      giveFolderRights(folder, 0o700);
+    } catch (error) {
+      removeIfEmpty(folder);
+      throw error;
+    }
     return [folder];
   } catch (error) {
     // Another process was quicker.
@@ -180,11 +178,15 @@ export function reasonOf(error: unknown): string {
   const code = (error as { code?: string }).code;
   if (code === "ENOSPC") return "the disk is full";
   if (code === "EROFS") return "the file system is read-only";
-  if (error instanceof Deno.errors.NotFound) return "its folder does not exist";
+  if (error instanceof Deno.errors.NotFound || code === "ENOENT") {
+    return "its folder does not exist";
+  }
   if (error instanceof Deno.errors.NotADirectory || code === "ENOTDIR") {
     return "a file is in the place of its folder";
   }
-  if (error instanceof Deno.errors.PermissionDenied) return "permission denied";
+  if (error instanceof Deno.errors.PermissionDenied || code === "EACCES") {
+    return "permission denied";
+  }
   if (error instanceof Deno.errors.NotCapable) {
     return "its folder does not exist, or is not to be used";
   }

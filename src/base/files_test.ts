@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { crashPoints, snapshot } from "../../tests/support/crash_points.ts";
-import { stagedName, writeFileAtomic } from "./atomic_file.ts";
+import { exists, makeFolder, stage, stagedName, writeFileAtomic } from "./atomic_file.ts";
 import { type FileChange, lockFolder } from "./files.ts";
 import { isUnfinished } from "./journal.ts";
+import { setMode } from "./rights.ts";
 
 async function tempFolder() {
   const path = await Deno.makeTempDir();
@@ -174,4 +175,33 @@ Deno.test("removing a folder is finished after a crash, and links are not follow
     folder.removeAll();
   }
   assert.equal(await Deno.readTextFile(join(outside, "file")), "kept");
+});
+
+Deno.test({
+  name: "what is put in the place of a new file or folder keeps its own mode",
+  ignore: Deno.build.os === "windows",
+  fn: async () => {
+    await using temp = await tempFolder();
+    const at = (name: string) => join(temp.path, name);
+    const swapping = (path: string, target: string) => ({
+      before(step: string) {
+        if (step !== `give rights to ${path}` || exists(`${path}.away`)) return;
+        Deno.renameSync(path, `${path}.away`);
+        Deno.symlinkSync(target, path);
+      },
+    });
+    await Deno.writeTextFile(at("theirs"), "x", { mode: 0o644 });
+    const faults = swapping(stagedName(at("file")), at("theirs"));
+    stage(at("file"), "secret", 0o600, { faults });
+    assert.equal((await Deno.stat(at("theirs"))).mode! & 0o777, 0o644);
+    assert.equal(await Deno.readTextFile(at("theirs")), "x");
+
+    await Deno.mkdir(at("folder"), { mode: 0o755 });
+    makeFolder(at("new"), { faults: swapping(at("new"), at("folder")) });
+    assert.equal((await Deno.stat(at("folder"))).mode! & 0o777, 0o755);
+    assert.equal((await Deno.lstat(at("new"))).isDirectory, true);
+
+    await Deno.symlink(at("folder"), at("link"));
+    assert.throws(() => setMode(at("link"), 0o700), Deno.errors.NotFound);
+  },
 });

@@ -2,6 +2,7 @@
 import type { KeyObject } from "node:crypto";
 import { basename, dirname, join } from "node:path";
 import { type FileChange, type LockedFolder, lockFolder } from "../base/files.ts";
+import { setMode } from "../base/rights.ts";
 import { bundleOf, type Trusted } from "./bundle.ts";
 import type { Issuer } from "./sign.ts";
 import type { Pki } from "./context.ts";
@@ -181,7 +182,7 @@ export class TlsDirectory {
       // A link within the directory leads to what somebody else looks after.
       if (path !== root && Deno.lstatSync(path).isSymlink) continue;
       const { mode: found } = Deno.statSync(path);
-      if (found !== null && (found & 0o077) !== 0) Deno.chmodSync(path, mode);
+      if (found !== null && (found & 0o077) !== 0) setMode(Deno.realPathSync(path), mode);
     }
   }
 }
