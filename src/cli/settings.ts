@@ -48,8 +48,9 @@ export async function settingsFor(
   const tls = () => tlsSettings ??= tlsSettingsIn(roots.configRoot);
   const sound = usage.lenient ? loaded.config : requireSound(loaded);
   const config = usage.config?.includes("peer") ? await withTlsDirectory(sound, tls) : sound;
-  // A command's log is for whoever typed it: text, unless told otherwise.
-  const chosen = usage.entry !== undefined || config.origins["log.format"] !== "default";
+  // A command's log is for whoever typed it: text, and what needs attention, unless told otherwise.
+  const logs = (key: "log.level" | "log.format") =>
+    usage.entry !== undefined || config.origins[key] !== "default";
   return {
     config,
     findings,
@@ -58,8 +59,8 @@ export async function settingsFor(
       ...roots,
       color: colors(parsed.common.color),
       log: {
-        level: config.values["log.level"],
-        format: chosen ? config.values["log.format"] : "text",
+        level: logs("log.level") ? config.values["log.level"] : "warn",
+        format: logs("log.format") ? config.values["log.format"] : "text",
       },
     },
   };

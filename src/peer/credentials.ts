@@ -35,7 +35,7 @@ const lookMs = 1000;
  * Reads the files of a mode.
  *
  * @param changed told of each later set that is usable; from then on connections use it.
- * @throws {UserError} where they are not usable now.
+ * @throws {UsageError} where they are not usable now.
  */
 export async function readCredentials(
   mode: TlsMode,
@@ -44,7 +44,7 @@ export async function readCredentials(
   const files = [mode.certFile, mode.keyFile, mode.caFile].filter((file) => file !== undefined);
   /** How the files looked when they were last read, or when reading them last failed. */
   let seen = await appearance(files);
-  let loaded = await read(mode);
+  let loaded = await read(mode).catch(misconfigured);
   let failures = 0;
 
   async function look(env: Pick<Env, "clock" | "log">): Promise<void> {
@@ -96,6 +96,16 @@ async function read({ certFile, keyFile, caFile }: TlsMode): Promise<Loaded> {
     pair: certFile === undefined ? undefined : await readPair(certFile, keyFile!),
     ca: caFile === undefined ? undefined : await readCa(caFile),
   };
+}
+
+/** At the start it is the configuration that names files which cannot be used. */
+function misconfigured(error: unknown): never {
+  if (!(error instanceof UserError)) throw error;
+  throw new UsageError(error.message, {
+    code: error.code,
+    next: error.next ?? "agent config show (it says where each of the peer.* settings came from)",
+    cause: error,
+  });
 }
 
 async function readCa(file: string): Promise<NonNullable<Loaded["ca"]>> {

@@ -126,7 +126,8 @@ Deno.test("a coordinator does not start with files that it cannot use", async (t
     await t.step(name, async () => {
       const args = ["coordinator", ...anywhere, secured, ...settings];
       const { code, stderr } = await agent.run(args, { home });
-      assert.ok(code === 1 || code === 2, `${code}: ${stderr}`);
+      assert.equal(code, 2, stderr);
+      assert.match(stderr, /\n {2}next: /);
       assert.doesNotMatch(stderr, /ready role|\n\s+at /);
     });
   }
