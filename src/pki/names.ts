@@ -114,3 +114,11 @@ export function ipToBytes(ip: string): Uint8Array {
   const all = [...first, ...Array(8 - first.length - last.length).fill(0), ...last];
   return new Uint8Array(all.flatMap((group) => [group >> 8, group & 0xff]));
 }
+
+/** The names as options of a command line. */
+export function flagsOf({ hostnames, ips }: Names, nameFlag: string, ipFlag: string): string {
+  return [
+    ...hostnames.map((name) => `${nameFlag} ${name}`),
+    ...ips.map((ip) => `${ipFlag} ${ip}`),
+  ].join(" ");
+}

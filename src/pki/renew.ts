@@ -8,7 +8,17 @@ import { PkiError } from "./errors.ts";
 import type { Certificate } from "./inspect.ts";
 import { caNameOf, makeCa, makeServer } from "./issue.ts";
 import { sameKind } from "./keys.ts";
-import { isEmpty, loopbackNames, type Names, parseNames, union } from "./names.ts";
+import {
+  flagsOf,
+  isEmpty,
+  loopbackNames,
+  missing,
+  type Names,
+  parseNames,
+  union,
+} from "./names.ts";
+import { withoutPlaceholder } from "./placeholder.ts";
+import type { Issuer } from "./sign.ts";
 import { isIssuedBy } from "./validate.ts";
 
 export interface RenewOptions {
@@ -34,7 +44,7 @@ export async function renewServer(pki: Pki, options: RenewOptions): Promise<Rene
   const added = parseNames(options.addHostnames ?? [], options.addIps ?? []);
   return await withDirectory(pki, async (directory) => {
     const { settings } = directory;
-    const issuer = directory.issuer();
+    const issuer = await issuerFor(directory, added);
     const chain = serverOrNothing(directory);
     if (chain[0] !== undefined && !directory.owns(settings.serverCert)) {
       throw elsewhere(settings.serverCert);
@@ -139,6 +149,25 @@ export async function distrustPrevious(pki: Pki): Promise<Renewed> {
 /** Throws where the CA cannot be renewed, for a command that is about to ask whether it should be. */
 export async function checkRenewable(pki: Pki): Promise<void> {
   await withDirectory(pki, (directory) => Promise.resolve(holderCertificates(directory)));
+}
+
+/** The CA of this host; a peer is told how else it gets a new certificate. */
+async function issuerFor(directory: TlsDirectory, added: Names): Promise<Issuer> {
+  try {
+    return directory.issuer();
+  } catch (error) {
+    if (!(error instanceof PkiError) || error.code !== "no_ca_key") throw error;
+    // Names that are given to a request are all that it asks for.
+    const names = isEmpty(added)
+      ? added
+      : union(await directory.pki.detect(), withoutPlaceholder(directory.settings.san), added);
+    const flags = flagsOf(missing(names, loopbackNames), "--hostname", "--ip");
+    const request = `agent tls request -o request.csr ${flags}`;
+    throw new PkiError("no_ca_key", error.message, {
+      next: `${request.trimEnd()}, then on the host that holds the CA: ` +
+        "agent tls mint --csr request.csr -o DIR",
+    });
+  }
 }
 
 /** The CA of this host, even if it has expired or its key was lost from its place. */

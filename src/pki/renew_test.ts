@@ -39,7 +39,15 @@ Deno.test("a peer cannot renew, and is told where to", async () => {
   const at = lab.at("b-tls");
   await install(peer, { cert: `${at}/server.crt`, key: `${at}/server.key`, ca: `${at}/ca.crt` });
   const before = snapshot(peer.root);
-  await assert.rejects(renewServer(peer, {}), { code: "no_ca_key" });
+  const minting = "then on the host that holds the CA: agent tls mint --csr request.csr -o DIR";
+  await assert.rejects(renewServer(peer, {}), {
+    code: "no_ca_key",
+    next: `agent tls request -o request.csr, ${minting}`,
+  });
+  await assert.rejects(renewServer(peer, { addHostnames: ["b.org"] }), {
+    next: "agent tls request -o request.csr --hostname b --hostname b.lan --hostname b.org, " +
+      minting,
+  });
   await assert.rejects(renewCa(peer, {}), { code: "no_ca_key" });
   assert.deepEqual(snapshot(peer.root), before);
   await assert.rejects(renewServer(lab.host("none"), {}), { code: "no_ca" });

@@ -5,7 +5,7 @@ import { previousPrefix } from "./bundle.ts";
 import { day } from "./dates.ts";
 import { PkiError } from "./errors.ts";
 import { type Certificate, sameBytes } from "./inspect.ts";
-import { isEmpty, listNames, loopbackNames, missing, type Names, union } from "./names.ts";
+import { flagsOf, isEmpty, listNames, loopbackNames, missing, union } from "./names.ts";
 import { placeholderName } from "./placeholder.ts";
 import { isWithin } from "./settings.ts";
 import type { TlsState } from "./state.ts";
@@ -277,7 +277,7 @@ function gaps(state: TlsState): Warning[] {
     code: "san_gap",
     message: `The server certificate does not cover ${listNames(gap)}`,
     command: kind === "ca_holder"
-      ? `agent tls renew ${flags(gap, "--add-hostname", "--add-ip")}`
+      ? `agent tls renew ${flagsOf(gap, "--add-hostname", "--add-ip")}`
       : askForNew,
   }];
 }
@@ -309,13 +309,6 @@ function leadsTo(leaf: Certificate, between: Certificate[], roots: Certificate[]
     last = next;
   }
   return false;
-}
-
-function flags({ hostnames, ips }: Names, nameFlag: string, ipFlag: string): string {
-  return [
-    ...hostnames.map((name) => `${nameFlag} ${name}`),
-    ...ips.map((ip) => `${ipFlag} ${ip}`),
-  ].join(" ");
 }
 
 function listOf(found: unknown): Certificate[] {
