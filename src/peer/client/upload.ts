@@ -6,7 +6,7 @@ import type { Dialled } from "./channel.ts";
  * Bytes on their way that the coordinator has not yet stored. It acknowledges each 1 MiB, so the
  * window never runs dry; without one, a fast task would fill the memory instead.
  */
-const windowBytes = 4 * 1024 * 1024;
+const windowBytes = 2 * 1024 * 1024;
 /** Below 64 KiB a stream is slow; beyond this nothing is gained. */
 export const chunkBytes = 256 * 1024;
 

@@ -65,7 +65,7 @@ class PartialFile implements ArtifactWriter {
 
   async append(data: Uint8Array): Promise<void> {
     try {
-      await writeAll(this.file, data, this.target);
+      writeAll(this.file, data, this.target);
     } catch (error) {
       // What was written of it counts for nothing.
       await this.file.truncate(this.size);

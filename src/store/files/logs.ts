@@ -53,7 +53,7 @@ class LogFileWriter implements LogWriter {
     const file = this.#files[stream] ??= await openAppend(path, this.folder);
     if (this.sizes[stream] === 0) this.#made = true;
     try {
-      await writeAll(file, data, path);
+      writeAll(file, data, path);
       this.sizes[stream] += data.length;
     } catch (error) {
       // Part of it may have been written.
