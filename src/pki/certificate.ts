@@ -6,16 +6,16 @@ import {
   children,
   type Der,
   DerError,
-  readBits,
   readDer,
   readOid,
   readTime,
   tag,
 } from "./der.ts";
-import { ipFromBytes } from "./names.ts";
+import { type Extensions, readExtensions } from "./extensions.ts";
+import { printable } from "./printable.ts";
 
 /** What a certificate says. */
-export interface Certificate {
+export interface Certificate extends Extensions {
   der: Bytes;
   /** For people, control characters escaped: "CN=gpu1.lan, O=Lab". */
   subject: string;
@@ -28,19 +28,6 @@ export interface Certificate {
   serial: string;
   notBefore: Date;
   notAfter: Date;
-  hostnames: string[];
-  ips: string[];
-  isCa: boolean;
-  /** How many CAs may come between this one and a host; undefined for any number. */
-  pathLength: number | undefined;
-  /** What must be understood, and is not understood by any verifier in use here. */
-  unknownCritical: string[];
-  /** Undefined where the certificate does not restrict its use. */
-  keyUsage: Set<number> | undefined;
-  /** Object identifiers; undefined where the certificate does not restrict its use. */
-  extendedKeyUsage: string[] | undefined;
-  subjectKeyId: Bytes | undefined;
-  authorityKeyId: Bytes | undefined;
   /** "ec-p256", "rsa-3072", "ed25519", …; "unknown" for what is none of the usual ones. */
   keyType: string;
   /** SubjectPublicKeyInfo. */
@@ -48,19 +35,6 @@ export interface Certificate {
   /** SHA-256 over the certificate, as OpenSSL prints it: "AB:CD:…". */
   fingerprint: string;
 }
-
-/** The bits of key usage that are asked about (RFC 5280 section 4.2.1.3). */
-export const keyUsageBit = {
-  digitalSignature: 0,
-  keyEncipherment: 2,
-  keyCertSign: 5,
-  crlSign: 6,
-} as const;
-export const extendedUsage = {
-  any: "2.5.29.37.0",
-  serverAuth: "1.3.6.1.5.5.7.3.1",
-  clientAuth: "1.3.6.1.5.5.7.3.2",
-} as const;
 
 /** @throws {DerError} where the bytes are no certificate. */
 export function readCertificate(der: Bytes): Certificate {
@@ -87,77 +61,8 @@ export function readCertificate(der: Bytes): Certificate {
     publicKey: publicKey.raw,
     keyType: keyTypeOf(publicKey),
     fingerprint: fingerprintOf(der),
-    ...extensions(fields.find((field) => field.tag === 0xa3)),
+    ...readExtensions(fields.find((field) => field.tag === 0xa3)),
   };
-}
-
-/**
- * Key usage, names, basic constraints, name constraints, policies and their relatives, extended
- * key usage: what OpenSSL processes (RFC 5280 section 4.2.1).
- */
-const verifiedExtensions = /^2\.5\.29\.(14|15|17|19|30|31|32|33|35|36|37|54)$/;
-
-type Extensions = Pick<
-  Certificate,
-  | "hostnames"
-  | "ips"
-  | "isCa"
-  | "pathLength"
-  | "unknownCritical"
-  | "keyUsage"
-  | "extendedKeyUsage"
-  | "subjectKeyId"
-  | "authorityKeyId"
->;
-
-function extensions(wrapper: Der | undefined): Extensions {
-  const found: Extensions = {
-    hostnames: [],
-    ips: [],
-    isCa: false,
-    pathLength: undefined,
-    unknownCritical: [],
-    keyUsage: undefined,
-    extendedKeyUsage: undefined,
-    subjectKeyId: undefined,
-    authorityKeyId: undefined,
-  };
-  if (wrapper === undefined) return found;
-  for (const extension of children(child(children(wrapper), 0, tag.sequence))) {
-    const parts = children(extension);
-    const oid = readOid(child(parts, 0));
-    const value = child(parts, parts.length - 1, tag.octetString).value;
-    const isCritical = parts[1]?.tag === tag.boolean && parts[1].value[0] !== 0;
-    if (isCritical && !verifiedExtensions.test(oid)) found.unknownCritical.push(oid);
-    if (oid === "2.5.29.17") Object.assign(found, alternativeNames(readDer(value, tag.sequence)));
-    if (oid === "2.5.29.19") {
-      const [first, second] = children(readDer(value, tag.sequence));
-      found.isCa = first?.tag === tag.boolean && first.value[0] !== 0;
-      // Never above one byte in practice; a longer one restricts nothing.
-      if (second?.value.length === 1) found.pathLength = second.value[0];
-    }
-    if (oid === "2.5.29.15") found.keyUsage = readBits(readDer(value));
-    if (oid === "2.5.29.37") {
-      found.extendedKeyUsage = children(readDer(value, tag.sequence)).map(readOid);
-    }
-    if (oid === "2.5.29.14") found.subjectKeyId = readDer(value, tag.octetString).value;
-    if (oid === "2.5.29.35") {
-      found.authorityKeyId = children(readDer(value, tag.sequence))
-        .find((part) => part.tag === 0x80)?.value;
-    }
-  }
-  return found;
-}
-
-function alternativeNames(names: Der): { hostnames: string[]; ips: string[] } {
-  const hostnames: string[] = [];
-  const ips: string[] = [];
-  for (const { tag: kind, value } of children(names)) {
-    if (kind === 0x82) hostnames.push(printable(new TextDecoder("latin1").decode(value)));
-    const ip = kind === 0x87 ? ipFromBytes(value) : undefined;
-    if (ip !== undefined) ips.push(ip);
-  }
-  return { hostnames, ips };
 }
 
 const nameTypes: Record<string, string> = {
@@ -190,14 +95,6 @@ function stringText({ tag: kind, value }: Der): string {
   if (kind === tag.bmpString) return new TextDecoder("utf-16be").decode(value);
   if (kind === tag.teletexString) return new TextDecoder("latin1").decode(value);
   return new TextDecoder().decode(value);
-}
-
-/** Others choose these names: nothing in them may steer a terminal. */
-function printable(text: string): string {
-  return text.replaceAll(
-    /[\p{Cc}\p{Cf}]/gu,
-    (c) => `\\u${c.codePointAt(0)!.toString(16).padStart(4, "0")}`,
-  );
 }
 
 function serialText(value: Bytes): string {

@@ -11,7 +11,8 @@ import { PkiError } from "./errors.ts";
 import { parsePem, type PemBlock } from "./pem.ts";
 import { quoted } from "../base/quoted.ts";
 
-export { type Certificate, extendedUsage, keyUsageBit, sameBytes } from "./certificate.ts";
+export { type Certificate, sameBytes } from "./certificate.ts";
+export { extendedUsage, keyUsageBit } from "./extensions.ts";
 
 /** A certificate with its private key and the chain that goes with it. */
 export interface Pair {
