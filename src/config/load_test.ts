@@ -14,7 +14,7 @@ function load(given: {
     flags: new Map(Object.entries(given.flags ?? {}) as [ConfigKey, string][]),
     variables: given.variables ?? {},
     file: given.yaml === undefined ? undefined : parseFile("/etc/agent/config.yaml", given.yaml),
-    workingFolder: "/work",
+    workingFolder: "/srv",
     host,
   };
   return loadConfig(sources);
@@ -71,7 +71,7 @@ Deno.test("relative paths are meant from the folder of who wrote them", () => {
     variables: { AGENT_PEER_CLIENT_CA_FILE: "/ca.crt" },
   }).config;
   assert.equal(values["peer.cert_file"], "/etc/agent/tls/a.crt");
-  assert.equal(values["peer.key_file"], "/work/a.key");
+  assert.equal(values["peer.key_file"], "/srv/a.key");
   assert.equal(values["peer.client_ca_file"], "/ca.crt");
 });
 
