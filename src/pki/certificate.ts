@@ -8,6 +8,7 @@ import {
   DerError,
   readDer,
   readOid,
+  readText,
   readTime,
   tag,
 } from "./der.ts";
@@ -82,19 +83,13 @@ function nameParts(name: Der): [string, string][] {
       const [type, value] = children(attribute);
       if (type === undefined || value === undefined) throw new DerError("a name is malformed");
       const oid = readOid(type);
-      return [nameTypes[oid] ?? oid, printable(stringText(value))];
+      return [nameTypes[oid] ?? oid, printable(readText(value))];
     })
   );
 }
 
 function nameText(parts: [string, string][]): string {
   return parts.map(([type, value]) => `${type}=${value}`).join(", ");
-}
-
-function stringText({ tag: kind, value }: Der): string {
-  if (kind === tag.bmpString) return new TextDecoder("utf-16be").decode(value);
-  if (kind === tag.teletexString) return new TextDecoder("latin1").decode(value);
-  return new TextDecoder().decode(value);
 }
 
 function serialText(value: Bytes): string {

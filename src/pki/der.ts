@@ -78,6 +78,13 @@ export function readOid(element: Der): string {
   return [top, first - top * 40, ...arcs.slice(1)].join(".");
 }
 
+/** Reads a string of any of the kinds that names are made of. */
+export function readText({ tag: kind, value }: Der): string {
+  if (kind === tag.bmpString) return new TextDecoder("utf-16be").decode(value);
+  if (kind === tag.teletexString) return new TextDecoder("latin1").decode(value);
+  return new TextDecoder().decode(value);
+}
+
 /** Reads UTCTime and GeneralizedTime in the only form that RFC 5280 section 4.1.2.5 allows. */
 export function readTime(element: Der): Date {
   const text = new TextDecoder("latin1").decode(element.value);

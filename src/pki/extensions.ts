@@ -1,11 +1,16 @@
 /** What the extensions of a certificate say (RFC 5280 section 4.2.1). */
 import { type Bytes, child, children, type Der, readBits, readDer, readOid, tag } from "./der.ts";
 import { ipFromBytes } from "./names.ts";
+import { comparable, type NameConstraints, readNameConstraints } from "./name_constraints.ts";
 import { printable } from "./printable.ts";
 
 export interface Extensions {
   hostnames: string[];
   ips: string[];
+  /** Alternative names that are neither, by their tags. */
+  otherNames: { form: number; value: Bytes }[];
+  /** What a CA says that it certifies no names beyond. */
+  nameConstraints: NameConstraints | undefined;
   isCa: boolean;
   /** How many CAs may come between this one and a host; undefined for any number. */
   pathLength: number | undefined;
@@ -43,6 +48,8 @@ export function readExtensions(wrapper: Der | undefined): Extensions {
   const found: Extensions = {
     hostnames: [],
     ips: [],
+    otherNames: [],
+    nameConstraints: undefined,
     isCa: false,
     pathLength: undefined,
     unknownCritical: [],
@@ -65,6 +72,7 @@ export function readExtensions(wrapper: Der | undefined): Extensions {
       // Never above one byte in practice; a longer one restricts nothing.
       if (second?.value.length === 1) found.pathLength = second.value[0];
     }
+    if (oid === "2.5.29.30") found.nameConstraints = readNameConstraints(value, isCritical);
     if (oid === "2.5.29.15") found.keyUsage = readBits(readDer(value));
     if (oid === "2.5.29.37") {
       found.extendedKeyUsage = children(readDer(value, tag.sequence)).map(readOid);
@@ -78,13 +86,19 @@ export function readExtensions(wrapper: Der | undefined): Extensions {
   return found;
 }
 
-function alternativeNames(names: Der): { hostnames: string[]; ips: string[] } {
+function alternativeNames(
+  names: Der,
+): Pick<Extensions, "hostnames" | "ips" | "otherNames"> {
   const hostnames: string[] = [];
   const ips: string[] = [];
+  const otherNames: Extensions["otherNames"] = [];
   for (const { tag: kind, value } of children(names)) {
-    if (kind === 0x82) hostnames.push(printable(new TextDecoder("latin1").decode(value)));
     const ip = kind === 0x87 ? ipFromBytes(value) : undefined;
-    if (ip !== undefined) ips.push(ip);
+    // Those are compared later, and have to be what they say.
+    if (kind === 0xa4) comparable(value);
+    if (kind === 0x82) hostnames.push(printable(new TextDecoder("latin1").decode(value)));
+    else if (ip !== undefined) ips.push(ip);
+    else otherNames.push({ form: kind, value });
   }
-  return { hostnames, ips };
+  return { hostnames, ips, otherNames };
 }

@@ -3,6 +3,7 @@ import { X509Certificate } from "node:crypto";
 import { Buffer } from "node:buffer";
 import { day } from "./dates.ts";
 import { PkiError } from "./errors.ts";
+import { beyond } from "./name_constraints.ts";
 import { type Certificate, extendedUsage, keyUsageBit, sameBytes } from "./inspect.ts";
 
 /** Below this OpenSSL, Go and rustls refuse RSA keys. */
@@ -142,7 +143,12 @@ export function chainOf(
   while (chain.length <= maxChain) {
     const last = chain.at(-1)!;
     const root = roots.find((candidate) => isIssuedBy(last, candidate));
-    if (root !== undefined) return withinLengths([...chain, root], source);
+    if (root !== undefined) {
+      const whole = [...chain, root];
+      checkLengths(whole, source);
+      checkNames(whole, source);
+      return whole;
+    }
     const step = others.find((candidate) =>
       candidate.isCa && !isSelfIssued(candidate) && !chain.includes(candidate) &&
       isIssuedBy(last, candidate)
@@ -167,7 +173,7 @@ export function chainOf(
 }
 
 /** A CA may say how many CAs can come below it (RFC 5280 section 4.2.1.9). */
-function withinLengths(chain: Certificate[], source: string): Certificate[] {
+function checkLengths(chain: Certificate[], source: string): void {
   for (const [index, { pathLength, subject }] of chain.entries()) {
     const below = chain.slice(1, index).filter((certificate) => !isSelfIssued(certificate)).length;
     if (index === 0 || pathLength === undefined || below <= pathLength) continue;
@@ -177,7 +183,23 @@ function withinLengths(chain: Certificate[], source: string): Certificate[] {
       { next: `Have a certificate issued by a CA nearer to "${subject}"`, file: source },
     );
   }
-  return chain;
+}
+
+/** A CA may say which names alone can come below it, or which cannot. */
+function checkNames(chain: Certificate[], source: string): void {
+  for (const [index, { nameConstraints, subject }] of chain.entries()) {
+    if (nameConstraints === undefined) continue;
+    for (const [below, certificate] of chain.slice(0, index).entries()) {
+      // A CA's new key, certified by its old one (RFC 5280 section 6.1.3).
+      if (below > 0 && isSelfIssued(certificate)) continue;
+      const what = beyond(nameConstraints, certificate);
+      if (what === undefined) continue;
+      throw new PkiError("bad_chain", `In "${source}": the CA "${subject}" ${what}`, {
+        next: "Have a certificate issued for other names, or by a CA that may certify these",
+        file: source,
+      });
+    }
+  }
 }
 
 /** Long enough to notice, short enough that a warning means something. */
