@@ -107,7 +107,7 @@ function mending(
     ? "agent tls status"
     : `ls -ld ${quoted(settings.root)}`;
   return {
-    message: `${message}, which cannot be mended: ${inSentence(obstacle.message)}`,
+    message: `${message}, which agent cannot mend by itself: ${inSentence(obstacle.message)}`,
     command,
   };
 }
