@@ -5,6 +5,7 @@ import { isTaskId } from "./ids.ts";
 import type { Lease, Ledger } from "./ledger.ts";
 import { LogTail } from "./log_tail.ts";
 import type { Notices } from "./notices.ts";
+import type { Progress } from "./store.ts";
 import { type LogOffsets, type LogPiece, type LogUpload, TaskError } from "./service.ts";
 import { type AttemptRef, isFinished } from "./task.ts";
 import { lostLease, UploadQueue } from "./upload_queue.ts";
@@ -41,6 +42,8 @@ export class Logs {
     const writer = await this.files.openLog(ref.taskId, ref.attempt);
     const upload = new Upload(this, lease, writer, () => {
       if (this.#uploads.get(key) === upload) this.#uploads.delete(key);
+      // Followers take no other look while it is open.
+      this.notices.tell(ref.taskId);
     });
     this.#uploads.set(key, upload);
     return upload;
@@ -104,10 +107,9 @@ export class Logs {
       let over = false;
       while (!over) {
         subscription.take();
-        // Looked at before the bytes: what was written before the end is then read, too.
-        const now = progress()!;
-        const mine = now.attempts.find((each) => each.attempt === attempt);
-        over = !follow || mine !== undefined && isFinished(mine.state) || isFinished(now.state);
+        // Looked at before the bytes: what was written before the end is then read, too. While it
+        // is being uploaded it has not ended, and the store need not be asked at each piece.
+        over = !follow || !this.uploaded(taskId, attempt) && isOver(progress()!, attempt);
         for await (const piece of reader.pieces()) {
           yield piece;
           if (stop.aborted) break;
@@ -132,6 +134,12 @@ export class Logs {
       at = { stdout: 0, stderr: 0 };
     }
   }
+}
+
+/** Whether nothing more will be written by this attempt. */
+function isOver({ state, attempts }: Progress, attempt: number): boolean {
+  const mine = attempts.find((each) => each.attempt === attempt);
+  return mine !== undefined && isFinished(mine.state) || isFinished(state);
 }
 
 /** Reads both streams of one attempt, piece by piece in turn, as far as they are there. */

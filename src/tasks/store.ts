@@ -11,6 +11,12 @@ import type {
 } from "./task.ts";
 import type { TaskAfter } from "./policy.ts";
 
+/** How far a task and its attempts are. */
+export interface Progress {
+  state: TaskState;
+  attempts: { attempt: number; state: TaskState }[];
+}
+
 /**
  * Where tasks are kept. The engine decides, the store remembers: it applies a batch of changes whole
  * or not at all, and what it has committed outlives a crash of the process and of the machine.
@@ -33,9 +39,7 @@ export interface TaskStore extends Disposable {
   /** Of a task that there is. */
   seq(id: string): number;
   /** Where a task is, without what it is: cheap. */
-  progress(
-    id: string,
-  ): { state: TaskState; attempts: { attempt: number; state: TaskState }[] } | undefined;
+  progress(id: string): Progress | undefined;
   /** Newest first, fewer than `limit` where they are large. `before` is an id. */
   list(
     query: { states: readonly TaskState[]; limit: number; before?: string },
