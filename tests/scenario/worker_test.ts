@@ -17,8 +17,9 @@ Deno.test("two coordinators come to share a worker's slots", async () => {
       return tasks.filter(({ attempts }) => attempts.at(-1)?.state === "running").length;
     }));
   await eventually(20_000, async () => {
-    const [a, b] = await running();
-    return a === 2 && b === 2;
+    const [a = 0, b = 0] = await running();
+    // What each gets changes from moment to moment, as tasks end; that both get some does not.
+    return a > 0 && b > 0 && a + b === 4;
   });
   const all = await Promise.all([one.finished(first), two.finished(second)]);
   for (const { attempts, state } of all.flat()) {
