@@ -58,13 +58,18 @@ Deno.test("a caller that ends its side gets its answers and the status", async (
       follow: false,
       stdoutOffset: 0n,
       stderrOffset: 0n,
-      window: undefined,
     };
-    const read = tasks.readLog({ deadline: Date.now() + 10_000 });
-    read.write(request);
-    const log = await ending(read);
-    assert.equal(log.code, status.OK);
-    assert.equal(Buffer.concat(log.responses.map((piece) => piece.data)).toString(), "hello");
+    for (const window of [undefined, { bytes: 1024n, read: 0n }]) {
+      const read = tasks.readLog({ deadline: Date.now() + 10_000 });
+      read.write({ ...request, window });
+      const log = await ending(read);
+      assert.equal(log.code, status.OK);
+      assert.equal(Buffer.concat(log.responses.map((piece) => piece.data)).toString(), "hello");
+    }
+
+    const unfinished = workers.uploadLog({ deadline: Date.now() + 10_000 });
+    unfinished.write({ ref, stream: Stream.STREAM_STDOUT, offset: 0n, data, end: undefined });
+    assert.equal((await ending(unfinished)).code, status.OK);
   } finally {
     workers.close();
     tasks.close();

@@ -83,35 +83,51 @@ export function unary<Request, Response>(
   };
 }
 
+type Bidi<Request, Response> = Parameters<handleBidiStreamingCall<Request, Response>>[0];
+type Answering<Request, Response> =
+  | ServerWritableStream<Request, Response>
+  | Bidi<Request, Response>;
+
+/**
+ * Gives a call its answers and its status.
+ *
+ * @param answer gets a signal that aborts when the caller is gone or the server stops; it may then
+ * return early.
+ */
+async function give<Request, Response>(
+  serving: Serving,
+  call: Answering<Request, Response>,
+  answer: (over: AbortSignal) => Promise<void>,
+): Promise<void> {
+  const gone = new AbortController();
+  call.once("cancelled", () => gone.abort());
+  using over = anySignal(gone.signal, serving.signal);
+  try {
+    await answer(over);
+    if (serving.signal.aborted) throw stopping();
+    if (!call.cancelled) call.end();
+  } catch (error) {
+    if (call.cancelled) return;
+    const cause = serving.signal.aborted ? stopping() : error;
+    call.emit("error", statusFor(serving, call.getPath(), cause));
+  }
+}
+
 /** A server-streaming method from a function that gives its responses, as fast as they are read. */
 export function streaming<Request, Response>(
   serving: Serving,
   answer: (request: Request, signal: AbortSignal) => AsyncIterable<Response>,
 ): handleServerStreamingCall<Request, Response> {
   return (call) => {
-    track(serving, run(call));
-  };
-
-  async function run(call: ServerWritableStream<Request, Response>): Promise<void> {
-    const gone = new AbortController();
-    call.once("cancelled", () => gone.abort());
-    using over = anySignal(gone.signal, serving.signal);
-    try {
+    const given = give(serving, call, async (over) => {
       for await (const response of answer(decoded(call.request), over)) {
-        if (call.cancelled) return;
-        if (!call.write(response)) await drained(call);
+        if (over.aborted) return;
+        await write(call, response);
       }
-      if (serving.signal.aborted) throw stopping();
-      call.end();
-    } catch (error) {
-      if (call.cancelled) return;
-      const cause = serving.signal.aborted ? stopping() : error;
-      call.emit("error", statusFor(serving, call.getPath(), cause));
-    }
-  }
+    });
+    track(serving, given);
+  };
 }
-
-type Bidi<Request, Response> = Parameters<handleBidiStreamingCall<Request, Response>>[0];
 
 /**
  * A bidirectional method from a function that reads its requests and writes its responses. The next
@@ -125,17 +141,12 @@ export function conversing<Request, Response>(
     respond: (response: Response) => Promise<void>,
   ) => Promise<void>,
 ): handleBidiStreamingCall<Request, Response> {
-  return async (call) => {
-    try {
-      await converse(messages(call), async (response) => {
-        if (!call.cancelled && !call.write(response)) await drained(call);
-      });
-      call.end();
-    } catch (error) {
-      if (call.cancelled) return;
-      call.emit("error", statusFor(serving, call.getPath(), error));
-    }
-  };
+  return (call) =>
+    void give(
+      serving,
+      call,
+      () => converse(messages(call), (response) => write(call, response)),
+    );
 }
 
 /**
@@ -154,49 +165,50 @@ export function reading<
   answer: (request: Request, signal: AbortSignal) => AsyncIterable<Response>,
 ): handleBidiStreamingCall<Request, Response> {
   return (call) => {
-    track(serving, run(call));
-  };
-
-  async function run(call: Bidi<Request, Response>): Promise<void> {
-    const gone = new AbortController();
-    call.once("cancelled", () => gone.abort());
-    using over = anySignal(gone.signal, serving.signal);
-    const requests = messages<Request, Response>(call);
-    try {
+    const given = give(serving, call, async (over) => {
+      const requests = messages<Request, Response>(call);
       const first = await requests.next();
-      if (first.done) return void call.end();
+      if (first.done) return;
       const window = first.value.window?.bytes ?? 0n;
       let [sent, read] = [0n, 0n];
+      /** Takes what the reader says next; false: it says no more. */
+      const heard = async () => {
+        const next = await requests.next();
+        if (!next.done) read = next.value.window?.read ?? read;
+        return !next.done;
+      };
       for await (const response of answer(first.value, over)) {
-        if (call.cancelled) return;
-        if (!call.write(response)) await drained(call);
+        if (over.aborted) return;
+        await write(call, response);
         sent += BigInt(response.data.length);
         while (window > 0n && sent - read >= window) {
-          const next = await requests.next();
-          if (next.done) throw new TaskError("invalid", "The reader has ended before the data");
-          read = next.value.window?.read ?? read;
+          if (!await heard()) throw new TaskError("invalid", "The reader ended before the data");
         }
       }
-      if (serving.signal.aborted) throw stopping();
-      if (window > 0n) {
-        call.write(last);
-        while (read < sent) {
-          const next = await requests.next();
-          if (next.done) break;
-          read = next.value.window?.read ?? read;
-        }
-      }
-      call.end();
-    } catch (error) {
-      if (call.cancelled) return;
-      const cause = serving.signal.aborted ? stopping() : error;
-      call.emit("error", statusFor(serving, call.getPath(), cause));
-    }
+      if (over.aborted || window === 0n) return;
+      call.write(last);
+      while (read < sent && await heard());
+    });
+    track(serving, given);
+  };
+}
+
+/**
+ * The requests of a call, until its caller has ended its side. The stream's own iterator would then
+ * destroy the call, with the answers and the status that are still to come.
+ */
+async function* messages<Request, Response>(call: Bidi<Request, Response>) {
+  for await (const message of call.iterator({ destroyOnReturn: false })) {
+    yield decoded(message as Request);
   }
 }
 
-async function* messages<Request, Response>(call: Bidi<Request, Response>) {
-  for await (const message of call) yield decoded(message as Request);
+/** Settles when there is room for more. */
+async function write<Response>(
+  call: Answering<unknown, Response>,
+  response: Response,
+): Promise<void> {
+  if (!call.cancelled && !call.write(response)) await drained(call);
 }
 
 export function stopping(): TaskError {
