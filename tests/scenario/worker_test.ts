@@ -42,6 +42,14 @@ Deno.test("tasks that wait behind long ones go to another worker", async () => {
   await cluster.tasks.cancelTask(long);
 });
 
+Deno.test("a worker that is told to stop warns of nothing", async () => {
+  await using cluster = await startCluster();
+  const { role } = await cluster.startWorker();
+  await cluster.finished(await cluster.submit("true"));
+  assert.equal((await role.stop()).code, 0);
+  assert.doesNotMatch(role.stderr(), /warn|error/);
+});
+
 Deno.test("the second signal ends a worker at once, with all that it runs", async () => {
   await using cluster = await startCluster();
   const worker = await cluster.startWorker();

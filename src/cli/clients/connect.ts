@@ -1,6 +1,6 @@
 import type { Env } from "../../base/env.ts";
 import { UserError } from "../../base/errors.ts";
-import { peerAddresses, peerMode } from "../../config/peer_mode.ts";
+import { peerMode } from "../../config/peer_mode.ts";
 import type { Config } from "../../config/schema.ts";
 import type { Grants } from "../../sandbox/grants.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
@@ -17,7 +17,7 @@ export function dialGrants(
   { config }: { config: Config },
   named?: { read?: string[]; write?: string[] },
 ): Grants {
-  return clientGrants(config, modeOf(config), named);
+  return clientGrants(config, named);
 }
 
 /** A coordinator that was there a moment ago restarts; longer than this nobody waits to submit. */
@@ -30,11 +30,13 @@ export async function withTasks<T>(
 ): Promise<T> {
   const { dialCoordinator } = await import("../../peer/client.ts");
   await using open = new AsyncDisposableStack();
-  const mode = modeOf(config);
+  // On the stderr of a follower is what its task writes: not a word while all is well.
+  const quiet = { clock: env.clock, log: { ...env.log, info: env.log.debug } };
+  const mode = peerMode(config, "client");
   try {
     const coordinators = await Promise.all(
       config.values["client.coordinators"].map(async (address) =>
-        open.use(await dialCoordinator(address, mode, env))
+        open.use(await dialCoordinator(address, mode, quiet))
       ),
     );
     const silent = (error: TaskError) =>
@@ -53,10 +55,6 @@ export async function withTasks<T>(
     if (env.signal.aborted && !(error instanceof UserError)) throw env.signal.reason;
     throw error instanceof TaskError ? forPerson(error) : error;
   }
-}
-
-function modeOf(config: Config) {
-  return peerMode(config, "client", peerAddresses(config, "client"));
 }
 
 /** What to do about each code, where the message alone does not say it. */

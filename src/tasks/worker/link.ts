@@ -29,6 +29,9 @@ const refusals = 5;
 /** Without an acknowledged heartbeat a session is given up: a new connection may find a way. */
 const silenceMs = 6_000;
 
+/** Why the worker ends a session of its own accord. */
+const takesCreditsBack = new TaskError("unavailable", "The worker takes its credits back");
+
 /** What happens in a session, told to whoever keeps the slots. */
 export interface LinkEvents {
   assigned(link: Link, assignments: Assignment[]): void;
@@ -90,7 +93,8 @@ export class Link {
     for (let failures = 0; !signal.aborted;) {
       try {
         const end = await this.#serveSession(signal, () => failures = 0);
-        if (!signal.aborted) log.warn("session ended", { error: end.message, code: end.code });
+        const level = signal.aborted || end === takesCreditsBack ? "debug" : "warn";
+        log[level]("session ended", { error: end.message, code: end.code });
       } catch (error) {
         if (signal.aborted) return;
         // The first says it all; the others are for who looks closely.
@@ -107,9 +111,7 @@ export class Link {
    * otherwise. What it assigns meanwhile is not named in the new one's Hello, and given away at once.
    */
   revokeCredits(): void {
-    if (this.credit > 0) {
-      this.#endSession?.(new TaskError("unavailable", "The worker takes its credits back"));
-    }
+    if (this.credit > 0) this.#endSession?.(takesCreditsBack);
   }
 
   /** Delivers whatever there is, and then the result. */
