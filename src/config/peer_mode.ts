@@ -3,7 +3,8 @@ import { Refusal, UsageError } from "../base/errors.ts";
 import { splitAddress } from "./kinds.ts";
 import type { Config, Origin } from "./schema.ts";
 
-export type PeerSide = "server" | "client";
+/** Who speaks: the coordinator serves, the others dial it. */
+export type PeerRole = "coordinator" | "worker" | "client";
 
 /** How this side speaks gRPC, and from which files. */
 export type PeerMode =
@@ -27,11 +28,16 @@ export type PeerMode =
  * configuration that cannot be meant is refused rather than weakened: `insecure=false` never falls
  * back to plaintext, and plaintext beyond loopback needs `insecure=true` written out.
  *
- * @param addresses what is listened on or dialled, `host:port` or hosts.
+ * @throws {UsageError} where files are missing.
+ * @throws {Refusal} of plaintext beyond loopback.
  */
-export function peerMode(config: Config, side: PeerSide, addresses: string[]): PeerMode {
+export function peerMode(config: Config, role: PeerRole): PeerMode {
   const { values, origins } = config;
+  const side = role === "coordinator" ? "server" : "client";
   if (values["peer.insecure"]) {
+    const addresses = role === "coordinator"
+      ? [values["coordinator.host"]]
+      : values[`${role}.coordinators`];
     const far = addresses.find((address) => !isLoopback(address));
     if (far !== undefined && origins["peer.insecure"] === "default") {
       const doing = side === "server" ? "listen on" : "dial";
@@ -80,12 +86,6 @@ export function peerMode(config: Config, side: PeerSide, addresses: string[]): P
       caFile: origins["peer.client_ca_file"],
     },
   };
-}
-
-/** The addresses that plaintext concerns: what a coordinator listens on, what a client dials. */
-export function peerAddresses(config: Config, role: "coordinator" | "worker" | "client"): string[] {
-  if (role === "coordinator") return [config.values["coordinator.host"]];
-  return config.values[`${role}.coordinators`];
 }
 
 /** Literal 127.0.0.0/8, ::1 and localhost; no other name is resolved to decide. */

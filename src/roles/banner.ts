@@ -3,21 +3,21 @@ import { createLog, type Fields, logText } from "../base/log.ts";
 import { version } from "../base/version.ts";
 import type { PeerMode } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
+import type { RoleName } from "../sandbox/entries.ts";
 
 /** What a role says of itself before it serves. */
 export interface Banner {
-  role: "coordinator" | "worker";
+  role: RoleName;
   mode: PeerMode;
   /** End of this side's certificate, if it has one. */
-  certificateEnds?: Date;
-  dataDir: string;
+  certificateEnds?: Date | undefined;
   /** What else there is to say: addresses to listen on, to advertise, to dial. */
   fields: Fields;
 }
 
 /** One line with all that is asked first when something does not work. */
 export function sayBanner(env: Env, config: Config, banner: Banner): void {
-  const { role, mode, certificateEnds, dataDir, fields } = banner;
+  const { role, mode, certificateEnds, fields } = banner;
   env.log.info("starting", {
     role,
     version,
@@ -29,14 +29,9 @@ export function sayBanner(env: Env, config: Config, banner: Banner): void {
       ...file("ca", mode.caFile, mode.origins.caFile),
       certificate_ends: certificateEnds?.toISOString(),
     }),
-    data_dir: dataDir,
+    data_dir: config.values[`${role}.data_dir`],
     config_file: config.file,
   });
-  if (mode.mode !== "h2c" && mode.skipVerify) {
-    env.log.warn("the coordinator's certificate is not verified", {
-      because: "peer.skip_tls_verify is set, which is for tests only",
-    });
-  }
 }
 
 /**

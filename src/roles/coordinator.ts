@@ -1,14 +1,14 @@
 import type { Env } from "../base/env.ts";
 import { every } from "../base/lifetimes.ts";
 import { joinAddress, splitAddress } from "../config/kinds.ts";
-import { peerAddresses, peerMode } from "../config/peer_mode.ts";
+import { peerMode } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
 import { servePeer } from "../peer/server.ts";
 import { openDataFolder } from "../store/coordinator.ts";
 import { type EngineStats, openEngine } from "../tasks/engine.ts";
 import { sayBanner, sayReady } from "./banner.ts";
 import { roleEntry } from "./entry.ts";
-import { type Metric, metricsText, serveHealth } from "./health.ts";
+import { counter, gauge, type Metric, serveHealth } from "./health.ts";
 
 /** A retry that is due waits no longer than this; a lease is given away no later. */
 const advanceEveryMs = 100;
@@ -19,11 +19,10 @@ const stoppedFromMs = 3_000;
 /** Takes tasks, hands them to workers, keeps what they wrote, until the signal aborts. */
 async function serveCoordinator(config: Config, env: Env): Promise<void> {
   const { values } = config;
-  const dataDir = values["coordinator.data_dir"];
-  const mode = peerMode(config, "server", peerAddresses(config, "coordinator"));
+  const mode = peerMode(config, "coordinator");
   await using open = new AsyncDisposableStack();
   const engine = open.use(openEngine({
-    ...openDataFolder(dataDir),
+    ...openDataFolder(values["coordinator.data_dir"]),
     clock: env.clock,
     log: env.log,
     stoppedFromMs,
@@ -41,25 +40,20 @@ async function serveCoordinator(config: Config, env: Env): Promise<void> {
       env,
     }, serving.signal),
   );
-  const certificate = server.certificate();
   const trouble = () =>
     env.signal.aborted ? "it is stopping" : engine.trouble() ?? server.trouble();
-  const health = open.use(serveHealth({
-    host: values["coordinator.health_host"],
-    port: values["coordinator.health_port"],
-    portKey: "coordinator.health_port",
+  const health = open.use(serveHealth("coordinator", config, {
     trouble,
-    metrics: () => metricsText(coordinatorMetrics(engine.stats(), trouble() === undefined)),
+    metrics: () => coordinatorMetrics(engine.stats(), trouble() === undefined),
   }));
   sayBanner(env, config, {
     role: "coordinator",
     mode,
-    ...(certificate === undefined ? {} : { certificateEnds: certificate.notAfter }),
-    dataDir,
+    certificateEnds: server.certificate()?.notAfter,
     fields: {
       listen: server.address,
       advertise: advertised(config, server.port),
-      health: health.port === 0 ? "off" : `${values["coordinator.health_host"]}:${health.port}`,
+      health: health.address,
     },
   });
   sayReady(env, config, { role: "coordinator", address: server.address });
@@ -85,18 +79,6 @@ function advertised({ values }: Config, port: number): string {
 }
 
 function coordinatorMetrics(stats: EngineStats, ready: boolean): Metric[] {
-  const gauge = (name: string, help: string, value: Metric["value"]): Metric => ({
-    name: `agent_${name}`,
-    help,
-    kind: "gauge",
-    value,
-  });
-  const counter = (name: string, help: string, value: number): Metric => ({
-    name: `agent_${name}_total`,
-    help,
-    kind: "counter",
-    value,
-  });
   const byState = { label: "state", values: stats.tasks };
   const byHealth = { label: "health", values: stats.workers };
   return [

@@ -1,15 +1,12 @@
 import { UserError } from "../base/errors.ts";
+import { joinAddress } from "../config/kinds.ts";
+import type { Config } from "../config/schema.ts";
+import type { RoleName } from "../sandbox/entries.ts";
 
 export interface HealthOptions {
-  host: string;
-  /** 0: no health server. */
-  port: number;
   /** Why the role cannot do its work at the moment; undefined: it can. */
   trouble: () => string | undefined;
-  /** In Prometheus's text format. */
-  metrics: () => string;
-  /** The key of the port, for the error message. */
-  portKey: "coordinator.health_port" | "worker.health_port";
+  metrics: () => Metric[];
 }
 
 /** One metric. A counter's name ends in `_total`, units are in names, as Prometheus advises. */
@@ -17,12 +14,22 @@ export interface Metric {
   name: string;
   help: string;
   kind: "counter" | "gauge";
-  /** A number, or numbers by the value of one label. */
-  value: number | { label: string; values: Record<string, number> };
+  value: MetricValue;
+}
+
+/** A number, or numbers by the value of one label. */
+type MetricValue = number | { label: string; values: Record<string, number> };
+
+export function gauge(name: string, help: string, value: MetricValue): Metric {
+  return { name: `agent_${name}`, help, kind: "gauge", value };
+}
+
+export function counter(name: string, help: string, value: MetricValue): Metric {
+  return { name: `agent_${name}_total`, help, kind: "counter", value };
 }
 
 /** Prometheus's text format, version 0.0.4. */
-export function metricsText(metrics: Metric[]): string {
+function metricsText(metrics: Metric[]): string {
   return metrics.map(({ name, help, kind, value }) => {
     const lines = typeof value === "number"
       ? [`${name} ${value}`]
@@ -36,11 +43,20 @@ export function metricsText(metrics: Metric[]): string {
 /**
  * Plain HTTP for probes and monitoring, open to whoever can reach it: `/healthz` says that the
  * process answers, `/readyz` whether it can do its work, `/metrics` how much of it there is. No
- * secret and no task's content is told. Serves until it is disposed.
+ * secret and no task's content is told. Serves until it is disposed; port 0 means not at all.
+ *
+ * @returns `address` is `host:port`, or "off".
+ * @throws {UserError} where the address is not free.
  */
-export function serveHealth(options: HealthOptions): AsyncDisposable & { port: number } {
-  const { host, port, trouble, metrics, portKey } = options;
-  if (port === 0) return { port, [Symbol.asyncDispose]: () => Promise.resolve() };
+export function serveHealth(
+  role: RoleName,
+  { values }: Config,
+  { trouble, metrics }: HealthOptions,
+): AsyncDisposable & { address: string } {
+  const host = values[`${role}.health_host`];
+  const port = values[`${role}.health_port`];
+  if (port === 0) return { address: "off", [Symbol.asyncDispose]: () => Promise.resolve() };
+  const address = joinAddress(host, port);
   const answer = (status: number, body: string, type = "text/plain; charset=utf-8") =>
     new Response(body, {
       status,
@@ -58,7 +74,7 @@ export function serveHealth(options: HealthOptions): AsyncDisposable & { port: n
         return reason === undefined ? answer(200, "ready\n") : answer(503, `${reason}\n`);
       }
       case "/metrics":
-        return answer(200, metrics(), "text/plain; version=0.0.4; charset=utf-8");
+        return answer(200, metricsText(metrics()), "text/plain; version=0.0.4; charset=utf-8");
       default:
         return answer(404, "There are /healthz, /readyz and /metrics\n");
     }
@@ -70,13 +86,10 @@ export function serveHealth(options: HealthOptions): AsyncDisposable & { port: n
       onListen: () => {},
       onError: () => answer(500, "The answer could not be made\n"),
     }, handle);
-    return {
-      port: server.addr.port,
-      [Symbol.asyncDispose]: () => server.shutdown(),
-    };
+    return { address, [Symbol.asyncDispose]: () => server.shutdown() };
   } catch (error) {
-    throw new UserError(`Could not listen on "${host}:${port}" for health: ${reasonOf(error)}`, {
-      next: `Stop what uses the port, or set ${portKey} to another; 0 switches it off`,
+    throw new UserError(`Could not listen on "${address}" for health: ${reasonOf(error)}`, {
+      next: `Stop what uses the port, or set ${role}.health_port to another; 0 switches it off`,
       cause: error,
     });
   }

@@ -1,8 +1,7 @@
 import { join } from "node:path";
 import type { Env } from "../base/env.ts";
 import { version } from "../base/version.ts";
-import { joinAddress } from "../config/kinds.ts";
-import { peerAddresses, peerMode } from "../config/peer_mode.ts";
+import { peerMode } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
 import { dialCoordinator } from "../peer/client.ts";
 import { openSpool, readPieces } from "../store/spool/spool.ts";
@@ -11,13 +10,13 @@ import type { WorkerStats } from "../tasks/worker/pool.ts";
 import { createWorker } from "../tasks/worker/worker.ts";
 import { sayBanner, sayReady } from "./banner.ts";
 import { roleEntry } from "./entry.ts";
-import { type Metric, metricsText, serveHealth } from "./health.ts";
+import { counter, gauge, type Metric, serveHealth } from "./health.ts";
 
 /** Runs what its coordinators assign, by orders to the runner in the main thread. */
 async function serveWorker(config: Config, env: Env, port: MessagePort): Promise<void> {
   const { values } = config;
   const addresses = values["worker.coordinators"];
-  const mode = peerMode(config, "client", peerAddresses(config, "worker"));
+  const mode = peerMode(config, "worker");
   await using open = new AsyncDisposableStack();
   const { instance, home, warnings } = await runnerReady(port, env.signal);
   const coordinators = await Promise.all(addresses.map(async (address) => {
@@ -45,28 +44,21 @@ async function serveWorker(config: Config, env: Env, port: MessagePort): Promise
     connected: (sessions) => {
       if (sessions === 0 || wasReady) return;
       wasReady = true;
-      sayReady(env, config, { role: "worker", address: healthAddress });
+      sayReady(env, config, { role: "worker", address: health.address });
     },
   });
-  const health = open.use(serveHealth({
-    host: values["worker.health_host"],
-    port: values["worker.health_port"],
-    portKey: "worker.health_port",
+  const health = open.use(serveHealth("worker", config, {
     trouble: () => worker.stats().sessions > 0 ? undefined : "not connected to any coordinator",
-    metrics: () => metricsText(workerMetrics(worker.stats())),
+    metrics: () => workerMetrics(worker.stats()),
   }));
-  const healthAddress = health.port === 0
-    ? "off"
-    : joinAddress(values["worker.health_host"], health.port);
   sayBanner(env, config, {
     role: "worker",
     mode,
-    dataDir: values["worker.data_dir"],
     fields: {
       worker: values["worker.id"],
       coordinators: addresses.join(","),
       slots: values["worker.slots"],
-      health: healthAddress,
+      health: health.address,
       user: values["worker.user"],
     },
   });
@@ -83,29 +75,19 @@ function runnerReady(port: MessagePort, signal: AbortSignal): Promise<RunnerRead
 }
 
 function workerMetrics(stats: WorkerStats): Metric[] {
-  const gauge = (name: string, help: string, value: number): Metric => {
-    return { name: `agent_worker_${name}`, help, kind: "gauge", value };
-  };
   return [
-    gauge("ready", "1 while a coordinator is connected.", stats.sessions > 0 ? 1 : 0),
-    gauge("slots", "Tasks that may run at once.", stats.slots),
-    gauge("running", "Tasks that run.", stats.running),
-    gauge("waiting", "Tasks that wait here for a slot.", stats.waiting),
-    gauge("undelivered_results", "Results that no coordinator has yet.", stats.undelivered),
-    gauge("coordinators", "Coordinators that are configured.", stats.coordinators),
-    gauge("sessions", "Coordinators that are connected.", stats.sessions),
-    {
-      name: "agent_worker_finished_attempts_total",
-      help: "Attempts that ended, by how they did.",
-      kind: "counter",
-      value: { label: "state", values: stats.finished },
-    },
-    {
-      name: "agent_worker_output_bytes_total",
-      help: "Bytes that tasks wrote.",
-      kind: "counter",
-      value: stats.outputBytes,
-    },
+    gauge("worker_ready", "1 while a coordinator is connected.", stats.sessions > 0 ? 1 : 0),
+    gauge("worker_slots", "Tasks that may run at once.", stats.slots),
+    gauge("worker_running", "Tasks that run.", stats.running),
+    gauge("worker_waiting", "Tasks that wait here for a slot.", stats.waiting),
+    gauge("worker_undelivered_results", "Results that no coordinator has yet.", stats.undelivered),
+    gauge("worker_coordinators", "Coordinators that are configured.", stats.coordinators),
+    gauge("worker_sessions", "Coordinators that are connected.", stats.sessions),
+    counter("worker_finished_attempts", "Attempts that ended, by how they did.", {
+      label: "state",
+      values: stats.finished,
+    }),
+    counter("worker_output_bytes", "Bytes that tasks wrote.", stats.outputBytes),
   ];
 }
 

@@ -1,5 +1,5 @@
 import { errorFacts, exitCode } from "../../base/errors.ts";
-import { peerAddresses, peerMode } from "../../config/peer_mode.ts";
+import { peerMode, type PeerRole } from "../../config/peer_mode.ts";
 import { type Config, configSections } from "../../config/schema.ts";
 import { command } from "../command.ts";
 import { printable, styled } from "../output.ts";
@@ -48,12 +48,11 @@ export default command({
   },
 });
 
-const roles = ["coordinator", "worker", "client"] as const;
+const roles: PeerRole[] = ["coordinator", "worker", "client"];
 
-function peersOf(config: Config, role: typeof roles[number]) {
+function peersOf(config: Config, role: PeerRole) {
   try {
-    const side = role === "coordinator" ? "server" : "client";
-    return { role, mode: peerMode(config, side, peerAddresses(config, role)).mode };
+    return { role, mode: peerMode(config, role).mode };
   } catch (error) {
     return { role, refused: errorFacts(error).message };
   }

@@ -1,4 +1,3 @@
-import { peerAddresses, peerMode } from "../../config/peer_mode.ts";
 import { coordinatorGrants } from "../../sandbox/roles.ts";
 import { role } from "../command.ts";
 
@@ -25,6 +24,5 @@ export default role({
     },
   ],
   entry: "coordinator",
-  grants: ({ config }) =>
-    coordinatorGrants(config, peerMode(config, "server", peerAddresses(config, "coordinator"))),
+  grants: ({ config }) => coordinatorGrants(config),
 });

@@ -1,4 +1,3 @@
-import { peerAddresses, peerMode } from "../../config/peer_mode.ts";
 import { workerGrants } from "../../sandbox/roles.ts";
 import { role } from "../command.ts";
 
@@ -31,8 +30,7 @@ export default role({
     },
   ],
   entry: "worker",
-  grants: ({ config }) =>
-    workerGrants(config, peerMode(config, "client", peerAddresses(config, "worker"))),
+  grants: ({ config }) => workerGrants(config),
   beside: async (port, { config, env }) => {
     const { serveRunner } = await import("../../roles/worker_runner.ts");
     await serveRunner(port, config, env);
