@@ -1,8 +1,10 @@
 import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
 import type { Collected } from "../tasks/orders.ts";
+import { tasksCanReach, tasksMay } from "./exposure.ts";
 import { text } from "./folders.ts";
 import { fixedFolder, globToRegExp, leavesFolder, normalizeGlob } from "./glob.ts";
+import type { TaskUser } from "./user.ts";
 
 /** Entries looked at for one attempt: a glob like `**` in somebody's home folder must end. */
 const maxEntries = 200_000;
@@ -17,14 +19,18 @@ export interface Harvest {
   into: string;
   globs: readonly string[];
   maxFiles: number;
+  /** Whom the task ran as. */
+  user: TaskUser;
 }
 
 /**
  * Copies the files that match, when all processes of the task have ended. It follows no link: a
  * file is taken only if it is a regular one, the one that was looked at is the one that was opened,
- * and no folder on the way to it is a link. What cannot be taken is noted and left out.
+ * and no folder on the way to it is a link. And it follows no wish that the task could not fulfil
+ * itself: what its user may not read is left out, for a worker may run as root. What cannot be taken
+ * is noted.
  */
-export async function collectArtifacts({ folder, into, globs, maxFiles }: Harvest): Promise<{
+export async function collectArtifacts({ folder, into, globs, maxFiles, user }: Harvest): Promise<{
   files: Collected[];
   notes: string[];
 }> {
@@ -40,7 +46,7 @@ export async function collectArtifacts({ folder, into, globs, maxFiles }: Harves
   } catch {
     return { files: [], notes: ["The task removed its own folder: there are no artifacts"] };
   }
-  const budget = { entries: maxEntries };
+  const search = { root, user, note, entriesLeft: maxEntries };
   for (const raw of globs) {
     const glob = normalizeGlob(raw);
     if (leavesFolder(glob)) {
@@ -49,7 +55,7 @@ export async function collectArtifacts({ folder, into, globs, maxFiles }: Harves
     }
     const pattern = globToRegExp(glob);
     let matched = 0;
-    for await (const path of regularFiles(root, fixedFolder(glob), budget, note)) {
+    for await (const path of regularFiles(search, fixedFolder(glob))) {
       if (!pattern.test(path)) continue;
       matched++;
       if (files.has(path)) continue;
@@ -58,7 +64,7 @@ export async function collectArtifacts({ folder, into, globs, maxFiles }: Harves
         return { files: [...files.values()], notes };
       }
       try {
-        files.set(path, await copyFile(root, path, join(into, path)));
+        files.set(path, await copyFile(search, path, join(into, path)));
       } catch (error) {
         note(`Artifact "${path}" was left out: ${text(error)}`);
       }
@@ -68,18 +74,26 @@ export async function collectArtifacts({ folder, into, globs, maxFiles }: Harves
   return { files: [...files.values()], notes };
 }
 
+interface Search {
+  root: string;
+  user: TaskUser;
+  note: (line: string) => void;
+  entriesLeft: number;
+}
+
 /** Paths of all regular files at or below `start`, relative to `root`, in the order of names. */
-async function* regularFiles(
-  root: string,
-  start: string,
-  budget: { entries: number },
-  note: (line: string) => void,
-): AsyncGenerator<string> {
+async function* regularFiles(search: Search, start: string): AsyncGenerator<string> {
+  const { root, user, note } = search;
   let info: Deno.FileInfo;
   try {
     info = await Deno.lstat(join(root, start));
     if (Deno.realPathSync(join(root, start)) !== join(root, start)) {
       return note(`"${start}" was left out: it is a link, or behind one`);
+    }
+    const isForeign = user.ids !== undefined;
+    if (isForeign && !tasksCanReach(join(root, start), user)) return note(notFor(user, start));
+    if (isForeign && info.isDirectory && !tasksMay("list", info, user)) {
+      return note(notFor(user, start));
     }
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) note(`"${start}": ${text(error)}`);
@@ -90,7 +104,9 @@ async function* regularFiles(
   const entries: Deno.DirEntry[] = [];
   try {
     for await (const entry of Deno.readDir(join(root, start))) {
-      if (--budget.entries < 0) return note(`More than ${maxEntries} files: the rest was left out`);
+      if (--search.entriesLeft < 0) {
+        return note(`More than ${maxEntries} files: the rest was left out`);
+      }
       entries.push(entry);
     }
   } catch (error) {
@@ -99,13 +115,21 @@ async function* regularFiles(
   entries.sort((a, b) => a.name < b.name ? -1 : 1);
   for (const entry of entries) {
     const path = start === "" ? entry.name : `${start}/${entry.name}`;
-    if (entry.isDirectory) yield* regularFiles(root, path, budget, note);
+    if (entry.isDirectory) yield* regularFiles(search, path);
     else if (entry.isFile) yield path;
     // Links and devices are named only where a glob names them outright.
   }
 }
 
-async function copyFile(root: string, path: string, target: string): Promise<Collected> {
+function notFor(user: TaskUser, path: string): string {
+  return `"${path}" was left out: "${user.name}" may not read it`;
+}
+
+async function copyFile(
+  { root, user }: Search,
+  path: string,
+  target: string,
+): Promise<Collected> {
   const source = join(root, path);
   // Before the open: that of a pipe would wait for its other end.
   const seen = await Deno.lstat(source);
@@ -119,22 +143,37 @@ async function copyFile(root: string, path: string, target: string): Promise<Col
     }
   }
   if (await Deno.realPath(source) !== source) throw new Error("it is behind a link");
+  if (user.ids !== undefined && !tasksMay("read", opened, user)) {
+    throw new Error(`"${user.name}" may not read it`);
+  }
   await Deno.mkdir(dirname(target), { recursive: true, mode: 0o700 });
+  const mode = (opened.mode ?? 0o644) & 0o777;
+  try {
+    return { path, file: target, mode, ...await copyBytes(file, opened.size, target) };
+  } catch (error) {
+    // Half a file on a disk that is full now helps nobody.
+    await Deno.remove(target);
+    throw error;
+  }
+}
+
+/** No more than there was at first: somebody may write to it without end. */
+async function copyBytes(
+  file: Deno.FsFile,
+  mostBytes: number,
+  target: string,
+): Promise<{ size: number; sha256: string }> {
   using copy = await Deno.open(target, { write: true, createNew: true, mode: 0o600 });
   const hash = createHash("sha256");
   const buffer = new Uint8Array(256 * 1024);
   let size = 0;
-  for (let count; (count = await file.read(buffer)) !== null;) {
+  while (size < mostBytes) {
+    const count = await file.read(buffer.subarray(0, Math.min(buffer.length, mostBytes - size)));
+    if (count === null) break;
     const part = buffer.subarray(0, count);
     hash.update(part);
     for (let done = 0; done < count;) done += await copy.write(part.subarray(done));
     size += count;
   }
-  return {
-    path,
-    file: target,
-    size,
-    mode: (opened.mode ?? 0o644) & 0o777,
-    sha256: hash.digest("hex"),
-  };
+  return { size, sha256: hash.digest("hex") };
 }

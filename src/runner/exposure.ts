@@ -6,26 +6,36 @@ import type { TaskUser } from "./user.ts";
  * False where it does not exist.
  */
 export function tasksCanRead(path: string, user: TaskUser): boolean {
-  const uid = user.ids?.uid ?? Deno.uid() ?? -1;
-  const gid = user.ids?.gid ?? Deno.gid() ?? -1;
   try {
     const real = Deno.realPathSync(path);
-    if (uid === 0) return true;
-    for (let folder = dirname(real);; folder = dirname(folder)) {
-      if (!allows(Deno.statSync(folder), uid, gid, 0o1)) return false;
-      if (folder === dirname(folder)) break;
-    }
-    return allows(Deno.statSync(real), uid, gid, 0o4);
+    return tasksCanReach(real, user) && tasksMay("read", Deno.statSync(real), user);
   } catch {
     // Not there, or hidden even from the worker.
     return false;
   }
 }
 
-/** @param right 4 to read, 1 to search. */
-function allows(info: Deno.FileInfo, uid: number, gid: number, right: number): boolean {
+/** Whether all folders above let tasks pass. The path has no links in it. */
+export function tasksCanReach(path: string, user: TaskUser): boolean {
+  for (let folder = dirname(path);; folder = dirname(folder)) {
+    if (!tasksMay("pass", Deno.statSync(folder), user)) return false;
+    if (folder === dirname(folder)) return true;
+  }
+}
+
+const rights = { read: 0o4, pass: 0o1, list: 0o5 } as const;
+
+/** By the mode of a file or folder alone. */
+export function tasksMay(
+  what: keyof typeof rights,
+  info: Deno.FileInfo,
+  { ids }: Pick<TaskUser, "ids">,
+): boolean {
+  const uid = ids?.uid ?? Deno.uid() ?? -1;
+  const gid = ids?.gid ?? Deno.gid() ?? -1;
+  if (uid === 0) return true;
+  const right = rights[what];
   const mode = info.mode ?? 0;
-  if (info.uid === uid) return ((mode >> 6) & right) !== 0;
-  if (info.gid === gid) return ((mode >> 3) & right) !== 0;
-  return (mode & right) !== 0;
+  const granted = info.uid === uid ? mode >> 6 : info.gid === gid ? mode >> 3 : mode;
+  return (granted & right) === right;
 }

@@ -262,8 +262,8 @@ export class Runner {
     const { key, artifacts: globs, cwd } = order;
     const into = join(this.options.folder.artifacts, key);
     try {
-      const { maxArtifacts: maxFiles } = this.options.bounds;
-      const harvest = await collectArtifacts({ folder: cwd ?? own, into, globs, maxFiles });
+      const { user, bounds: { maxArtifacts: maxFiles } } = this.options;
+      const harvest = await collectArtifacts({ folder: cwd ?? own, into, globs, maxFiles, user });
       this.#report({ kind: "collected", key, ...harvest });
     } catch (error) {
       const notes = [`Artifacts could not be collected: ${text(error)}`];
