@@ -97,7 +97,7 @@ async function generate(buf: string, tools: string, out: string): Promise<void> 
     }],
   };
   await run(buf, ["generate", "--template", JSON.stringify(template), "."]);
-  for (const name of (await contents(out)).keys()) await adapt(`${out}/${name}`);
+  for (const name of (await contents(out)).keys()) await adapt(out, name);
   const image = ["build", "--as-file-descriptor-set", "--exclude-source-info", "-o"];
   const bytes = await run(buf, [...image, "-#format=binpb", "."]);
   const json = JSON.parse(
@@ -108,10 +108,17 @@ async function generate(buf: string, tools: string, out: string): Promise<void> 
 
 /**
  * Deno wants Buffer imported, and has its own opinion about generated code. `Buffer.from` of bytes
- * copies them, which logs and artifacts would pay for four times on their way: a view will do.
+ * copies them, which logs and artifacts would pay for four times on their way: a view will do. For
+ * the same reason messages are encoded by our own writer.
  */
-async function adapt(path: string): Promise<void> {
-  const text = await Deno.readTextFile(path);
+async function adapt(out: string, name: string): Promise<void> {
+  const path = `${out}/${name}`;
+  const peer = "../".repeat(name.split("/").length);
+  const text = (await Deno.readTextFile(path)).replace(
+    'import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";',
+    'import { BinaryReader, type BinaryWriter } from "@bufbuild/protobuf/wire";\n' +
+      `import { MessageWriter } from "${peer}message_writer.ts";`,
+  ).replaceAll("new BinaryWriter()", "new MessageWriter()");
   const viewed = text.replaceAll("Buffer.from(", "viewOf(");
   const head = [
     "// deno-lint-ignore-file",

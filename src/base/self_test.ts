@@ -5,7 +5,7 @@ import { build, version } from "./version.ts";
 Deno.test("from source the program starts again by Deno, with main.ts of the same tree", () => {
   const { command, args } = selfCommand();
   assert.equal(command, Deno.execPath());
-  assert.deepEqual(args.slice(0, 4), ["run", ...sourceFlags]);
+  assert.deepEqual(args.slice(0, sourceFlags.length + 1), ["run", ...sourceFlags]);
   assert.ok(args.at(-1)!.endsWith("/main.ts"));
   assert.equal(
     args.at(-1)!.slice(0, -"main.ts".length),
@@ -13,9 +13,12 @@ Deno.test("from source the program starts again by Deno, with main.ts of the sam
   );
 });
 
-Deno.test("the launcher starts main.ts with the flags that the program starts itself with", async () => {
-  const launcher = await Deno.readTextFile(new URL("../../scripts/agent", import.meta.url));
-  assert.match(launcher, new RegExp(`run ${sourceFlags.join(" ")} --config `));
+Deno.test("launcher and executable have the flags that the program starts itself with", async () => {
+  for (const script of ["agent", "compile"]) {
+    const text = await Deno.readTextFile(new URL(`../../scripts/${script}`, import.meta.url));
+    const words = text.replaceAll("\\\n", " ").split(/\s+/);
+    for (const flag of sourceFlags) assert.ok(words.includes(flag), `${script}: ${flag}`);
+  }
 });
 
 Deno.test("the build names the version of deno.json and the commit of the checkout", async () => {

@@ -8,7 +8,8 @@ const viewOf = (of: Uint8Array) => Buffer.from(of.buffer, of.byteOffset, of.byte
 // source: agent/v1/agent.proto
 
 /* eslint-disable */
-import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { BinaryReader, type BinaryWriter } from "@bufbuild/protobuf/wire";
+import { MessageWriter } from "../../../message_writer.ts";
 import {
   type CallOptions,
   type ChannelCredentials,
@@ -619,7 +620,7 @@ function createBaseTaskSpec(): TaskSpec {
 }
 
 export const TaskSpec: MessageFns<TaskSpec> = {
-  encode(message: TaskSpec, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: TaskSpec, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     for (const v of message.argv) {
       writer.uint32(10).string(v!);
     }
@@ -754,7 +755,7 @@ function createBaseTaskSpec_EnvEntry(): TaskSpec_EnvEntry {
 }
 
 export const TaskSpec_EnvEntry: MessageFns<TaskSpec_EnvEntry> = {
-  encode(message: TaskSpec_EnvEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: TaskSpec_EnvEntry, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
     }
@@ -811,7 +812,7 @@ function createBaseTaskSpec_SelectorEntry(): TaskSpec_SelectorEntry {
 }
 
 export const TaskSpec_SelectorEntry: MessageFns<TaskSpec_SelectorEntry> = {
-  encode(message: TaskSpec_SelectorEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: TaskSpec_SelectorEntry, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
     }
@@ -868,7 +869,7 @@ function createBaseAttemptRef(): AttemptRef {
 }
 
 export const AttemptRef: MessageFns<AttemptRef> = {
-  encode(message: AttemptRef, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: AttemptRef, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.taskId !== "") {
       writer.uint32(10).string(message.taskId);
     }
@@ -953,7 +954,7 @@ function createBaseAttempt(): Attempt {
 }
 
 export const Attempt: MessageFns<Attempt> = {
-  encode(message: Attempt, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: Attempt, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.attempt !== 0) {
       writer.uint32(8).uint32(message.attempt);
     }
@@ -1152,7 +1153,7 @@ function createBaseTask(): Task {
 }
 
 export const Task: MessageFns<Task> = {
-  encode(message: Task, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: Task, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
     }
@@ -1308,7 +1309,7 @@ function createBaseArtifact(): Artifact {
 }
 
 export const Artifact: MessageFns<Artifact> = {
-  encode(message: Artifact, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: Artifact, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.path !== "") {
       writer.uint32(10).string(message.path);
     }
@@ -1401,7 +1402,7 @@ function createBaseSessionRequest(): SessionRequest {
 }
 
 export const SessionRequest: MessageFns<SessionRequest> = {
-  encode(message: SessionRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: SessionRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     switch (message.message?.$case) {
       case "hello":
         Hello.encode(message.message.value, writer.uint32(10).fork()).join();
@@ -1504,7 +1505,7 @@ function createBaseSessionResponse(): SessionResponse {
 }
 
 export const SessionResponse: MessageFns<SessionResponse> = {
-  encode(message: SessionResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: SessionResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     switch (message.message?.$case) {
       case "welcome":
         Welcome.encode(message.message.value, writer.uint32(10).fork()).join();
@@ -1629,7 +1630,7 @@ function createBaseHello(): Hello {
 }
 
 export const Hello: MessageFns<Hello> = {
-  encode(message: Hello, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: Hello, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.minProtocol !== 0) {
       writer.uint32(8).uint32(message.minProtocol);
     }
@@ -1777,7 +1778,7 @@ function createBaseHello_LabelsEntry(): Hello_LabelsEntry {
 }
 
 export const Hello_LabelsEntry: MessageFns<Hello_LabelsEntry> = {
-  encode(message: Hello_LabelsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: Hello_LabelsEntry, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
     }
@@ -1834,7 +1835,7 @@ function createBaseWelcome(): Welcome {
 }
 
 export const Welcome: MessageFns<Welcome> = {
-  encode(message: Welcome, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: Welcome, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.protocol !== 0) {
       writer.uint32(8).uint32(message.protocol);
     }
@@ -1935,7 +1936,7 @@ function createBaseHeartbeat(): Heartbeat {
 }
 
 export const Heartbeat: MessageFns<Heartbeat> = {
-  encode(message: Heartbeat, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: Heartbeat, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.sequence !== 0n) {
       if (BigInt.asUintN(64, message.sequence) !== message.sequence) {
         throw new globalThis.Error("value provided for field message.sequence of type uint64 too large");
@@ -1984,7 +1985,7 @@ function createBaseHeartbeatAck(): HeartbeatAck {
 }
 
 export const HeartbeatAck: MessageFns<HeartbeatAck> = {
-  encode(message: HeartbeatAck, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: HeartbeatAck, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.sequence !== 0n) {
       if (BigInt.asUintN(64, message.sequence) !== message.sequence) {
         throw new globalThis.Error("value provided for field message.sequence of type uint64 too large");
@@ -2033,7 +2034,7 @@ function createBaseCredit(): Credit {
 }
 
 export const Credit: MessageFns<Credit> = {
-  encode(message: Credit, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: Credit, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.count !== 0) {
       writer.uint32(8).uint32(message.count);
     }
@@ -2079,7 +2080,7 @@ function createBaseAssign(): Assign {
 }
 
 export const Assign: MessageFns<Assign> = {
-  encode(message: Assign, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: Assign, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     for (const v of message.assignments) {
       Assignment.encode(v!, writer.uint32(10).fork()).join();
     }
@@ -2125,7 +2126,7 @@ function createBaseAssignment(): Assignment {
 }
 
 export const Assignment: MessageFns<Assignment> = {
-  encode(message: Assignment, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: Assignment, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.ref !== undefined) {
       AttemptRef.encode(message.ref, writer.uint32(10).fork()).join();
     }
@@ -2204,7 +2205,7 @@ function createBaseStarted(): Started {
 }
 
 export const Started: MessageFns<Started> = {
-  encode(message: Started, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: Started, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.ref !== undefined) {
       AttemptRef.encode(message.ref, writer.uint32(10).fork()).join();
     }
@@ -2271,7 +2272,7 @@ function createBaseFinished(): Finished {
 }
 
 export const Finished: MessageFns<Finished> = {
-  encode(message: Finished, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: Finished, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.ref !== undefined) {
       AttemptRef.encode(message.ref, writer.uint32(10).fork()).join();
     }
@@ -2411,7 +2412,7 @@ function createBaseFinishedAck(): FinishedAck {
 }
 
 export const FinishedAck: MessageFns<FinishedAck> = {
-  encode(message: FinishedAck, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: FinishedAck, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.ref !== undefined) {
       AttemptRef.encode(message.ref, writer.uint32(10).fork()).join();
     }
@@ -2468,7 +2469,7 @@ function createBaseReleased(): Released {
 }
 
 export const Released: MessageFns<Released> = {
-  encode(message: Released, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: Released, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     for (const v of message.refs) {
       AttemptRef.encode(v!, writer.uint32(10).fork()).join();
     }
@@ -2514,7 +2515,7 @@ function createBaseCancel(): Cancel {
 }
 
 export const Cancel: MessageFns<Cancel> = {
-  encode(message: Cancel, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: Cancel, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.ref !== undefined) {
       AttemptRef.encode(message.ref, writer.uint32(10).fork()).join();
     }
@@ -2560,7 +2561,7 @@ function createBaseDrain(): Drain {
 }
 
 export const Drain: MessageFns<Drain> = {
-  encode(message: Drain, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: Drain, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.draining !== false) {
       writer.uint32(8).bool(message.draining);
     }
@@ -2606,7 +2607,7 @@ function createBaseHold(): Hold {
 }
 
 export const Hold: MessageFns<Hold> = {
-  encode(message: Hold, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: Hold, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.holdMs !== 0n) {
       if (BigInt.asUintN(64, message.holdMs) !== message.holdMs) {
         throw new globalThis.Error("value provided for field message.holdMs of type uint64 too large");
@@ -2655,7 +2656,7 @@ function createBaseUploadLogRequest(): UploadLogRequest {
 }
 
 export const UploadLogRequest: MessageFns<UploadLogRequest> = {
-  encode(message: UploadLogRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: UploadLogRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.ref !== undefined) {
       AttemptRef.encode(message.ref, writer.uint32(10).fork()).join();
     }
@@ -2748,7 +2749,7 @@ function createBaseLogEnd(): LogEnd {
 }
 
 export const LogEnd: MessageFns<LogEnd> = {
-  encode(message: LogEnd, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: LogEnd, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.stdoutBytes !== 0n) {
       if (BigInt.asUintN(64, message.stdoutBytes) !== message.stdoutBytes) {
         throw new globalThis.Error("value provided for field message.stdoutBytes of type uint64 too large");
@@ -2811,7 +2812,7 @@ function createBaseUploadLogResponse(): UploadLogResponse {
 }
 
 export const UploadLogResponse: MessageFns<UploadLogResponse> = {
-  encode(message: UploadLogResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: UploadLogResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.stdoutOffset !== 0n) {
       if (BigInt.asUintN(64, message.stdoutOffset) !== message.stdoutOffset) {
         throw new globalThis.Error("value provided for field message.stdoutOffset of type uint64 too large");
@@ -2885,7 +2886,7 @@ function createBaseUploadArtifactRequest(): UploadArtifactRequest {
 }
 
 export const UploadArtifactRequest: MessageFns<UploadArtifactRequest> = {
-  encode(message: UploadArtifactRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: UploadArtifactRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     switch (message.message?.$case) {
       case "start":
         ArtifactStart.encode(message.message.value, writer.uint32(10).fork()).join();
@@ -2955,7 +2956,7 @@ function createBaseArtifactStart(): ArtifactStart {
 }
 
 export const ArtifactStart: MessageFns<ArtifactStart> = {
-  encode(message: ArtifactStart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ArtifactStart, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.ref !== undefined) {
       AttemptRef.encode(message.ref, writer.uint32(10).fork()).join();
     }
@@ -3037,7 +3038,7 @@ function createBaseArtifactChunk(): ArtifactChunk {
 }
 
 export const ArtifactChunk: MessageFns<ArtifactChunk> = {
-  encode(message: ArtifactChunk, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ArtifactChunk, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.offset !== 0n) {
       if (BigInt.asUintN(64, message.offset) !== message.offset) {
         throw new globalThis.Error("value provided for field message.offset of type uint64 too large");
@@ -3097,7 +3098,7 @@ function createBaseArtifactEnd(): ArtifactEnd {
 }
 
 export const ArtifactEnd: MessageFns<ArtifactEnd> = {
-  encode(message: ArtifactEnd, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ArtifactEnd, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.sha256 !== "") {
       writer.uint32(10).string(message.sha256);
     }
@@ -3143,7 +3144,7 @@ function createBaseUploadArtifactResponse(): UploadArtifactResponse {
 }
 
 export const UploadArtifactResponse: MessageFns<UploadArtifactResponse> = {
-  encode(message: UploadArtifactResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: UploadArtifactResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.offset !== 0n) {
       if (BigInt.asUintN(64, message.offset) !== message.offset) {
         throw new globalThis.Error("value provided for field message.offset of type uint64 too large");
@@ -3203,7 +3204,7 @@ function createBaseSubmitRequest(): SubmitRequest {
 }
 
 export const SubmitRequest: MessageFns<SubmitRequest> = {
-  encode(message: SubmitRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: SubmitRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.spec !== undefined) {
       TaskSpec.encode(message.spec, writer.uint32(10).fork()).join();
     }
@@ -3271,7 +3272,7 @@ function createBaseArrayRange(): ArrayRange {
 }
 
 export const ArrayRange: MessageFns<ArrayRange> = {
-  encode(message: ArrayRange, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ArrayRange, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.first !== 0) {
       writer.uint32(8).uint32(message.first);
     }
@@ -3328,7 +3329,7 @@ function createBaseSubmitResponse(): SubmitResponse {
 }
 
 export const SubmitResponse: MessageFns<SubmitResponse> = {
-  encode(message: SubmitResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: SubmitResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
     }
@@ -3396,7 +3397,7 @@ function createBaseGetTaskRequest(): GetTaskRequest {
 }
 
 export const GetTaskRequest: MessageFns<GetTaskRequest> = {
-  encode(message: GetTaskRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: GetTaskRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
     }
@@ -3442,7 +3443,7 @@ function createBaseGetTaskResponse(): GetTaskResponse {
 }
 
 export const GetTaskResponse: MessageFns<GetTaskResponse> = {
-  encode(message: GetTaskResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: GetTaskResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     for (const v of message.tasks) {
       Task.encode(v!, writer.uint32(10).fork()).join();
     }
@@ -3488,7 +3489,7 @@ function createBaseListTasksRequest(): ListTasksRequest {
 }
 
 export const ListTasksRequest: MessageFns<ListTasksRequest> = {
-  encode(message: ListTasksRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ListTasksRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.states.length !== 0) {
       writer.uint32(10).fork();
       for (const v of message.states) {
@@ -3570,7 +3571,7 @@ function createBaseListTasksResponse(): ListTasksResponse {
 }
 
 export const ListTasksResponse: MessageFns<ListTasksResponse> = {
-  encode(message: ListTasksResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ListTasksResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     for (const v of message.tasks) {
       Task.encode(v!, writer.uint32(10).fork()).join();
     }
@@ -3627,7 +3628,7 @@ function createBaseWatchTasksRequest(): WatchTasksRequest {
 }
 
 export const WatchTasksRequest: MessageFns<WatchTasksRequest> = {
-  encode(message: WatchTasksRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: WatchTasksRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     for (const v of message.ids) {
       writer.uint32(10).string(v!);
     }
@@ -3673,7 +3674,7 @@ function createBaseWatchTasksResponse(): WatchTasksResponse {
 }
 
 export const WatchTasksResponse: MessageFns<WatchTasksResponse> = {
-  encode(message: WatchTasksResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: WatchTasksResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.task !== undefined) {
       Task.encode(message.task, writer.uint32(10).fork()).join();
     }
@@ -3719,7 +3720,7 @@ function createBaseCancelTaskRequest(): CancelTaskRequest {
 }
 
 export const CancelTaskRequest: MessageFns<CancelTaskRequest> = {
-  encode(message: CancelTaskRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: CancelTaskRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
     }
@@ -3765,7 +3766,7 @@ function createBaseCancelTaskResponse(): CancelTaskResponse {
 }
 
 export const CancelTaskResponse: MessageFns<CancelTaskResponse> = {
-  encode(message: CancelTaskResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: CancelTaskResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     for (const v of message.tasks) {
       Task.encode(v!, writer.uint32(10).fork()).join();
     }
@@ -3811,7 +3812,7 @@ function createBaseRetryTaskRequest(): RetryTaskRequest {
 }
 
 export const RetryTaskRequest: MessageFns<RetryTaskRequest> = {
-  encode(message: RetryTaskRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: RetryTaskRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
     }
@@ -3857,7 +3858,7 @@ function createBaseRetryTaskResponse(): RetryTaskResponse {
 }
 
 export const RetryTaskResponse: MessageFns<RetryTaskResponse> = {
-  encode(message: RetryTaskResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: RetryTaskResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     for (const v of message.tasks) {
       Task.encode(v!, writer.uint32(10).fork()).join();
     }
@@ -3903,7 +3904,7 @@ function createBaseReadLogRequest(): ReadLogRequest {
 }
 
 export const ReadLogRequest: MessageFns<ReadLogRequest> = {
-  encode(message: ReadLogRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ReadLogRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.taskId !== "") {
       writer.uint32(10).string(message.taskId);
     }
@@ -4010,7 +4011,7 @@ function createBaseReadWindow(): ReadWindow {
 }
 
 export const ReadWindow: MessageFns<ReadWindow> = {
-  encode(message: ReadWindow, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ReadWindow, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.bytes !== 0n) {
       if (BigInt.asUintN(64, message.bytes) !== message.bytes) {
         throw new globalThis.Error("value provided for field message.bytes of type uint64 too large");
@@ -4073,7 +4074,7 @@ function createBaseReadLogResponse(): ReadLogResponse {
 }
 
 export const ReadLogResponse: MessageFns<ReadLogResponse> = {
-  encode(message: ReadLogResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ReadLogResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.attempt !== 0) {
       writer.uint32(8).uint32(message.attempt);
     }
@@ -4155,7 +4156,7 @@ function createBaseListArtifactsRequest(): ListArtifactsRequest {
 }
 
 export const ListArtifactsRequest: MessageFns<ListArtifactsRequest> = {
-  encode(message: ListArtifactsRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ListArtifactsRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.taskId !== "") {
       writer.uint32(10).string(message.taskId);
     }
@@ -4212,7 +4213,7 @@ function createBaseListArtifactsResponse(): ListArtifactsResponse {
 }
 
 export const ListArtifactsResponse: MessageFns<ListArtifactsResponse> = {
-  encode(message: ListArtifactsResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ListArtifactsResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     for (const v of message.artifacts) {
       Artifact.encode(v!, writer.uint32(10).fork()).join();
     }
@@ -4258,7 +4259,7 @@ function createBaseReadArtifactRequest(): ReadArtifactRequest {
 }
 
 export const ReadArtifactRequest: MessageFns<ReadArtifactRequest> = {
-  encode(message: ReadArtifactRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ReadArtifactRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.taskId !== "") {
       writer.uint32(10).string(message.taskId);
     }
@@ -4351,7 +4352,7 @@ function createBaseReadArtifactResponse(): ReadArtifactResponse {
 }
 
 export const ReadArtifactResponse: MessageFns<ReadArtifactResponse> = {
-  encode(message: ReadArtifactResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ReadArtifactResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.offset !== 0n) {
       if (BigInt.asUintN(64, message.offset) !== message.offset) {
         throw new globalThis.Error("value provided for field message.offset of type uint64 too large");
@@ -4425,7 +4426,7 @@ function createBaseWorker(): Worker {
 }
 
 export const Worker: MessageFns<Worker> = {
-  encode(message: Worker, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: Worker, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
     }
@@ -4606,7 +4607,7 @@ function createBaseWorker_LabelsEntry(): Worker_LabelsEntry {
 }
 
 export const Worker_LabelsEntry: MessageFns<Worker_LabelsEntry> = {
-  encode(message: Worker_LabelsEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: Worker_LabelsEntry, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.key !== "") {
       writer.uint32(10).string(message.key);
     }
@@ -4663,7 +4664,7 @@ function createBaseListWorkersRequest(): ListWorkersRequest {
 }
 
 export const ListWorkersRequest: MessageFns<ListWorkersRequest> = {
-  encode(_: ListWorkersRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(_: ListWorkersRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     return writer;
   },
 
@@ -4698,7 +4699,7 @@ function createBaseListWorkersResponse(): ListWorkersResponse {
 }
 
 export const ListWorkersResponse: MessageFns<ListWorkersResponse> = {
-  encode(message: ListWorkersResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ListWorkersResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     for (const v of message.workers) {
       Worker.encode(v!, writer.uint32(10).fork()).join();
     }
@@ -4744,7 +4745,7 @@ function createBaseDrainWorkerRequest(): DrainWorkerRequest {
 }
 
 export const DrainWorkerRequest: MessageFns<DrainWorkerRequest> = {
-  encode(message: DrainWorkerRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: DrainWorkerRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.workerId !== "") {
       writer.uint32(10).string(message.workerId);
     }
@@ -4790,7 +4791,7 @@ function createBaseDrainWorkerResponse(): DrainWorkerResponse {
 }
 
 export const DrainWorkerResponse: MessageFns<DrainWorkerResponse> = {
-  encode(message: DrainWorkerResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: DrainWorkerResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.worker !== undefined) {
       Worker.encode(message.worker, writer.uint32(10).fork()).join();
     }
@@ -4836,7 +4837,7 @@ function createBaseResumeWorkerRequest(): ResumeWorkerRequest {
 }
 
 export const ResumeWorkerRequest: MessageFns<ResumeWorkerRequest> = {
-  encode(message: ResumeWorkerRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ResumeWorkerRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.workerId !== "") {
       writer.uint32(10).string(message.workerId);
     }
@@ -4882,7 +4883,7 @@ function createBaseResumeWorkerResponse(): ResumeWorkerResponse {
 }
 
 export const ResumeWorkerResponse: MessageFns<ResumeWorkerResponse> = {
-  encode(message: ResumeWorkerResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ResumeWorkerResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.worker !== undefined) {
       Worker.encode(message.worker, writer.uint32(10).fork()).join();
     }
@@ -4928,7 +4929,7 @@ function createBaseStateEntry(): StateEntry {
 }
 
 export const StateEntry: MessageFns<StateEntry> = {
-  encode(message: StateEntry, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: StateEntry, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.namespace !== "") {
       writer.uint32(10).string(message.namespace);
     }
@@ -5021,7 +5022,7 @@ function createBaseGetStateRequest(): GetStateRequest {
 }
 
 export const GetStateRequest: MessageFns<GetStateRequest> = {
-  encode(message: GetStateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: GetStateRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.namespace !== "") {
       writer.uint32(10).string(message.namespace);
     }
@@ -5078,7 +5079,7 @@ function createBaseGetStateResponse(): GetStateResponse {
 }
 
 export const GetStateResponse: MessageFns<GetStateResponse> = {
-  encode(message: GetStateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: GetStateResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.entry !== undefined) {
       StateEntry.encode(message.entry, writer.uint32(10).fork()).join();
     }
@@ -5124,7 +5125,7 @@ function createBasePutStateRequest(): PutStateRequest {
 }
 
 export const PutStateRequest: MessageFns<PutStateRequest> = {
-  encode(message: PutStateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: PutStateRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.namespace !== "") {
       writer.uint32(10).string(message.namespace);
     }
@@ -5206,7 +5207,7 @@ function createBasePutStateResponse(): PutStateResponse {
 }
 
 export const PutStateResponse: MessageFns<PutStateResponse> = {
-  encode(message: PutStateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: PutStateResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.entry !== undefined) {
       StateEntry.encode(message.entry, writer.uint32(10).fork()).join();
     }
@@ -5252,7 +5253,7 @@ function createBaseDeleteStateRequest(): DeleteStateRequest {
 }
 
 export const DeleteStateRequest: MessageFns<DeleteStateRequest> = {
-  encode(message: DeleteStateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: DeleteStateRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.namespace !== "") {
       writer.uint32(10).string(message.namespace);
     }
@@ -5323,7 +5324,7 @@ function createBaseDeleteStateResponse(): DeleteStateResponse {
 }
 
 export const DeleteStateResponse: MessageFns<DeleteStateResponse> = {
-  encode(message: DeleteStateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: DeleteStateResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.revision !== 0n) {
       if (BigInt.asUintN(64, message.revision) !== message.revision) {
         throw new globalThis.Error("value provided for field message.revision of type uint64 too large");
@@ -5372,7 +5373,7 @@ function createBaseListStateRequest(): ListStateRequest {
 }
 
 export const ListStateRequest: MessageFns<ListStateRequest> = {
-  encode(message: ListStateRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ListStateRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.namespace !== "") {
       writer.uint32(10).string(message.namespace);
     }
@@ -5429,7 +5430,7 @@ function createBaseListStateResponse(): ListStateResponse {
 }
 
 export const ListStateResponse: MessageFns<ListStateResponse> = {
-  encode(message: ListStateResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ListStateResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     for (const v of message.entries) {
       StateEntry.encode(v!, writer.uint32(10).fork()).join();
     }

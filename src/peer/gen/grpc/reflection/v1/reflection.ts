@@ -8,7 +8,8 @@ const viewOf = (of: Uint8Array) => Buffer.from(of.buffer, of.byteOffset, of.byte
 // source: grpc/reflection/v1/reflection.proto
 
 /* eslint-disable */
-import { BinaryReader, BinaryWriter } from "@bufbuild/protobuf/wire";
+import { BinaryReader, type BinaryWriter } from "@bufbuild/protobuf/wire";
+import { MessageWriter } from "../../../../message_writer.ts";
 import {
   type CallOptions,
   type ChannelCredentials,
@@ -87,7 +88,7 @@ function createBaseServerReflectionRequest(): ServerReflectionRequest {
 }
 
 export const ServerReflectionRequest: MessageFns<ServerReflectionRequest> = {
-  encode(message: ServerReflectionRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ServerReflectionRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.host !== "") {
       writer.uint32(10).string(message.host);
     }
@@ -193,7 +194,7 @@ function createBaseExtensionRequest(): ExtensionRequest {
 }
 
 export const ExtensionRequest: MessageFns<ExtensionRequest> = {
-  encode(message: ExtensionRequest, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ExtensionRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.containingType !== "") {
       writer.uint32(10).string(message.containingType);
     }
@@ -250,7 +251,7 @@ function createBaseServerReflectionResponse(): ServerReflectionResponse {
 }
 
 export const ServerReflectionResponse: MessageFns<ServerReflectionResponse> = {
-  encode(message: ServerReflectionResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ServerReflectionResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.validHost !== "") {
       writer.uint32(10).string(message.validHost);
     }
@@ -362,7 +363,7 @@ function createBaseFileDescriptorResponse(): FileDescriptorResponse {
 }
 
 export const FileDescriptorResponse: MessageFns<FileDescriptorResponse> = {
-  encode(message: FileDescriptorResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: FileDescriptorResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     for (const v of message.fileDescriptorProto) {
       writer.uint32(10).bytes(v!);
     }
@@ -408,7 +409,7 @@ function createBaseExtensionNumberResponse(): ExtensionNumberResponse {
 }
 
 export const ExtensionNumberResponse: MessageFns<ExtensionNumberResponse> = {
-  encode(message: ExtensionNumberResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ExtensionNumberResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.baseTypeName !== "") {
       writer.uint32(10).string(message.baseTypeName);
     }
@@ -479,7 +480,7 @@ function createBaseListServiceResponse(): ListServiceResponse {
 }
 
 export const ListServiceResponse: MessageFns<ListServiceResponse> = {
-  encode(message: ListServiceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ListServiceResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     for (const v of message.service) {
       ServiceResponse.encode(v!, writer.uint32(10).fork()).join();
     }
@@ -525,7 +526,7 @@ function createBaseServiceResponse(): ServiceResponse {
 }
 
 export const ServiceResponse: MessageFns<ServiceResponse> = {
-  encode(message: ServiceResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ServiceResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.name !== "") {
       writer.uint32(10).string(message.name);
     }
@@ -571,7 +572,7 @@ function createBaseErrorResponse(): ErrorResponse {
 }
 
 export const ErrorResponse: MessageFns<ErrorResponse> = {
-  encode(message: ErrorResponse, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+  encode(message: ErrorResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.errorCode !== 0) {
       writer.uint32(8).int32(message.errorCode);
     }
