@@ -85,22 +85,16 @@ export class Attempt {
       this.#pump(child.stdout, "stdout"),
       this.#pump(child.stderr, "stderr"),
     ]).then(() => {});
-    const status = await child.status;
+    const { exitCode, signal } = await statusOf(child);
     this.#exited = true;
     const at = clock.now();
     clearTimeout(timeout);
-    await this.#endRest(child.pid, status.code !== 0);
+    await this.#endRest(child.pid, exitCode !== 0);
     await this.#drained();
     clearTimeout(this.#killer);
     unwatch(child.pid);
     this.#child = undefined;
-    return {
-      cause: this.#cause,
-      startedAt,
-      at,
-      exitCode: status.signal === null ? status.code : undefined,
-      signal: status.signal ?? undefined,
-    };
+    return { cause: this.#cause, startedAt, at, exitCode, signal };
   }
 
   /** Ends all processes; the first cause stands, but that nothing may go on after a lost lease. */
@@ -210,5 +204,22 @@ export class Attempt {
   #close(reader: ReadableStreamDefaultReader<Uint8Array>): void {
     for (const name of ["stdout", "stderr"] as const) this.#room[name]?.();
     reader.cancel().catch(() => {/* The pipe broke, which was the purpose. */});
+  }
+}
+
+/**
+ * How a process ended. Deno has no names for real-time signals and fails to tell of one; they become
+ * exit codes, as in a shell.
+ */
+async function statusOf(child: Deno.ChildProcess): Promise<Pick<Ended, "exitCode" | "signal">> {
+  try {
+    const { code, signal } = await child.status;
+    return signal === null
+      ? { exitCode: code, signal: undefined }
+      : { exitCode: undefined, signal };
+  } catch (error) {
+    const number = /Invalid signal: (\d+)/.exec(String(error))?.[1];
+    if (number === undefined) throw error;
+    return { exitCode: 128 + Number(number), signal: undefined };
   }
 }

@@ -211,6 +211,14 @@ Deno.test("nothing is left behind, in the group or out of it", async () => {
   assert.deepEqual(await findMarked(t.mark), []);
 });
 
+Deno.test("a task that is ended by a real-time signal leaves nothing behind, and its number", async () => {
+  await using t = await startRunner();
+  const key = t.start(["bash", "-c", "sleep 600 & echo $!; kill -40 $$"]);
+  assert.equal((await t.exited(key)).exitCode, 168);
+  const pid = Number(t.output(key));
+  assert.ok(pid > 0 && !alive(pid));
+});
+
 Deno.test("a task whose output nobody takes waits, and no more than the window is sent", async () => {
   await using t = await startRunner({ hungry: false });
   const key = t.start(["head", "-c", "8000000", "/dev/zero"]);
