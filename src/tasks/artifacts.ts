@@ -32,28 +32,40 @@ export class Artifacts {
     if (!Number.isSafeInteger(file.size) || file.size < 0) {
       throw new TaskError("invalid", `The size of "${file.path}" is ${file.size}`);
     }
-    const stored = this.ledger.store.artifacts(ref.taskId, ref.attempt);
-    if (stored.length >= limits.maxArtifactsPerAttempt) {
+    const { store } = this.ledger;
+    const { taskId, attempt } = ref;
+    // What is there already may come again: the worker has not heard that it was stored.
+    const isNew = store.artifact(taskId, attempt, file.path) === undefined;
+    if (isNew && store.artifactCount(taskId, attempt) >= limits.maxArtifactsPerAttempt) {
       throw new TaskError(
         "exhausted",
-        `Attempt ${ref.attempt} of task ${ref.taskId} has ${limits.maxArtifactsPerAttempt} artifacts`,
+        `Attempt ${attempt} of task ${taskId} has ${limits.maxArtifactsPerAttempt} artifacts`,
       );
     }
-    const key = `${ref.taskId} ${ref.attempt} ${file.path}`;
-    await this.#uploads.get(key)?.[Symbol.asyncDispose]();
+    const key = `${taskId} ${attempt} ${file.path}`;
     let writer: ArtifactWriter;
-    try {
-      writer = await this.files.openArtifact(ref.taskId, ref.attempt, file.path);
-      // The file has changed since it was begun.
-      if (writer.size > file.size) await writer.discard();
-    } catch (error) {
-      throw storageError(error);
-    }
+    // Another stream may come while the file is being opened: there must be one writer, not two.
+    do {
+      await this.#uploads.get(key)?.[Symbol.asyncDispose]();
+      writer = await this.#open(ref, file);
+      if (this.#uploads.has(key)) await writer[Symbol.asyncDispose]();
+    } while (this.#uploads.has(key));
     const upload = new Upload(this.ledger, lease, file, writer, () => {
       if (this.#uploads.get(key) === upload) this.#uploads.delete(key);
     });
     this.#uploads.set(key, upload);
     return upload;
+  }
+
+  async #open(ref: AttemptRef, file: { path: string; size: number }): Promise<ArtifactWriter> {
+    try {
+      const writer = await this.files.openArtifact(ref.taskId, ref.attempt, file.path);
+      // The file has changed since it was begun.
+      if (writer.size > file.size) await writer.discard();
+      return writer;
+    } catch (error) {
+      throw storageError(error);
+    }
   }
 
   list(taskId: string, attempt?: number): Artifact[] {
@@ -71,13 +83,14 @@ export class Artifacts {
   ): AsyncGenerator<{ offset: number; data: Uint8Array }> {
     this.stopping.throwIfAborted();
     const attempt = this.#attempt(query.taskId, query.attempt);
-    const stored = this.ledger.store.artifacts(query.taskId, attempt);
     const missing = () =>
       new TaskError(
         "not_found",
         `Attempt ${attempt} of task ${query.taskId} has no artifact "${query.path.slice(0, 200)}"`,
       );
-    if (!stored.some((artifact) => artifact.path === query.path)) throw missing();
+    if (this.ledger.store.artifact(query.taskId, attempt, query.path) === undefined) {
+      throw missing();
+    }
     await using reader = await this.files.readArtifact(query.taskId, attempt, query.path);
     if (reader === undefined) throw missing();
     for (let offset = query.offset ?? 0; !signal.aborted;) {

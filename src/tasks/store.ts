@@ -53,6 +53,9 @@ export interface TaskStore extends Disposable {
   counts(): Record<TaskState, number>;
 
   artifacts(taskId: string, attempt: number): Artifact[];
+  /** One of them, without a look at the others: there may be thousands. */
+  artifact(taskId: string, attempt: number, path: string): Artifact | undefined;
+  artifactCount(taskId: string, attempt: number): number;
 
   state(namespace: string, key: string): StateEntry | undefined;
   /** By key, one at a time. */

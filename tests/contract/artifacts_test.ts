@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { leaseTimes } from "../../src/tasks/limits.ts";
-import { EngineHarness, FakeWorker, spec, taskError, turn } from "../support/engine.ts";
+import { silentLog } from "../../src/base/log.ts";
+import { openDataFolder } from "../../src/store/coordinator.ts";
+import { openEngine } from "../../src/tasks/engine.ts";
+import { leaseTimes, limits } from "../../src/tasks/limits.ts";
+import { EngineHarness, FakeWorker, HandClock, spec, taskError, turn } from "../support/engine.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const sha256 = (data: Uint8Array) => createHash("sha256").update(data).digest("hex");
@@ -79,6 +82,59 @@ Deno.test("an upload goes on where it broke off, also after a restart", async ()
   await third.end(sha256(data));
   await third[Symbol.asyncDispose]();
   assert.equal(await contents(harness, id, "x"), "0123456789");
+});
+
+Deno.test("of two uploads that begin at once, one goes on", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const { id, ref } = await oneRunning(harness);
+  const data = bytes("0123456789");
+  const file = { path: "x", size: 10, mode: 0o644 };
+  const both = await Promise.all([
+    engine.uploadArtifact(ref, file),
+    engine.uploadArtifact(ref, file),
+  ]);
+  const sent = await Promise.allSettled(both.map((upload) => upload.append(0, data)));
+  assert.deepEqual(sent.map(({ status }) => status).sort(), ["fulfilled", "rejected"]);
+  await both[sent.findIndex(({ status }) => status === "fulfilled")]!.end(sha256(data));
+  assert.equal(await contents(harness, id, "x"), "0123456789");
+});
+
+Deno.test("a file counts once, and no file takes a look at all the others", async () => {
+  const folder = await Deno.makeTempDir({ prefix: "agent-artifacts-" });
+  try {
+    const { store, ...files } = openDataFolder(folder);
+    let lists = 0;
+    const counting = new Proxy(store, {
+      get(target, name) {
+        if (name === "artifacts") lists++;
+        const value = Reflect.get(target, name);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+    const [clock, log] = [new HandClock(), silentLog];
+    await using engine = openEngine({ store: counting, ...files, clock, log, commitEveryMs: 0 });
+    const { id } = await engine.submit(spec());
+    const worker = await FakeWorker.connect(engine);
+    const { ref } = (await worker.take())[0]!;
+    const stored = { size: 0, sha256: sha256(bytes("")), mode: 0o644, attempt: 1 };
+    const paths = Array.from({ length: limits.maxArtifactsPerAttempt }, (_, at) => `f${at}`);
+    store.commit(paths.map((path) => ({
+      kind: "artifact",
+      seq: store.seq(id),
+      artifact: { path, ...stored },
+    })));
+    const empty = { size: 0, mode: 0o644 };
+    await using again = await engine.uploadArtifact(ref, { path: "f7", ...empty });
+    await again.end(stored.sha256);
+    const further = engine.uploadArtifact(ref, { path: "further", ...empty });
+    await assert.rejects(further, taskError("exhausted", /10000 artifacts/));
+    for await (const _ of engine.readArtifact({ taskId: id, path: "f7" }, never()));
+    assert.equal(lists, 0);
+    assert.equal((await engine.listArtifacts(id)).length, paths.length);
+  } finally {
+    await Deno.remove(folder, { recursive: true });
+  }
 });
 
 Deno.test("a wrong checksum or size is refused, and the file can be sent again", async () => {

@@ -207,6 +207,27 @@ class SqliteStore implements TaskStore {
     ).map(artifactOf);
   }
 
+  artifact(taskId: string, attempt: number, path: string): Artifact | undefined {
+    const row = this.#get(
+      `SELECT a.* FROM artifacts a JOIN tasks t ON t.seq = a.seq
+       WHERE t.id = ? AND a.attempt = ? AND a.path = ?`,
+      taskId,
+      attempt,
+      path,
+    );
+    return row && artifactOf(row);
+  }
+
+  artifactCount(taskId: string, attempt: number): number {
+    const row = this.#get(
+      `SELECT count(*) AS n FROM artifacts a JOIN tasks t ON t.seq = a.seq
+       WHERE t.id = ? AND a.attempt = ?`,
+      taskId,
+      attempt,
+    );
+    return Number(row!.n);
+  }
+
   state(namespace: string, key: string): StateEntry | undefined {
     const row = this.#get(`SELECT * FROM state WHERE namespace = ? AND key = ?`, namespace, key);
     return row && entryOf(row);
