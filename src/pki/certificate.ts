@@ -13,7 +13,7 @@ import {
   tag,
 } from "./der.ts";
 import { type Extensions, readExtensions } from "./extensions.ts";
-import { printable } from "./printable.ts";
+import { printable } from "../base/printable.ts";
 
 /** What a certificate says. */
 export interface Certificate extends Extensions {

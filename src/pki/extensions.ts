@@ -2,7 +2,7 @@
 import { type Bytes, child, children, type Der, readBits, readDer, readOid, tag } from "./der.ts";
 import { ipFromBytes } from "./names.ts";
 import { comparable, type NameConstraints, readNameConstraints } from "./name_constraints.ts";
-import { printable } from "./printable.ts";
+import { printable } from "../base/printable.ts";
 
 export interface Extensions {
   hostnames: string[];

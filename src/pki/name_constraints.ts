@@ -15,7 +15,7 @@ import {
   tag,
 } from "./der.ts";
 import { ipFromBytes, ipToBytes } from "./names.ts";
-import { printable } from "./printable.ts";
+import { printable } from "../base/printable.ts";
 
 /** The forms of a GeneralName that can be compared, by their tags. */
 const formTag = { dns: 0x82, ip: 0x87, directory: 0xa4 } as const;

@@ -6,7 +6,7 @@ import type { Grants } from "../../sandbox/grants.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
 import { TaskError, type TaskErrorCode, type TaskService } from "../../tasks/service.ts";
 import { patience } from "./follow.ts";
-import { printable } from "./words.ts";
+import { printable } from "../../base/printable.ts";
 import { several } from "./several.ts";
 
 /** Sections of the configuration of every command that dials coordinators. */

@@ -5,7 +5,7 @@ import type { Task } from "../../tasks/task.ts";
 import { arrayExit, followExit, taskExit } from "./exit.ts";
 import { followArray, type Follower, followTask } from "./follow.ts";
 import { jsonWriter, lineWriter, plainWriter } from "./log_writers.ts";
-import { printable } from "./words.ts";
+import { printable } from "../../base/printable.ts";
 
 export interface FollowRequest {
   tasks: TaskService;

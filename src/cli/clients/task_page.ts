@@ -1,9 +1,10 @@
 import { formatDuration } from "../../base/durations.ts";
 import { isFinished } from "../../tasks/task.ts";
 import { stateCell, type TableContext, took } from "./task_table.ts";
-import { type Cell, table } from "./table.ts";
+import { type Cell, table } from "../table.ts";
 import type { TaskView } from "./views.ts";
-import { formatBytes, printable, shellLine } from "./words.ts";
+import { printable } from "../../base/printable.ts";
+import { formatBytes, shellLine } from "./words.ts";
 
 /** One task for people: what, how it went, what to do next. */
 export function taskPage(task: TaskView, context: TableContext): string {

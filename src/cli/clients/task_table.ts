@@ -1,9 +1,10 @@
 import { formatDuration } from "../../base/durations.ts";
 import type { TaskState } from "../../tasks/task.ts";
-import type { Paints } from "./screen.ts";
-import { type Cell, table } from "./table.ts";
+import type { Paints } from "../screen.ts";
+import { type Cell, table } from "../table.ts";
 import type { TaskView } from "./views.ts";
-import { printable, shellLine } from "./words.ts";
+import { printable } from "../../base/printable.ts";
+import { shellLine } from "./words.ts";
 
 export interface TableContext {
   paints: Paints;

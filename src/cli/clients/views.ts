@@ -4,8 +4,6 @@ import { timestamp } from "./words.ts";
 /** What `--json` prints: snake_case, RFC 3339 times in UTC, null where there is no value. */
 export type TaskView = ReturnType<typeof taskView>;
 export type WorkerView = ReturnType<typeof workerView>;
-export type ArtifactView = ReturnType<typeof artifactView>;
-export type StateView = ReturnType<typeof stateView>;
 
 export function taskView(task: Task) {
   return {

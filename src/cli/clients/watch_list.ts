@@ -3,10 +3,11 @@ import type { Env } from "../../base/env.ts";
 import type { TaskService } from "../../tasks/service.ts";
 import { type Task, type TaskState } from "../../tasks/task.ts";
 import { patience } from "./follow.ts";
-import { paints, sizeOf } from "./screen.ts";
+import { paints, sizeOf } from "../screen.ts";
 import { taskTable } from "./task_table.ts";
 import { taskView } from "./views.ts";
-import { printable, shellLine } from "./words.ts";
+import { printable } from "../../base/printable.ts";
+import { shellLine } from "./words.ts";
 
 export interface Watch {
   tasks: TaskService;

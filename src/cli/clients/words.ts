@@ -1,19 +1,9 @@
-/** What peers chose is shown without its control characters: none of them reaches the terminal. */
-export function printable(text: string): string {
-  return text.replaceAll(
-    /[\p{Cc}\p{Bidi_Control}\u2028\u2029]/gu,
-    (c) => `\\u${c.codePointAt(0)!.toString(16).padStart(4, "0")}`,
-  );
-}
+import { printable } from "../../base/printable.ts";
+import { quoted } from "../../base/quoted.ts";
 
 /** A command as one would type it into a POSIX shell. */
 export function shellLine(argv: string[]): string {
-  return argv.map(shellWord).join(" ");
-}
-
-function shellWord(word: string): string {
-  if (/^[\w@%+=:,./-]+$/.test(word)) return word;
-  return `'${printable(word).replaceAll("'", "'\\''")}'`;
+  return argv.map((word) => quoted(printable(word))).join(" ");
 }
 
 /** `512 B`, `4.2 KiB`, `1.0 GiB`. */

@@ -1,8 +1,9 @@
+import { printable } from "../../base/printable.ts";
 import { errorFacts, exitCode } from "../../base/errors.ts";
 import { peerMode, type PeerRole } from "../../config/peer_mode.ts";
 import { type Config, configSections } from "../../config/schema.ts";
 import { command } from "../command.ts";
-import { printable, styled } from "../output.ts";
+import { paints } from "../screen.ts";
 
 export default command({
   path: "config check",
@@ -27,17 +28,17 @@ export default command({
   }),
   exit: ({ problems }) => problems.length > 0 ? exitCode.usage : exitCode.done,
   text: ({ file, problems, warnings, unknown_variables, peers }, { env }) => {
-    const mark = (style: "red" | "yellow", word: string) => styled(env.stdout, style, word);
+    const paint = paints(env.stdout);
     const hint = (next?: string) => next === undefined ? [] : [`  next: ${next}`];
     return [
       `Configuration file: ${file ?? "none"}`,
       ...problems.flatMap(({ message, next }) => [
-        `${mark("red", "problem")}: ${printable(message)}`,
+        `${paint.red("problem")}: ${printable(message)}`,
         ...hint(next),
       ]),
-      ...warnings.map((text) => `${mark("yellow", "warning")}: ${printable(text)}`),
+      ...warnings.map((text) => `${paint.yellow("warning")}: ${printable(text)}`),
       ...unknown_variables.flatMap(({ name, nearest }) => [
-        `${mark("yellow", "unknown")}: ${printable(name)} is ignored`,
+        `${paint.yellow("unknown")}: ${printable(name)} is ignored`,
         ...hint(nearest && `Did you mean "${nearest}"?`),
       ]),
       ...peers.map(({ role, mode, refused }) =>

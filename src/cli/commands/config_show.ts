@@ -1,3 +1,4 @@
+import { printable } from "../../base/printable.ts";
 import {
   configKeys,
   configSections,
@@ -6,7 +7,8 @@ import {
   variableOf,
 } from "../../config/schema.ts";
 import { command } from "../command.ts";
-import { table } from "../output.ts";
+import { paints } from "../screen.ts";
+import { type Cell, table } from "../table.ts";
 
 export default command({
   path: "config show",
@@ -34,16 +36,14 @@ export default command({
     })),
   }),
   text: ({ file, settings }, { env }) => {
-    const rows = table(env.stdout, settings, [
-      { title: "KEY", value: ({ key }) => key },
-      { title: "VALUE", value: ({ key, value }) => shown(key, value as never) },
-      {
-        title: "ORIGIN",
-        value: ({ origin }) => origin,
-        style: ({ origin }) => origin === "default" ? "dim" : "green",
-      },
+    const { dim, green } = paints(env.stdout);
+    const rows = settings.map(({ key, value, origin }): Cell[] => [
+      key,
+      printable(shown(key, value as never)),
+      { text: printable(origin), paint: origin === "default" ? dim : green },
     ]);
-    return `${rows}\n\nConfiguration file: ${file ?? "none"}`;
+    const columns = [{ title: "KEY" }, { title: "VALUE" }, { title: "ORIGIN" }];
+    return `${table(columns, rows, { paintTitle: dim })}\nConfiguration file: ${file ?? "none"}`;
   },
 });
 

@@ -5,7 +5,7 @@ import { formatDuration } from "../../base/durations.ts";
 import { aborted } from "../../base/lifetimes.ts";
 import { selfCommand } from "../../base/self.ts";
 import { noGrants } from "../../sandbox/grants.ts";
-import { paints, widthOf } from "../clients/screen.ts";
+import { paints, widthOf } from "../screen.ts";
 import { command } from "../command.ts";
 import { type Hosts, startHosts } from "../demo/hosts.ts";
 import { passedVariables, ProgramFailed } from "../demo/programs.ts";

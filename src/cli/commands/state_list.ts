@@ -1,10 +1,11 @@
 import { formatDuration } from "../../base/durations.ts";
 import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
-import { paints, widthOf } from "../clients/screen.ts";
+import { paints, widthOf } from "../screen.ts";
 import { checkNames } from "../clients/state_names.ts";
-import { table } from "../clients/table.ts";
+import { table } from "../table.ts";
 import { stateView } from "../clients/views.ts";
-import { formatBytes, printable } from "../clients/words.ts";
+import { printable } from "../../base/printable.ts";
+import { formatBytes } from "../clients/words.ts";
 import { command } from "../command.ts";
 
 export default command({

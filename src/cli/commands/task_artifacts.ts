@@ -1,10 +1,11 @@
 import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
 import { commonId, findTask } from "../clients/find_task.ts";
 import { saveArtifacts } from "../clients/save_artifacts.ts";
-import { widthOf } from "../clients/screen.ts";
-import { table } from "../clients/table.ts";
+import { widthOf } from "../screen.ts";
+import { table } from "../table.ts";
 import { artifactView } from "../clients/views.ts";
-import { count, formatBytes, printable } from "../clients/words.ts";
+import { printable } from "../../base/printable.ts";
+import { count, formatBytes } from "../clients/words.ts";
 import { UsageError } from "../../base/errors.ts";
 import { command } from "../command.ts";
 

@@ -1,7 +1,7 @@
 import type { TaskService } from "../../tasks/service.ts";
 import { type Task, taskStates } from "../../tasks/task.ts";
 import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
-import { paints, widthOf } from "../clients/screen.ts";
+import { paints, widthOf } from "../screen.ts";
 import { taskTable } from "../clients/task_table.ts";
 import { taskView } from "../clients/views.ts";
 import { watchList } from "../clients/watch_list.ts";

@@ -1,6 +1,6 @@
 import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
 import { commonId, findTask } from "../clients/find_task.ts";
-import { paints, widthOf } from "../clients/screen.ts";
+import { paints, widthOf } from "../screen.ts";
 import { taskPage } from "../clients/task_page.ts";
 import { taskTable } from "../clients/task_table.ts";
 import { taskView } from "../clients/views.ts";

@@ -1,9 +1,9 @@
 import { formatDuration } from "../../base/durations.ts";
 import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
-import { type Paints, paints, widthOf } from "../clients/screen.ts";
-import { type Cell, table } from "../clients/table.ts";
+import { type Paints, paints, widthOf } from "../screen.ts";
+import { type Cell, table } from "../table.ts";
 import { type WorkerView, workerView } from "../clients/views.ts";
-import { printable } from "../clients/words.ts";
+import { printable } from "../../base/printable.ts";
 import { command } from "../command.ts";
 
 export default command({

@@ -1,6 +1,7 @@
 import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
 import { workerView } from "../clients/views.ts";
-import { count, printable } from "../clients/words.ts";
+import { printable } from "../../base/printable.ts";
+import { count } from "../clients/words.ts";
 import { command } from "../command.ts";
 
 export default command({

@@ -1,4 +1,4 @@
-import type { Output } from "../../base/env.ts";
+import type { Output } from "../base/env.ts";
 
 /** Width to which tables are fitted; unbounded in a pipe. */
 export function widthOf(output: Output): number | undefined {

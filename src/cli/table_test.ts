@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { table } from "./table.ts";
-import { formatBytes, printable, shellLine } from "./words.ts";
+import { printable } from "../base/printable.ts";
+import { formatBytes, shellLine } from "./clients/words.ts";
 
 const columns = [{ title: "ID" }, { title: "N", right: true }, { title: "TEXT", flexible: true }];
 
