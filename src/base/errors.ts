@@ -74,6 +74,11 @@ export function errorFacts(thrown: unknown): ErrorFacts {
   return { message: error.message, exit: exitCode.failed, code: "internal", ...stack };
 }
 
+/** What was thrown, in its own words. */
+export function messageOf(thrown: unknown): string {
+  return thrown instanceof Error ? thrown.message : String(thrown);
+}
+
 function stackOf(error: Error): { stack?: string } {
   if (error.stack === undefined) return {};
   const cause = error.cause instanceof Error ? `\nCaused by: ${error.cause.stack}` : "";

@@ -103,8 +103,7 @@ export class LockedFolder implements AsyncDisposable {
    * Files that already are as wanted are left alone.
    */
   commit(changes: FileChange[]): void {
-    const needed: FileChange[] = [];
-    for (const change of changes) if (!isDone(change)) needed.push(change);
+    const needed = changes.filter((change) => !isDone(change));
     if (needed.length === 0) return;
     const created: string[] = [];
     const staged: string[] = [];

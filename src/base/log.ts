@@ -1,5 +1,5 @@
 export type Level = "debug" | "info" | "warn" | "error";
-export const levels: readonly Level[] = ["debug", "info", "warn", "error"];
+const levels: readonly Level[] = ["debug", "info", "warn", "error"];
 
 export type Fields = Record<string, string | number | boolean | undefined>;
 

@@ -1,4 +1,5 @@
-import { UserError } from "./errors.ts";
+import { setMode } from "./rights.ts";
+import { messageOf, UserError } from "./errors.ts";
 
 export interface OwnFolder {
   path: string;
@@ -24,11 +25,11 @@ export function makeOwnFolder({ path, sign, mode, setting }: OwnFolder): void {
     // A disk of its own brings this one along.
     const isFree = names.every((name) => name === "lost+found");
     if (isFree || names.includes(sign)) {
-      if (Deno.build.os !== "windows") Deno.chmodSync(path, mode);
+      setMode(Deno.realPathSync(path), mode);
       return;
     }
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     throw new UserError(`Cannot use the data folder "${path}": ${reason}`, { next, cause: error });
   }
   throw new UserError(`The data folder "${path}" holds other things, such as "${names[0]}"`, {

@@ -1,3 +1,4 @@
+import { messageOf } from "../base/errors.ts";
 import { parse } from "@std/yaml";
 import { suggestion } from "../base/suggest.ts";
 import { type ConfigKey, configKeys, configSections, schema } from "./schema.ts";
@@ -31,7 +32,7 @@ export function parseFile(path: string, text: string): ConfigFile {
   try {
     document = parse(text, { schema: "core" });
   } catch (error) {
-    const reason = error instanceof Error ? error.message.split("\n")[0]! : String(error);
+    const reason = messageOf(error).split("\n")[0]!;
     failed(`${path} is not valid YAML: ${reason.trim().replace(/[.:]$/, "")}`);
     return { path, values, problems };
   }

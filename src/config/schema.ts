@@ -69,7 +69,7 @@ export interface KeySpec<T> {
 }
 
 /** The port that coordinators listen on and that addresses without a port mean. */
-export const coordinatorPort = 50055;
+const coordinatorPort = 50055;
 
 /** More than this on one host is a slip of the keyboard: each slot is a process of its own. */
 const mostSlots = 4096;

@@ -1,6 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import type { Env } from "../base/env.ts";
-import { UsageError, UserError } from "../base/errors.ts";
+import { messageOf, UsageError, UserError } from "../base/errors.ts";
 import { every } from "../base/lifetimes.ts";
 import {
   type Certificate,
@@ -61,7 +61,7 @@ export async function readCredentials(
     } catch (error) {
       if (++failures < 2) return;
       env.log.error("new certificate files are not usable; the former stay in use", {
-        error: error instanceof Error ? error.message : String(error),
+        error: messageOf(error),
       });
       return;
     }
@@ -81,7 +81,7 @@ export async function readCredentials(
         clock: env.clock,
         signal,
         failed: (error) =>
-          env.log.error("could not look at certificate files", { error: `${error}` }),
+          env.log.error("could not look at certificate files", { error: messageOf(error) }),
       }, () => look(env)),
   };
 }

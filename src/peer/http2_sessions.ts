@@ -5,7 +5,7 @@ import http2 from "node:http2";
  * and on the whole connection. With the 64 KiB of RFC 9113, 6.5.2, a stream of large messages stops
  * all the time; beyond 1 MiB nothing is gained (measured on loopback: 1.4 to 1.6 times the rate).
  */
-export const receiveWindow = {
+const receiveWindow = {
   streamBytes: 1024 * 1024,
   connectionBytes: 4 * 1024 * 1024,
 } as const;

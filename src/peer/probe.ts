@@ -1,3 +1,4 @@
+import { messageOf } from "../base/errors.ts";
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls, type PeerCertificate, type TLSSocket } from "node:tls";
 import type { Certificate, Pair } from "../pki/inspect.ts";
@@ -64,7 +65,7 @@ function established<T>(socket: Socket, event: string, result: () => T): Promise
         settle(result());
       } catch (error) {
         // A certificate that cannot be read.
-        fail(error instanceof Error ? error.message : String(error));
+        fail(messageOf(error));
       }
     });
     // It stays, so that a later error is nobody's surprise.

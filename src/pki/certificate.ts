@@ -94,8 +94,7 @@ function nameText(parts: [string, string][]): string {
 
 function serialText(value: Bytes): string {
   const start = value.length > 1 && value[0] === 0 ? 1 : 0;
-  return Array.from(value.subarray(start), (byte) => byte.toString(16).padStart(2, "0"))
-    .join("").toUpperCase();
+  return value.subarray(start).toHex().toUpperCase();
 }
 
 const curves: Record<string, string> = {
@@ -128,7 +127,7 @@ function rsaBits(bits: Der): number {
 }
 
 /** SHA-256 as OpenSSL prints it: "AB:CD:…". */
-export function fingerprintOf(der: Uint8Array): string {
+function fingerprintOf(der: Uint8Array): string {
   const hex = createHash("sha256").update(der).digest("hex").toUpperCase();
   return hex.match(/../g)!.join(":");
 }

@@ -8,14 +8,14 @@ export interface Pki extends LockOptions {
   root: string;
   /** Milliseconds since the epoch. */
   now: () => number;
-  detect: () => Promise<Detected>;
+  detect: () => Detected;
 }
 
 export function pkiOf(env: Env): Pki {
   return {
     root: tlsRoot(env),
     now: () => env.clock.now(),
-    detect: () => Promise.resolve(detect(hostFacts())),
+    detect: () => detect(hostFacts()),
     waiting: () => env.log.info("Waiting for another agent tls command to finish"),
   };
 }

@@ -4,6 +4,7 @@ import * as x509 from "@peculiar/x509";
 import type { Bytes } from "./der.ts";
 import { PkiError } from "./errors.ts";
 import { commonNameFor, type Names, parseHostname, parseIp } from "./names.ts";
+import { leastRsaBits } from "./validate.ts";
 import { parsePem, toPem } from "./pem.ts";
 
 /** What a request asks for. */
@@ -11,9 +12,6 @@ export interface CertificateRequest {
   publicKey: Bytes;
   names: Names;
 }
-
-/** Below this RSA keys are refused by OpenSSL's and Go's defaults. */
-const leastRsaBits = 2048;
 
 export async function makeRequest(keys: CryptoKeyPair, names: Names): Promise<string> {
   const commonName = commonNameFor(names);

@@ -1,4 +1,5 @@
 /** The TLS directory while its lock is held: everything that changes it goes through here. */
+import { messageOf } from "../base/errors.ts";
 import type { KeyObject } from "node:crypto";
 import { basename, dirname, join } from "node:path";
 import { type FileChange, type LockedFolder, lockFolder } from "../base/files.ts";
@@ -30,7 +31,7 @@ export interface Saving {
 /** Takes the lock, finishes what a crash cut off, does the work and gives the lock back. */
 export async function withDirectory<T>(
   pki: Pki,
-  work: (directory: TlsDirectory) => Promise<T>,
+  work: (directory: TlsDirectory) => T | Promise<T>,
 ): Promise<T> {
   await using folder = await lockFolder(pki.root, pki);
   return await work(new TlsDirectory(pki, folder, await readTlsSettings(pki.root)));
@@ -150,7 +151,7 @@ export class TlsDirectory {
       : "removed" in ca
       ? []
       : parseCertificates(String(ca.data), caCert);
-    const kept = (this.trusted())
+    const kept = this.trusted()
       .filter(({ label }) => !changed.has(join(trustedDir, `${label}.crt`)));
     const added = changes.flatMap((change) =>
       dirname(change.path) === trustedDir && !("removed" in change)
@@ -218,9 +219,7 @@ function unreadable(path: string, cause: unknown): PkiError {
     ? "permission denied"
     : cause instanceof Deno.errors.NotADirectory
     ? "it is not a folder"
-    : cause instanceof Error
-    ? cause.message
-    : String(cause);
+    : messageOf(cause);
   return new PkiError("file_unreadable", `Could not look at "${path}": ${reason}`, {
     cause,
     file: path,

@@ -48,7 +48,7 @@ export interface Initialised {
 export async function initTls(pki: Pki, options: InitOptions = {}): Promise<Initialised> {
   const given = parseNames(options.hostnames ?? [], options.ips ?? []);
   if (options.caName !== undefined) caNameOf(options.caName, "");
-  const detected = await pki.detect();
+  const detected = pki.detect();
   return await withDirectory(pki, async (directory) => {
     const { settings } = directory;
     const kind = directory.kind();

@@ -2,6 +2,7 @@
  * Reads the files of certificates and keys: light enough for every role and for each reload. Issuing
  * is elsewhere.
  */
+import { messageOf } from "../base/errors.ts";
 import { Buffer } from "node:buffer";
 import { createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
 import { dirname } from "node:path";
@@ -54,7 +55,7 @@ export function parseCertificates(text: string, name: string): Certificate[] {
 }
 
 /** Reads the private key of a PEM text: PKCS#8, PKCS#1 or SEC1. */
-export function parseKey(text: string, name: string): KeyObject {
+function parseKey(text: string, name: string): KeyObject {
   const blocks = parsePem(text, name).filter(({ label }) => label.endsWith("PRIVATE KEY"));
   const block = blocks[0];
   if (block === undefined) {
@@ -138,7 +139,7 @@ export function readSmallText(file: string): string {
     if (error instanceof Deno.errors.PermissionDenied) {
       throw fail("file_unreadable", "permission denied");
     }
-    throw fail("file_unreadable", error instanceof Error ? error.message : String(error));
+    throw fail("file_unreadable", messageOf(error));
   }
 }
 

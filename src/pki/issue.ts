@@ -8,14 +8,11 @@ import { PkiError } from "./errors.ts";
 import type { Certificate } from "./inspect.ts";
 import type { KeyType } from "./key_types.ts";
 import { generateKey, pkcs8Pem, publicKeyOf } from "./keys.ts";
-import type { Names } from "./names.ts";
+import { maxCommonName, type Names } from "./names.ts";
 import { isSelfIssued } from "./validate.ts";
 
 /** The longest that Apple's systems accept for a server, also from a CA that a person trusts. */
 const maxLeafDays = 825;
-
-/** X.520 limits a common name to 64 characters, and OpenSSL checks it. */
-const maxCommonName = 64;
 
 /** Something made, and the files that keep it. */
 export interface Made<T> {

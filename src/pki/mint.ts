@@ -1,3 +1,4 @@
+import { setMode } from "../base/rights.ts";
 import { basename, join } from "node:path";
 import { Refusal } from "../base/errors.ts";
 import { type FileChange, lockFolder } from "../base/files.ts";
@@ -11,7 +12,7 @@ import { PkiError } from "./errors.ts";
 import { type Certificate, parseCertificates, readSmallText } from "./inspect.ts";
 import { intermediatesOf, leafDays, serialChange } from "./issue.ts";
 import { generateKey, pkcs8Pem, publicKeyOf, sameKind } from "./keys.ts";
-import { isEmpty, loopbackNames, missing, type Names, parseNames } from "./names.ts";
+import { flagsOf, isEmpty, loopbackNames, missing, type Names, parseNames } from "./names.ts";
 import { placeholderName } from "./placeholder.ts";
 import { isWithin } from "./settings.ts";
 import { isIssuedBy } from "./validate.ts";
@@ -73,7 +74,7 @@ export async function mint(pki: Pki, options: MintOptions): Promise<Minted> {
     await using folder = await lockFolder(options.out, pki);
     if (Deno.build.os !== "windows") {
       refuseOthers(options.out);
-      await Deno.chmod(options.out, 0o700);
+      setMode(Deno.realPathSync(options.out), 0o700);
     }
     await directory.save({ files: [serialChange(settings.caSerial, certificate)] });
     folder.commit(files);
@@ -133,14 +134,10 @@ async function confirmedNames(
   const beyond = missing(asked, loopbackNames);
   if (isEmpty(beyond)) return { hostnames: [placeholderName], ips: [] };
   if (await confirm?.(beyond)) return asked;
-  const flags = [
-    ...beyond.hostnames.map((name) => `--hostname ${name}`),
-    ...beyond.ips.map((ip) => `--ip ${ip}`),
-  ];
   // A request is anybody's, and may ask for thousands.
-  const add = flags.length > maxDetected
+  const add = beyond.hostnames.length + beyond.ips.length > maxDetected
     ? "--hostname NAME or --ip ADDRESS for each"
-    : flags.join(" ");
+    : flagsOf(beyond, "--hostname", "--ip");
   throw new Refusal(`"${csr}" asks for ${namesText(beyond)}, which nobody has confirmed`, {
     next: `Check that they are that host's, then add: ${add}`,
   });
@@ -180,7 +177,7 @@ function refuseOthers(out: string): void {
 
 /** What this CA was before it was renewed. */
 function formerCas(directory: TlsDirectory): Certificate[] {
-  return (directory.trusted()).filter(({ label }) => label.startsWith(previousPrefix))
+  return directory.trusted().filter(({ label }) => label.startsWith(previousPrefix))
     .flatMap(({ certificates }) => Array.isArray(certificates) ? certificates : []);
 }
 

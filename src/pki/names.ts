@@ -38,11 +38,13 @@ export function listNames(names: Names): string {
   return [...names.hostnames, ...names.ips].join(", ");
 }
 
+/** X.520 limits a common name to 64 characters, and OpenSSL checks it. */
+export const maxCommonName = 64;
+
 /** What a certificate for these is called, for people: the first that tells hosts apart. */
 export function commonNameFor(names: Names): string {
   const { hostnames, ips } = missing(names, loopbackNames);
-  // X.520 limits a common name to 64 characters, and OpenSSL checks it.
-  return [...hostnames, ...ips].find((name) => name.length <= 64) ?? "localhost";
+  return [...hostnames, ...ips].find((name) => name.length <= maxCommonName) ?? "localhost";
 }
 
 /** Reads names as a person gives them; throws on the first that a certificate cannot carry. */

@@ -44,7 +44,7 @@ export async function renewServer(pki: Pki, options: RenewOptions): Promise<Rene
   const added = parseNames(options.addHostnames ?? [], options.addIps ?? []);
   return await withDirectory(pki, async (directory) => {
     const { settings } = directory;
-    const issuer = await issuerFor(directory, added);
+    const issuer = issuerFor(directory, added);
     const chain = serverOrNothing(directory);
     if (chain[0] !== undefined && !directory.owns(settings.serverCert)) {
       throw elsewhere(settings.serverCert);
@@ -148,11 +148,11 @@ export async function distrustPrevious(pki: Pki): Promise<Renewed> {
 
 /** Throws where the CA cannot be renewed, for a command that is about to ask whether it should be. */
 export async function checkRenewable(pki: Pki): Promise<void> {
-  await withDirectory(pki, (directory) => Promise.resolve(holderCertificates(directory)));
+  await withDirectory(pki, holderCertificates);
 }
 
 /** The CA of this host; a peer is told how else it gets a new certificate. */
-async function issuerFor(directory: TlsDirectory, added: Names): Promise<Issuer> {
+function issuerFor(directory: TlsDirectory, added: Names): Issuer {
   try {
     return directory.issuer();
   } catch (error) {
@@ -160,7 +160,7 @@ async function issuerFor(directory: TlsDirectory, added: Names): Promise<Issuer>
     // Names that are given to a request are all that it asks for.
     const names = isEmpty(added)
       ? added
-      : union(await directory.pki.detect(), withoutPlaceholder(directory.settings.san), added);
+      : union(directory.pki.detect(), withoutPlaceholder(directory.settings.san), added);
     const flags = flagsOf(missing(names, loopbackNames), "--hostname", "--ip");
     const request = `agent tls request -o request.csr ${flags}`;
     throw new PkiError("no_ca_key", error.message, {
@@ -209,7 +209,7 @@ function namesOf({ hostnames, ips }: Certificate): Names {
 }
 
 function previousOf(directory: TlsDirectory): string[] {
-  return (directory.trusted()).map(({ label }) => label)
+  return directory.trusted().map(({ label }) => label)
     .filter((label) => label.startsWith(previousPrefix));
 }
 

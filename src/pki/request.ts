@@ -30,7 +30,7 @@ export async function request(pki: Pki, options: RequestOptions): Promise<Reques
   const given = parseNames(options.hostnames ?? [], options.ips ?? []);
   refuseInside(pki.root, options.out);
   const loading = import("./csr.ts");
-  const detected = isEmpty(given) ? await pki.detect() : undefined;
+  const detected = isEmpty(given) ? pki.detect() : undefined;
   return await withDirectory(pki, async (directory) => {
     const { settings } = directory;
     // A renewal must not drop an alias that only the present certificate tells of.

@@ -3,7 +3,7 @@
  * Light: every start of a role and of a command reads it.
  */
 import { isAbsolute, join, relative, resolve, sep } from "node:path";
-import { UserError } from "../base/errors.ts";
+import { messageOf, UserError } from "../base/errors.ts";
 import { lockFolder } from "../base/files.ts";
 import { isUnfinished } from "../base/journal.ts";
 import { PkiError } from "./errors.ts";
@@ -113,7 +113,7 @@ export async function parseTlsSettings(text: string, root: string): Promise<TlsS
   try {
     document = parse(text, { schema: "core" });
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message.split("\n")[0] : String(cause);
+    const reason = messageOf(cause).split("\n")[0];
     throw badSettings(paths.config, `it is not YAML: ${reason}`, cause);
   }
   return settingsOf(mapping(document ?? {}, "the document", paths.config), paths, true);
@@ -225,7 +225,7 @@ function names(
       try {
         return parse(item);
       } catch (error) {
-        throw badSettings(file, `in "${key}": ${error instanceof Error ? error.message : error}`);
+        throw badSettings(file, `in "${key}": ${messageOf(error)}`);
       }
     })),
   ];

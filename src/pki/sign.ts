@@ -16,7 +16,8 @@ const dayMs = 86_400_000;
  * An hour: hosts without a battery-backed clock, or with one set to local time across a change of
  * daylight saving, start that far behind, and must still reach whoever tells them the time.
  */
-export const backdateMs = 3_600_000;
+const backdateMs = 3_600_000;
+
 export interface Issued {
   certificate: Certificate;
   pem: string;

@@ -43,7 +43,7 @@ export interface TlsState {
 
 export async function loadState(pki: Pki): Promise<TlsState> {
   const settings = await readTlsSettings(pki.root);
-  const detected = await pki.detect();
+  const detected = pki.detect();
   const ca = found(settings.caCert, readCas);
   const server = found(settings.serverCert, readCertificates);
   const trusted = readTrusted(settings.trustedDir);

@@ -7,7 +7,7 @@ import { beyond } from "./name_constraints.ts";
 import { type Certificate, extendedUsage, keyUsageBit, sameBytes } from "./inspect.ts";
 
 /** Below this OpenSSL, Go and rustls refuse RSA keys. */
-const leastRsaBits = 2048;
+export const leastRsaBits = 2048;
 
 /** Chains are a leaf, a few intermediates and a root; more are a mistake or an attack. */
 const maxChain = 8;
@@ -82,12 +82,8 @@ export function checkLeaf(certificate: Certificate, source: string, now: number)
     );
   }
   checkStrength(certificate, source);
-  const usage = certificate.extendedKeyUsage;
-  for (const wanted of ["serverAuth", "clientAuth"] as const) {
-    const allowed = usage === undefined || usage.includes(extendedUsage[wanted]) ||
-      usage.includes(extendedUsage.any);
-    // Certificates of other CAs often are for servers only; those can serve all the same.
-    if (allowed || wanted === "clientAuth") continue;
+  // Certificates of other CAs often are for servers only; those can serve all the same.
+  if (!mayUse(certificate, extendedUsage.serverAuth)) {
     throw new PkiError(
       "wrong_key_usage",
       `The certificate "${certificate.subject}" in "${source}" is not for servers`,
@@ -98,9 +94,11 @@ export function checkLeaf(certificate: Certificate, source: string, now: number)
 }
 
 export function maySignIn(certificate: Certificate): boolean {
-  const usage = certificate.extendedKeyUsage;
-  return usage === undefined || usage.includes(extendedUsage.clientAuth) ||
-    usage.includes(extendedUsage.any);
+  return mayUse(certificate, extendedUsage.clientAuth);
+}
+
+function mayUse({ extendedKeyUsage: usage }: Certificate, purpose: string): boolean {
+  return usage === undefined || usage.includes(purpose) || usage.includes(extendedUsage.any);
 }
 
 export function checkDates(
@@ -203,7 +201,7 @@ function checkNames(chain: Certificate[], source: string): void {
 }
 
 /** Long enough to notice, short enough that a warning means something. */
-export const expiryWarningDays = 30;
+const expiryWarningDays = 30;
 
 export function daysLeft(certificate: Certificate, now: number): number {
   return Math.floor((certificate.notAfter.getTime() - now) / 86_400_000);

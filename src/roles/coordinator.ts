@@ -1,3 +1,4 @@
+import { messageOf } from "../base/errors.ts";
 import type { Env } from "../base/env.ts";
 import { every } from "../base/lifetimes.ts";
 import { joinAddress, splitAddress } from "../config/kinds.ts";
@@ -61,7 +62,7 @@ async function serveCoordinator(config: Config, env: Env): Promise<void> {
     periodMs: advanceEveryMs,
     clock: env.clock,
     signal: env.signal,
-    failed: (error) => env.log.error("round failed", { reason: String(error) }),
+    failed: (error) => env.log.error("round failed", { reason: messageOf(error) }),
   }, () => engine.advance());
   env.log.info("stopping");
   await engine[Symbol.asyncDispose]();

@@ -1,4 +1,4 @@
-import { UserError } from "../base/errors.ts";
+import { messageOf, UserError } from "../base/errors.ts";
 import { joinAddress } from "../config/kinds.ts";
 import type { Config } from "../config/schema.ts";
 import type { RoleName } from "../sandbox/entries.ts";
@@ -88,13 +88,9 @@ export function serveHealth(
     }, handle);
     return { address, [Symbol.asyncDispose]: () => server.shutdown() };
   } catch (error) {
-    throw new UserError(`Could not listen on "${address}" for health: ${reasonOf(error)}`, {
+    throw new UserError(`Could not listen on "${address}" for health: ${messageOf(error)}`, {
       next: `Stop what uses the port, or set ${role}.health_port to another; 0 switches it off`,
       cause: error,
     });
   }
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

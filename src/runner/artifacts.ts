@@ -1,8 +1,8 @@
+import { messageOf } from "../base/errors.ts";
 import { createHash } from "node:crypto";
 import { dirname, join } from "node:path";
 import type { Collected } from "../tasks/orders.ts";
 import { tasksCanReach, tasksMay } from "./exposure.ts";
-import { text } from "./folders.ts";
 import { fixedFolder, globToRegExp, leavesFolder, normalizeGlob } from "./glob.ts";
 import type { TaskUser } from "./user.ts";
 
@@ -66,7 +66,7 @@ export async function collectArtifacts({ folder, into, globs, maxFiles, user }: 
       try {
         files.set(path, await copyFile(search, path, join(into, path)));
       } catch (error) {
-        note(`Artifact "${path}" was left out: ${text(error)}`);
+        note(`Artifact "${path}" was left out: ${messageOf(error)}`);
       }
     }
     if (matched === 0) note(`Artifact "${raw}" matched no file`);
@@ -96,7 +96,7 @@ async function* regularFiles(search: Search, start: string): AsyncGenerator<stri
       return note(notFor(user, start));
     }
   } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) note(`"${start}": ${text(error)}`);
+    if (!(error instanceof Deno.errors.NotFound)) note(`"${start}": ${messageOf(error)}`);
     return;
   }
   if (info.isFile) return yield start;
@@ -110,7 +110,7 @@ async function* regularFiles(search: Search, start: string): AsyncGenerator<stri
       entries.push(entry);
     }
   } catch (error) {
-    return note(`"${start}": ${text(error)}`);
+    return note(`"${start}": ${messageOf(error)}`);
   }
   entries.sort((a, b) => a.name < b.name ? -1 : 1);
   for (const entry of entries) {

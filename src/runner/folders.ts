@@ -1,5 +1,6 @@
+import { setMode } from "../base/rights.ts";
 import { join } from "node:path";
-import { UserError } from "../base/errors.ts";
+import { messageOf, UserError } from "../base/errors.ts";
 import { makeOwnFolder } from "../base/own_folder.ts";
 import type { TaskUser } from "./user.ts";
 
@@ -38,14 +39,14 @@ export async function openDataFolder(
     const work = join(path, "work");
     const artifacts = join(path, "artifacts");
     await Deno.mkdir(work, { recursive: true, mode });
-    await Deno.chmod(work, mode);
+    setMode(work, mode);
     await Deno.mkdir(artifacts, { recursive: true, mode: 0o700 });
     await Deno.mkdir(join(path, "spool"), { recursive: true, mode: 0o700 });
     const mark = await readMark(join(path, "mark"));
     return { path, mark, work, artifacts, [Symbol.dispose]: () => lock.close() };
   } catch (error) {
     if (error instanceof UserError) throw error;
-    throw new UserError(`Cannot prepare the worker's data folder "${path}": ${text(error)}`, {
+    throw new UserError(`Cannot prepare the worker's data folder "${path}": ${messageOf(error)}`, {
       next: "Give it a folder that it may write: --worker.data-dir",
       cause: error,
     });
@@ -76,7 +77,7 @@ export async function homeOf(folder: DataFolder): Promise<string | undefined> {
   const processes = await Deno.readLink("/proc/self/ns/pid");
   const facts = new TextEncoder().encode([folder.mark, dev, ino, boot, processes].join(" "));
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", facts));
-  return hex(hash.subarray(0, 16));
+  return hash.subarray(0, 16).toHex();
 }
 
 /** Removes a folder with all that a task left in it; what is missing is fine. */
@@ -98,21 +99,12 @@ export async function removeFolder(folder: string): Promise<void> {
 }
 
 async function openUp(folder: string): Promise<void> {
-  await Deno.chmod(folder, 0o700);
+  setMode(folder, 0o700);
   for await (const entry of Deno.readDir(folder)) {
     if (entry.isDirectory) await openUp(join(folder, entry.name));
   }
 }
 
 export function randomHex(bytes: number): string {
-  return hex(crypto.getRandomValues(new Uint8Array(bytes)));
-}
-
-function hex(bytes: Uint8Array): string {
-  return [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-/** An error of the system, as its reader needs it: without the call and the path, if it can be. */
-export function text(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return crypto.getRandomValues(new Uint8Array(bytes)).toHex();
 }

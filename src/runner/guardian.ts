@@ -1,3 +1,4 @@
+import { messageOf } from "../base/errors.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { backoffMs } from "../base/retry.ts";
@@ -127,7 +128,7 @@ export class Guardian {
       try {
         await this.#live();
       } catch (error) {
-        log.error("cannot start the guardian", { error: String(error) });
+        log.error("cannot start the guardian", { error: messageOf(error) });
       }
       if (!this.#answered && !this.#acted) this.#choice++;
       this.#answered = this.#acted = false;

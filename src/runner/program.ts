@@ -4,8 +4,8 @@ import { isAbsolute, join } from "node:path";
 export const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** Exit codes of shells for a command that is not there, or cannot be executed (POSIX, 2.8.2). */
-export const notFoundCode = 127;
-export const notExecutableCode = 126;
+const notFoundCode = 127;
+const notExecutableCode = 126;
 
 export type Resolved =
   | { path: string }

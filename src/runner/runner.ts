@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { Clock } from "../base/clock.ts";
-import { UserError } from "../base/errors.ts";
+import { messageOf, UserError } from "../base/errors.ts";
 import { aborted, every } from "../base/lifetimes.ts";
 import type { Log } from "../base/log.ts";
 import type { Order, Report, StartOrder } from "../tasks/orders.ts";
@@ -8,7 +8,7 @@ import { collectArtifacts } from "./artifacts.ts";
 import { Attempt } from "./attempt.ts";
 import { checkOrder } from "./check.ts";
 import { smuggles, taskEnvironment } from "./environment.ts";
-import { type DataFolder, randomHex, removeFolder, text } from "./folders.ts";
+import { type DataFolder, randomHex, removeFolder } from "./folders.ts";
 import { Guardian } from "./guardian.ts";
 import { type GuardianCommand, guardianCommands } from "./guardian_protocol.ts";
 import { findLauncher, launch, type Launcher } from "./launch.ts";
@@ -85,7 +85,7 @@ export class Runner {
     this.#mark = `${folder.mark}.${this.instance}.`;
     this.#sweeper = new Sweeper(this.#mark);
     this.#folders = new WorkFolders(folder.work, options.user, (path, error) => {
-      log.warn("cannot remove a task's folder", { folder: path, error: text(error) });
+      log.warn("cannot remove a task's folder", { folder: path, error: messageOf(error) });
     });
     this.#launcher = options.launcher ?? findLauncher();
     this.#lastTick = clock.monotonic();
@@ -102,7 +102,7 @@ export class Runner {
       periodMs: tickMs,
       clock,
       signal: this.#stop.signal,
-      failed: (error) => log.error("runner round failed", { error: text(error) }),
+      failed: (error) => log.error("runner round failed", { error: messageOf(error) }),
     }, () => this.#tick());
   }
 
@@ -136,8 +136,10 @@ export class Runner {
       try {
         this.#obey(checkOrder(order));
       } catch (error) {
-        this.options.log.error("refused an order", { error: text(error) });
-        if (order?.kind === "start") this.#refuse(order.key, `The runner refused: ${text(error)}`);
+        this.options.log.error("refused an order", { error: messageOf(error) });
+        if (order?.kind === "start") {
+          this.#refuse(order.key, `The runner refused: ${messageOf(error)}`);
+        }
       }
     }
   }
@@ -215,7 +217,7 @@ export class Runner {
     } catch (error) {
       const { exitCode, reason } = error instanceof CannotStart
         ? error
-        : { exitCode: undefined, reason: `Cannot start the task: ${text(error)}` };
+        : { exitCode: undefined, reason: `Cannot start the task: ${messageOf(error)}` };
       const cause = error instanceof CannotStart ? error.endCause : "not_started";
       const [startedAt, signal] = [undefined, undefined];
       const at = clock.now();
@@ -253,7 +255,7 @@ export class Runner {
       throw new CannotStart(
         "not_started",
         undefined,
-        `Cannot start "${found.path}": ${text(error)}`,
+        `Cannot start "${found.path}": ${messageOf(error)}`,
       );
     }
   }
@@ -266,7 +268,7 @@ export class Runner {
       const harvest = await collectArtifacts({ folder: cwd ?? own, into, globs, maxFiles, user });
       this.#report({ kind: "collected", key, ...harvest });
     } catch (error) {
-      const notes = [`Artifacts could not be collected: ${text(error)}`];
+      const notes = [`Artifacts could not be collected: ${messageOf(error)}`];
       this.#report({ kind: "collected", key, files: [], notes });
     }
   }
@@ -336,7 +338,7 @@ export class Runner {
   /** Something that is to be over before the runner is. */
   #track(work: Promise<void>): void {
     const tracked = work.catch((error) => {
-      this.options.log.warn("cannot tidy up", { error: text(error) });
+      this.options.log.warn("cannot tidy up", { error: messageOf(error) });
     }).finally(() => this.#running.delete(tracked));
     this.#running.add(tracked);
   }
@@ -386,7 +388,7 @@ function existingFolder(path: string): string {
   try {
     if (Deno.statSync(path).isDirectory) return path;
   } catch (error) {
-    const found = error instanceof Deno.errors.NotFound ? "does not exist" : text(error);
+    const found = error instanceof Deno.errors.NotFound ? "does not exist" : messageOf(error);
     throw new CannotStart("not_started", undefined, `Folder "${path}" ${found} on the worker`);
   }
   throw new CannotStart("not_started", undefined, `"${path}" on the worker is not a folder`);

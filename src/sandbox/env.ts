@@ -1,6 +1,6 @@
 import { systemClock } from "../base/clock.ts";
 import type { Env, Output } from "../base/env.ts";
-import { UserError } from "../base/errors.ts";
+import { messageOf, UserError } from "../base/errors.ts";
 import { createLog, type Level } from "../base/log.ts";
 
 /** What the main thread finds out once and hands to each thread; plain data. */
@@ -12,7 +12,7 @@ export interface EnvFacts {
 }
 
 /** Standard output was closed by its reader, as `head` does: the end of the command, no error. */
-export class OutputClosed extends UserError {
+class OutputClosed extends UserError {
   override name = "OutputClosed";
   constructor() {
     super("Standard output was closed", { code: "output_closed" });
@@ -57,7 +57,7 @@ export function output(stream: typeof Deno.stdout, color: boolean): Output {
         for (let done = 0; done < bytes.length;) done += await stream.write(bytes.subarray(done));
       } catch (error) {
         if (error instanceof Deno.errors.BrokenPipe) throw new OutputClosed();
-        const reason = error instanceof Error ? error.message : String(error);
+        const reason = messageOf(error);
         throw new UserError(`Writing the output failed: ${reason}`, { cause: error });
       }
     },

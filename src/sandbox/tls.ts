@@ -1,3 +1,4 @@
+import { messageOf } from "../base/errors.ts";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Env } from "../base/env.ts";
 import { stagedName } from "../base/atomic_file.ts";
@@ -48,7 +49,7 @@ export async function makeConfigFolder(env: Pick<Env, "configRoot" | "variable">
   try {
     await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
   } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
+    const reason = messageOf(cause);
     throw new PkiError("file_unwritable", `Could not make the folder "${folder}": ${reason}`, {
       next: "Make it, or name another with AGENT_TLS_DIR",
       file: folder,

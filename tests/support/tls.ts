@@ -20,14 +20,13 @@ export async function tlsLab(): Promise<TlsLab> {
     host: (name, { detected, ...options } = {}) => ({
       root: at(name, "tls"),
       now: () => Date.now(),
-      detect: () =>
-        Promise.resolve({
-          hostname: name,
-          hostnames: [name, `${name}.lan`],
-          ips: [],
-          leftOut: [],
-          ...detected,
-        }),
+      detect: () => ({
+        hostname: name,
+        hostnames: [name, `${name}.lan`],
+        ips: [],
+        leftOut: [],
+        ...detected,
+      }),
       ...options,
     }),
     [Symbol.asyncDispose]: () => Deno.remove(path, { recursive: true }),

@@ -178,7 +178,7 @@ Deno.test("killed for real in the middle of renew --ca, the next command finishe
     } };
     await renewCa({
       root: ${JSON.stringify(host.root)}, faults, now: () => Date.now(),
-      detect: () => Promise.resolve({ hostname: "a", hostnames: [], ips: [], leftOut: [] }),
+      detect: () => ({ hostname: "a", hostnames: [], ips: [], leftOut: [] }),
     }, {});`;
   const config = new URL("../../deno.json", import.meta.url).pathname;
   const { signal } = await new Deno.Command(Deno.execPath(), {

@@ -5,7 +5,7 @@ import type { Attempt, Task } from "../../tasks/task.ts";
 export const followExit = { timedOut: 124, lost: 125, cancelled: 130, detached: 130 } as const;
 
 /** The attempt whose end is the task's: the newest one that still held its lease. */
-export function decidingAttempt(task: Task): Attempt | undefined {
+function decidingAttempt(task: Task): Attempt | undefined {
   return task.attempts.findLast((attempt) => !attempt.superseded);
 }
 

@@ -1,3 +1,4 @@
+import { messageOf } from "../../base/errors.ts";
 import {
   Channel,
   ChannelCredentials,
@@ -116,7 +117,7 @@ export function openChannel(
     async meaning(error) {
       if (error instanceof TaskError) return error;
       if (!isServiceError(error)) {
-        return new TaskError("internal", error instanceof Error ? error.message : String(error));
+        return new TaskError("internal", messageOf(error));
       }
       if (isMeant(error) || !brokenStatuses.has(error.code)) return fromStatus(error);
       if (closed) return unavailable(`The connection to "${address}" was closed`);

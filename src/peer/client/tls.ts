@@ -96,7 +96,7 @@ export function presented(secure: TLSSocket): Certificate[] {
 const mostPresented = 10;
 
 /** How this side connects: to private roots only, and to the dialled or the configured name. */
-export function connectionOptions(mode: TlsMode, host: string, loaded: Loaded): ConnectionOptions {
+function connectionOptions(mode: TlsMode, host: string, loaded: Loaded): ConnectionOptions {
   const name = mode.serverName ?? host;
   return {
     host: name,

@@ -1,3 +1,4 @@
+import { messageOf } from "../../base/errors.ts";
 import { join } from "node:path";
 import type { Log } from "../../base/log.ts";
 import type { Spool, SpooledResult, SpoolFile } from "../../tasks/worker/spool.ts";
@@ -29,7 +30,7 @@ export function openSpool(folder: string, log: Log): Spool {
         } catch (error) {
           log.warn("cannot read a result in the spool, dropping it", {
             name,
-            error: String(error),
+            error: messageOf(error),
           });
         }
       }

@@ -1,3 +1,4 @@
+import { setMode } from "../../base/rights.ts";
 import { DatabaseSync } from "node:sqlite";
 import { UserError } from "../../base/errors.ts";
 import { migrate } from "./schema.ts";
@@ -17,7 +18,7 @@ export function openDatabase(path: string): DatabaseSync {
   try {
     // SQLite would make it with 0644; the log beside it takes its mode from it.
     Deno.openSync(path, { create: true, append: true, mode: 0o600 }).close();
-    if (Deno.build.os !== "windows") Deno.chmodSync(path, 0o600);
+    setMode(path, 0o600);
     db = new DatabaseSync(path);
     const pragma = (text: string) => db!.prepare(`PRAGMA ${text}`).all();
     pragma("locking_mode = EXCLUSIVE");

@@ -1,3 +1,4 @@
+import { messageOf } from "../../base/errors.ts";
 import type { Clock } from "../../base/clock.ts";
 import type { Log } from "../../base/log.ts";
 import { backoffMs } from "../../base/retry.ts";
@@ -99,7 +100,7 @@ export class Link {
         if (signal.aborted) return;
         // The first says it all; the others are for who looks closely.
         const level = failures === 0 ? "warn" : "debug";
-        log[level]("cannot connect", { error: text(error) });
+        log[level]("cannot connect", { error: messageOf(error) });
       }
       const waitMs = backoffMs(reconnect, ++failures, random());
       await clock.sleep(waitMs, signal).catch(() => {/* The loop ends. */});
@@ -129,11 +130,11 @@ export class Link {
         return;
       } catch (error) {
         if (signal.aborted) return;
-        log.warn("cannot deliver", { attempt: held.key, error: text(error) });
+        log.warn("cannot deliver", { attempt: held.key, error: messageOf(error) });
         // Whether the lease is lost is not an upload's to say: one may also be refused because a
         // session ends. The answer to the result says it.
         if (isFinal(error) && failures >= refusals && held.phase === "finished") {
-          held.note(`Not all of it could be stored: ${text(error)}`);
+          held.note(`Not all of it could be stored: ${messageOf(error)}`);
           return session.finished(held.result!);
         }
         const waitMs = backoffMs(redeliver, ++failures, random());
@@ -268,8 +269,4 @@ export class Link {
 /** Another try will hardly end otherwise. */
 function isFinal(error: unknown): boolean {
   return error instanceof TaskError && ["conflict", "not_found", "invalid"].includes(error.code);
-}
-
-function text(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

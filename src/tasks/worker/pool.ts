@@ -1,3 +1,4 @@
+import { messageOf } from "../../base/errors.ts";
 import { aborted } from "../../base/lifetimes.ts";
 import type { Order, OutputStream, Report } from "../orders.ts";
 import type { Assignment } from "../task.ts";
@@ -268,7 +269,7 @@ export class Pool implements LinkEvents {
       this.#spoolFailed = false;
     } catch (error) {
       if (!this.#spoolFailed) {
-        this.options.log.error("cannot write to the spool", { error: String(error) });
+        this.options.log.error("cannot write to the spool", { error: messageOf(error) });
       }
       this.#spoolFailed = true;
     }

@@ -1,3 +1,4 @@
+import { messageOf } from "../../base/errors.ts";
 import { anySignal } from "../../base/signals.ts";
 import type { Clock } from "../../base/clock.ts";
 import { aborted, every, together } from "../../base/lifetimes.ts";
@@ -46,7 +47,7 @@ export function createWorker(options: WorkerOptions): Worker {
       const rounds = {
         periodMs: tickMs,
         clock,
-        failed: (error: unknown) => log.error("worker round failed", { error: String(error) }),
+        failed: (error: unknown) => log.error("worker round failed", { error: messageOf(error) }),
       };
       await together(
         closing.signal,
