@@ -5,8 +5,9 @@ import { makeOwnFolder } from "../base/own_folder.ts";
 import type { TaskUser } from "./user.ts";
 
 /**
- * The worker's data folder: `lock`, `mark`, `spool/` (the role's), `work/N` (where attempts run), and
- * `artifacts/KEY` (copies that no task can change).
+ * The worker's data folder: `lock`, `mark`, `spool/` (the role's; with `KEY.json` for each attempt
+ * whose result is still to be delivered), `work/N` (where attempts run), and `artifacts/KEY` (copies
+ * that no task can change).
  */
 export interface DataFolder {
   path: string;
@@ -78,6 +79,27 @@ export async function homeOf(folder: DataFolder): Promise<string | undefined> {
   const facts = new TextEncoder().encode([folder.mark, dev, ino, boot, processes].join(" "));
   const hash = new Uint8Array(await crypto.subtle.digest("SHA-256", facts));
   return hash.subarray(0, 16).toHex();
+}
+
+/**
+ * Removes what an earlier start left in the folder: where attempts ran, and copies of files that will
+ * never be sent, since it was killed before their result was in the spool.
+ *
+ * @param failed told of what cannot be removed: a task may have made it as another user, or a mount.
+ */
+export async function tidyUp(
+  { path, work, artifacts }: DataFolder,
+  failed: (folder: string, error: unknown) => void,
+): Promise<void> {
+  const names = (folder: string) => [...Deno.readDirSync(folder)].map(({ name }) => name);
+  const kept = new Set(names(join(path, "spool")));
+  const old = [
+    ...names(work).map((name) => join(work, name)),
+    ...names(artifacts).filter((name) => !kept.has(`${name}.json`)).map((it) =>
+      join(artifacts, it)
+    ),
+  ];
+  for (const folder of old) await removeFolder(folder).catch((error) => failed(folder, error));
 }
 
 /** Removes a folder with all that a task left in it; what is missing is fine. */

@@ -1,27 +1,67 @@
+/** Where a match may stand: what a character leads to, if it fits, and what needs none. */
+interface Step {
+  to: (char: string) => number | undefined;
+  skip?: number;
+}
+
 /**
  * Matches paths of files against one glob: `*` and `?` within a name, `**` across folders, `[a-z]`
  * and `[!a-z]`. A path below a folder that matches is matched too.
+ *
+ * It takes all ways through the glob at once: a regular expression tries one after the other, which
+ * for a glob of a few stars can take it forever, and the runner with it.
  */
-export function globToRegExp(glob: string): RegExp {
-  let source = "";
+export function globMatcher(glob: string): (path: string) => boolean {
+  const steps = stepsOf([...glob]);
+  const end = steps.length;
+  const reach = (at: number | undefined, reached: Set<number>) => {
+    for (; at !== undefined && !reached.has(at); at = steps[at]?.skip) reached.add(at);
+  };
+  return (path) => {
+    let here = new Set<number>();
+    reach(0, here);
+    for (const char of path) {
+      if (char === "/" && here.has(end)) return true;
+      const next = new Set<number>();
+      for (const at of here) reach(steps[at]?.to(char), next);
+      if (next.size === 0) return false;
+      here = next;
+    }
+    return here.has(end);
+  };
+}
+
+function stepsOf(glob: string[]): Step[] {
+  const steps: Step[] = [];
+  const one = (fits: (char: string) => boolean) => {
+    const next = steps.length + 1;
+    steps.push({ to: (char) => fits(char) ? next : undefined });
+  };
+  const any = (fits: (char: string) => boolean) => {
+    const at = steps.length;
+    steps.push({ to: (char) => fits(char) ? at : undefined, skip: at + 1 });
+  };
+  const inName = (char: string) => char !== "/";
   for (let i = 0; i < glob.length; i++) {
     const char = glob[i]!;
-    if (char === "*") {
-      if (glob.startsWith("**/", i)) {
-        source += "(?:[^/]+/)*";
-        i += 2;
-      } else if (glob.startsWith("**", i)) {
-        source += ".*";
-        i += 1;
-      } else source += "[^/]*";
-    } else if (char === "?") source += "[^/]";
-    else if (char === "[" && glob.indexOf("]", i + 2) > 0) {
-      const end = glob.indexOf("]", i + 2);
-      source += `(?!/)${charClass(glob.slice(i + 1, end))}`;
-      i = end;
-    } else source += char.replace(/[.+^${}()|\\\]\[]/, "\\$&");
+    const classEnd = char === "[" ? glob.indexOf("]", i + 2) : -1;
+    if (char === "*" && glob[i + 1] === "*" && glob[i + 2] === "/") {
+      // Whole folders: before one, and in its name.
+      const at = steps.length;
+      steps.push({ to: (char) => inName(char) ? at + 1 : undefined, skip: at + 2 });
+      steps.push({ to: (char) => inName(char) ? at + 1 : at });
+      i += 2;
+    } else if (char === "*" && glob[i + 1] === "*") {
+      any(() => true);
+      i += 1;
+    } else if (char === "*") any(inName);
+    else if (char === "?") one(inName);
+    else if (classEnd > 0) {
+      one(charClass(glob.slice(i + 1, classEnd)));
+      i = classEnd;
+    } else one((other) => other === char);
   }
-  return new RegExp(`^${source}(?:/.*)?$`, "s");
+  return steps;
 }
 
 /** A glob in the one form that is compared: no `./` in front, no slash at the end, none doubled. */
@@ -43,15 +83,19 @@ export function leavesFolder(glob: string): boolean {
 }
 
 /** A class of characters as globs know it; a range that is the wrong way round is three characters. */
-function charClass(text: string): string {
-  const negated = text.startsWith("!");
-  const chars = text.slice(negated ? 1 : 0);
-  const code = (at: number) => `\\u${chars.charCodeAt(at).toString(16).padStart(4, "0")}`;
-  let source = "";
+function charClass(text: string[]): (char: string) => boolean {
+  const isNegated = text[0] === "!";
+  const chars = text.slice(isNegated ? 1 : 0);
+  const code = (char: string) => char.codePointAt(0)!;
+  const ranges: [number, number][] = [];
   for (let i = 0; i < chars.length; i++) {
-    const isRange = chars[i + 1] === "-" && i + 2 < chars.length && chars[i]! <= chars[i + 2]!;
-    source += isRange ? `${code(i)}-${code(i + 2)}` : code(i);
-    if (isRange) i += 2;
+    const first = code(chars[i]!);
+    const last = chars[i + 1] === "-" && i + 2 < chars.length ? code(chars[i + 2]!) : -1;
+    if (last >= first) i += 2;
+    ranges.push([first, Math.max(first, last)]);
   }
-  return `[${negated ? "^" : ""}${source}]`;
+  return (char) => {
+    if (char === "/") return false;
+    return isNegated !== ranges.some(([first, last]) => first <= code(char) && code(char) <= last);
+  };
 }

@@ -8,7 +8,7 @@ import { collectArtifacts } from "./artifacts.ts";
 import { Attempt } from "./attempt.ts";
 import { checkOrder } from "./check.ts";
 import { smuggles, taskEnvironment } from "./environment.ts";
-import { type DataFolder, randomHex, removeFolder } from "./folders.ts";
+import { type DataFolder, randomHex, removeFolder, tidyUp } from "./folders.ts";
 import { Guardian } from "./guardian.ts";
 import { type GuardianCommand, guardianCommands } from "./guardian_protocol.ts";
 import { findLauncher, launch, type Launcher } from "./launch.ts";
@@ -84,9 +84,7 @@ export class Runner {
     const { folder, clock, log } = options;
     this.#mark = `${folder.mark}.${this.instance}.`;
     this.#sweeper = new Sweeper(this.#mark);
-    this.#folders = new WorkFolders(folder.work, options.user, (path, error) => {
-      log.warn("cannot remove a task's folder", { folder: path, error: messageOf(error) });
-    });
+    this.#folders = new WorkFolders(folder.work, options.user, cannotRemove(log));
     this.#launcher = options.launcher ?? findLauncher();
     this.#lastTick = clock.monotonic();
     this.#ticked = this.#now();
@@ -112,9 +110,7 @@ export class Runner {
     await checkReach(folder.work, options.user);
     const killed = await killMarked(`${folder.mark}.`);
     if (killed > 0) log.warn("ended processes that an earlier start left behind", { killed });
-    for await (const entry of Deno.readDir(folder.work)) {
-      await removeFolder(join(folder.work, entry.name));
-    }
+    await tidyUp(folder, cannotRemove(log));
     const runner = new Runner(options);
     const late = AbortSignal.timeout(guardianStartMs);
     await Promise.race([runner.#guardian.ready(), aborted(late)]);
@@ -372,6 +368,11 @@ export class Runner {
     }
     if (reports.length > 0) this.options.report(reports, transfer);
   }
+}
+
+function cannotRemove(log: Log) {
+  return (folder: string, error: unknown) =>
+    log.warn("cannot remove a task's folder", { folder, error: messageOf(error) });
 }
 
 class CannotStart extends Error {

@@ -17,10 +17,12 @@ import { findTaskUser } from "./user.ts";
 type Exited = Extract<Report, { kind: "exited" }>;
 
 /** A runner of its own, whose output is taken at once. */
-async function startRunner(options: Partial<RunnerOptions> & { hungry?: boolean } = {}) {
-  const path = await Deno.makeTempDir({ prefix: "agent-runner-" });
+async function startRunner(
+  options: Partial<RunnerOptions> & { hungry?: boolean; path?: string } = {},
+) {
   const open = new AsyncDisposableStack();
-  open.defer(() => Deno.remove(path, { recursive: true }));
+  const path = options.path ?? await Deno.makeTempDir({ prefix: "agent-runner-" });
+  if (options.path === undefined) open.defer(() => Deno.remove(path, { recursive: true }));
   const user = await findTaskUser(undefined);
   const folder = open.use(await openDataFolder(path, user));
   const reports: Report[] = [];
@@ -285,6 +287,45 @@ Deno.test("artifacts are collected, and no link is followed", async () => {
   }
   t.obey({ kind: "forget", key });
   await t.until(() => exists(join(t.folder.artifacts, key)) ? undefined : true);
+});
+
+Deno.test("what an earlier start left is removed, but for files that are still to be sent", async () => {
+  const path = await Deno.makeTempDir({ prefix: "agent-runner-" });
+  try {
+    (await openDataFolder(path, await findTaskUser(undefined)))[Symbol.dispose]();
+    for (const left of ["work/1/deep", "artifacts/t1.7.1.1", "artifacts/t1.7.1.2"]) {
+      await Deno.mkdir(join(path, left), { recursive: true });
+      await Deno.writeTextFile(join(path, left, "file"), "x");
+    }
+    await Deno.writeTextFile(join(path, "spool/t1.7.1.2.json"), "{}");
+    await using _runner = await startRunner({ path });
+    assert.ok(!exists(join(path, "work/1")));
+    assert.ok(!exists(join(path, "artifacts/t1.7.1.1")));
+    assert.ok(exists(join(path, "artifacts/t1.7.1.2/file")));
+  } finally {
+    await Deno.remove(path, { recursive: true });
+  }
+});
+
+Deno.test({
+  name: "what cannot be removed keeps no worker from starting, nor its tasks",
+  ignore: Deno.uid() !== 0 || Deno.build.os !== "linux",
+  async fn() {
+    const path = await Deno.makeTempDir({ prefix: "agent-runner-" });
+    (await openDataFolder(path, await findTaskUser(undefined)))[Symbol.dispose]();
+    const mount = join(path, "work/1");
+    await Deno.mkdir(mount);
+    const run = (command: string, ...args: string[]) =>
+      new Deno.Command(command, { args }).output();
+    assert.ok((await run("mount", "-t", "tmpfs", "tmpfs", mount)).success);
+    try {
+      await using t = await startRunner({ path });
+      assert.equal((await t.exited(t.start(["true"]))).exitCode, 0);
+    } finally {
+      await run("umount", "-l", mount);
+      await Deno.remove(path, { recursive: true });
+    }
+  },
 });
 
 Deno.test("malformed orders do nothing", async () => {

@@ -26,10 +26,22 @@ export class WorkFolders {
   take(): string {
     const ready = this.#ready.pop();
     if (ready !== undefined) return ready;
-    const folder = join(this.parent, String(++this.#made));
-    Deno.mkdirSync(folder, { mode: 0o700 });
+    const folder = this.#make();
     if (this.user.ids !== undefined) Deno.chownSync(folder, this.user.ids.uid, this.user.ids.gid);
     return folder;
+  }
+
+  #make(): string {
+    for (;;) {
+      const folder = join(this.parent, String(++this.#made));
+      try {
+        Deno.mkdirSync(folder, { mode: 0o700 });
+        return folder;
+      } catch (error) {
+        // An earlier start's, which could not be removed.
+        if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+      }
+    }
   }
 
   /** The attempt is over. */
