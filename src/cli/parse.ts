@@ -29,6 +29,8 @@ export function parse(usage: Usage, words: readonly string[]): Parsed {
   let rest: string[] = [];
 
   const queue = [...words];
+  /** For who writes `--flag false`: that could be an argument as well, so it is one. */
+  let joined: string | undefined;
   for (let word = queue.shift(); word !== undefined; word = queue.shift()) {
     if (word === "--") {
       if (usage.rest === undefined) positional.push(...queue);
@@ -41,6 +43,9 @@ export function parse(usage: Usage, words: readonly string[]): Parsed {
     }
     for (const { flag, name, value } of readWord(word, usage, flags, queue)) {
       const before = given.get(flag.sets.key);
+      if (flag.placeholder === undefined && word === `--${flag.name}`) {
+        joined ??= `${word}=${queue[0]}`;
+      }
       if (before !== undefined && !flag.repeat) {
         throw wrong(usage, `"${name}" is given twice`, "Give it once");
       }
@@ -64,7 +69,7 @@ export function parse(usage: Usage, words: readonly string[]): Parsed {
   const helpWanted = common.help === "true";
   return {
     options: helpWanted ? {} : readOptions(usage, flags, given),
-    args: helpWanted ? positional : checkArgs(usage, positional),
+    args: helpWanted ? positional : checkArgs(usage, positional, joined),
     rest,
     config,
     common,
@@ -177,13 +182,15 @@ function readOptions(
   return options as Parsed["options"];
 }
 
-function checkArgs(usage: Usage, positional: string[]): string[] {
+function checkArgs(usage: Usage, positional: string[], joined: string | undefined): string[] {
   const specs = usage.args ?? [];
   const missing = specs.find((spec, i) => spec.required && positional[i] === undefined);
   if (missing !== undefined) throw wrong(usage, `${missing.name} is missing: ${missing.help}`);
   const extra = specs.at(-1)?.repeat ? undefined : positional[specs.length];
   if (extra !== undefined) {
-    const hint = usage.rest === undefined
+    const hint = /^(true|false|1|0)$/.test(extra) && joined?.endsWith(`=${extra}`)
+      ? `Write it as ${joined}`
+      : usage.rest === undefined
       ? undefined
       : `Put "--" before it: agent ${usage.path} -- ${positional.slice(specs.length).join(" ")}`;
     throw wrong(usage, `Unexpected argument "${extra}"`, hint);

@@ -150,6 +150,15 @@ Deno.test("missing and unexpected arguments are named", () => {
   assert.throws(() => parse(one, ["x", "y", "--out=a"]), /Unexpected argument "y"/);
   assert.throws(() => parse(one, ["x", "--out=a", "--", "y"]), /Unexpected argument "y"/);
   assert.deepEqual(parse(one, ["--out=a", "--", "-x"]).args, ["-x"]);
+  const next = (words: string[]) => {
+    try {
+      return void parse(one, words);
+    } catch (error) {
+      return (error as UsageError).next;
+    }
+  };
+  assert.equal(next(["x", "--out=a", "--json", "false"]), "Write it as --json=false");
+  assert.equal(next(["x", "--out=a", "--json", "y"]), "agent task show --help");
   assert.equal(parse(one, ["-h"]).common.help, "true", "help needs no complete line");
 });
 

@@ -51,13 +51,7 @@ export async function diagnose(
   clock: Clock,
 ): Promise<ConnectionError | undefined> {
   const { host, port } = splitHost(address);
-  const found = (code: DiagnosisCode, what: string, next: string) =>
-    new ConnectionError(
-      code,
-      `Could not connect to the coordinator at "${address}": ${what}`,
-      next,
-    );
-
+  const found = finding(address);
   const tcp = await probeTcp(host, port);
   if ("failure" in tcp) return found(...tcpFailure(host, tcp.failure));
   if (mode.mode === "h2c") return await plaintext(found, tcp.socket, host, port);
@@ -65,7 +59,21 @@ export async function diagnose(
   return await secured(found, host, port, mode, loaded, clock);
 }
 
+/** For an answer that no coordinator gives; web servers speak HTTP/2 as well. */
+export function notACoordinator(address: string): ConnectionError {
+  return finding(address)(...stranger);
+}
+
 type Found = (code: DiagnosisCode, what: string, next: string) => ConnectionError;
+
+function finding(address: string): Found {
+  return (code, what, next) =>
+    new ConnectionError(
+      code,
+      `Could not connect to the coordinator at "${address}": ${what}`,
+      next,
+    );
+}
 
 function tcpFailure(host: string, code: string): [DiagnosisCode, string, string] {
   switch (code) {

@@ -171,6 +171,14 @@ Deno.test("a client tells apart what the network can do to it", async (t) => {
   }
 });
 
+Deno.test("a web server that speaks HTTP/2 is told from a coordinator", async () => {
+  const answer = () => new Response("There are /healthz, /readyz and /metrics", { status: 404 });
+  const options = { hostname: "127.0.0.1", port: 0, onListen: () => {} };
+  await using server = Deno.serve(options, answer);
+  await using coordinator = await dialCoordinator(`127.0.0.1:${server.addr.port}`, h2c, env);
+  assert.equal((await refusalOf(coordinator.tasks.listWorkers())).diagnosis, "not_a_coordinator");
+});
+
 Deno.test("skipping verification warns at each start", async () => {
   let lines = "";
   const write = (line: string) => void (lines += line);

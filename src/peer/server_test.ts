@@ -174,6 +174,17 @@ Deno.test("garbage is refused with a status and harms nobody", async (t) => {
     const body = request(wire.SessionRequest, beat);
     assert.equal((await raw.call("/agent.v1.WorkerService/Session", body)).status, 3);
   });
+  for (
+    const method of ["TaskService/ReadLog", "TaskService/ReadArtifact", "WorkerService/UploadLog"]
+  ) {
+    await t.step(`a ${method} of bytes that are no message`, async () => {
+      const body = framed(new Uint8Array([0xff, 0xff, 0xff, 0xff]));
+      assert.equal((await raw.call(`/agent.v1.${method}`, body)).status, 3);
+    });
+    await t.step(`a ${method} without a request`, async () => {
+      assert.equal((await raw.call(`/agent.v1.${method}`, new Uint8Array())).status, 0);
+    });
+  }
   await t.step("not even HTTP/2", async () => {
     await new Promise<void>((resolve) => {
       const socket = connectTcp(server.port, "127.0.0.1", () => {

@@ -139,11 +139,11 @@ export function checkWorkerId(id: string): void {
 
 export function checkHello(hello: WorkerHello): void {
   checkWorkerId(hello.workerId);
-  if (!/^[\x21-\x7e]{8,128}$/.test(hello.instance)) {
-    invalid("The worker's instance is not a text of 8 to 128 letters");
+  if (!/^[\x21-\x7e]{8,64}$/.test(hello.instance)) {
+    invalid("The worker's instance is not a text of 8 to 64 letters");
   }
-  if (hello.home !== undefined && !/^[\x21-\x7e]{8,128}$/.test(hello.home)) {
-    invalid("The worker's home is not a text of 8 to 128 letters");
+  if (hello.home !== undefined && !/^[\x21-\x7e]{8,64}$/.test(hello.home)) {
+    invalid("The worker's home is not a text of 8 to 64 letters");
   }
   checkText(hello.version, "The worker's version", 100);
   checkLabels(hello.labels, "list of the worker's labels");

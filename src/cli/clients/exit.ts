@@ -17,8 +17,9 @@ export function taskExit(task: Task): number {
   if (task.state === "lost") return followExit.lost;
   const last = decidingAttempt(task);
   if (last?.signal !== undefined) return 128 + signalNumber(last.signal);
-  // A program that could not be started has no exit code; 0 would read as success.
-  return last?.exitCode || 1;
+  // Of other systems' codes this one would keep the last byte, as of 256. A program that could not be
+  // started has no exit code. In both cases 0 would read as success.
+  return ((last?.exitCode ?? 0) & 0xff) || 1;
 }
 
 /** 0 if all succeeded, else the code of the lowest failed index. */

@@ -16,6 +16,8 @@ Deno.test("who follows a task exits as it ended", () => {
     [ended("failed", { exitCode: undefined, signal: "SIGKILL" }), 137],
     [ended("failed", { exitCode: undefined, signal: "SIGTERM" }), 143],
     [ended("failed", { exitCode: undefined }), 1],
+    [ended("failed", { exitCode: 256 }), 1],
+    [ended("failed", { exitCode: -5 }), 251],
     [ended("timed_out", { exitCode: undefined, signal: "SIGKILL" }), 124],
     [ended("cancelled"), 130],
     [ended("lost"), 125],

@@ -15,7 +15,7 @@ import type { Loaded } from "../credentials.ts";
 import { limits } from "../../tasks/limits.ts";
 import { TaskError } from "../../tasks/service.ts";
 import { keepaliveTimes } from "../keepalive.ts";
-import { diagnose } from "../diagnose.ts";
+import { diagnose, notACoordinator } from "../diagnose.ts";
 import { HealthClient } from "../gen/grpc/health/v1/health.ts";
 import type { PeerMode } from "../mode.ts";
 import { fromStatus, isMeant } from "../status.ts";
@@ -119,7 +119,10 @@ export function openChannel(
       if (!isServiceError(error)) {
         return new TaskError("internal", messageOf(error));
       }
-      if (isMeant(error) || !brokenStatuses.has(error.code)) return fromStatus(error);
+      if (isMeant(error)) return fromStatus(error);
+      // Neither side sends messages of that size: it was none, but the page of a web server.
+      if (error.code === status.RESOURCE_EXHAUSTED) return notACoordinator(address);
+      if (!brokenStatuses.has(error.code)) return fromStatus(error);
       if (closed) return unavailable(`The connection to "${address}" was closed`);
       return await finding() ??
         unavailable(`The connection to "${address}" broke (${error.details})`);

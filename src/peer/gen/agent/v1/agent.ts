@@ -55,7 +55,13 @@ export const protobufFileName = "agent/v1/agent.proto";
  * Each attempt has a fence, a number that only grows; whatever carries an older fence than the
  * task's current one is refused and kept as superseded. Logs and artifacts have streams of their
  * own, one for each attempt and for each file, acknowledged by offset and resumed there. The worker
- * reports Finished when both are acknowledged, so a finished task is complete.
+ * reports Finished when both are acknowledged, so a finished task is complete. Chunks need not wait
+ * for each other's acknowledgements, which come when the call begins, after each further MiB, and at
+ * the end. What repeats stored bytes is skipped, a gap is INVALID_ARGUMENT. A newer call for the same
+ * attempt or file takes over, and the older one ends with ABORTED.
+ *
+ * Every time of what a worker reports is required. A message that is refused ends its call, also a
+ * session; its leases run on, and the worker reconnects.
  *
  * Answers that hold a list come in parts, each well below the largest message, because an array may
  * have 10,000 elements and a state value may be 1 MiB; the caller puts the parts together.
@@ -220,7 +226,7 @@ export interface Hello {
   minProtocol: number;
   maxProtocol: number;
   workerId: string;
-  /** Random, new at each start of the worker's process. */
+  /** Random, new at each start of the worker's process; 8 to 64 letters, digits, ".", "_" or "-". */
   instance: string;
   version: string;
   labels: Map<string, string>;
@@ -256,7 +262,10 @@ export interface HeartbeatAck {
   sequence: bigint;
 }
 
-/** More assignments than before that the worker will take. */
+/**
+ * Further assignments that the worker will take, beside those that it was granted before in this
+ * session. Each assignment uses one up.
+ */
 export interface Credit {
   count: number;
 }
@@ -277,6 +286,7 @@ export interface Started {
   at: Date | undefined;
 }
 
+/** Sent again in the next session unless it was acknowledged. */
 export interface Finished {
   ref:
     | AttemptRef
@@ -305,6 +315,7 @@ export interface Released {
   refs: AttemptRef[];
 }
 
+/** The worker ends it and reports how it ended, as CANCELLED unless it was faster. */
 export interface Cancel {
   ref: AttemptRef | undefined;
 }
@@ -353,6 +364,7 @@ export interface ArtifactStart {
   ref: AttemptRef | undefined;
   path: string;
   size: bigint;
+  /** Permission bits, at most 0777. */
   mode: number;
 }
 
@@ -362,7 +374,7 @@ export interface ArtifactChunk {
 }
 
 export interface ArtifactEnd {
-  /** Lower-case hex, of the whole file. */
+  /** Lower-case hex, of the whole file. A wrong one is INVALID_ARGUMENT; the file then begins anew. */
   sha256: string;
 }
 
