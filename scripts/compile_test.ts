@@ -26,3 +26,12 @@ Deno.test("an unknown option, or a target without a name, is refused", async () 
   assert.match((await compile(["--tarket"])).stderr, /unknown option "--tarket"/);
   assert.match((await compile(["--target"])).stderr, /--target wants a name/);
 });
+
+Deno.test("a runtime that cannot be downloaded is told, with the other way to have it", async () => {
+  const { code, stderr } = await compile(["--target", "aarch64-apple-darwin"], {
+    DENORT_BIN: "",
+    HTTPS_PROXY: "http://127.0.0.1:1",
+  });
+  assert.equal(code, 1, stderr);
+  assert.match(stderr, /could not be made[^]*scripts\/compile --runtime-from-pypi/);
+});

@@ -96,6 +96,7 @@ fetch_deno() {
       rm -rf "$work"
       return 0
     }
+    say "$way could not fetch it"
     tried="$tried${tried:+, }$way"
   done
   acceptable="Deno $deno_least or newer"

@@ -108,10 +108,15 @@ async function configFile(flag: string | undefined, configRoot: string) {
     text = await Deno.readTextFile(path);
   } catch (error) {
     if (named === undefined && error instanceof Deno.errors.NotFound) return undefined;
-    const reason = error instanceof Deno.errors.NotFound ? "it does not exist" : String(error);
+    const reason = error instanceof Deno.errors.NotFound
+      ? "it does not exist"
+      : error instanceof Deno.errors.PermissionDenied
+      ? "permission denied"
+      : String(error);
     throw new UserError(`Reading the configuration "${path}" failed: ${reason}`, {
       exit: 2,
       code: "configuration",
+      next: "Name a file that this user can read, with --config or AGENT_CONFIG",
       cause: error,
     });
   }

@@ -86,7 +86,8 @@ function tcpFailure(host: string, code: string): [DiagnosisCode, string, string]
       return [
         "refused",
         "nothing listens there",
-        "Start it there with agent coordinator; beyond its own host it needs --coordinator.host",
+        "Start agent coordinator there (for other hosts with --coordinator.host=0.0.0.0), or set " +
+        "client.coordinators or worker.coordinators to where it runs",
       ];
     case "ETIMEDOUT":
       return [
@@ -115,7 +116,8 @@ async function plaintext(found: Found, socket: Socket, host: string, port: numbe
   return found(
     "plaintext_to_tls",
     "it speaks TLS, and this side plaintext",
-    "Add --peer.insecure=false, with the CA file as --peer.client-ca-file",
+    "Add --peer.insecure=false, or for good: peer: { insecure: false } in config.yaml; " +
+      "the CA comes from agent tls install, or from --peer.client-ca-file",
   );
 }
 

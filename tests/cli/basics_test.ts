@@ -134,7 +134,7 @@ Deno.test("a configuration file that was named must be there", async () => {
     assert.equal(code, 2);
     assert.match(
       stderr,
-      /^agent: Reading the configuration "\/nowhere" failed: it does not exist\n/,
+      /^agent: Reading the configuration "\/nowhere" failed: it does not exist\n {2}next: .*--config/,
     );
   }
   const { code } = await agent.run(["config", "show"], { env: { AGENT_CONFIG: "/nowhere" } });

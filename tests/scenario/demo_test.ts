@@ -65,6 +65,8 @@ Deno.test({
     assert.match(stdout, /fails once +(alpha|beta).* 2 .*second attempt/);
     assert.match(stdout, /sleeps long +(alpha|beta|-).*cancelled/);
     assert.match(stdout, /makes a file +(alpha|beta).*checksum right/);
+    const table = stdout.split("\n\n").find((part) => /^\s*WORK /.test(part))!;
+    for (const line of table.split("\n")) assert.ok(line.length <= 80, `cut at 80: ${line}`);
     assert.match(stdout, /mutually authenticated/);
     assert.match(stdout, /alpha as \S*alpha.* beta as \S*beta/);
     assert.match(stdout, /Try next:\n(.+\n){3}/);

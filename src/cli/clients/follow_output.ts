@@ -1,4 +1,5 @@
 import type { Env } from "../../base/env.ts";
+import { anySignal } from "../../base/signals.ts";
 import { UserError } from "../../base/errors.ts";
 import type { TaskService } from "../../tasks/service.ts";
 import type { Task } from "../../tasks/task.ts";
@@ -42,9 +43,15 @@ export async function followOutput(request: FollowRequest): Promise<Followed> {
       await env.stderr.write(`agent: attempt ${number} of ${task.id} begins\n`);
     },
   };
-  const finished = isArray
-    ? await followArray(ids, follower)
-    : await followTask(ids[0]!, attempt, follower).then((task) => task && [task]);
+  const ended = new AbortController();
+  using over = anySignal(env.signal, ended.signal);
+  // Not waited for: what it asks ends with the connection.
+  void sayWhyItWaits(request, over);
+  const finished =
+    await (isArray
+      ? followArray(ids, follower)
+      : followTask(ids[0]!, attempt, follower).then((task) => task && [task]))
+      .finally(() => ended.abort());
   if (finished === undefined) {
     await env.stderr.write(
       `\nDetached; it goes on. To resume:\n  agent task logs ${id} --follow\n`,
@@ -67,6 +74,27 @@ export async function followOutput(request: FollowRequest): Promise<Followed> {
     else env.log.debug("the task ended", { state: only!.state, reason: only!.reason });
   }
   return { exit: isArray ? arrayExit(finished) : taskExit(only!), tasks: finished };
+}
+
+/** A task that a worker can take has begun long before. */
+const oddlyLongMs = 2_000;
+
+/** At a terminal a person wonders why nothing comes. */
+async function sayWhyItWaits(
+  { tasks, env, json, id }: FollowRequest,
+  signal: AbortSignal,
+): Promise<void> {
+  if (!env.stderr.isTerminal || json) return;
+  try {
+    await env.clock.sleep(oddlyLongMs, signal);
+    const all = await tasks.getTask(id);
+    if (signal.aborted || all.some((task) => task.state !== "queued")) return;
+    const reason = all[0]?.reason;
+    if (reason !== undefined) await env.stderr.write(`agent: ${id} waits: ${printable(reason)}\n`);
+  } catch (error) {
+    // It is over; or the coordinator is away, which the follower says.
+    if (!signal.aborted) env.log.debug("cannot ask what the task waits for", { error: `${error}` });
+  }
 }
 
 /** Exit codes of the commands that follow, for their help. */

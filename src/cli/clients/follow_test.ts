@@ -1,9 +1,12 @@
 import assert from "node:assert/strict";
 import type { Clock } from "../../base/clock.ts";
+import type { Env } from "../../base/env.ts";
+import { silentLog } from "../../base/log.ts";
 import { type LogPiece, TaskError, type TaskService } from "../../tasks/service.ts";
 import type { Task } from "../../tasks/task.ts";
 import { anAttempt, aTask, fakeTasks, memory } from "./fake_tasks.ts";
 import { followArray, type Follower, followTask } from "./follow.ts";
+import { followOutput } from "./follow_output.ts";
 import { lineWriter, plainWriter } from "./log_writers.ts";
 
 /** Time passes only by sleeping. */
@@ -181,4 +184,31 @@ Deno.test("follow asks for no log of an attempt that wrote nothing", async () =>
   });
   await followTask("t1", 1, follower(tasks).all, lost);
   assert.equal(reads, 1);
+});
+
+Deno.test("at a terminal a follower is told what its task waits for, in a pipe not", async () => {
+  for (const isTerminal of [true, false]) {
+    const stop = new AbortController();
+    const stderr = { ...memory(), isTerminal };
+    const waits = aTask({ reason: "No worker is connected" });
+    const clock = turnedClock();
+    const tasks = fakeTasks({
+      getTask: () => Promise.resolve([waits]),
+      async *watchTasks() {
+        yield waits;
+        // Nothing comes until the person leaves, in a pipe after the time in which it is told.
+        while (!stderr.text().includes("waits") && clock.monotonic() < 10_000) {
+          await new Promise((resolve) => setTimeout(resolve));
+          if (!isTerminal) await clock.sleep(1_000);
+        }
+        stop.abort();
+      },
+    });
+    const env = { clock, log: silentLog, signal: stop.signal, stdout: memory(), stderr };
+    const request = { tasks, env: env as Partial<Env> as Env, json: false, id: "t1", attempt: 1 };
+    assert.equal((await followOutput({ ...request, ids: ["t1"] })).exit, 130);
+    const told = "agent: t1 waits: No worker is connected\n";
+    assert.equal(stderr.text().startsWith(told), isTerminal, stderr.text());
+    if (!isTerminal) assert.match(stderr.text(), /^\nDetached/);
+  }
 });

@@ -1,7 +1,9 @@
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { reasonOf } from "../../base/atomic_file.ts";
 import type { Output } from "../../base/env.ts";
 import { formatDuration } from "../../base/durations.ts";
+import { UserError } from "../../base/errors.ts";
 import { aborted } from "../../base/lifetimes.ts";
 import { selfCommand } from "../../base/self.ts";
 import { noGrants } from "../../sandbox/grants.ts";
@@ -90,7 +92,12 @@ async function makeFolder(folder: string): Promise<void> {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
   // Not recursive: fails if somebody else puts something here in this instant.
-  await Deno.mkdir(folder, { mode: 0o700 });
+  await Deno.mkdir(folder, { mode: 0o700 }).catch((cause) => {
+    throw new UserError(`Could not make the temporary folder "${folder}": ${reasonOf(cause)}`, {
+      next: "Set TMPDIR to a folder that can be written",
+      cause,
+    });
+  });
 }
 
 function pageOf(result: Story & { seconds: number }, output: Output): string {

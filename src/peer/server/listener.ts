@@ -39,7 +39,13 @@ export async function accept(
   await new Promise<void>((resolve, reject) => {
     listener.once("error", (cause: Error & { code?: string }) => {
       const used = cause.code === "EADDRINUSE";
-      const reason = used ? "another program uses the port" : cause.message;
+      // EINVAL: as Deno 2.7 says EADDRNOTAVAIL.
+      const foreign = cause.code === "EADDRNOTAVAIL" || cause.code === "EINVAL";
+      const reason = used
+        ? "another program uses the port"
+        : foreign
+        ? "this host has no such address"
+        : cause.message;
       reject(
         new UserError(`Could not listen on "${joinHost(host, port)}": ${reason}`, {
           next: used

@@ -100,7 +100,8 @@ export class Link {
         if (signal.aborted) return;
         // The first says it all; the others are for who looks closely.
         const level = failures === 0 ? "warn" : "debug";
-        log[level]("cannot connect", { error: messageOf(error) });
+        const next = error instanceof TaskError ? error.next : undefined;
+        log[level]("cannot connect", { error: messageOf(error), next });
       }
       const waitMs = backoffMs(reconnect, ++failures, random());
       await clock.sleep(waitMs, signal).catch(() => {/* The loop ends. */});
