@@ -46,8 +46,9 @@ export function warningsOf(state: TlsState, now: number): Warning[] {
       ...interrupted(state),
       {
         code: "not_set_up",
-        message: "This host has no certificates yet; on all but one host of a cluster they are " +
-          "installed: agent tls install",
+        message: state.isPending
+          ? "The answer to this host's request is not installed yet"
+          : `The first host of a cluster makes the CA, as below; the others ask it: ${askForNew}`,
         command: state.isPending
           ? "agent tls install --cert server.crt --ca ca.crt"
           : "agent tls init",
