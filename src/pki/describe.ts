@@ -32,6 +32,11 @@ export function recordOf(certificate: Certificate, now: number): CertificateReco
   };
 }
 
+/** What people call it: the CAs and hosts that are certified here have nothing but a common name. */
+export function nameOf({ subject }: Pick<CertificateRecord, "subject">): string {
+  return subject.replace(/^CN=/, "");
+}
+
 /** Certificates know whole seconds only. */
 function instant(date: Date): string {
   return date.toISOString().replace(/\.\d+Z$/, "Z");

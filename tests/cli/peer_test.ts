@@ -1,10 +1,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { agent } from "../support/agent.ts";
-import { eventually } from "../support/eventually.ts";
 import { tempHome } from "../support/home.ts";
 import { type Issued, makeAuthority } from "../support/openssl.ts";
-import { startCommand } from "./start_command.ts";
 
 const anywhere = ["--coordinator.port=0", "--coordinator.health-port=0"];
 const secured = "--peer.insecure=false";
@@ -78,14 +76,6 @@ Deno.test("each way to fail at TLS has its own words, and a next step", async (t
       const { code, stderr } = await list(address, settings);
       assert.equal(code, 0, stderr);
       assert.match(stderr, /is not verified/);
-    });
-    await t.step("a follower takes a new certificate without a word", async () => {
-      const flags = ["--coordinators", address, ...good, "--log.level=debug"];
-      await using follower = startCommand(home, "submit", "--follow", ...flags, "--", "true");
-      const id = /^[0-9a-z]+$/m;
-      await eventually(20_000, () => id.test(follower.said()));
-      await Deno.utime(client.certFile, new Date(0), new Date(0));
-      await eventually(20_000, () => /debug: certificate files have changed/.test(follower.said()));
     });
     assert.deepEqual(await coordinator.stop(), { code: 0, signal: null });
   }

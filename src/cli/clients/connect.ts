@@ -2,8 +2,6 @@ import type { Env } from "../../base/env.ts";
 import { UserError } from "../../base/errors.ts";
 import { peerMode } from "../../config/peer_mode.ts";
 import type { Config } from "../../config/schema.ts";
-import type { Grants } from "../../sandbox/grants.ts";
-import { clientGrants } from "../../sandbox/roles.ts";
 import { TaskError, type TaskErrorCode, type TaskService } from "../../tasks/service.ts";
 import { patience } from "./follow.ts";
 import { printable } from "../../base/printable.ts";
@@ -11,14 +9,6 @@ import { several } from "./several.ts";
 
 /** Sections of the configuration of every command that dials coordinators. */
 export const clientSections = ["client", "peer", "log"] as const;
-
-/** What such a command may touch. */
-export function dialGrants(
-  { config }: { config: Config },
-  named?: { read?: string[]; write?: string[] },
-): Grants {
-  return clientGrants(config, named);
-}
 
 /** A coordinator that was there a moment ago restarts; longer than this nobody waits to submit. */
 const longestRestartMs = 30_000;
@@ -30,13 +20,11 @@ export async function withTasks<T>(
 ): Promise<T> {
   const { dialCoordinator } = await import("../../peer/client.ts");
   await using open = new AsyncDisposableStack();
-  // On the stderr of a follower is what its task writes: not a word while all is well.
-  const quiet = { clock: env.clock, log: { ...env.log, info: env.log.debug } };
   const mode = peerMode(config, "client");
   try {
     const coordinators = await Promise.all(
       config.values["client.coordinators"].map(async (address) =>
-        open.use(await dialCoordinator(address, mode, quiet))
+        open.use(await dialCoordinator(address, mode, env))
       ),
     );
     const silent = (error: TaskError) =>

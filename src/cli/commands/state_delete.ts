@@ -1,4 +1,5 @@
-import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
+import { clientGrants } from "../../sandbox/roles.ts";
+import { clientSections, withTasks } from "../clients/connect.ts";
 import { orConflict } from "../clients/state_conflict.ts";
 import { checkNames } from "../clients/state_names.ts";
 import { command } from "../command.ts";
@@ -18,7 +19,7 @@ export default command({
   config: [...clientSections],
   examples: [{ line: "agent state delete build lock", does: "Gives the lock back" }],
   exits: { 1: "Failed, or --if-revision is not the current revision" },
-  grants: (request) => dialGrants(request),
+  grants: ({ config }) => clientGrants(config),
   run: (request) => {
     const { args, options, env, json } = request;
     const [namespace, key] = args as [string, string];

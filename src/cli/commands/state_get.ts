@@ -1,4 +1,5 @@
-import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
+import { clientGrants } from "../../sandbox/roles.ts";
+import { clientSections, withTasks } from "../clients/connect.ts";
 import { checkNames } from "../clients/state_names.ts";
 import { stateView } from "../clients/views.ts";
 import { command } from "../command.ts";
@@ -18,7 +19,7 @@ export default command({
     { line: "agent state get build last-commit --json", does: "With its revision" },
   ],
   streams: true,
-  grants: (request) => dialGrants(request),
+  grants: ({ config }) => clientGrants(config),
   run: (request) => {
     const [namespace, key] = request.args as [string, string];
     checkNames(namespace, key);

@@ -1,5 +1,6 @@
 import { formatDuration } from "../../base/durations.ts";
-import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
+import { clientGrants } from "../../sandbox/roles.ts";
+import { clientSections, withTasks } from "../clients/connect.ts";
 import { paints, widthOf } from "../screen.ts";
 import { checkNames } from "../clients/state_names.ts";
 import { table } from "../table.ts";
@@ -18,7 +19,7 @@ export default command({
     { line: "agent state list build", does: "Keys with revision, age and value" },
     { line: "agent state list build --prefix lock/", does: "Some of them" },
   ],
-  grants: (request) => dialGrants(request),
+  grants: ({ config }) => clientGrants(config),
   run: (request) => {
     const namespace = request.args[0]!;
     checkNames(namespace, undefined);

@@ -1,7 +1,8 @@
 import { UsageError, UserError } from "../../base/errors.ts";
 import type { Env } from "../../base/env.ts";
 import { limits } from "../../tasks/limits.ts";
-import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
+import { clientGrants } from "../../sandbox/roles.ts";
+import { clientSections, withTasks } from "../clients/connect.ts";
 import { orConflict } from "../clients/state_conflict.ts";
 import { checkNames } from "../clients/state_names.ts";
 import { stateView } from "../clients/views.ts";
@@ -28,7 +29,7 @@ export default command({
     { line: "agent state put models weights - < weights.bin", does: "Any bytes, up to 1 MiB" },
   ],
   exits: { 1: "Failed, or --if-revision is not the current revision" },
-  grants: (request) => dialGrants(request),
+  grants: ({ config }) => clientGrants(config),
   run: async (request) => {
     const { args, options, env, json } = request;
     const [namespace, key, typed] = args as [string, string, string | undefined];

@@ -1,5 +1,6 @@
 import { limits } from "../../tasks/limits.ts";
-import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
+import { clientGrants } from "../../sandbox/roles.ts";
+import { clientSections, withTasks } from "../clients/connect.ts";
 import { followExits, followOutput } from "../clients/follow_output.ts";
 import { taskSpec } from "../clients/task_spec.ts";
 import { taskView } from "../clients/views.ts";
@@ -75,7 +76,7 @@ export default command({
   ],
   exits: followExits,
   streams: true,
-  grants: (request) => dialGrants(request),
+  grants: ({ config }) => clientGrants(config),
   async run(request) {
     const { options, rest, env, json } = request;
     const { spec, options: submitOptions } = taskSpec(options, rest);

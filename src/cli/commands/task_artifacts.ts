@@ -1,4 +1,5 @@
-import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
+import { clientGrants } from "../../sandbox/roles.ts";
+import { clientSections, withTasks } from "../clients/connect.ts";
 import { commonId, findTask } from "../clients/find_task.ts";
 import { saveArtifacts } from "../clients/save_artifacts.ts";
 import { widthOf } from "../screen.ts";
@@ -25,10 +26,8 @@ export default command({
     { line: "agent task artifacts 01jd3p9x -o results", does: "Saves them below results/" },
   ],
   exits: { 3: "A file exists already; --force overwrites it" },
-  grants: (request) => {
-    const folder = request.options.output;
-    return dialGrants(request, folder === undefined ? {} : { read: [folder], write: [folder] });
-  },
+  grants: ({ config, options: { output } }) =>
+    clientGrants(config, output === undefined ? {} : { read: [output], write: [output] }),
   run: (request) =>
     withTasks(request, async (tasks) => {
       const { options, args, env } = request;

@@ -1,5 +1,6 @@
 import { isFinished } from "../../tasks/task.ts";
-import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
+import { clientGrants } from "../../sandbox/roles.ts";
+import { clientSections, withTasks } from "../clients/connect.ts";
 import { commonId, findTask } from "../clients/find_task.ts";
 import { changed } from "../clients/task_change.ts";
 import { command } from "../command.ts";
@@ -13,7 +14,7 @@ export default command({
   options: {},
   config: [...clientSections],
   examples: [{ line: "agent task cancel 01jd3p9x", does: "Says in which state it is then" }],
-  grants: (request) => dialGrants(request),
+  grants: ({ config }) => clientGrants(config),
   run: (request) =>
     withTasks(request, async (tasks) => {
       const id = commonId(await findTask(tasks, request.args[0]!));

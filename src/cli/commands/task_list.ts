@@ -1,6 +1,7 @@
 import type { TaskService } from "../../tasks/service.ts";
 import { type Task, taskStates } from "../../tasks/task.ts";
-import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
+import { clientGrants } from "../../sandbox/roles.ts";
+import { clientSections, withTasks } from "../clients/connect.ts";
 import { paints, widthOf } from "../screen.ts";
 import { taskTable } from "../clients/task_table.ts";
 import { taskView } from "../clients/views.ts";
@@ -31,7 +32,7 @@ export default command({
     { line: "agent task list --watch --json", does: "Each change as one JSON object a line" },
   ],
   streams: true,
-  grants: (request) => dialGrants(request),
+  grants: ({ config }) => clientGrants(config),
   run: (request) =>
     withTasks(request, async (tasks) => {
       const { options, env, json } = request;

@@ -1,5 +1,6 @@
 import { UsageError } from "../../base/errors.ts";
-import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
+import { clientGrants } from "../../sandbox/roles.ts";
+import { clientSections, withTasks } from "../clients/connect.ts";
 import { commonId, findTask } from "../clients/find_task.ts";
 import { followExits, followOutput } from "../clients/follow_output.ts";
 import { jsonWriter, plainWriter } from "../clients/log_writers.ts";
@@ -24,7 +25,7 @@ export default command({
   ],
   exits: followExits,
   streams: true,
-  grants: (request) => dialGrants(request),
+  grants: ({ config }) => clientGrants(config),
   run: (request) => {
     const { options, args, env, json } = request;
     const { attempt } = options;

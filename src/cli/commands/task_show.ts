@@ -1,4 +1,5 @@
-import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
+import { clientGrants } from "../../sandbox/roles.ts";
+import { clientSections, withTasks } from "../clients/connect.ts";
 import { commonId, findTask } from "../clients/find_task.ts";
 import { paints, widthOf } from "../screen.ts";
 import { taskPage } from "../clients/task_page.ts";
@@ -16,7 +17,7 @@ export default command({
     { line: "agent task show 01jd3p9x", does: "What it runs, where it ran, why it ended" },
     { line: "agent task show 01jd3p9x --json", does: "The same for programs" },
   ],
-  grants: (request) => dialGrants(request),
+  grants: ({ config }) => clientGrants(config),
   run: (request) =>
     withTasks(request, async (tasks) => {
       const found = await findTask(tasks, request.args[0]!);

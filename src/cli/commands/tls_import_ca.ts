@@ -1,6 +1,6 @@
 import { pkiOf } from "../../pki/context.ts";
 import { day } from "../../pki/dates.ts";
-import { recordOf } from "../../pki/describe.ts";
+import { nameOf, recordOf } from "../../pki/describe.ts";
 import { makeConfigFolder, tlsGrants } from "../../sandbox/tls.ts";
 import { command } from "../command.ts";
 
@@ -35,7 +35,7 @@ export default command({
     return { directory: root, ca: recordOf(certificate, pki.now()), label, added };
   },
   text: ({ ca, label, added }) => {
-    const name = ca.subject.replace(/^CN=/, "");
+    const name = nameOf(ca);
     if (!added) {
       return label === "ca"
         ? `"${name}" is this host's own CA; nothing has changed`

@@ -1,7 +1,7 @@
 import { makeConfigFolder, tlsGrants } from "../../sandbox/tls.ts";
 import { pkiOf } from "../../pki/context.ts";
 import { day } from "../../pki/dates.ts";
-import { namesText, recordOf } from "../../pki/describe.ts";
+import { nameOf, namesText, recordOf } from "../../pki/describe.ts";
 import { keyTypes } from "../../pki/key_types.ts";
 import { command } from "../command.ts";
 
@@ -70,8 +70,8 @@ export default command({
   text: (made) => {
     const lines = [
       made.ca_created
-        ? `Made the CA "${name(made.ca)}", valid until ${day(made.ca.not_after)}`
-        : `Kept the CA "${name(made.ca)}", valid until ${day(made.ca.not_after)}`,
+        ? `Made the CA "${nameOf(made.ca)}", valid until ${day(made.ca.not_after)}`
+        : `Kept the CA "${nameOf(made.ca)}", valid until ${day(made.ca.not_after)}`,
       `  SHA-256 ${made.ca.fingerprint_sha256}`,
     ];
     if (made.ca_options_unused) {
@@ -111,7 +111,3 @@ export default command({
     return lines.join("\n");
   },
 });
-
-function name(ca: { subject: string }): string {
-  return ca.subject.replace(/^CN=/, "");
-}

@@ -1,5 +1,5 @@
 import { day } from "../../pki/dates.ts";
-import { namesText, recordOf } from "../../pki/describe.ts";
+import { nameOf, namesText, recordOf } from "../../pki/describe.ts";
 import { UsageError } from "../../base/errors.ts";
 import { pkiOf } from "../../pki/context.ts";
 import { makeConfigFolder, tlsGrants } from "../../sandbox/tls.ts";
@@ -68,7 +68,7 @@ export default command({
     const lines: string[] = [];
     if (made.server !== null) {
       lines.push(
-        `Installed the certificate of ${name(made.server)}, valid until ${
+        `Installed the certificate of ${nameOf(made.server)}, valid until ${
           day(made.server.not_after)
         }`,
         `  It covers ${namesText(made.server)}`,
@@ -82,10 +82,10 @@ export default command({
         "  No CA was given, so this host trusts none yet: agent tls install --ca FILE",
       );
     } else if (made.ca_changed) {
-      lines.push(`This host trusts the CA "${name(made.ca)}"`);
+      lines.push(`This host trusts the CA "${nameOf(made.ca)}"`);
       lines.push(`  SHA-256 ${made.ca.fingerprint_sha256}`);
     } else if (made.server === null) {
-      lines.push(`This host already trusts the CA "${name(made.ca)}"; nothing has changed`);
+      lines.push(`This host already trusts the CA "${nameOf(made.ca)}"; nothing has changed`);
     }
     if (made.previous_ca !== null) {
       lines.push(
@@ -105,7 +105,3 @@ export default command({
     return lines.join("\n");
   },
 });
-
-function name({ subject }: { subject: string }): string {
-  return subject.replace(/^CN=/, "");
-}

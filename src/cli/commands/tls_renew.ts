@@ -1,7 +1,7 @@
 import { Refusal } from "../../base/errors.ts";
 import { pkiOf } from "../../pki/context.ts";
 import { day } from "../../pki/dates.ts";
-import { namesText, recordOf } from "../../pki/describe.ts";
+import { nameOf, namesText, recordOf } from "../../pki/describe.ts";
 import { tlsGrants } from "../../sandbox/tls.ts";
 import { command } from "../command.ts";
 import { confirm } from "../confirm.ts";
@@ -73,9 +73,7 @@ export default command({
     const lines: string[] = [];
     if (made.ca_renewed && made.ca !== null) {
       lines.push(
-        `Renewed the CA "${made.ca.subject.replace(/^CN=/, "")}", valid until ${
-          day(made.ca.not_after)
-        }`,
+        `Renewed the CA "${nameOf(made.ca)}", valid until ${day(made.ca.not_after)}`,
         `  SHA-256 ${made.ca.fingerprint_sha256}`,
       );
     }

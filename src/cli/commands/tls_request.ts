@@ -1,4 +1,4 @@
-import { resolve } from "node:path";
+import { basename, resolve } from "node:path";
 import { pkiOf } from "../../pki/context.ts";
 import { namesText } from "../../pki/describe.ts";
 import { quoted } from "../../base/quoted.ts";
@@ -63,7 +63,3 @@ export default command({
       "        agent tls install --cert server.crt --ca ca.crt",
     ].join("\n"),
 });
-
-function basename(path: string): string {
-  return path.replace(/^.*[/\\]/, "");
-}

@@ -1,7 +1,9 @@
-import type { CertificateRecord } from "../../pki/describe.ts";
+import { exitCode } from "../../base/errors.ts";
+import { type CertificateRecord, nameOf } from "../../pki/describe.ts";
 import { pkiOf } from "../../pki/context.ts";
 import { tlsGrants } from "../../sandbox/tls.ts";
 import { command } from "../command.ts";
+import { paints } from "../screen.ts";
 
 export default command({
   path: "tls status",
@@ -21,32 +23,31 @@ export default command({
     const { reportStatus } = await import("../../pki/report.ts");
     return { ...await reportStatus(pkiOf(env), { mend: !options.check }), check: options.check };
   },
-  exit: (report) => report.check && report.warnings.length > 0 ? 3 : 0,
+  exit: (report) => report.check && report.warnings.length > 0 ? exitCode.attention : exitCode.done,
   text: (report, { env }) => {
-    const paint = (code: number, text: string) =>
-      env.stdout.color ? `\x1b[${code}m${text}\x1b[0m` : text;
+    const { green, yellow } = paints(env.stdout);
     const lines = [`${headline[report.host]}; TLS is ${report.enabled ? "on" : "off"}`, ""];
     if (report.ca !== null) {
-      lines.push(...certificateLines("CA", report.ca.subject.replace(/^CN=/, ""), report.ca));
+      lines.push(...certificateLines("CA", nameOf(report.ca), report.ca));
     }
     if (report.server !== null) {
       const { hostnames, ips, issuer, key_type } = report.server;
       lines.push(...certificateLines("Server", wrapped([...hostnames, ...ips]), report.server));
-      lines.push(`${margin}${key_type}, issued by ${issuer.replace(/^CN=/, "")}`);
+      lines.push(`${margin}${key_type}, issued by ${nameOf({ subject: issuer })}`);
     }
     for (const { label, certificates } of report.trusted) {
       for (const certificate of certificates) {
-        const subject = certificate.subject.replace(/^CN=/, "");
-        lines.push(...certificateLines("Trusts", `${subject} (${label})`, certificate));
+        const name = `${nameOf(certificate)} (${label})`;
+        lines.push(...certificateLines("Trusts", name, certificate));
       }
     }
     lines.push(`${"Folder".padEnd(margin.length)}${report.directory}`, "");
     if (report.bundle_rebuilt) lines.push("Rebuilt the trust bundle, which was out of date", "");
     for (const note of report.notes) lines.push(`Note: ${note}`);
     if (report.notes.length > 0) lines.push("");
-    if (report.warnings.length === 0) lines.push(paint(32, "All is well."));
+    if (report.warnings.length === 0) lines.push(green("All is well."));
     for (const { message, command } of report.warnings) {
-      lines.push(`${paint(33, "!")} ${message}`, `    ${command}`);
+      lines.push(`${yellow("!")} ${message}`, `    ${command}`);
     }
     return lines.join("\n");
   },

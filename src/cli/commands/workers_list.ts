@@ -1,5 +1,6 @@
 import { formatDuration } from "../../base/durations.ts";
-import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
+import { clientGrants } from "../../sandbox/roles.ts";
+import { clientSections, withTasks } from "../clients/connect.ts";
 import { type Paints, paints, widthOf } from "../screen.ts";
 import { type Cell, table } from "../table.ts";
 import { type WorkerView, workerView } from "../clients/views.ts";
@@ -17,7 +18,7 @@ export default command({
     { line: "agent workers list", does: "One worker a line, warnings below" },
     { line: "agent workers list --json", does: "The same for programs" },
   ],
-  grants: (request) => dialGrants(request),
+  grants: ({ config }) => clientGrants(config),
   run: (request) =>
     withTasks(request, async (tasks) => ({ workers: (await tasks.listWorkers()).map(workerView) })),
   text({ workers }, { env }) {

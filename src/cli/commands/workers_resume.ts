@@ -1,4 +1,5 @@
-import { clientSections, dialGrants, withTasks } from "../clients/connect.ts";
+import { clientGrants } from "../../sandbox/roles.ts";
+import { clientSections, withTasks } from "../clients/connect.ts";
 import { workerView } from "../clients/views.ts";
 import { printable } from "../../base/printable.ts";
 import { count } from "../clients/words.ts";
@@ -12,7 +13,7 @@ export default command({
   options: {},
   config: [...clientSections],
   examples: [{ line: "agent workers resume gpu1", does: "It takes tasks at once" }],
-  grants: (request) => dialGrants(request),
+  grants: ({ config }) => clientGrants(config),
   run: (request) =>
     withTasks(request, async (tasks) => workerView(await tasks.resumeWorker(request.args[0]!))),
   text: ({ id, running }) =>
