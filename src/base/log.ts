@@ -69,12 +69,3 @@ function quoted(value: string): string {
 function escaped(text: string): string {
   return text.replaceAll(/\p{Cc}/gu, (c) => JSON.stringify(c).slice(1, -1));
 }
-
-/** A log that says nothing, for tests and for commands that only return data. */
-export const silentLog: Log = {
-  debug: () => {},
-  info: () => {},
-  warn: () => {},
-  error: () => {},
-  with: () => silentLog,
-};

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { silentLog } from "../base/log.ts";
+import { silentLog } from "../../tests/support/silent_log.ts";
 import { aborted } from "../base/lifetimes.ts";
 import { loadConfig } from "../config/load.ts";
 import { realEnv } from "../sandbox/env.ts";

@@ -1,5 +1,6 @@
 import { isIP } from "node:net";
 import { resolve } from "node:path";
+import { joinHost } from "../base/address.ts";
 
 /** One type of value: how it is read from text, from YAML, and shown. */
 export interface Kind<T> {
@@ -129,11 +130,6 @@ export function splitAddress(
   return { host: name, port: number };
 }
 
-/** The inverse of `splitAddress`: IPv6 in brackets. */
-export function joinAddress(host: string, port: number): string {
-  return isIP(host) === 6 ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
 /** One address that clients dial; the port may be left out. */
 export const advertised: Kind<string> = {
   placeholder: "HOST[:PORT]",
@@ -160,7 +156,7 @@ export const addresses = (defaultPort: number): Kind<string[]> => ({
     const wanted = 'a comma-separated list of "host:port"';
     const found = items(value).map((item) => splitAddress(item, defaultPort));
     if (found.length === 0 || found.includes(undefined)) throw new Unfit(wanted);
-    return [...new Set(found.map((address) => joinAddress(address!.host, address!.port)))];
+    return [...new Set(found.map((address) => joinHost(address!.host, address!.port)))];
   },
   fromYaml: list,
   show: (value) => value.join(","),

@@ -4,7 +4,7 @@ import type { Clock } from "../base/clock.ts";
 import { TaskError } from "../tasks/service.ts";
 import { type Certificate, extendedUsage, sameBytes } from "../pki/inspect.ts";
 import { chainOf } from "../pki/validate.ts";
-import { splitHost } from "./address.ts";
+import { splitHost } from "../base/address.ts";
 import type { Loaded } from "./credentials.ts";
 import type { PeerMode, TlsMode } from "./mode.ts";
 import { answerTo, probeTcp, probeTls } from "./probe.ts";

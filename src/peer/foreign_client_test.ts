@@ -5,7 +5,7 @@ import { fakeCoordinator } from "../../tests/support/fake_coordinator.ts";
 import { makeAuthority } from "../../tests/support/openssl.ts";
 import { temporaryFolder } from "../../tests/support/temporary.ts";
 import { systemClock } from "../base/clock.ts";
-import { silentLog } from "../base/log.ts";
+import { silentLog } from "../../tests/support/silent_log.ts";
 import type { PeerMode } from "./mode.ts";
 import { servePeer } from "./server.ts";
 

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { fakeCoordinator } from "../../tests/support/fake_coordinator.ts";
 import { systemClock } from "../base/clock.ts";
-import { silentLog } from "../base/log.ts";
+import { silentLog } from "../../tests/support/silent_log.ts";
 import { Stream, TaskServiceClient, WorkerServiceClient } from "./gen/agent/v1/agent.ts";
 import { prepareHttp2 } from "./http2_sessions.ts";
 import { servePeer } from "./server.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { systemClock } from "../base/clock.ts";
-import { silentLog } from "../base/log.ts";
+import { silentLog } from "../../tests/support/silent_log.ts";
 import type { TaskService, WorkerService } from "../tasks/service.ts";
 import { servePeer } from "./server.ts";
 

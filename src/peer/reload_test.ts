@@ -7,7 +7,8 @@ import { fakeCoordinator, sampleSpec } from "../../tests/support/fake_coordinato
 import { type Issued, makeAuthority } from "../../tests/support/openssl.ts";
 import { temporaryFolder } from "../../tests/support/temporary.ts";
 import { systemClock } from "../base/clock.ts";
-import { createLog, silentLog } from "../base/log.ts";
+import { createLog } from "../base/log.ts";
+import { silentLog } from "../../tests/support/silent_log.ts";
 import { dialCoordinator } from "./client.ts";
 import type { PeerMode } from "./mode.ts";
 import { servePeer } from "./server.ts";

@@ -6,7 +6,7 @@ import { UsageError } from "../base/errors.ts";
 import { every } from "../base/lifetimes.ts";
 import { limits } from "../tasks/limits.ts";
 import type { TaskService, WorkerService } from "../tasks/service.ts";
-import { joinHost } from "./address.ts";
+import { joinHost } from "../base/address.ts";
 import { type Credentials, isExpired } from "./credentials.ts";
 import * as wire from "./gen/agent/v1/agent.ts";
 import { fileDescriptors } from "./gen/descriptors.ts";

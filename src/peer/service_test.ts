@@ -7,7 +7,7 @@ import {
 } from "../../tests/support/fake_coordinator.ts";
 import { forward } from "../../tests/support/forwarder.ts";
 import { systemClock } from "../base/clock.ts";
-import { silentLog } from "../base/log.ts";
+import { silentLog } from "../../tests/support/silent_log.ts";
 import {
   TaskError,
   type TaskErrorCode,

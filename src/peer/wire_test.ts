@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { systemClock } from "../base/clock.ts";
-import { silentLog } from "../base/log.ts";
+import { silentLog } from "../../tests/support/silent_log.ts";
 import { fakeCoordinator, sampleSpec, sampleTask } from "../../tests/support/fake_coordinator.ts";
 import { eventually } from "../../tests/support/eventually.ts";
 import { type Authority, makeAuthority } from "../../tests/support/openssl.ts";

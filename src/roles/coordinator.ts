@@ -1,7 +1,8 @@
 import { messageOf } from "../base/errors.ts";
 import type { Env } from "../base/env.ts";
 import { every } from "../base/lifetimes.ts";
-import { joinAddress, splitAddress } from "../config/kinds.ts";
+import { joinHost } from "../base/address.ts";
+import { splitAddress } from "../config/kinds.ts";
 import { peerMode } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
 import { servePeer } from "../peer/server.ts";
@@ -73,10 +74,10 @@ function advertised({ values }: Config, port: number): string {
   const named = values["coordinator.advertise"];
   if (named !== undefined) {
     const { host, port: own } = splitAddress(named, port)!;
-    return joinAddress(host, own);
+    return joinHost(host, own);
   }
   const host = values["coordinator.host"];
-  return joinAddress(/^(0\.0\.0\.0|[0:]+)$/.test(host) ? Deno.hostname() : host, port);
+  return joinHost(/^(0\.0\.0\.0|[0:]+)$/.test(host) ? Deno.hostname() : host, port);
 }
 
 function coordinatorMetrics(stats: EngineStats, ready: boolean): Metric[] {

@@ -1,5 +1,5 @@
 import { messageOf, UserError } from "../base/errors.ts";
-import { joinAddress } from "../config/kinds.ts";
+import { joinHost } from "../base/address.ts";
 import type { Config } from "../config/schema.ts";
 import type { RoleName } from "../sandbox/entries.ts";
 
@@ -56,7 +56,7 @@ export function serveHealth(
   const host = values[`${role}.health_host`];
   const port = values[`${role}.health_port`];
   if (port === 0) return { address: "off", [Symbol.asyncDispose]: () => Promise.resolve() };
-  const address = joinAddress(host, port);
+  const address = joinHost(host, port);
   const answer = (status: number, body: string, type = "text/plain; charset=utf-8") =>
     new Response(body, {
       status,

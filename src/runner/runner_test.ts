@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { systemClock } from "../base/clock.ts";
-import { silentLog } from "../base/log.ts";
+import { silentLog } from "../../tests/support/silent_log.ts";
 import {
   attemptKey,
   type Order,

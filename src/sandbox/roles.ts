@@ -1,4 +1,4 @@
-import { joinAddress } from "../config/kinds.ts";
+import { joinHost } from "../base/address.ts";
 import { peerMode, type PeerRole } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
 import { type Grants, noGrants } from "./grants.ts";
@@ -13,7 +13,7 @@ export function coordinatorGrants(config: Config): Grants {
     read: [...peerFiles(config, "coordinator"), dataDir],
     write: [dataDir],
     net: [
-      joinAddress(values["coordinator.host"], values["coordinator.port"]),
+      joinHost(values["coordinator.host"], values["coordinator.port"]),
       ...healthAddress(values["coordinator.health_host"], values["coordinator.health_port"]),
     ],
     sys: ["hostname", "statfs"],
@@ -58,5 +58,5 @@ function peerFiles(config: Config, role: PeerRole): string[] {
 
 /** Port 0 means that there is none. */
 function healthAddress(host: string, port: number): string[] {
-  return port === 0 ? [] : [joinAddress(host, port)];
+  return port === 0 ? [] : [joinHost(host, port)];
 }

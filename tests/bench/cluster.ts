@@ -1,5 +1,5 @@
 import { systemClock } from "../../src/base/clock.ts";
-import { silentLog } from "../../src/base/log.ts";
+import { silentLog } from "../support/silent_log.ts";
 import { type Coordinator, dialCoordinator } from "../../src/peer/client.ts";
 import type { TaskSpec } from "../../src/tasks/task.ts";
 import { agent, type Running } from "../support/agent.ts";

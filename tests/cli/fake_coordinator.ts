@@ -1,6 +1,6 @@
 import { systemClock } from "../../src/base/clock.ts";
-import { silentLog } from "../../src/base/log.ts";
-import { fakeTasks } from "../../src/cli/clients/fake_tasks.ts";
+import { silentLog } from "../support/silent_log.ts";
+import { fakeTasks } from "../support/fake_tasks.ts";
 import { servePeer } from "../../src/peer/server.ts";
 import type { TaskService, WorkerService } from "../../src/tasks/service.ts";
 import { type Home, tempHome } from "../support/home.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { anAttempt, aTask } from "../../src/cli/clients/fake_tasks.ts";
+import { anAttempt, aTask } from "../support/fake_tasks.ts";
 import {
   type LogPiece,
   type SubmitOptions,

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { anAttempt, aTask, aWorker } from "../../src/cli/clients/fake_tasks.ts";
+import { anAttempt, aTask, aWorker } from "../support/fake_tasks.ts";
 import { TaskError, type TaskService } from "../../src/tasks/service.ts";
 import type { StateEntry } from "../../src/tasks/task.ts";
 import { agent, type RunOptions } from "../support/agent.ts";

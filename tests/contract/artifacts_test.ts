@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { silentLog } from "../../src/base/log.ts";
+import { silentLog } from "../support/silent_log.ts";
 import { openDataFolder } from "../../src/store/coordinator.ts";
 import { openEngine } from "../../src/tasks/engine.ts";
 import { leaseTimes, limits } from "../../src/tasks/limits.ts";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { systemClock } from "../../src/base/clock.ts";
 import { UserError } from "../../src/base/errors.ts";
-import { silentLog } from "../../src/base/log.ts";
+import { silentLog } from "../support/silent_log.ts";
 import { openDataFolder } from "../../src/store/coordinator.ts";
 import { openSqliteStore } from "../../src/store/sqlite/store.ts";
 import { openEngine } from "../../src/tasks/engine.ts";

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import { systemClock } from "../../src/base/clock.ts";
-import { silentLog } from "../../src/base/log.ts";
+import { silentLog } from "./silent_log.ts";
 import { dialCoordinator } from "../../src/peer/client.ts";
 import { findMarked } from "../../src/runner/marks.ts";
 import type { TaskService } from "../../src/tasks/service.ts";

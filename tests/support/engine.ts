@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import type { Clock } from "../../src/base/clock.ts";
-import { silentLog } from "../../src/base/log.ts";
+import { silentLog } from "./silent_log.ts";
 import { openDataFolder } from "../../src/store/coordinator.ts";
 import { type Engine, type EngineOptions, openEngine } from "../../src/tasks/engine.ts";
 import {

@@ -1,5 +1,5 @@
 import { systemClock } from "../../src/base/clock.ts";
-import { silentLog } from "../../src/base/log.ts";
+import { silentLog } from "./silent_log.ts";
 import { openDataFolder } from "../../src/store/coordinator.ts";
 import { openEngine } from "../../src/tasks/engine.ts";
 import { FakeWorker, spec } from "./engine.ts";

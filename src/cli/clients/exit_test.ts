@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Attempt, Task } from "../../tasks/task.ts";
 import { arrayExit, taskExit } from "./exit.ts";
-import { anAttempt, aTask } from "./fake_tasks.ts";
+import { anAttempt, aTask } from "../../../tests/support/fake_tasks.ts";
 
 const ended = (state: Task["state"], ...attempts: Partial<Attempt>[]) =>
   aTask({ state, attempts: attempts.map((facts, i) => anAttempt(i + 1, facts)) });

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import type { Clock } from "../../base/clock.ts";
 import type { Env } from "../../base/env.ts";
-import { silentLog } from "../../base/log.ts";
+import { silentLog } from "../../../tests/support/silent_log.ts";
 import { type LogPiece, TaskError, type TaskService } from "../../tasks/service.ts";
 import type { Task } from "../../tasks/task.ts";
-import { anAttempt, aTask, fakeTasks, memory } from "./fake_tasks.ts";
+import { anAttempt, aTask, fakeTasks, memory } from "../../../tests/support/fake_tasks.ts";
 import { followArray, type Follower, followTask } from "./follow.ts";
 import { followOutput } from "./follow_output.ts";
 import { lineWriter, plainWriter } from "./log_writers.ts";

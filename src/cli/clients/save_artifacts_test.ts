@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { TaskError } from "../../tasks/service.ts";
 import type { Artifact } from "../../tasks/task.ts";
-import { fakeTasks } from "./fake_tasks.ts";
+import { fakeTasks } from "../../../tests/support/fake_tasks.ts";
 import { saneMode, saveArtifacts } from "./save_artifacts.ts";
 
 const encode = (text: string) => new TextEncoder().encode(text);

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { TaskError, type TaskErrorCode, type TaskService } from "../../tasks/service.ts";
-import { aTask, aWorker, fakeTasks } from "./fake_tasks.ts";
+import { aTask, aWorker, fakeTasks } from "../../../tests/support/fake_tasks.ts";
 import { several } from "./several.ts";
 
 const fails = (code: TaskErrorCode) => () => Promise.reject(new TaskError(code, `says ${code}`));

@@ -10,7 +10,7 @@ import {
   status,
 } from "@grpc/grpc-js";
 import type { Clock } from "../../base/clock.ts";
-import { splitHost } from "../address.ts";
+import { splitHost } from "../../base/address.ts";
 import type { Loaded } from "../credentials.ts";
 import { limits } from "../../tasks/limits.ts";
 import { TaskError } from "../../tasks/service.ts";

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { fakeCoordinator } from "../../../tests/support/fake_coordinator.ts";
 import { forward } from "../../../tests/support/forwarder.ts";
 import { systemClock } from "../../base/clock.ts";
-import { silentLog } from "../../base/log.ts";
+import { silentLog } from "../../../tests/support/silent_log.ts";
 import { HealthClient } from "../gen/grpc/health/v1/health.ts";
 import { servePeer } from "../server.ts";
 import { Connections, keepAlive } from "./keepalive.ts";

@@ -1,7 +1,7 @@
 import type { Server, ServerCredentials } from "@grpc/grpc-js";
 import { createServer, type Socket } from "node:net";
 import { UserError } from "../../base/errors.ts";
-import { joinHost } from "../address.ts";
+import { joinHost } from "../../base/address.ts";
 import { keepaliveTimes } from "../keepalive.ts";
 
 export interface Listener {

@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import { UsageError } from "../base/errors.ts";
+import { UsageError } from "./errors.ts";
 
 /** Splits `host:port` and `[v6]:port`. */
 export function splitHost(address: string): { host: string; port: number } {

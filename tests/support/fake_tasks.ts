@@ -1,6 +1,6 @@
-import type { Output } from "../../base/env.ts";
-import type { TaskService } from "../../tasks/service.ts";
-import type { Attempt, Task, WorkerInfo } from "../../tasks/task.ts";
+import type { Output } from "../../src/base/env.ts";
+import type { TaskService } from "../../src/tasks/service.ts";
+import type { Attempt, Task, WorkerInfo } from "../../src/tasks/task.ts";
 
 /** Answers for tests: what is not given throws. */
 export function fakeTasks(answers: Partial<TaskService>): TaskService {
