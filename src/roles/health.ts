@@ -2,6 +2,7 @@ import { messageOf, UserError } from "../base/errors.ts";
 import { joinHost } from "../base/address.ts";
 import type { Config } from "../config/schema.ts";
 import type { RoleName } from "../sandbox/entries.ts";
+import { type Answer, serveProbes } from "./probes.ts";
 
 export interface HealthOptions {
   /** Why the role cannot do its work at the moment; undefined: it can. */
@@ -57,36 +58,32 @@ export function serveHealth(
   const port = values[`${role}.health_port`];
   if (port === 0) return { address: "off", [Symbol.asyncDispose]: () => Promise.resolve() };
   const address = joinHost(host, port);
-  const answer = (status: number, body: string, type = "text/plain; charset=utf-8") =>
-    new Response(body, {
-      status,
-      headers: { "content-type": type, "cache-control": "no-store" },
-    });
-  const handle = (request: Request): Response => {
-    if (request.method !== "GET" && request.method !== "HEAD") {
-      return answer(405, "Only GET\n");
-    }
-    switch (new URL(request.url).pathname) {
+  const answer = (path: string): Answer => {
+    switch (path) {
       case "/healthz":
-        return answer(200, "ok\n");
+        return { status: 200, body: "ok\n" };
       case "/readyz": {
         const reason = trouble();
-        return reason === undefined ? answer(200, "ready\n") : answer(503, `${reason}\n`);
+        return reason === undefined
+          ? { status: 200, body: "ready\n" }
+          : { status: 503, body: `${reason}\n` };
       }
-      case "/metrics":
-        return answer(200, metricsText(metrics()), "text/plain; version=0.0.4; charset=utf-8");
+      case "/metrics": {
+        const type = "text/plain; version=0.0.4; charset=utf-8";
+        return { status: 200, body: metricsText(metrics()), type };
+      }
       default:
-        return answer(404, "There are /healthz, /readyz and /metrics\n");
+        return { status: 404, body: "There are /healthz, /readyz and /metrics\n" };
     }
   };
   try {
-    const server = Deno.serve({
-      hostname: host,
-      port,
-      onListen: () => {},
-      onError: () => answer(500, "The answer could not be made\n"),
-    }, handle);
-    return { address, [Symbol.asyncDispose]: () => server.shutdown() };
+    const listener = Deno.listen({ hostname: host, port });
+    const served = serveProbes(listener, answer);
+    const end = () => {
+      listener.close();
+      return served;
+    };
+    return { address, [Symbol.asyncDispose]: end };
   } catch (error) {
     throw new UserError(`Could not listen on "${address}" for health: ${messageOf(error)}`, {
       next: `Stop what uses the port, or set ${role}.health_port to another; 0 switches it off`,
