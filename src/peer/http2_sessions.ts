@@ -18,6 +18,8 @@ const receiveWindow = {
  * crash when it sends or receives one (denoland/deno issue 36788), which would take a coordinator
  * down because a client said goodbye. What a GOAWAY would tell, the end of the connection tells as
  * well, and every peer is made for that.
+ *
+ * Writers wait for slow readers, as they do by themselves since Deno 2.9.
  */
 export function prepareHttp2(): void {
   if (done) return;
@@ -25,6 +27,7 @@ export function prepareHttp2(): void {
   const { connect, createServer, createSecureServer } = http2;
   const watched = <S extends http2.Http2Server | http2.Http2SecureServer>(server: S): S => {
     server.prependListener("session", prepare);
+    if (!hasNewHttp2(Deno.version.deno)) server.prependListener("stream", letWriterWait);
     return server;
   };
   Object.assign(http2, {
@@ -54,4 +57,42 @@ function roomy<O extends { settings?: http2.Settings | undefined }>(options: O):
 function prepare(session: http2.Http2Session): void {
   session.goaway = () => {};
   session.setLocalWindowSize(receiveWindow.connectionBytes);
+}
+
+/** Since Deno 2.9: pings are answered, and writers wait for slow readers. */
+export function hasNewHttp2(denoVersion: string): boolean {
+  const [major = 0, minor = 0] = denoVersion.split(".").map(Number);
+  return major > 2 || (major === 2 && minor >= 9);
+}
+
+/** What a stream may hold for its reader before its writer waits, and how often that looks again. */
+const unsent = { bytes: 1024 * 1024, firstLookMs: 2, lastLookMs: 100 } as const;
+
+/**
+ * Calls a stream's writer back when the reader has made room for what was written. Deno 2.7 does so
+ * at once, and would gather in memory all that a reader who has stopped reading asked for. What the
+ * reader's windows allow goes to the socket, where it can be counted; what other streams of the
+ * connection send meanwhile counts as ours, so that nobody waits in vain.
+ */
+function letWriterWait(stream: http2.ServerHttp2Stream): void {
+  const { session } = stream;
+  const socket = session?.socket;
+  if (socket === undefined) return;
+  const sent = () => socket.bytesWritten - socket.writableLength;
+  const before = sent();
+  const write = stream.write.bind(stream);
+  let written = 0;
+  type Callback = (error?: Error | null) => void;
+  const callBack = (callback: Callback, lookMs: number, error?: Error | null): void => {
+    // The socket of a session that is over may not be asked anything.
+    const over = stream.destroyed || session!.destroyed;
+    if (error || over || sent() - before >= written - unsent.bytes) return callback(error);
+    setTimeout(callBack, lookMs, callback, Math.min(2 * lookMs, unsent.lastLookMs));
+  };
+  stream.write = (chunk: Uint8Array, callback?: unknown) => {
+    written += chunk.length;
+    return write(chunk, (error) => {
+      if (typeof callback === "function") callBack(callback as Callback, unsent.firstLookMs, error);
+    });
+  };
 }
