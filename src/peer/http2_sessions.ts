@@ -65,8 +65,11 @@ export function hasNewHttp2(denoVersion: string): boolean {
   return major > 2 || (major === 2 && minor >= 9);
 }
 
-/** What a stream may hold for its reader before its writer waits, and how often that looks again. */
-const unsent = { bytes: 1024 * 1024, firstLookMs: 2, lastLookMs: 100 } as const;
+/**
+ * What a stream may hold for its reader before its writer waits (more than the window of our own
+ * readers, who say themselves how far they are), and how often that looks again.
+ */
+const unsent = { bytes: 2 * 1024 * 1024, firstLookMs: 2, lastLookMs: 100 } as const;
 
 /**
  * Calls a stream's writer back when the reader has made room for what was written. Deno 2.7 does so
