@@ -18,7 +18,7 @@ import { wireHealth, wireState, wireStream } from "./to_wire.ts";
 
 /**
  * Messages as domain values. What has no meaning here (a missing part, an unknown state, a number
- * beyond 2^53) is `TaskError` "invalid"; bounds are the business of `check.ts`.
+ * beyond 2^53) is `TaskError` "invalid"; bounds are the business of whom it is for.
  */
 
 function inverted<K extends string, V>(table: Record<K, V>): ReadonlyMap<V, K> {

@@ -32,6 +32,9 @@ export class Artifacts {
     if (!Number.isSafeInteger(file.size) || file.size < 0) {
       throw new TaskError("invalid", `The size of "${file.path}" is ${file.size}`);
     }
+    if (!(file.mode >= 0 && file.mode <= 0o777)) {
+      throw new TaskError("invalid", `The mode of "${file.path}" is more than permission bits`);
+    }
     const { store } = this.ledger;
     const { taskId, attempt } = ref;
     // What is there already may come again: the worker has not heard that it was stored.
@@ -163,7 +166,7 @@ class Upload implements ArtifactUpload {
       }
       await this.writer.finish();
       const { seq, ref } = this.lease;
-      const artifact = { path, size, sha256, mode: mode & 0o777, attempt: ref.attempt };
+      const artifact = { path, size, sha256, mode, attempt: ref.attempt };
       await this.ledger.journal.write({ kind: "artifact", seq, artifact });
     });
   }

@@ -1,6 +1,6 @@
 import { limits } from "./limits.ts";
 import { TaskError, type WorkerHello } from "./service.ts";
-import type { AttemptResult, Labels, TaskSpec } from "./task.ts";
+import type { AttemptRef, AttemptResult, Labels, TaskSpec } from "./task.ts";
 
 /**
  * Bounds and shapes of everything that comes from outside, whatever the wire. All throw a `TaskError`
@@ -24,6 +24,12 @@ function checkText(text: string, what: string, most: number): void {
   if (text.length * 3 > most && bytes(text) > most) {
     invalid(`${what} is longer than ${most} bytes`);
   }
+}
+
+/** Text that people see, or that names something: one line. */
+function checkLine(text: string, what: string, most: number): void {
+  checkText(text, what, most);
+  if (/\p{Cc}/u.test(text)) invalid(`${what} contains a control character`);
 }
 
 function checkInteger(value: number, what: string, least: number, most: number): void {
@@ -54,8 +60,9 @@ export function checkSpec(spec: TaskSpec): void {
   }
   checkEnvironment(spec.env);
   if (spec.cwd !== undefined) {
-    if (spec.cwd === "") invalid("The working folder is empty");
-    checkText(spec.cwd, "The working folder", limits.maxPathLength);
+    checkLine(spec.cwd, "The working folder", limits.maxPathLength);
+    // A relative one would be another on each worker.
+    if (!/^(\/|[A-Za-z]:[\\/])/.test(spec.cwd)) invalid("The working folder is no absolute path");
   }
   checkLabels(spec.selector, "selector");
   if (spec.timeoutMs !== undefined) checkInteger(spec.timeoutMs, "The timeout", 1, longestMs);
@@ -77,7 +84,7 @@ function checkEnvironment(env: Record<string, string>): void {
     if (name === "" || name.includes("=")) {
       invalid(`"${name.slice(0, 100)}" is not a name of an environment variable`);
     }
-    checkText(name, "The name of an environment variable", limits.maxEnvBytes);
+    checkLine(name, "The name of an environment variable", limits.maxEnvBytes);
     checkText(value, `The environment variable "${name.slice(0, 100)}"`, limits.maxEnvBytes);
     total += bytes(name) + bytes(value) + 2;
   }
@@ -86,9 +93,9 @@ function checkEnvironment(env: Record<string, string>): void {
   }
 }
 
-/** A label's name begins and ends with a letter or digit; a value may be empty. */
+/** As Kubernetes writes them, so that its labels can be passed on; a value may be empty. */
 const labelName = /^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$/;
-const labelValue = /^[A-Za-z0-9._/:@+-]*$/;
+const labelValue = /^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$/;
 
 export function checkLabels(labels: Labels, what: string): void {
   const entries = Object.entries(labels);
@@ -105,7 +112,7 @@ export function checkLabels(labels: Labels, what: string): void {
     if (!labelValue.test(value) || value.length > limits.maxLabelLength) {
       invalid(
         `"${value.slice(0, 100)}" in the ${what} is not a label value: up to ` +
-          `${limits.maxLabelLength} letters, digits and any of ._/:@+-`,
+          `${limits.maxLabelLength} letters, digits, ".", "_" and "-"`,
       );
     }
   }
@@ -115,7 +122,7 @@ export function checkLabels(labels: Labels, what: string): void {
 export function checkRelativePath(path: string, what: string): void {
   const shown = JSON.stringify(path.slice(0, 200));
   if (path === "") invalid(`An ${what} is empty`);
-  checkText(path, `The ${what} ${shown}`, limits.maxPathLength);
+  checkLine(path, `The ${what} ${shown}`, limits.maxPathLength);
   if (path.startsWith("/") || /^[A-Za-z]:/.test(path) || path.includes("\\")) {
     invalid(`The ${what} ${shown} is not relative to the task's folder, with forward slashes`);
   }
@@ -129,23 +136,21 @@ export function checkRelativePath(path: string, what: string): void {
 }
 
 export function checkWorkerId(id: string): void {
-  if (id.length > limits.maxWorkerIdLength || !/^[A-Za-z0-9]([A-Za-z0-9._:-]*)$/.test(id)) {
+  if (id.length > limits.maxWorkerIdLength || !/^[A-Za-z0-9_-][A-Za-z0-9._-]*$/.test(id)) {
     invalid(
       `"${id.slice(0, 100)}" is not a worker id: up to ${limits.maxWorkerIdLength} letters, ` +
-        `digits, ".", "_", ":" and "-"`,
+        `digits, ".", "_" and "-", not starting with "."`,
     );
   }
 }
 
 export function checkHello(hello: WorkerHello): void {
   checkWorkerId(hello.workerId);
-  if (!/^[\x21-\x7e]{8,64}$/.test(hello.instance)) {
-    invalid("The worker's instance is not a text of 8 to 64 letters");
+  for (const [what, id] of [["instance", hello.instance], ["home", hello.home]] as const) {
+    if (id === undefined || /^[A-Za-z0-9._-]{8,64}$/.test(id)) continue;
+    invalid(`The worker's ${what} is not made of 8 to 64 letters, digits, ".", "_" and "-"`);
   }
-  if (hello.home !== undefined && !/^[\x21-\x7e]{8,64}$/.test(hello.home)) {
-    invalid("The worker's home is not a text of 8 to 64 letters");
-  }
-  checkText(hello.version, "The worker's version", 100);
+  checkLine(hello.version, "The worker's version", limits.maxLabelLength);
   checkLabels(hello.labels, "list of the worker's labels");
   checkInteger(hello.slots, "The number of slots", 1, limits.maxSlots);
   if (hello.held.length > limits.maxHeld) {
@@ -153,15 +158,25 @@ export function checkHello(hello: WorkerHello): void {
   }
   if (hello.warnings.length > 20) invalid("The worker has more than 20 warnings");
   for (const warning of hello.warnings) {
-    checkText(warning, "A warning of the worker", limits.maxReasonLength * 3);
+    checkLine(warning, "A warning of the worker", 3 * limits.maxReasonLength);
   }
+}
+
+/** Of an attempt that another program names: files are called by it. */
+export function checkRef({ taskId, attempt, fence }: AttemptRef): void {
+  if (!/^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$/.test(taskId)) {
+    invalid(`"${taskId.slice(0, 100)}" is not a task id`);
+  }
+  checkInteger(attempt, "The attempt", 1, 2 ** 31);
+  checkInteger(fence, "The fence", 0, Number.MAX_SAFE_INTEGER);
 }
 
 /** Longest run of bytes that one attempt may write: what a double holds exactly. */
 const mostBytes = Number.MAX_SAFE_INTEGER;
 
 export function checkResult(result: AttemptResult): void {
-  const { exitCode, startedAt } = result;
+  const { exitCode, startedAt, reason } = result;
+  if (reason !== undefined) checkLine(reason, "The reason", 3 * limits.maxReasonLength);
   checkInteger(result.stdoutBytes, "The length of stdout", 0, mostBytes);
   checkInteger(result.stderrBytes, "The length of stderr", 0, mostBytes);
   checkInteger(result.finishedAt, "The time of the end", 0, 8.64e15);
@@ -175,12 +190,12 @@ export function checkResult(result: AttemptResult): void {
 
 export function checkStateNamespace(namespace: string): void {
   if (namespace === "") invalid("The namespace is empty");
-  checkText(namespace, "The namespace", limits.maxStateNamespaceLength);
+  checkLine(namespace, "The namespace", limits.maxStateNamespaceLength);
 }
 
 export function checkStateKey(key: string): void {
   if (key === "") invalid("The key is empty");
-  checkText(key, "The key", limits.maxStateKeyLength);
+  checkLine(key, "The key", limits.maxStateKeyLength);
 }
 
 export function checkStateValue(value: Uint8Array): void {
@@ -191,7 +206,7 @@ export function checkStateValue(value: Uint8Array): void {
 
 export function checkIdempotencyKey(key: string): void {
   if (key === "") invalid("The idempotency key is empty");
-  checkText(key, "The idempotency key", limits.maxIdempotencyKeyLength);
+  checkLine(key, "The idempotency key", limits.maxIdempotencyKeyLength);
 }
 
 /** @returns the number of elements. */

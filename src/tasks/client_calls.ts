@@ -3,6 +3,7 @@ import { checkArray, checkIdempotencyKey, checkSpec } from "./checks.ts";
 import type { Fleet } from "./fleet.ts";
 import { elementId, isTaskId } from "./ids.ts";
 import type { Ledger } from "./ledger.ts";
+import { limits } from "./limits.ts";
 import type { Notices } from "./notices.ts";
 import { waitReason } from "./policy.ts";
 import { type SubmitOptions, type Submitted, TaskError, type TaskQuery } from "./service.ts";
@@ -165,6 +166,9 @@ export async function* watchTasks(
   signal: AbortSignal,
 ): AsyncGenerator<Task> {
   throwIfStopping(parts);
+  if (ids.length > limits.maxArray) {
+    throw new TaskError("invalid", `More than ${limits.maxArray} tasks are to be watched at once`);
+  }
   const { store } = parts.ledger;
   const all = ids.length === 0;
   using subscription = parts.changes.subscribe(all ? undefined : ids);

@@ -233,7 +233,9 @@ export class Fleet {
 
   setDraining(id: string, draining: boolean): Promise<WorkerInfo> {
     const worker = this.#workers.get(id);
-    if (worker === undefined) throw new TaskError("not_found", `There is no worker "${id}"`);
+    if (worker === undefined) {
+      throw new TaskError("not_found", `There is no worker "${id.slice(0, 100)}"`);
+    }
     const before = worker.stored;
     worker.stored = { ...before, draining };
     const written = this.ledger.journal.write(

@@ -34,7 +34,7 @@ Deno.test("an artifact is kept under its path, with its mode and checksum", asyn
   const data = bytes("the result");
   // Two paths of which one is a folder in the other: both are kept.
   for (const path of ["out", "out/host.txt"]) {
-    await using upload = await engine.uploadArtifact(ref, { path, size: 10, mode: 0o100755 });
+    await using upload = await engine.uploadArtifact(ref, { path, size: 10, mode: 0o755 });
     assert.equal(upload.offset, 0);
     await upload.append(0, data.subarray(0, 4));
     assert.deepEqual(
@@ -184,9 +184,10 @@ Deno.test("a path that leads elsewhere is refused", async () => {
       JSON.stringify(path.slice(0, 20)),
     );
   }
-  for (const size of [-1, 0.5, NaN]) {
+  const facts = [[-1, 0o644], [0.5, 0o644], [NaN, 0o644], [1, 0o100755], [1, -1]] as const;
+  for (const [size, mode] of facts) {
     await assert.rejects(
-      harness.engine.uploadArtifact(ref, { path: "x", size, mode: 0o644 }),
+      harness.engine.uploadArtifact(ref, { path: "x", size, mode }),
       taskError("invalid"),
     );
   }

@@ -92,6 +92,7 @@ Deno.test("what is not a task, or not a valid one, is refused", async () => {
     [{ argv: [""] }, /command is missing/],
     [{ argv: ["a\0b"] }, /zero character/],
     [{ argv: ["\ud800"] }, /Unicode/],
+    [{ argv: ["a\0"] }, /zero/],
     [{ argv: ["x".repeat(2 * 1024 * 1024)] }, /longer than/],
     [{ argv: Array(20_000).fill("x") }, /more than/],
     [{ argv: Array(9_000).fill("x".repeat(200)) }, /longer than/],
@@ -108,6 +109,8 @@ Deno.test("what is not a task, or not a valid one, is refused", async () => {
     [{ artifacts: ["../x"] }, /artifact pattern/],
     [{ artifacts: ["/etc/passwd"] }, /artifact pattern/],
     [{ cwd: "" }, /working folder/],
+    [{ cwd: "../elsewhere" }, /working folder/],
+    [{ cwd: "/a\nb" }, /working folder/],
   ];
   for (const [more, text] of bad) {
     await assert.rejects(engine.submit(spec(more)), taskError("invalid", text));

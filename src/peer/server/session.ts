@@ -7,7 +7,6 @@ import {
   type WorkerSession,
   type WorkerSink,
 } from "../../tasks/service.ts";
-import { checkCount, checkId, checkLabels, checkRef, checkText } from "../check.ts";
 import { refFrom, required, resultFrom, timeFrom } from "../from_wire.ts";
 import * as wire from "../gen/agent/v1/agent.ts";
 import { protocolVersion } from "../protocol.ts";
@@ -105,25 +104,17 @@ function receive(
       return;
     }
     case "credit":
-      return session.credit(checkCount("Credit", message.value.count, limits.maxSlots, 1));
+      return session.credit(message.value.count);
     case "started": {
       const at = required("A time", timeFrom(message.value.at));
-      return session.started(checkRef(refFrom(message.value.ref)), at);
+      return session.started(refFrom(message.value.ref), at);
     }
-    case "finished": {
-      const result = resultFrom(message.value);
-      checkRef(result.ref);
-      checkText("Signal", result.signal ?? "", maxSignalLength);
-      checkText("Reason", result.reason ?? "", limits.maxReasonLength);
-      return session.finished(result);
-    }
+    case "finished":
+      return session.finished(resultFrom(message.value));
     case "released":
-      return session.released(message.value.refs.map((ref) => checkRef(refFrom(ref))));
+      return session.released(message.value.refs.map(refFrom));
   }
 }
-
-/** "SIGRTMAX-14" is among the longest. */
-const maxSignalLength = 20;
 
 function sink(send: (message: Response) => void, close: (error: unknown) => void): WorkerSink {
   return {
@@ -154,23 +145,18 @@ function checkProtocol({ minProtocol, maxProtocol }: wire.Hello): void {
 }
 
 function helloFrom(hello: wire.Hello, caller: ReturnType<CallerFacts>): WorkerHello {
-  checkCount("Number of held attempts", hello.held.length, limits.maxHeld);
-  checkCount("Number of warnings", hello.warnings.length, maxWarnings);
   return {
-    workerId: checkId("Worker id", hello.workerId, limits.maxWorkerIdLength),
-    instance: checkId("Instance", hello.instance),
-    home: hello.home === "" ? undefined : checkId("Home", hello.home),
-    version: checkText("Version", hello.version, limits.maxLabelLength),
-    labels: checkLabels("label", Object.fromEntries(hello.labels)),
-    slots: checkCount("Number of slots", hello.slots, limits.maxSlots, 1),
-    held: hello.held.map((ref) => checkRef(refFrom(ref))),
-    warnings: hello.warnings.map((text) => checkText("Warning", text, limits.maxReasonLength)),
+    workerId: hello.workerId,
+    instance: hello.instance,
+    home: hello.home === "" ? undefined : hello.home,
+    version: hello.version,
+    labels: Object.fromEntries(hello.labels),
+    slots: hello.slots,
+    held: hello.held.map(refFrom),
+    warnings: hello.warnings,
     ...caller,
   };
 }
-
-/** A worker warns of a handful of things at most. */
-const maxWarnings = 20;
 
 function welcome(session: WorkerSession): wire.Welcome {
   return {

@@ -1,6 +1,4 @@
-import { limits } from "../../tasks/limits.ts";
-import { TaskError, type TaskService } from "../../tasks/service.ts";
-import { checkNamespace, checkStateKey, checkText } from "../check.ts";
+import type { TaskService } from "../../tasks/service.ts";
 import { numberFrom } from "../from_wire.ts";
 import type * as wire from "../gen/agent/v1/agent.ts";
 import { wireEntry } from "../to_wire.ts";
@@ -9,29 +7,21 @@ import { parts, type Serving, streaming, unary } from "./calls.ts";
 /** `agent.v1.StateService`: small values with revisions. */
 export function stateHandlers(tasks: TaskService, serving: Serving): wire.StateServiceServer {
   return {
-    getState: unary(serving, async ({ namespace, key }: wire.GetStateRequest) => {
-      checkStateKey(namespace, key);
-      return { entry: wireEntry(await tasks.getState(namespace, key)) };
-    }),
+    getState: unary(serving, async ({ namespace, key }: wire.GetStateRequest) => ({
+      entry: wireEntry(await tasks.getState(namespace, key)),
+    })),
     putState: unary(serving, async (request: wire.PutStateRequest) => {
       const { namespace, key, value } = request;
-      checkStateKey(namespace, key);
-      if (value.length > limits.maxStateValueBytes) {
-        throw new TaskError("invalid", `A value is longer than ${limits.maxStateValueBytes} bytes`);
-      }
       const entry = await tasks.putState(namespace, key, value, revisionOf(request.ifRevision));
       return { entry: wireEntry(entry) };
     }),
     deleteState: unary(serving, async (request: wire.DeleteStateRequest) => {
       const { namespace, key } = request;
-      checkStateKey(namespace, key);
       const expected = revisionOf(request.ifRevision);
       const { revision } = await tasks.deleteState(namespace, key, expected);
       return { revision: BigInt(revision) };
     }),
     listState: streaming(serving, async function* ({ namespace, prefix }: wire.ListStateRequest) {
-      checkNamespace(namespace);
-      checkText("Prefix", prefix, limits.maxStateKeyLength);
       const found = (await tasks.listState(namespace, prefix)).map(wireEntry);
       const bytesOf = ({ key, value }: wire.StateEntry) => key.length * 3 + value.length + 400;
       for (const entries of parts(found, bytesOf)) yield { entries };
