@@ -12,16 +12,8 @@ if (folder === undefined) throw new Error("bundle.ts wants the folder to write t
 const root = fileURLToPath(new URL("..", import.meta.url));
 const entries = [...(await threadEntries(root)).keys()];
 
-const bundled = await new Deno.Command(Deno.execPath(), {
-  args: ["bundle", "--quiet", "--minify", "--code-splitting", "--outdir", folder, "main.ts"]
-    .concat(entries),
-  cwd: root,
-  stdout: "null",
-}).output();
-if (!bundled.success) {
-  await Deno.stderr.write(bundled.stderr);
-  Deno.exit(1);
-}
+await bundle(folder, "--minify");
+await checkUsing(folder);
 
 for await (const file of filesBelow(folder)) {
   const path = join(folder, file);
@@ -41,4 +33,55 @@ async function* filesBelow(folder: string, below = ""): AsyncGenerator<string> {
     if (found.isDirectory) yield* filesBelow(folder, path);
     else yield path;
   }
+}
+
+async function bundle(into: string, ...options: string[]): Promise<void> {
+  const { success, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["bundle", "--quiet", ...options, "--code-splitting", "--outdir", into, "main.ts"]
+      .concat(entries),
+    cwd: root,
+    stdout: "null",
+  }).output();
+  if (success) return;
+  await Deno.stderr.write(stderr);
+  Deno.exit(1);
+}
+
+/**
+ * Minifying drops a `using` whose variable is used once, in the statement that follows: the value is
+ * put in its place, and what was to be closed stays open.
+ */
+async function checkUsing(minified: string): Promise<void> {
+  const whole = await Deno.makeTempDir();
+  try {
+    await bundle(whole);
+    const [before, after] = [await usings(whole), await usings(minified)];
+    if (before === after) return;
+    throw new Error(
+      `Minifying dropped ${before - after} of ${before} declarations with "using"; ` +
+        "write those whose variable is used once with try and finally",
+    );
+  } finally {
+    await Deno.remove(whole, { recursive: true });
+  }
+}
+
+/** Variables that are declared with `using`; minifying joins declarations by commas. */
+async function usings(folder: string): Promise<number> {
+  let count = 0;
+  for await (const file of filesBelow(folder)) {
+    const text = await Deno.readTextFile(join(folder, file));
+    for (const { index } of text.matchAll(/\busing [\w$]+\s*=/g)) {
+      let depth = 0;
+      for (let at = index; depth > 0 || text[at] !== ";"; at++) {
+        const char = text[at]!;
+        if ("([{".includes(char)) depth++;
+        if (")]}".includes(char) && --depth < 0) break;
+        if (char === "=" && depth === 0 && /[\w$]\s*=[^=>]/.test(text.slice(at - 2, at + 2))) {
+          count++;
+        }
+      }
+    }
+  }
+  return count;
 }

@@ -115,8 +115,12 @@ function refuseOther(path: string): void {
 /** Makes renames within a folder last. Some systems cannot; there the order of writes must do. */
 export function syncFolder(folder: string): void {
   try {
-    using file = Deno.openSync(folder);
-    file.syncSync();
+    const file = Deno.openSync(folder);
+    try {
+      file.syncSync();
+    } finally {
+      file.close();
+    }
   } catch (error) {
     // Windows opens no folders, some network file systems do not sync them, and a sandbox that
     // grants a single file of somebody else's folder does not grant the folder.

@@ -8,8 +8,12 @@ export async function makeFolder(path: string): Promise<void> {
 /** So that a name in a folder outlives a power cut; Windows has no such call. */
 export async function syncFolder(path: string): Promise<void> {
   if (Deno.build.os === "windows") return;
-  using folder = await Deno.open(path);
-  await folder.sync();
+  const folder = await Deno.open(path);
+  try {
+    await folder.sync();
+  } finally {
+    folder.close();
+  }
 }
 
 /** Opens for appending, or makes it, readable by nobody else. */

@@ -1,5 +1,4 @@
 import { messageOf } from "../../base/errors.ts";
-import { anySignal } from "../../base/signals.ts";
 import type { Clock } from "../../base/clock.ts";
 import { aborted, every, together } from "../../base/lifetimes.ts";
 import type { Log } from "../../base/log.ts";
@@ -54,8 +53,7 @@ export function createWorker(options: WorkerOptions): Worker {
         ...pool.links.map((link) => (until: AbortSignal) => link.serve(until)),
         (until) => every({ ...rounds, signal: until }, () => pool.tick()),
         async (until) => {
-          using either = anySignal(signal, until);
-          await aborted(either);
+          await Promise.race([aborted(signal), aborted(until)]);
           if (!until.aborted) await pool.drain();
           closing.abort(signal.reason);
         },
