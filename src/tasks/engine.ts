@@ -83,7 +83,7 @@ export function openEngine(options: EngineOptions): Engine {
   const ledger: Ledger = new Ledger(store, journal, clock, recovered);
   const fleet: Fleet = new Fleet(ledger, log, recovered);
   for (const task of recovered.queued) ledger.queue.add(task);
-  const logs = new Logs(ledger, options.logs, logNotices, stop.signal);
+  const logs = new Logs(ledger, options.logs, logNotices, stop.signal, clock);
   const artifacts = new Artifacts(ledger, options.artifacts, stop.signal);
   const parts: calls.Parts = {
     ledger,

@@ -1,9 +1,10 @@
+import type { Clock } from "../base/clock.ts";
 import { anySignal } from "../base/signals.ts";
 import { noSuchTask } from "./client_calls.ts";
 import type { FileReader, LogFiles, LogWriter } from "./files.ts";
 import { isTaskId } from "./ids.ts";
 import type { Lease, Ledger } from "./ledger.ts";
-import { LogTail } from "./log_tail.ts";
+import { LogTail, type TailReader } from "./log_tail.ts";
 import type { Notices } from "./notices.ts";
 import type { Progress } from "./store.ts";
 import { type LogOffsets, type LogPiece, type LogUpload, TaskError } from "./service.ts";
@@ -17,12 +18,12 @@ type Stream = typeof streams[number];
  * One read, and one piece: at most large enough that its cost is that of the bytes. Most logs are
  * small, so it begins with little.
  */
-const readBytes = { first: 16 * 1024, most: 256 * 1024 };
+const readBytes = { first: 16 * 1024, most: 128 * 1024 };
 
 /** What attempts write: received from workers, read by clients while it arrives. */
 export class Logs {
   readonly #uploads = new Map<string, Upload>();
-  readonly #tails = new Map<string, { tail: LogTail; followers: number }>();
+  readonly #tails = new Map<string, LogTail>();
   readonly stats = { bytes: 0 };
 
   constructor(
@@ -31,6 +32,7 @@ export class Logs {
     /** Of new bytes and of changed tasks. */
     readonly notices: Notices,
     readonly stopping: AbortSignal,
+    readonly clock: Clock,
   ) {}
 
   async upload(ref: AttemptRef): Promise<LogUpload> {
@@ -56,18 +58,20 @@ export class Logs {
 
   /** Where those who follow an attempt find its newest bytes; undefined while nobody does. */
   tail(taskId: string, attempt: number): LogTail | undefined {
-    return this.#tails.get(keyOf(taskId, attempt))?.tail;
+    return this.#tails.get(keyOf(taskId, attempt));
   }
 
-  /** Keeps the newest bytes of an attempt until it is disposed of. */
-  keepTail(taskId: string, attempt: number): Disposable {
+  /** Follows the newest bytes of an attempt until it is disposed of. */
+  follow(taskId: string, attempt: number): TailReader {
     const key = keyOf(taskId, attempt);
-    const kept = this.#tails.get(key) ?? { tail: new LogTail(), followers: 0 };
-    kept.followers++;
-    this.#tails.set(key, kept);
+    const tail = this.#tails.get(key) ?? new LogTail(this.clock);
+    this.#tails.set(key, tail);
+    const reader = tail.follow();
     return {
+      next: reader.next,
       [Symbol.dispose]: () => {
-        if (--kept.followers === 0) this.#tails.delete(key);
+        reader[Symbol.dispose]();
+        if (!tail.isFollowed) this.#tails.delete(key);
       },
     };
   }
@@ -102,8 +106,8 @@ export class Logs {
     let at = { stdout: query.stdoutOffset ?? 0, stderr: query.stderrOffset ?? 0 };
     for (;;) {
       this.stopping.throwIfAborted();
-      using _tail = follow ? this.keepTail(taskId, attempt) : undefined;
-      await using reader = new AttemptReader(this, taskId, attempt, at);
+      using newest = follow ? this.follow(taskId, attempt) : undefined;
+      await using reader = new AttemptReader(this, taskId, attempt, at, newest);
       let over = false;
       while (!over) {
         subscription.take();
@@ -152,6 +156,7 @@ class AttemptReader implements AsyncDisposable {
     readonly taskId: string,
     readonly attempt: number,
     readonly at: LogOffsets,
+    readonly newest: TailReader | undefined,
   ) {}
 
   async *pieces(): AsyncGenerator<LogPiece> {
@@ -173,8 +178,8 @@ class AttemptReader implements AsyncDisposable {
   /** Some bytes from `offset` on; none at the end of what is there by now. */
   async #next(stream: Stream, offset: number): Promise<Uint8Array> {
     const end = this.logs.uploaded(this.taskId, this.attempt)?.[stream];
+    const newest = this.newest?.next(stream, offset);
     if (end !== undefined && offset >= end) return new Uint8Array();
-    const newest = this.logs.tail(this.taskId, this.attempt)?.from(stream, offset);
     if (newest !== undefined) return newest;
     const reader = this.#readers[stream] ??= await this.#open(stream);
     if (reader === undefined) return new Uint8Array();
@@ -236,8 +241,10 @@ class Upload implements LogUpload {
       }
       this.#logs.stats.bytes += fresh.length;
       const { taskId, attempt } = this.#lease.ref;
-      this.#logs.tail(taskId, attempt)?.add(stream, size, fresh);
+      const tail = this.#logs.tail(taskId, attempt);
+      tail?.add(stream, size, fresh);
       this.#logs.notices.tell(taskId);
+      await tail?.room();
     });
   }
 

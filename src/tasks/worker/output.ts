@@ -4,14 +4,10 @@ import type { SpoolFile } from "./spool.ts";
 const maxFileBytes = 64 * 1024 * 1024;
 
 /**
- * The largest piece that is read at once. Memory below 128 KiB comes from what the process already
- * has (M_MMAP_THRESHOLD in mallopt(3)); above it each piece is mapped, zeroed and unmapped, which
- * cost a worker a third of its time.
+ * The most that is read at once: what two reads of a full pipe give. A message costs as much as the
+ * copy of its bytes, so that pieces of one read each take a quarter longer (measured end to end).
  */
-export const pieceBytes = 120 * 1024;
-
-/** Half of what a pipe holds: pieces from here on travel alone. */
-const largePieceBytes = 32 * 1024;
+export const pieceBytes = 128 * 1024;
 
 /**
  * One stream of a task's output between the runner, which reads it, and a coordinator, which stores
@@ -84,13 +80,10 @@ export class Output {
         continue;
       }
       const rest = skip > 0 ? piece.subarray(skip) : piece;
-      // Copying a large one into a larger one would cost more than the larger one saves.
-      if (length > 0 && rest.length >= largePieceBytes) break;
       if (length > 0 && length + rest.length > pieceBytes) break;
       skip = 0;
       pieces.push(rest);
       length += rest.length;
-      if (rest.length >= largePieceBytes) break;
     }
     return pieces.length === 1 ? pieces[0]! : joined(pieces, length);
   }

@@ -8,8 +8,15 @@ import { Link, type LinkEvents } from "./link.ts";
 import type { Exited } from "./outcome.ts";
 import type { WorkerOptions } from "./worker.ts";
 
-/** Memory for output that is on its way, shared by the slots: the worker stays below 200 MiB. */
-const outputMemory = { totalBytes: 32 * 1024 * 1024, leastBytes: 256 * 1024 };
+/**
+ * Memory for output that is on its way, shared by the slots: the worker stays below 200 MiB. For one
+ * stream no more than an upload's window is of use; what waits longer outlives young garbage.
+ */
+const outputMemory = {
+  totalBytes: 32 * 1024 * 1024,
+  mostBytes: 2 * 1024 * 1024,
+  leastBytes: 256 * 1024,
+};
 
 /** What a task writes first is sent after this long; most tasks have ended by then. */
 const gatherMs = 50;
@@ -73,7 +80,8 @@ export class Pool implements LinkEvents {
     const { coordinators, clock, log, hello, spool, readFile, random = Math.random } = options;
     this.#freeSince = clock.monotonic();
     const perStream = outputMemory.totalBytes / (2 * hello.slots);
-    this.#memoryBytes = Math.max(outputMemory.leastBytes, perStream);
+    const { mostBytes, leastBytes } = outputMemory;
+    this.#memoryBytes = Math.min(mostBytes, Math.max(leastBytes, perStream));
     const taken = (held: Held, stream: OutputStream, bytes: number) =>
       this.#taken(held, stream, bytes);
     const delivery = { clock, taken, readFile };
