@@ -88,6 +88,18 @@ export function peerMode(config: Config, role: PeerRole): PeerMode {
   };
 }
 
+/**
+ * What to warn of where files for TLS are named, and nothing says whether to use them: without
+ * `peer.insecure=false` they are not.
+ */
+export function idleFiles({ values, origins }: Config): string | undefined {
+  if (origins["peer.insecure"] !== "default") return undefined;
+  const idle = fileKeys.find((key) => values[key] !== undefined);
+  return idle && `TLS is off: ${idle} is set, but peer.insecure=false is not`;
+}
+
+const fileKeys = ["peer.cert_file", "peer.key_file", "peer.client_ca_file"] as const;
+
 /** Literal 127.0.0.0/8, ::1 and localhost; no other name is resolved to decide. */
 export function isLoopback(address: string): boolean {
   const host = isIP(address) === 0 ? splitAddress(address, 1)?.host ?? address : address;

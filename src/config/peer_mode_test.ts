@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Refusal, UsageError, UserError } from "../base/errors.ts";
 import { loadConfig } from "./load.ts";
-import { isLoopback, peerMode, type PeerRole } from "./peer_mode.ts";
+import { idleFiles, isLoopback, peerMode, type PeerRole } from "./peer_mode.ts";
 import type { ConfigKey } from "./schema.ts";
 
 function configOf(flags: Partial<Record<ConfigKey, string>>) {
@@ -50,6 +50,14 @@ Deno.test("the mode follows from what is set", () => {
     else {
       assert.throws(decide, (error) => error instanceof UserError && expected.test(error.message));
     }
+  }
+});
+
+Deno.test("files that nothing says to use are told", () => {
+  assert.match(idleFiles(configOf(pair)) ?? "", /^TLS is off: peer\.cert_file is set/);
+  assert.match(idleFiles(configOf(ca)) ?? "", /^TLS is off: peer\.client_ca_file is set/);
+  for (const flags of [{}, { ...pair, ...tls }, { ...pair, "peer.insecure": "true" }]) {
+    assert.equal(idleFiles(configOf(flags)), undefined);
   }
 });
 

@@ -1,7 +1,7 @@
 import type { Env } from "../base/env.ts";
 import { createLog, type Fields, logText } from "../base/log.ts";
 import { version } from "../base/version.ts";
-import type { PeerMode } from "../config/peer_mode.ts";
+import { idleFiles, type PeerMode } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
 import type { RoleName } from "../sandbox/entries.ts";
 
@@ -18,6 +18,8 @@ export interface Banner {
 /** One line with all that is asked first when something does not work. */
 export function sayBanner(env: Env, config: Config, banner: Banner): void {
   const { role, mode, certificateEnds, fields } = banner;
+  const idle = idleFiles(config);
+  if (idle !== undefined) env.log.warn(idle);
   env.log.info("starting", {
     role,
     version,

@@ -128,6 +128,26 @@ Deno.test("config check lists every problem and exits 2", async () => {
   assert.match(other.stderr, /^agent: Unknown key .* \(and 1 more: agent config check\)\n/);
 });
 
+Deno.test("config check says what could not start, and exits as that would", async () => {
+  const check = async (...args: string[]) => {
+    const { code, stdout } = await agent.run(["config", "check", ...args]);
+    return [code, stdout];
+  };
+  const tls = "--peer.insecure=false";
+  const [half, halfText] = await check(tls, "--peer.cert-file=/c");
+  assert.equal(half, 2, "no role could start");
+  assert.match(String(halfText), /would not start: peer\.cert_file is set, but/);
+  const [refused, refusedText] = await check("--coordinator.host=0.0.0.0");
+  assert.equal(refused, 3);
+  assert.match(String(refusedText), /^As coordinator: would not start: Refused.*\n {2}next: /m);
+  const [worker, workerText] = await check(tls, "--peer.client-ca-file=/ca");
+  assert.equal(worker, 0, "a host of workers has no certificate for a coordinator");
+  assert.match(String(workerText), /sound, but for that$/m);
+  const [idle, idleText] = await check("--peer.cert-file=/c", "--peer.key-file=/k");
+  assert.equal(idle, 0);
+  assert.match(String(idleText), /^warning: TLS is off: peer\.cert_file is set/m);
+});
+
 Deno.test("a configuration file that was named must be there", async () => {
   for (const words of [["--config", "/nowhere"], ["--config=/nowhere"]]) {
     const { code, stderr } = await agent.run(["config", "show", ...words]);

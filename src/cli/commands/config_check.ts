@@ -1,6 +1,6 @@
 import { printable } from "../../base/printable.ts";
 import { errorFacts, exitCode } from "../../base/errors.ts";
-import { peerMode, type PeerRole } from "../../config/peer_mode.ts";
+import { idleFiles, peerMode, type PeerRole } from "../../config/peer_mode.ts";
 import { type Config, configSections } from "../../config/schema.ts";
 import { command } from "../command.ts";
 import { paints } from "../screen.ts";
@@ -18,15 +18,26 @@ export default command({
     { line: "agent config check", does: "Checks what is in force for this user" },
     { line: "agent config check --config /etc/agent/config.yaml", does: "Checks another file" },
   ],
-  exits: { 2: "A problem was found" },
-  run: ({ config, findings }) => ({
-    file: config.file ?? null,
-    problems: findings?.problems ?? [],
-    warnings: findings?.warnings ?? [],
-    unknown_variables: findings?.unknownVariables ?? [],
-    peers: (findings?.problems.length ?? 0) > 0 ? [] : roles.map((role) => peersOf(config, role)),
-  }),
-  exit: ({ problems }) => problems.length > 0 ? exitCode.usage : exitCode.done,
+  exits: {
+    2: "A problem was found, or nothing could start",
+    3: "Plaintext to or from other hosts would be refused",
+  },
+  run: ({ config, findings }) => {
+    const idle = idleFiles(config);
+    return {
+      file: config.file ?? null,
+      problems: findings?.problems ?? [],
+      warnings: [...findings?.warnings ?? [], ...idle === undefined ? [] : [idle]],
+      unknown_variables: findings?.unknownVariables ?? [],
+      peers: (findings?.problems.length ?? 0) > 0 ? [] : roles.map((role) => peersOf(config, role)),
+    };
+  },
+  // That a coordinator could not start says nothing on a host that has only workers.
+  exit: ({ problems, peers }) => {
+    if (problems.length > 0) return exitCode.usage;
+    if (peers.some(({ code }) => code === "plaintext_refused")) return exitCode.attention;
+    return peers.every(({ code }) => code !== undefined) ? exitCode.usage : exitCode.done;
+  },
   text: ({ file, problems, warnings, unknown_variables, peers }, { env }) => {
     const paint = paints(env.stdout);
     const hint = (next?: string) => next === undefined ? [] : [`  next: ${next}`];
@@ -41,10 +52,15 @@ export default command({
         `${paint.yellow("unknown")}: ${printable(name)} is ignored`,
         ...hint(nearest && `Did you mean "${nearest}"?`),
       ]),
-      ...peers.map(({ role, mode, refused }) =>
-        `As ${role}: ${mode === undefined ? `would not start: ${refused}` : mode}`
-      ),
-      problems.length === 0 ? "The configuration is sound" : `${problems.length} to mend`,
+      ...peers.flatMap(({ role, mode, refused, next }) => [
+        `As ${role}: ${mode === undefined ? `would not start: ${refused}` : mode}`,
+        ...hint(next),
+      ]),
+      problems.length > 0
+        ? `${problems.length} to mend`
+        : `The configuration is sound${
+          peers.some(({ refused }) => refused) ? ", but for that" : ""
+        }`,
     ].join("\n");
   },
 });
@@ -55,6 +71,7 @@ function peersOf(config: Config, role: PeerRole) {
   try {
     return { role, mode: peerMode(config, role).mode };
   } catch (error) {
-    return { role, refused: errorFacts(error).message };
+    const { message, code, next } = errorFacts(error);
+    return { role, refused: message, code, next };
   }
 }
