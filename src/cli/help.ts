@@ -80,10 +80,12 @@ function defaultOf({ sets, name }: Flag): string {
 }
 
 function exits(spec: AnyCommand): (readonly [string, string])[] {
+  const dials = spec.grants !== undefined && spec.config?.includes("peer");
   return Object.entries({
     0: "Done",
     1: "Failed",
     2: "Wrong usage or configuration",
+    ...dials ? { 3: "Refused plaintext beyond this host; --peer.insecure=true allows it" } : {},
     ...spec.exits,
   })
     .map(([code, meaning]) => [code, meaning] as const);

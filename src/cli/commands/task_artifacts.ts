@@ -25,7 +25,7 @@ export default command({
     { line: "agent task artifacts 01jd3p9x", does: "Paths, sizes and checksums" },
     { line: "agent task artifacts 01jd3p9x -o results", does: "Saves them below results/" },
   ],
-  exits: { 3: "A file exists already; --force overwrites it" },
+  exits: { 3: "A file exists already (--force overwrites it), or plaintext was refused" },
   grants: ({ config, options: { output } }) =>
     clientGrants(config, output === undefined ? {} : { read: [output], write: [output] }),
   run: (request) =>
