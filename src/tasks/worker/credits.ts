@@ -12,8 +12,8 @@ const aheadMs = 100;
 /** A task that has waited here for so long goes back: another worker may have a slot for it. */
 export const releaseAfterMs = 500;
 
-/** After that, others than the coordinator with the fewest tasks are asked for the free slots. */
-const exclusiveMs = 50;
+/** Who has credits and gives no task for so long has none to give. Round trips take less. */
+const answerMs = 100;
 
 /** How many tasks to have ready beyond the slots, when tasks take `meanMs`. */
 export function tasksAhead(slots: number, meanMs: number): number {
@@ -31,41 +31,48 @@ export interface LinkLoad {
   /** Tasks of this coordinator that have a slot, and that wait for one. */
   running: number;
   queued: number;
-  /** Credits that it has not used yet. */
+  /** Credits that it has not used yet, and for how long it has used none. */
   credit: number;
+  unusedMs: number;
+  /** When it last got a slot, by any count. */
+  servedAt: number;
 }
 
 /**
- * How many credits more each coordinator gets. Credits cannot be taken back, so one that uses none
- * must not keep a slot from the others: each may be promised all that is free, and what comes beyond
- * that waits, or goes back. But the one with the fewest tasks here is asked first, so that several
- * busy ones come to share the slots.
- *
- * @param freeForMs for how long a slot has been free.
+ * How many credits more each coordinator gets. What there is room for is shared out to those that
+ * have work, so that each comes to have as many tasks here as the others, and in turn where that
+ * does not come out even. Credits cannot be taken back, so one that uses none must not keep a slot
+ * from the others: it is promised all the room besides, and what comes then waits, or goes back.
  */
 export function newCredits(
-  { slots, ahead, freeForMs, links }: {
-    slots: number;
-    ahead: number;
-    freeForMs: number;
-    links: readonly LinkLoad[];
-  },
+  { slots, ahead, links }: { slots: number; ahead: number; links: readonly LinkLoad[] },
 ): number[] {
   const held = links.reduce((sum, { running, queued }) => sum + running + queued, 0);
   const room = slots + ahead - held;
-  const fewest = Math.min(...links.filter(({ open }) => open).map(load));
+  const isBusy = ({ open, credit, unusedMs }: LinkLoad) =>
+    open && (credit === 0 || unusedMs < answerMs);
+  const busy = links.filter(isBusy);
+  const shares = fairShares(room, busy);
   return links.map((link) => {
-    if (!link.open || room <= 0) return 0;
-    if (ahead === 0 && load(link) > fewest && freeForMs < exclusiveMs) return 0;
-    const grant = room - link.credit;
+    if (!link.open) return 0;
+    const grant = isBusy(link) ? shares.get(link)! : Math.max(0, room - link.credit);
     // With many short tasks a message for each would be waste: half of the store is still there.
-    const plenty = ahead >= 8 && link.queued + link.credit > ahead / 2;
-    return grant <= 0 || plenty ? 0 : grant;
+    const plenty = ahead >= 8 && link.queued + link.credit > ahead / 2 / Math.max(1, busy.length);
+    return plenty ? 0 : grant;
   });
 }
 
-function load({ running, queued }: LinkLoad): number {
-  return running + queued;
+/** What of the room is not promised yet goes, one by one, to whoever will have the fewest tasks. */
+function fairShares(room: number, links: readonly LinkLoad[]): Map<LinkLoad, number> {
+  const shares = new Map(links.map((link) => [link, 0]));
+  const left = room - links.reduce((sum, { credit }) => sum + credit, 0);
+  const inTurn = links.toSorted((a, b) => a.servedAt - b.servedAt);
+  const tasks = (link: LinkLoad) => link.running + link.queued + link.credit + shares.get(link)!;
+  for (let n = 0; n < left && inTurn.length > 0; n++) {
+    const next = inTurn.reduce((least, link) => tasks(link) < tasks(least) ? link : least);
+    shares.set(next, shares.get(next)! + 1);
+  }
+  return shares;
 }
 
 /** Which coordinator's task gets the next free slot: of those that have one waiting, the one with the

@@ -65,6 +65,7 @@ export class Link {
   draining = false;
   /** Credits that it has not used yet. */
   credit = 0;
+  #creditSince = 0;
   running = 0;
   servedAt = 0;
   readonly queue: Held[] = [];
@@ -85,6 +86,17 @@ export class Link {
 
   get queued(): number {
     return this.queue.length;
+  }
+
+  /** For how long it has had credits and used none of them. */
+  get unusedMs(): number {
+    return this.credit === 0 ? 0 : this.options.clock.monotonic() - this.#creditSince;
+  }
+
+  grant(count: number): void {
+    if (this.credit === 0) this.#creditSince = this.options.clock.monotonic();
+    this.credit += count;
+    this.session?.credit(count);
   }
 
   /** Keeps a session, until the signal aborts. */
@@ -224,6 +236,7 @@ export class Link {
     return {
       assign: (assignments) => {
         this.credit = Math.max(0, this.credit - assignments.length);
+        this.#creditSince = clock.monotonic();
         events.assigned(this, assignments);
       },
       cancel: (ref) => {

@@ -67,7 +67,6 @@ export class Pool implements LinkEvents {
   readonly #memoryBytes: number;
   #running = 0;
   #meanMs: number | undefined;
-  #freeSince: number;
   #served = 0;
   #stopping = false;
   /** Told once, not for each piece of output. */
@@ -78,7 +77,6 @@ export class Pool implements LinkEvents {
 
   constructor(private readonly options: WorkerOptions) {
     const { coordinators, clock, log, hello, spool, readFile, random = Math.random } = options;
-    this.#freeSince = clock.monotonic();
     const perStream = outputMemory.totalBytes / (2 * hello.slots);
     const { mostBytes, leastBytes } = outputMemory;
     this.#memoryBytes = Math.min(mostBytes, Math.max(leastBytes, perStream));
@@ -217,7 +215,7 @@ export class Pool implements LinkEvents {
 
   #exited(held: Held, link: Link, exited: Exited): void {
     const now = this.options.clock.monotonic();
-    if (this.#running-- === this.options.hello.slots) this.#freeSince = now;
+    this.#running--;
     link.running--;
     if (exited.cause === "exit") this.#meanMs = nextMeanMs(this.#meanMs, now - held.startedAt);
     if (!exited.collects) this.#started.delete(held.key);
@@ -329,12 +327,8 @@ export class Pool implements LinkEvents {
     const undelivered = this.links.reduce((sum, { held }) => sum + held.size, 0) - this.#running;
     if (undelivered > maxUndelivered) return;
     const ahead = this.#meanMs === undefined ? 0 : tasksAhead(slots, this.#meanMs);
-    const freeForMs = this.options.clock.monotonic() - this.#freeSince;
-    newCredits({ slots, ahead, freeForMs, links: this.links }).forEach((count, at) => {
-      const link = this.links[at]!;
-      if (count <= 0) return;
-      link.credit += count;
-      link.session?.credit(count);
+    newCredits({ slots, ahead, links: this.links }).forEach((count, at) => {
+      if (count > 0) this.links[at]!.grant(count);
     });
   }
 
