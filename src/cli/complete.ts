@@ -1,6 +1,6 @@
 import type { AnyCommand } from "./command.ts";
 import { type Flag, flagsOf } from "./flags.ts";
-import { loadCommand, registry } from "./registry.ts";
+import { loadCommand, namesIn, registry } from "./registry.ts";
 
 /**
  * What may stand in place of the last of these words; nothing where only the shell knows, as for
@@ -30,15 +30,7 @@ async function candidates(before: readonly string[], typed: string): Promise<str
 
 /** The words that name a command or group; undefined where they name none. */
 function pathOf(words: readonly string[]): string[] | undefined {
-  const path: string[] = [];
-  for (const word of words) {
-    if (word.startsWith("-")) break;
-    const longer = [...path, word].join(" ");
-    const known = Object.keys(registry)
-      .some((name) => name === longer || name.startsWith(`${longer} `));
-    if (!known) break;
-    path.push(word);
-  }
+  const path = namesIn(words);
   const complete = path.length === 0 || Object.hasOwn(registry, path.join(" "));
   return path.length < words.length && (!complete || path.length === 0) ? undefined : path;
 }

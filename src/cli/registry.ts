@@ -61,18 +61,19 @@ export type Found =
   /** "" is `agent` itself. */
   | { kind: "group"; path: string; words: string[] };
 
+/** The first words, as far as they name a group or command. */
+export function namesIn(words: readonly string[]): string[] {
+  const isNamed = (path: string) =>
+    Object.keys(registry).some((known) => known === path || known.startsWith(`${path} `));
+  const end = words.findIndex((word, at) =>
+    word.startsWith("-") || !isNamed(words.slice(0, at + 1).join(" "))
+  );
+  return words.slice(0, end < 0 ? words.length : end);
+}
+
 /** Finds the longest command that the words begin with; `words` is what is left. */
 export function findCommand(words: readonly string[]): Found {
-  const names: string[] = [];
-  for (const word of words) {
-    if (word.startsWith("-")) break;
-    const path = [...names, word].join(" ");
-    const exists = Object.keys(registry).some((known) =>
-      known === path || known.startsWith(`${path} `)
-    );
-    if (!exists) break;
-    names.push(word);
-  }
+  const names = namesIn(words);
   const path = names.join(" ");
   const left = words.slice(names.length);
   if (Object.hasOwn(registry, path)) return { kind: "command", path, words: [...left] };

@@ -3,7 +3,7 @@ import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import type { Clock } from "../base/clock.ts";
 import { TaskError } from "../tasks/service.ts";
 import { type Certificate, extendedUsage, sameBytes } from "../pki/inspect.ts";
-import { chainOf } from "../pki/validate.ts";
+import { chainOf, mayUse } from "../pki/validate.ts";
 import { splitHost } from "../base/address.ts";
 import type { Loaded } from "./credentials.ts";
 import type { PeerMode, TlsMode } from "./mode.ts";
@@ -200,7 +200,7 @@ function serverFault(
       "Check the clocks of both hosts",
     );
   }
-  if (!allows(leaf, extendedUsage.serverAuth)) {
+  if (!mayUse(leaf, extendedUsage.serverAuth)) {
     return found(
       "server_usage",
       "its certificate is not meant for servers",
@@ -243,7 +243,7 @@ function clientFault(found: Found, own: Certificate | undefined, clock: Clock): 
       "agent tls status (on this host) says how to get a new one",
     );
   }
-  if (!allows(own, extendedUsage.clientAuth)) {
+  if (!mayUse(own, extendedUsage.clientAuth)) {
     return found(
       "client_certificate_usage",
       `this side's certificate "${own.subject}" is not meant for clients`,
@@ -255,9 +255,4 @@ function clientFault(found: Found, own: Certificate | undefined, clock: Clock): 
     `it refuses this side's certificate "${own.subject}", issued by "${own.issuer}"`,
     "Use a certificate of the CA in the coordinator's peer.client_ca_file, or add this CA there",
   );
-}
-
-function allows({ extendedKeyUsage }: Certificate, usage: string): boolean {
-  return extendedKeyUsage === undefined || extendedKeyUsage.includes(usage) ||
-    extendedKeyUsage.includes(extendedUsage.any);
 }

@@ -97,7 +97,8 @@ export function maySignIn(certificate: Certificate): boolean {
   return mayUse(certificate, extendedUsage.clientAuth);
 }
 
-function mayUse({ extendedKeyUsage: usage }: Certificate, purpose: string): boolean {
+/** Whether the certificate may be used for that purpose, an object identifier of `extendedUsage`. */
+export function mayUse({ extendedKeyUsage: usage }: Certificate, purpose: string): boolean {
   return usage === undefined || usage.includes(purpose) || usage.includes(extendedUsage.any);
 }
 

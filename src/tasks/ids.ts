@@ -58,6 +58,13 @@ export function baseId(id: string): string {
   return dot < 0 ? id : id.slice(0, dot);
 }
 
+/** Of which array the task with this id is an element, if it is one, and which. */
+export function elementOf(id: string) {
+  const arrayId = baseId(id);
+  if (arrayId === id) return { arrayId: undefined, arrayIndex: undefined };
+  return { arrayId, arrayIndex: Number(id.slice(arrayId.length + 1)) };
+}
+
 export function elementId(arrayId: string, index: number): string {
   return `${arrayId}.${index}`;
 }

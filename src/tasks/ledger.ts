@@ -1,4 +1,5 @@
 import type { Clock } from "../base/clock.ts";
+import { elementOf } from "./ids.ts";
 import { limits } from "./limits.ts";
 import { afterAttempt, type Seat } from "./policy.ts";
 import type { Journal } from "./journal.ts";
@@ -110,15 +111,7 @@ export class Ledger {
         change: { kind: "assign", seq: task.seq, ref, workerId, tenure, at: this.clock.now() },
         task: task.id,
         lock: task.id,
-        done: () => {
-          const dot = task.id.indexOf(".");
-          assignee.send({
-            ref,
-            spec,
-            arrayId: dot < 0 ? undefined : task.id.slice(0, dot),
-            arrayIndex: dot < 0 ? undefined : Number(task.id.slice(dot + 1)),
-          });
-        },
+        done: () => assignee.send({ ref, spec, ...elementOf(task.id) }),
         refused: () => {
           this.#drop(lease);
           assignee.credits++;

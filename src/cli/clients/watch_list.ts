@@ -1,7 +1,7 @@
 import { anySignal } from "../../base/signals.ts";
 import type { Env } from "../../base/env.ts";
 import type { TaskService } from "../../tasks/service.ts";
-import { type Task, type TaskState } from "../../tasks/task.ts";
+import type { Task, TaskState } from "../../tasks/task.ts";
 import { patience } from "./follow.ts";
 import { paints, sizeOf } from "../screen.ts";
 import { taskTable } from "./task_table.ts";
@@ -22,6 +22,9 @@ export interface Watch {
 /** Faster than this no one reads, and ages are shown in seconds. */
 const redrawMs = 200;
 const idleRedrawMs = 1_000;
+
+/** Who watches for days sees more tasks than memory is for; the first seen go first. */
+const mostKept = 10_000;
 
 /** Shows tasks as they change until the signal aborts: a table on a terminal, else a line each. */
 export async function watchList(watch: Watch): Promise<void> {
@@ -94,6 +97,7 @@ function openScreen({ env, most }: Watch) {
     put(task: Task, wanted: boolean) {
       if (wanted) shown.set(task.id, task);
       else shown.delete(task.id);
+      if (shown.size > mostKept) shown.delete(shown.keys().next().value!);
       changed = true;
     },
     async close() {

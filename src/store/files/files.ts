@@ -62,16 +62,21 @@ export async function readAt(
   return await file.read(buffer) ?? 0;
 }
 
-export function explained(error: unknown, path: string): unknown {
-  // ENOSPC and EDQUOT, which Deno has no classes for.
-  const full = error instanceof Error &&
-    ("code" in error && (error.code === "ENOSPC" || error.code === "EDQUOT") ||
-      /\(os error (28|122)\)/.test(error.message));
-  if (!full) return error;
+function explained(error: unknown, path: string): unknown {
+  return error instanceof Error && isDiskFull(error) ? diskFull(path, error) : error;
+}
+
+/** ENOSPC and EDQUOT, which Deno has no classes for. */
+export function isDiskFull(error: Error): boolean {
+  return "code" in error && (error.code === "ENOSPC" || error.code === "EDQUOT") ||
+    /\(os error (28|122)\)/.test(error.message);
+}
+
+export function diskFull(path: string, cause: Error): UserError {
   return new UserError(`The disk that holds "${path}" is full`, {
     code: "disk_full",
     next: "Free some space; work goes on by itself",
-    cause: error,
+    cause,
   });
 }
 

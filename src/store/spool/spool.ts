@@ -1,7 +1,9 @@
-import { messageOf } from "../../base/errors.ts";
 import { join } from "node:path";
+import { removeIfThere } from "../../base/atomic_file.ts";
+import { messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import type { Spool, SpooledResult, SpoolFile } from "../../tasks/worker/spool.ts";
+import { writeAll } from "../files/files.ts";
 
 /**
  * A spool in a folder: `KEY.stdout`, `KEY.stderr` and, where an attempt has ended, `KEY.json`. The
@@ -14,7 +16,7 @@ export function openSpool(folder: string, log: Log): Spool {
     save(result) {
       const next = path(result.key, "json.next");
       using file = Deno.openSync(next, { write: true, create: true, truncate: true, mode: 0o600 });
-      writeAll(file, new TextEncoder().encode(JSON.stringify(result)));
+      writeAll(file, new TextEncoder().encode(JSON.stringify(result)), next);
       file.syncSync();
       Deno.renameSync(next, path(result.key, "json"));
     },
@@ -58,7 +60,7 @@ class File implements SpoolFile {
   readonly #file: Deno.FsFile;
   #length: number;
 
-  constructor(path: string) {
+  constructor(readonly path: string) {
     this.#file = Deno.openSync(path, { read: true, write: true, create: true, mode: 0o600 });
     this.#length = this.#file.statSync().size;
   }
@@ -69,7 +71,7 @@ class File implements SpoolFile {
 
   append(data: Uint8Array): void {
     this.#file.seekSync(this.#length, Deno.SeekMode.Start);
-    writeAll(this.#file, data);
+    writeAll(this.#file, data, this.path);
     this.#length += data.length;
   }
 
@@ -92,17 +94,5 @@ class File implements SpoolFile {
 
   close(): void {
     this.#file.close();
-  }
-}
-
-function writeAll(file: Deno.FsFile, data: Uint8Array): void {
-  for (let done = 0; done < data.length;) done += file.writeSync(data.subarray(done));
-}
-
-function removeIfThere(path: string): void {
-  try {
-    Deno.removeSync(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
 }

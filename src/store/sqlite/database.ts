@@ -1,6 +1,7 @@
 import { setMode } from "../../base/rights.ts";
-import { DatabaseSync } from "node:sqlite";
+import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { UserError } from "../../base/errors.ts";
+import { diskFull, isDiskFull } from "../files/files.ts";
 import { migrate } from "./schema.ts";
 
 /** Result codes of SQLite, from its sqlite3.h. */
@@ -38,6 +39,16 @@ export function openDatabase(path: string): DatabaseSync {
   }
 }
 
+/** Prepares each statement once. */
+export function statementsOf(db: DatabaseSync): (sql: string) => StatementSync {
+  const prepared = new Map<string, StatementSync>();
+  return (sql) => {
+    let statement = prepared.get(sql);
+    if (statement === undefined) prepared.set(sql, statement = db.prepare(sql));
+    return statement;
+  };
+}
+
 /** An error of SQLite as one that a person can act on; others as they are. */
 export function explained(error: unknown, path: string): unknown {
   if (error instanceof Deno.errors.PermissionDenied) {
@@ -47,12 +58,8 @@ export function explained(error: unknown, path: string): unknown {
     });
   }
   if (!(error instanceof Error) || error instanceof UserError) return error;
-  if (isDiskFull(error)) {
-    return new UserError(`The disk that holds "${path}" is full`, {
-      code: "disk_full",
-      next: "Free some space; work goes on by itself",
-      cause: error,
-    });
+  if (is(error, codes.full, "database or disk is full") || isDiskFull(error)) {
+    return diskFull(path, error);
   }
   if (is(error, codes.busy, "database is locked")) {
     return new UserError(`"${path}" is in use by another coordinator`, {
@@ -85,9 +92,4 @@ export function explained(error: unknown, path: string): unknown {
 function is(error: Error, code: number, text: string): boolean {
   const errcode = "errcode" in error ? Number(error.errcode) & 0xff : undefined;
   return errcode === code || error.message.includes(text);
-}
-
-function isDiskFull(error: Error): boolean {
-  return is(error, codes.full, "database or disk is full") ||
-    "code" in error && error.code === "ENOSPC" || /os error 28\b/.test(error.message);
 }

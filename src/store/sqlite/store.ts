@@ -1,8 +1,8 @@
-import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
+import type { DatabaseSync, SQLInputValue } from "node:sqlite";
 import type { Change, Outcome, Recovered, StoredLease, TaskStore } from "../../tasks/store.ts";
 import type { QueuedTask } from "../../tasks/queue.ts";
 import type { Artifact, StateEntry, Task, TaskSpec, TaskState } from "../../tasks/task.ts";
-import { explained, openDatabase } from "./database.ts";
+import { explained, openDatabase, statementsOf } from "./database.ts";
 import {
   artifactOf,
   attemptOf,
@@ -39,7 +39,7 @@ export function openSqliteStore(path: string): TaskStore {
 class SqliteStore implements TaskStore {
   readonly #db: DatabaseSync;
   readonly #path: string;
-  readonly #statements = new Map<string, StatementSync>();
+  readonly #prepare: ReturnType<typeof statementsOf>;
   readonly #write: Writer;
   readonly #counts: number[];
   /** Of `#counts`, by the open transaction. */
@@ -50,6 +50,7 @@ class SqliteStore implements TaskStore {
   constructor(db: DatabaseSync, path: string) {
     this.#db = db;
     this.#path = path;
+    this.#prepare = statementsOf(db);
     this.#write = createWriter(db, (from, to, count) => {
       if (from >= 0) this.#moves[from]! -= count;
       this.#moves[to]! += count;
@@ -277,12 +278,6 @@ class SqliteStore implements TaskStore {
 
   #number(name: string): number {
     return Number(this.#get(`SELECT value FROM numbers WHERE name = ?`, name)?.value ?? 0);
-  }
-
-  #prepare(sql: string): StatementSync {
-    let statement = this.#statements.get(sql);
-    if (statement === undefined) this.#statements.set(sql, statement = this.#db.prepare(sql));
-    return statement;
   }
 
   #run(sql: string, ...values: SQLInputValue[]): void {

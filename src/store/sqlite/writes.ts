@@ -1,6 +1,7 @@
-import type { DatabaseSync, SQLInputValue, StatementSync } from "node:sqlite";
+import type { DatabaseSync, SQLInputValue } from "node:sqlite";
 import type { Change, Outcome } from "../../tasks/store.ts";
 import type { AttemptResult, TaskSpec } from "../../tasks/task.ts";
+import { statementsOf } from "./database.ts";
 import { stateNames } from "./rows.ts";
 
 /** Applies one change inside an open transaction. */
@@ -18,17 +19,11 @@ export function createWriter(
   db: DatabaseSync,
   moved: (from: number, to: number, count: number) => void,
 ): Writer {
-  const statements = new Map<string, StatementSync>();
-  const run = (sql: string, ...values: SQLInputValue[]): number => {
-    let statement = statements.get(sql);
-    if (statement === undefined) statements.set(sql, statement = db.prepare(sql));
-    return Number(statement.run(...values).changes);
-  };
-  const get = (sql: string, ...values: SQLInputValue[]) => {
-    let statement = statements.get(sql);
-    if (statement === undefined) statements.set(sql, statement = db.prepare(sql));
-    return statement.get(...values) as Record<string, number> | undefined;
-  };
+  const prepare = statementsOf(db);
+  const run = (sql: string, ...values: SQLInputValue[]): number =>
+    Number(prepare(sql).run(...values).changes);
+  const get = (sql: string, ...values: SQLInputValue[]) =>
+    prepare(sql).get(...values) as Record<string, number> | undefined;
   const one = (changes: number, change: Change) => {
     if (changes !== 1) throw new Error(`The store has no row for a "${change.kind}"`);
   };

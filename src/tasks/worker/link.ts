@@ -132,13 +132,13 @@ export class Link {
   async deliver(held: Held): Promise<void> {
     const { session } = this;
     const { signal } = this.#scope;
-    const { clock, random, log } = this.options;
+    const { clock, random, log, service } = this.options;
     if (session === undefined || held.deliveredIn === signal) return;
     held.deliveredIn = signal;
     for (let failures = 0; !signal.aborted && held.phase !== "gone";) {
       try {
         const isPlain = held.phase === "finished" && !held.hasOutput && held.files.length === 0;
-        if (!isPlain) await deliver(held, { ...this.options.delivery, ...this.#way(signal) });
+        if (!isPlain) await deliver(held, { ...this.options.delivery, service, signal });
         if (held.phase === "finished" && !signal.aborted) session.finished(held.result!);
         return;
       } catch (error) {
@@ -154,10 +154,6 @@ export class Link {
         await clock.sleep(waitMs, signal).catch(() => {/* The loop ends. */});
       }
     }
-  }
-
-  #way(signal: AbortSignal): Pick<Delivery, "service" | "signal"> {
-    return { service: this.options.service, signal };
   }
 
   /** One session, from its beginning to its end; throws where it did not begin. */
