@@ -15,6 +15,7 @@ import { findLauncher, launch, type Launcher } from "./launch.ts";
 import { bootMs, type Instants, Leases } from "./leases.ts";
 import { findMarked, killMarked, signal, Sweeper } from "./marks.ts";
 import { resolveProgram } from "./program.ts";
+import { Reports } from "./reports.ts";
 import { checkReach, type TaskUser } from "./user.ts";
 import { WorkFolders } from "./work_folders.ts";
 
@@ -23,9 +24,6 @@ const tickMs = 100;
 
 /** Between two beats to the guardian, and two looks for processes that outlived their attempt. */
 const beatMs = 1_000;
-
-/** Tasks that take less are over before anybody could look at them. */
-const shortMs = 20;
 
 /** For all ways to start a guardian one after the other; each takes under half a second. */
 const guardianStartMs = 15_000;
@@ -74,17 +72,14 @@ export class Runner {
   #lastBeat = -Infinity;
   /** Attempts succeeded since the last look for what they left behind. */
   #unswept = false;
-  #batch: Report[] = [];
-  #flushing: ReturnType<typeof setTimeout> | undefined;
-  #flushQueued = false;
-  /** How long the last attempts took; the newest counts an eighth. */
-  #meanMs = Infinity;
+  readonly #reports: Reports;
 
   private constructor(private readonly options: RunnerOptions) {
     const { folder, clock, log } = options;
     this.#mark = `${folder.mark}.${this.instance}.`;
     this.#sweeper = new Sweeper(this.#mark);
     this.#folders = new WorkFolders(folder.work, options.user, cannotRemove(log));
+    this.#reports = new Reports(options.report);
     this.#launcher = options.launcher ?? findLauncher();
     this.#lastTick = clock.monotonic();
     this.#ticked = this.#now();
@@ -134,7 +129,7 @@ export class Runner {
       } catch (error) {
         this.options.log.error("refused an order", { error: messageOf(error) });
         if (order?.kind === "start") {
-          this.#refuse(order.key, `The runner refused: ${messageOf(error)}`);
+          this.#refuse(order.key, notStarted(`The runner refused: ${messageOf(error)}`));
         }
       }
     }
@@ -147,14 +142,15 @@ export class Runner {
     await this.#rounds;
     await killMarked(this.#mark, { inRow: 1, gapMs: 0 });
     await this.#guardian[Symbol.asyncDispose]();
-    clearTimeout(this.#flushing);
+    this.#reports[Symbol.dispose]();
   }
 
   /** The role waits for the end of whatever it has ordered. */
-  #refuse(key: string, reason: string): void {
-    const [startedAt, exitCode, signal] = [undefined, undefined, undefined];
+  #refuse(key: string, error: CannotStart): void {
+    const { endCause: cause, exitCode, reason } = error;
+    const [startedAt, signal] = [undefined, undefined];
     const facts = { startedAt, at: this.options.clock.now(), exitCode, signal, reason };
-    this.#report({ kind: "exited", key, cause: "not_started", ...facts, collects: false });
+    this.#reports.add({ kind: "exited", key, cause, ...facts, collects: false });
   }
 
   #obey(order: Order): void {
@@ -187,7 +183,7 @@ export class Runner {
     const collects = order.artifacts.length > 0;
     const attempt = new Attempt(order, {
       clock,
-      report: (report) => this.#report(report),
+      report: (report) => this.#reports.add(report),
       sweeper: this.#sweeper,
       spawn: () => this.#spawn(order, own = this.#folders.take()),
       watch: (group) => {
@@ -205,28 +201,17 @@ export class Runner {
       const ended = await attempt.run();
       this.#wake();
       const { cause, reason } = attempt;
-      this.#learn(ended.at - (ended.startedAt ?? ended.at));
       const gathers = collects && cause !== "lost";
       this.#unswept = true;
-      this.#report({ kind: "exited", key, ...ended, cause, reason, collects: gathers });
+      this.#reports.add({ kind: "exited", key, ...ended, cause, reason, collects: gathers });
       if (gathers) await this.#collect(order, own!);
     } catch (error) {
-      const { exitCode, reason } = error instanceof CannotStart
-        ? error
-        : { exitCode: undefined, reason: `Cannot start the task: ${messageOf(error)}` };
-      const cause = error instanceof CannotStart ? error.endCause : "not_started";
-      const [startedAt, signal] = [undefined, undefined];
-      const at = clock.now();
-      const facts = { cause, startedAt, at, exitCode, signal, reason, collects: false } as const;
-      this.#report({ kind: "exited", key, ...facts });
+      const isPlain = error instanceof CannotStart;
+      this.#refuse(key, isPlain ? error : notStarted(`Cannot start the task: ${messageOf(error)}`));
     } finally {
       this.#attempts.delete(key);
       if (own !== undefined) await this.#folders.giveBack(own);
     }
-  }
-
-  #learn(tookMs: number): void {
-    this.#meanMs = this.#meanMs === Infinity ? tookMs : this.#meanMs + (tookMs - this.#meanMs) / 8;
   }
 
   /** Checks the order against what this worker allows, and starts its process. */
@@ -239,7 +224,7 @@ export class Runner {
     const smuggled = allowed && Object.keys(order.env).find(smuggles);
     if (smuggled !== undefined) {
       const reason = `This worker has worker.allow_commands and refuses the variable "${smuggled}"`;
-      throw new CannotStart("not_started", undefined, reason);
+      throw notStarted(reason);
     }
     const folder = order.cwd === undefined ? own : existingFolder(order.cwd);
     const found = resolveProgram({ program: order.argv[0]!, path: env.PATH!, folder, allowed });
@@ -248,11 +233,7 @@ export class Runner {
     try {
       return launch(this.#launcher, { program: found.path, args, env, folder, user });
     } catch (error) {
-      throw new CannotStart(
-        "not_started",
-        undefined,
-        `Cannot start "${found.path}": ${messageOf(error)}`,
-      );
+      throw notStarted(`Cannot start "${found.path}": ${messageOf(error)}`);
     }
   }
 
@@ -262,10 +243,10 @@ export class Runner {
     try {
       const { user, bounds: { maxArtifacts: maxFiles } } = this.options;
       const harvest = await collectArtifacts({ folder: cwd ?? own, into, globs, maxFiles, user });
-      this.#report({ kind: "collected", key, ...harvest });
+      this.#reports.add({ kind: "collected", key, ...harvest });
     } catch (error) {
       const notes = [`Artifacts could not be collected: ${messageOf(error)}`];
-      this.#report({ kind: "collected", key, files: [], notes });
+      this.#reports.add({ kind: "collected", key, files: [], notes });
     }
   }
 
@@ -338,36 +319,6 @@ export class Runner {
     }).finally(() => this.#running.delete(tracked));
     this.#running.add(tracked);
   }
-
-  /**
-   * Reports go in batches. While tasks are short, that one was started waits for its end: a message
-   * and an entry in the coordinator's store less for each.
-   */
-  #report(report: Report): void {
-    this.#batch.push(report);
-    if (report.kind === "started" && this.#meanMs < shortMs) {
-      this.#flushing ??= setTimeout(() => this.#flush(), shortMs);
-    } else if (!this.#flushQueued) {
-      this.#flushQueued = true;
-      queueMicrotask(() => this.#flush());
-    }
-  }
-
-  #flush(): void {
-    clearTimeout(this.#flushing);
-    this.#flushing = undefined;
-    this.#flushQueued = false;
-    const reports = this.#batch;
-    this.#batch = [];
-    const transfer: ArrayBuffer[] = [];
-    for (const report of reports) {
-      if (report.kind !== "output") continue;
-      // A buffer is handed over whole: copying a few bytes is cheaper than moving 64 KiB for them.
-      if (report.data.length < 16 * 1024) report.data = report.data.slice();
-      transfer.push(report.data.buffer as ArrayBuffer);
-    }
-    if (reports.length > 0) this.options.report(reports, transfer);
-  }
 }
 
 function cannotRemove(log: Log) {
@@ -385,12 +336,16 @@ class CannotStart extends Error {
   }
 }
 
+function notStarted(reason: string): CannotStart {
+  return new CannotStart("not_started", undefined, reason);
+}
+
 function existingFolder(path: string): string {
   try {
     if (Deno.statSync(path).isDirectory) return path;
   } catch (error) {
     const found = error instanceof Deno.errors.NotFound ? "does not exist" : messageOf(error);
-    throw new CannotStart("not_started", undefined, `Folder "${path}" ${found} on the worker`);
+    throw notStarted(`Folder "${path}" ${found} on the worker`);
   }
-  throw new CannotStart("not_started", undefined, `"${path}" on the worker is not a folder`);
+  throw notStarted(`"${path}" on the worker is not a folder`);
 }

@@ -5,21 +5,12 @@ import { afterAttempt, type Seat } from "./policy.ts";
 import type { Journal } from "./journal.ts";
 import { type QueuedTask, TaskQueue } from "./queue.ts";
 import type { LogOffsets } from "./service.ts";
-import type { Recovered, StoredTenure, TaskStore } from "./store.ts";
-import type { Assignment, AttemptRef, AttemptResult, Labels, TaskSpec } from "./task.ts";
+import type { Recovered, StoredLease, StoredTenure, TaskStore } from "./store.ts";
+import type { Assignment, AttemptRef, AttemptResult, TaskSpec } from "./task.ts";
 
 /** A running attempt, in memory. */
-export interface Lease {
-  seq: number;
-  ref: AttemptRef;
+export interface Lease extends Omit<StoredLease, "tenure"> {
   tenure: Tenure;
-  selector: Labels;
-  retries: number;
-  retryDelayMs: number;
-  failures: number;
-  losses: number;
-  startedAt: number | undefined;
-  cancelRequested: boolean;
   /** What is stored of its logs, as far as this coordinator has seen it arrive. */
   logged: LogOffsets;
   /** False as soon as the attempt has ended, or was given away. */

@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import { UsageError, UserError } from "../../base/errors.ts";
 import type { Env } from "../../base/env.ts";
 import { limits } from "../../tasks/limits.ts";
@@ -66,11 +67,5 @@ async function readInput({ stdin }: Env): Promise<Uint8Array> {
     size += chunk.length;
     if (size > limits.maxStateValueBytes) break;
   }
-  const all = new Uint8Array(size);
-  let at = 0;
-  for (const chunk of chunks) {
-    all.set(chunk, at);
-    at += chunk.length;
-  }
-  return all;
+  return Buffer.concat(chunks);
 }
