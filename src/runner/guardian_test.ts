@@ -34,6 +34,7 @@ async function withGuardian(
   check: (guardian: {
     say: (line: string) => Promise<void>;
     hear: () => Promise<string>;
+    pid: number;
     close: () => Promise<void>;
     ended: Promise<Deno.CommandStatus>;
   }) => Promise<void>,
@@ -50,6 +51,7 @@ async function withGuardian(
     await check({
       say: (line) => writer.write(new TextEncoder().encode(line + "\n")),
       hear: async () => (await reader.read()).value ?? "",
+      pid: child.pid,
       close: () => writer.close(),
       ended: child.status,
     });
@@ -95,10 +97,13 @@ for (const [how, end] of [["whose worker ends", "close"], ["that hears nothing",
 
 Deno.test("a guardian stays as long as it hears something, whatever signals it gets", async () => {
   for (const command of everyGuardian(`${randomHex(8)}.${randomHex(4)}.`, 1_000)) {
-    await withGuardian(command, async ({ say, hear, close, ended }) => {
+    await withGuardian(command, async ({ say, hear, pid, close, ended }) => {
       await say("b 1");
       await hear();
-      for (let n = 2; n < 5; n++) {
+      for (const [at, name] of (["SIGHUP", "SIGINT", "SIGTERM"] as const).entries()) {
+        const n = at + 2;
+        assert.ok(signal(pid, name));
+        // In all longer than its silence.
         await new Promise((resolve) => setTimeout(resolve, 500));
         await say(`b ${n}`);
         assert.equal(await hear(), `b ${n}\n`);

@@ -250,7 +250,27 @@ Deno.test("attempts end at once when their lease runs out", async () => {
   assert.deepEqual(await findMarked(t.mark), []);
 });
 
-Deno.test("a guardian that is killed or stopped is replaced, and knows the groups", async () => {
+Deno.test("a lease counts from when it was sent, whatever the order took to arrive", async () => {
+  await using t = await startRunner();
+  t.obey({ kind: "renew", lease: "d", forMs: 5_000, sentAt: Date.now() - 5_001 });
+  assert.equal((await t.exited(t.start(["true"], { lease: "d" }))).cause, "lost");
+  t.obey({ kind: "renew", lease: "d", forMs: 60_000, sentAt: Date.now() - 5_001 });
+  assert.equal((await t.exited(t.start(["true"], { lease: "d" }))).cause, "exit");
+});
+
+Deno.test("a worker that was stopped ends what it ran, though its leases would hold", async () => {
+  let aheadMs = 0;
+  const clock = { ...systemClock, monotonic: () => systemClock.monotonic() + aheadMs };
+  await using t = await startRunner({ clock });
+  const key = t.start(["sleep", "60"]);
+  await t.until(() => t.reports.find((it) => it.kind === "started"));
+  aheadMs = 3_500;
+  const ended = await t.exited(key);
+  assert.equal(ended.cause, "lost");
+  assert.match(ended.reason!, /the worker was stopped/);
+});
+
+Deno.test("a guardian that is killed or stopped is replaced", async () => {
   await using t = await startRunner();
   const key = t.start(["sleep", "60"]);
   await t.until(() => t.reports.find((it) => it.kind === "started"));

@@ -242,6 +242,19 @@ Deno.test("one worker cannot finish another's task", async () => {
   assert.deepEqual(await stateOf(harness, id), { state: "running", attempts: ["running"] });
 });
 
+Deno.test("one worker cannot start or hand back another's task", async () => {
+  await using harness = new EngineHarness();
+  const { id, ref } = await assigned(harness);
+  const other = await FakeWorker.connect(harness.engine, { workerId: "w2", home: "home-of-w2" });
+  other.session.started(ref, harness.clock.now());
+  other.session.released([ref]);
+  await turn();
+  const [task] = await harness.engine.getTask(id);
+  assert.deepEqual(task!.attempts.map((each) => [each.state, each.startedAt]), [
+    ["running", undefined],
+  ]);
+});
+
 Deno.test("an orderly restart tells workers to hold on, and keeps the promise", async () => {
   await using harness = new EngineHarness();
   const { id, worker, ref } = await running(harness);

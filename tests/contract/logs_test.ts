@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
+import { logFiles } from "../../src/store/files/logs.ts";
 import { leaseTimes } from "../../src/tasks/limits.ts";
 import type { LogPiece } from "../../src/tasks/service.ts";
 import { EngineHarness, FakeWorker, spec, taskError, turn } from "../support/engine.ts";
@@ -144,6 +145,31 @@ Deno.test("following one attempt ends with it; not following ends at once", asyn
   const all = collect(engine.readLog({ taskId: id, follow: true }, never()));
   await engine.cancelTask(id);
   assert.deepEqual(await all, {});
+});
+
+Deno.test("a log is synced to the disk before its end is acknowledged", async () => {
+  await using harness = new EngineHarness();
+  const logs = logFiles(join(harness.folder, "logs"));
+  const done: string[] = [];
+  await harness.restart({
+    logs: {
+      ...logs,
+      async openLog(taskId, attempt) {
+        const writer = await logs.openLog(taskId, attempt);
+        const sync = writer.sync.bind(writer);
+        writer.sync = async () => {
+          await sync();
+          done.push("synced");
+        };
+        return writer;
+      },
+    },
+  });
+  const { ref } = await oneRunning(harness);
+  await using upload = await harness.engine.uploadLog(ref);
+  await upload.append("stdout", 0, bytes("hello"));
+  await upload.end({ stdout: 5, stderr: 0 }).then(() => done.push("acknowledged"));
+  assert.deepEqual(done, ["synced", "acknowledged"]);
 });
 
 Deno.test("a lost lease can write no more", async () => {

@@ -28,15 +28,30 @@ Deno.test("a guardian that is killed or stopped is replaced, and its tasks go on
   const worker = await cluster.startWorker();
   const id = await cluster.submit("sleep 600");
   await cluster.started(id);
+  // Without the mark in its environment only its group tells whose it is.
+  const file = `${cluster.folder}/pid`;
+  await cluster.submit(`echo $$ >${file}.new; mv ${file}.new ${file}; exec env -i sleep 601`);
+  const unmarked = await eventually(10_000, async () => {
+    const pid = Number(await Deno.readTextFile(file).catch(() => ""));
+    return pid > 0 && await commandOf(pid) === "sleep 601" ? pid : undefined;
+  });
   for (const signal of ["SIGKILL", "SIGSTOP"] as const) {
     const first = await worker.guardian();
     Deno.kill(first, signal);
     await eventually(10_000, async () => await worker.guardian() !== first);
   }
   assert.equal((await worker.processes()).length, 2);
+  assert.equal(await commandOf(unmarked), "sleep 601");
   worker.role.kill();
   await eventually(5_000, async () => (await worker.processes()).length === 0);
+  await eventually(5_000, async () => await commandOf(unmarked) === "");
 });
+
+/** Empty for a process that is gone, or that only waits to be reaped. */
+async function commandOf(pid: number): Promise<string> {
+  const text = await Deno.readTextFile(`/proc/${pid}/cmdline`).catch(() => "");
+  return text.replaceAll("\0", " ").trim();
+}
 
 Deno.test("a worker that was stopped has lost its tasks, and they ran nowhere twice", async () => {
   await using cluster = await startCluster();
