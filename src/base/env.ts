@@ -23,7 +23,7 @@ export interface Env {
   readonly variable: (name: string) => string | undefined;
   /** Aborts on the first SIGINT or SIGTERM. */
   readonly signal: AbortSignal;
-  /** Root of the user's configuration for `agent`; `/etc/agent` for root, see design section 4. */
+  /** Root of the user's configuration for `agent`; `/etc/agent` for root. */
   readonly configRoot: string;
   /** Root of the state folders; `/var/lib/agent` for root. */
   readonly stateRoot: string;

@@ -24,7 +24,7 @@ export type PeerMode =
   };
 
 /**
- * Decides the mode of section 4 of the design; the files themselves are not looked at. A
+ * Decides how a role or client speaks gRPC; the files themselves are not looked at. A
  * configuration that cannot be meant is refused rather than weakened: `insecure=false` never falls
  * back to plaintext, and plaintext beyond loopback needs `insecure=true` written out.
  *

@@ -7,7 +7,7 @@ export interface Grants {
   write: string[];
   /** `host:port`, where host is an IP or the name as it is dialled. `true` only for a node. */
   net: string[] | true;
-  /** Deno's names: hostname, networkInterfaces, statfs, uid. */
+  /** Deno's names: hostname, networkInterfaces, uid. */
   sys: string[];
   /** Programs by path or name. */
   run: string[];

@@ -3,7 +3,7 @@ import { peerMode, type PeerRole } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
 import { type Grants, noGrants } from "./grants.ts";
 
-/** Grants of the roles and of what dials coordinators: the table of section 8 of the design. */
+/** What the roles may touch, and commands that dial coordinators: each what it uses, no more. */
 
 export function coordinatorGrants(config: Config): Grants {
   const { values } = config;
@@ -16,7 +16,7 @@ export function coordinatorGrants(config: Config): Grants {
       joinHost(values["coordinator.host"], values["coordinator.port"]),
       ...healthAddress(values["coordinator.health_host"], values["coordinator.health_port"]),
     ],
-    sys: ["hostname", "statfs"],
+    sys: ["hostname"],
   };
 }
 
@@ -32,7 +32,6 @@ export function workerGrants(config: Config): Grants {
       ...values["worker.coordinators"],
       ...healthAddress(values["worker.health_host"], values["worker.health_port"]),
     ],
-    sys: ["hostname", "statfs"],
   };
 }
 

@@ -23,7 +23,7 @@ export interface Thread extends AsyncDisposable {
   stop(signal: StopSignal): void;
 }
 
-/** Variables that any thread may read by name; see design section 8. */
+/** Variables that any thread may read by name. */
 const commonVariables = [...configKeys.map(variableOf), ...otherVariables, "GRPC_*"];
 
 /** The grants in the form that Deno takes; nothing is inherited. */

@@ -56,7 +56,7 @@ Deno.test("the graph is read", async () => {
   assert.ok(told.some((line) => line.startsWith("code src/std/yaml.ts npm:deno-std@")));
 });
 
-Deno.test("each folder imports only what the design lets it import", async () => {
+Deno.test("each folder imports only what it may import", async () => {
   const broken = (await imports()).filter(({ from, to }) => folderOf(from) && folderOf(to))
     .filter(({ from, to, kind }) => !folderAllowed(folderOf(from)!, folderOf(to)!, kind))
     .map(told);
@@ -88,7 +88,7 @@ Deno.test("the program imports neither its tests nor its scripts", async () => {
   assert.deepEqual(broken, []);
 });
 
-Deno.test("there are no folders but those of the design", async () => {
+Deno.test("there are no folders without such a rule", async () => {
   const folders = [];
   for await (const found of Deno.readDir(join(root, "src"))) folders.push(found.name);
   assert.deepEqual(folders.filter((name) => name !== "std" && !(name in mayImport)), []);
