@@ -21,7 +21,7 @@ import { TlsServerCredentials } from "./server/credentials.ts";
 import { fleetHandlers } from "./server/fleet.ts";
 import { Health } from "./server/health.ts";
 import { accept, type Listener } from "./server/listener.ts";
-import { reflectionV1, reflectionV1Alpha, serverReflectionInfo } from "./server/reflection.ts";
+import { reflectionHandler, reflectionV1, reflectionV1Alpha } from "./server/reflection.ts";
 import { stateHandlers } from "./server/state.ts";
 import { tasksHandlers } from "./server/tasks.ts";
 import { workersHandlers } from "./server/workers.ts";
@@ -127,8 +127,9 @@ function addServices(
     workersHandlers(workers, serving, callerFacts(mode)),
   );
   server.addService(HealthService, health.handlers());
-  server.addService(reflectionV1, { serverReflectionInfo });
-  server.addService(reflectionV1Alpha, { serverReflectionInfo });
+  const serverReflectionInfo = reflectionHandler(serving);
+  server.addService(tolerant(reflectionV1), { serverReflectionInfo });
+  server.addService(tolerant(reflectionV1Alpha), { serverReflectionInfo });
 }
 
 function expiry(files: Credentials | undefined, env: Pick<Env, "clock">): string | undefined {

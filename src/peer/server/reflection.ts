@@ -6,6 +6,7 @@ import {
   type ServerReflectionResponse,
   ServerReflectionService,
 } from "../gen/grpc/reflection/v1/reflection.ts";
+import { conversing, type Serving } from "./calls.ts";
 
 /**
  * The standard reflection service, from descriptors that are part of the program: its usual package
@@ -22,18 +23,21 @@ export const reflectionV1Alpha = {
 };
 
 type Answer = NonNullable<ServerReflectionResponse["messageResponse"]>;
-type Handler = handleBidiStreamingCall<ServerReflectionRequest, ServerReflectionResponse>;
+type Request = ServerReflectionRequest;
+type Response = ServerReflectionResponse;
 
-export const serverReflectionInfo: Handler = (call) => {
-  call.on("data", (request: ServerReflectionRequest) => {
-    call.write({
-      validHost: request.host,
-      originalRequest: request,
-      messageResponse: answer(request.messageRequest),
-    });
+/** The next question is read when the last has been answered: who does not listen asks no more. */
+export function reflectionHandler(serving: Serving): handleBidiStreamingCall<Request, Response> {
+  return conversing<Request, Response>(serving, async (requests, respond) => {
+    for await (const request of requests) {
+      await respond({
+        validHost: request.host,
+        originalRequest: request,
+        messageResponse: answer(request.messageRequest),
+      });
+    }
   });
-  call.on("end", () => call.end());
-};
+}
 
 function answer(request: ServerReflectionRequest["messageRequest"]): Answer {
   switch (request?.$case) {

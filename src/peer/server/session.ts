@@ -40,8 +40,11 @@ export function sessionHandler(
 
     const send = (message: Response) => {
       if (ended || call.cancelled) return;
-      if (session === undefined) early.push(message);
-      else call.write({ message });
+      if (session === undefined) return void early.push(message);
+      if (call.write({ message })) return;
+      // Who does not read what it is told is not heard either, or its answers would pile up here.
+      call.pause();
+      call.once("drain", () => call.resume());
     };
     const close = (error?: unknown) => {
       if (ended) return;

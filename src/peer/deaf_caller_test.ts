@@ -1,0 +1,140 @@
+import {
+  ChannelCredentials,
+  type ClientDuplexStream,
+  makeGenericClientConstructor,
+} from "@grpc/grpc-js";
+import assert from "node:assert/strict";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
+import { eventually } from "../../tests/support/eventually.ts";
+import { fakeCoordinator } from "../../tests/support/fake_coordinator.ts";
+import { silentLog } from "../../tests/support/silent_log.ts";
+import { systemClock } from "../base/clock.ts";
+import {
+  type SessionRequest,
+  type SessionResponse,
+  WorkerServiceClient,
+} from "./gen/agent/v1/agent.ts";
+import {
+  type ServerReflectionRequest,
+  ServerReflectionResponse,
+  ServerReflectionService,
+} from "./gen/grpc/reflection/v1/reflection.ts";
+import { prepareHttp2 } from "./http2_sessions.ts";
+import { protocolVersion } from "./protocol.ts";
+import { servePeer } from "./server.ts";
+
+/** A server, and a way to it by which no answer comes while `hears` is false. */
+async function deafCaller(coordinator = fakeCoordinator()) {
+  prepareHttp2();
+  const server = await servePeer({
+    ...{ host: "127.0.0.1", port: 0, mode: { mode: "h2c" }, ...coordinator },
+    env: { clock: systemClock, log: silentLog },
+  }, new AbortController().signal);
+  const sockets: Socket[] = [];
+  let answers: Socket | undefined;
+  const way = createServer((caller) => {
+    answers = connect(server.port, "127.0.0.1");
+    caller.pipe(answers).pipe(caller);
+    for (const socket of [caller, answers]) sockets.push(socket.on("error", () => {}));
+  });
+  await new Promise<void>((resolve) => way.listen(0, "127.0.0.1", resolve));
+  return {
+    address: `127.0.0.1:${(way.address() as AddressInfo).port}`,
+    credentials: ChannelCredentials.createInsecure(),
+    set hears(does: boolean) {
+      if (does) answers!.pipe(sockets[0]!);
+      else answers!.unpipe().pause();
+    },
+    async [Symbol.asyncDispose]() {
+      way.close();
+      for (const socket of sockets) socket.destroy();
+      await server[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** What it has grown to when it grows no more. */
+async function settled(count: () => number): Promise<number> {
+  let [last, since] = [-1, 0];
+  await eventually(30_000, () => {
+    if (count() !== last) [last, since] = [count(), performance.now()];
+    return performance.now() - since > 1_000;
+  });
+  return last;
+}
+
+Deno.test("who asks for descriptors and reads none is not answered without end", async () => {
+  const { encode } = ServerReflectionResponse;
+  let [answered, read] = [0, 0];
+  ServerReflectionResponse.encode = (response, writer) => {
+    answered++;
+    return encode(response, writer);
+  };
+  await using t = await deafCaller();
+  const Client = makeGenericClientConstructor(ServerReflectionService, "reflection");
+  const client = new Client(t.address, t.credentials);
+  try {
+    const call: ClientDuplexStream<ServerReflectionRequest, ServerReflectionResponse> = client
+      .serverReflectionInfo!();
+    call.on("error", () => {/* It is cancelled at the end. */});
+    call.on("data", () => read++);
+    const asked = 3_000;
+    const ask = () => {
+      const value = "agent/v1/agent.proto";
+      call.write({ host: "", messageRequest: { $case: "fileByFilename", value } });
+    };
+    ask();
+    await eventually(5_000, () => read === 1);
+    t.hears = false;
+    for (let n = 1; n < asked; n++) ask();
+    const unread = await settled(() => answered);
+    assert.ok(unread > 0 && unread < asked / 2, `${unread} answers that nobody read`);
+    t.hears = true;
+    await eventually(30_000, () => read === asked);
+    call.cancel();
+  } finally {
+    ServerReflectionResponse.encode = encode;
+    client.close();
+  }
+});
+
+Deno.test("a worker that reads nothing is not heard without end", async () => {
+  let [heard, read] = [0, 0];
+  const coordinator = fakeCoordinator();
+  const nothing = () => {};
+  coordinator.workers.connect = () =>
+    Promise.resolve({
+      ...{ heartbeatMs: 1_000, leaseMs: 15_000, draining: false, lost: [] },
+      ...{ credit: nothing, started: nothing, finished: nothing, released: nothing },
+      closed: nothing,
+      heartbeat: () => Promise.resolve(void heard++),
+    });
+  await using t = await deafCaller(coordinator);
+  const client = new WorkerServiceClient(t.address, t.credentials);
+  try {
+    const call: ClientDuplexStream<SessionRequest, SessionResponse> = client.session();
+    call.on("error", () => {/* It is cancelled at the end. */});
+    const value = {
+      ...{ minProtocol: protocolVersion, maxProtocol: protocolVersion, workerId: "w1" },
+      ...{ instance: "instance-1", home: "", version: "1", labels: new Map(), slots: 1 },
+      ...{ held: [], warnings: [] },
+    };
+    call.on("data", () => read++);
+    call.write({ message: { $case: "hello", value } });
+    await eventually(5_000, () => read === 1);
+    t.hears = false;
+    const asked = 90_000;
+    // The longest number makes the longest answer.
+    const sequence = 2n ** 63n;
+    for (let n = 0; n < asked; n++) {
+      call.write({ message: { $case: "heartbeat", value: { sequence } } });
+    }
+    const unread = await settled(() => heard);
+    assert.ok(unread > 0 && unread < asked, `${unread} heartbeats without a reader`);
+    t.hears = true;
+    await eventually(30_000, () => read === asked + 1);
+    call.cancel();
+  } finally {
+    client.close();
+  }
+});
