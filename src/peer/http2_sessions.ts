@@ -19,7 +19,7 @@ const receiveWindow = {
  * down because a client said goodbye. What a GOAWAY would tell, the end of the connection tells as
  * well, and every peer is made for that.
  *
- * Writers wait for slow readers, as they do by themselves since Deno 2.9.
+ * Writers wait for slow readers.
  */
 export function prepareHttp2(): void {
   if (done) return;
@@ -27,7 +27,7 @@ export function prepareHttp2(): void {
   const { connect, createServer, createSecureServer } = http2;
   const watched = <S extends http2.Http2Server | http2.Http2SecureServer>(server: S): S => {
     server.prependListener("session", prepare);
-    if (!hasNewHttp2(Deno.version.deno)) server.prependListener("stream", letWriterWait);
+    server.prependListener("stream", letWriterWait);
     return server;
   };
   Object.assign(http2, {
@@ -59,12 +59,6 @@ function prepare(session: http2.Http2Session): void {
   session.setLocalWindowSize(receiveWindow.connectionBytes);
 }
 
-/** Since Deno 2.9: pings are answered, and writers wait for slow readers. */
-export function hasNewHttp2(denoVersion: string): boolean {
-  const [major = 0, minor = 0] = denoVersion.split(".").map(Number);
-  return major > 2 || (major === 2 && minor >= 9);
-}
-
 /**
  * What a stream may hold for its reader before its writer waits (more than the window of our own
  * readers, who say themselves how far they are), and how often that looks again.
@@ -72,10 +66,11 @@ export function hasNewHttp2(denoVersion: string): boolean {
 const unsent = { bytes: 2 * 1024 * 1024, firstLookMs: 2, lastLookMs: 100 } as const;
 
 /**
- * Calls a stream's writer back when the reader has made room for what was written. Deno 2.7 does so
- * at once, and would gather in memory all that a reader who has stopped reading asked for. What the
- * reader's windows allow goes to the socket, where it can be counted; what other streams of the
- * connection send meanwhile counts as ours, so that nobody waits in vain.
+ * Calls a stream's writer back when the reader has taken what was written. By itself Deno 2.7 does so
+ * at once, and 2.9 when the reader's windows have room, however large and whether or not it reads;
+ * all that such a reader asked for would gather in memory. What has gone out can be counted at the
+ * socket; what other streams of the connection sent meanwhile counts as ours, so that nobody waits in
+ * vain.
  */
 function letWriterWait(stream: http2.ServerHttp2Stream): void {
   const { session } = stream;

@@ -1,5 +1,4 @@
 import type { ChannelOptions } from "@grpc/grpc-js";
-import { hasNewHttp2 } from "./http2_sessions.ts";
 
 /**
  * Finds connections whose other end is gone without a word (a cable pulled, a firewall that forgot
@@ -14,9 +13,15 @@ export const keepaliveTimes = { periodMs: 20_000, answerMs: 10_000 } as const;
  * system's own probes have to do. Clients ask instead; see client/keepalive.ts.
  */
 export function serverKeepalive(denoVersion: string): ChannelOptions {
-  if (!hasNewHttp2(denoVersion)) return {};
+  if (!pingsWork(denoVersion)) return {};
   return {
     "grpc.keepalive_time_ms": keepaliveTimes.periodMs,
     "grpc.keepalive_timeout_ms": keepaliveTimes.answerMs,
   };
+}
+
+/** Exported for its test. */
+export function pingsWork(denoVersion: string): boolean {
+  const [major = 0, minor = 0] = denoVersion.split(".").map(Number);
+  return major > 2 || (major === 2 && minor >= 9);
 }
