@@ -55,22 +55,28 @@ export function peerMode(config: Config, role: PeerRole): PeerMode {
     const [given, missing] = certFile === undefined
       ? ["peer.key_file", "peer.cert_file"]
       : ["peer.cert_file", "peer.key_file"];
-    throw new UsageError(`${given} is set, but ${missing} is not; a certificate needs its key`, {
-      next: `Set ${missing} too (agent tls mint makes a pair)`,
-    });
+    throw new UsageError(
+      `"${given}" is set, but "${missing}" is not; a certificate needs its key`,
+      {
+        next: `Set ${missing} too (agent tls mint makes a pair)`,
+      },
+    );
   }
   const skipVerify = side === "client" && values["peer.skip_tls_verify"];
   if (side === "server" && certFile === undefined) {
-    throw new UsageError("peer.insecure=false, but there is no certificate to serve with", {
+    throw new UsageError('"peer.insecure" is false, but there is no certificate to serve with', {
       next:
         "agent tls status says whether to make one or to switch TLS on; or set peer.cert_file and peer.key_file",
     });
   }
   if (side === "client" && caFile === undefined && !skipVerify) {
-    throw new UsageError("peer.insecure=false, but no CA to verify the coordinator with", {
-      next:
-        "agent tls status says whether to install a certificate or to switch TLS on; or set peer.client_ca_file",
-    });
+    throw new UsageError(
+      '"peer.insecure" is false, but there is no CA to verify the coordinator with',
+      {
+        next:
+          "agent tls status says whether to install a certificate or to switch TLS on; or set peer.client_ca_file",
+      },
+    );
   }
   const serverName = values["peer.server_name"];
   return {

@@ -32,8 +32,8 @@ Deno.test("the mode follows from what is set", () => {
       ["client", skip, "gpu1:1", /Refused to dial/],
       ["coordinator", tls, "127.0.0.1", /no certificate to serve with/],
       ["coordinator", { ...tls, ...ca }, "127.0.0.1", /no certificate to serve with/],
-      ["coordinator", { ...tls, "peer.cert_file": "/c" }, "127.0.0.1", /peer.key_file is not/],
-      ["coordinator", { ...tls, "peer.key_file": "/k" }, "127.0.0.1", /peer.cert_file is not/],
+      ["coordinator", { ...tls, "peer.cert_file": "/c" }, "127.0.0.1", /peer.key_file" is not/],
+      ["coordinator", { ...tls, "peer.key_file": "/k" }, "127.0.0.1", /peer.cert_file" is not/],
       ["coordinator", { ...tls, ...pair }, "0.0.0.0", "tls"],
       ["coordinator", { ...tls, ...pair, ...ca }, "0.0.0.0", "mtls"],
       ["client", tls, "127.0.0.1:1", /no CA to verify the coordinator/],
@@ -41,7 +41,7 @@ Deno.test("the mode follows from what is set", () => {
       ["client", { ...tls, ...ca }, "a:1", "tls"],
       ["client", { ...tls, ...skip }, "a:1", "tls"],
       ["client", { ...tls, ...ca, ...pair }, "a:1", "mtls"],
-      ["client", { ...tls, ...ca, "peer.cert_file": "/c" }, "a:1", /peer.key_file is not/],
+      ["client", { ...tls, ...ca, "peer.cert_file": "/c" }, "a:1", /peer.key_file" is not/],
     ] as [PeerRole, Partial<Record<ConfigKey, string>>, string, string | RegExp][]
   ) {
     const key = role === "coordinator" ? "coordinator.host" : "client.coordinators";

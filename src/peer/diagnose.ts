@@ -223,6 +223,7 @@ function isTrusted(leaf: Certificate, others: Certificate[], roots: Certificate[
     chainOf(leaf, others, roots, "the coordinator's certificate");
     return true;
   } catch {
+    // Whatever it is: nothing of ours vouches for it.
     return false;
   }
 }

@@ -3,7 +3,7 @@ import { Server, ServerCredentials, type ServerOptions } from "@grpc/grpc-js";
 import { systemClock } from "../base/clock.ts";
 import type { Env } from "../base/env.ts";
 import { UsageError } from "../base/errors.ts";
-import { every } from "../base/lifetimes.ts";
+import { aborted, every } from "../base/lifetimes.ts";
 import { limits } from "../tasks/limits.ts";
 import type { TaskService, WorkerService } from "../tasks/service.ts";
 import { joinHost } from "../base/address.ts";
@@ -157,7 +157,7 @@ const shutDownWithinMs = 2000;
 
 async function shutDown(server: Server, listener: Listener, running: Set<Promise<void>>) {
   listener.close();
-  await Promise.race([Promise.all(running), systemClock.sleep(shutDownWithinMs)]);
+  await Promise.race([Promise.all(running), aborted(AbortSignal.timeout(shutDownWithinMs))]);
   await systemClock.sleep(flushMs);
   listener.cut();
   server.forceShutdown();

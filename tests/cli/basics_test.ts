@@ -136,7 +136,7 @@ Deno.test("config check says what could not start, and exits as that would", asy
   const tls = "--peer.insecure=false";
   const [half, halfText] = await check(tls, "--peer.cert-file=/c");
   assert.equal(half, 2, "no role could start");
-  assert.match(String(halfText), /would not start: peer\.cert_file is set, but/);
+  assert.match(String(halfText), /would not start: "peer\.cert_file" is set, but/);
   const [refused, refusedText] = await check("--coordinator.host=0.0.0.0");
   assert.equal(refused, 3);
   assert.match(String(refusedText), /^As coordinator: would not start: Refused.*\n {2}next: /m);
