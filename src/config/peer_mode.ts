@@ -1,37 +1,21 @@
 import { isIP } from "node:net";
 import { Refusal, UsageError } from "../base/errors.ts";
 import { splitAddress } from "./kinds.ts";
-import type { Config, Origin } from "./schema.ts";
+import type { Config } from "./schema.ts";
 
 /** Who speaks: the coordinator serves, the others dial it. */
 export type PeerRole = "coordinator" | "worker" | "client";
 
-/** How this side speaks gRPC, and from which files. */
-export type PeerMode =
-  | { mode: "h2c" }
-  | {
-    mode: "tls" | "mtls";
-    certFile?: string;
-    keyFile?: string;
-    /** Server: verifies clients. Client: verifies the coordinator. */
-    caFile?: string;
-    /** Client only. */
-    skipVerify: boolean;
-    /** Client only: name to verify instead of the dialled one. */
-    serverName?: string;
-    /** Where each file's setting came from. */
-    origins: { certFile: Origin; keyFile: Origin; caFile: Origin };
-  };
-
 /**
- * Decides how a role or client speaks gRPC; the files themselves are not looked at. A
- * configuration that cannot be meant is refused rather than weakened: `insecure=false` never falls
- * back to plaintext, and plaintext beyond loopback needs `insecure=true` written out.
+ * Decides how a role or client speaks gRPC, in the terms of peer/mode.ts; the files themselves are
+ * not looked at. A configuration that cannot be meant is refused rather than weakened:
+ * `insecure=false` never falls back to plaintext, and plaintext beyond loopback needs
+ * `insecure=true` written out.
  *
  * @throws {UsageError} where files are missing.
  * @throws {Refusal} of plaintext beyond loopback.
  */
-export function peerMode(config: Config, role: PeerRole): PeerMode {
+export function peerMode(config: Config, role: PeerRole) {
   const { values, origins } = config;
   const side = role === "coordinator" ? "server" : "client";
   if (values["peer.insecure"]) {
@@ -46,7 +30,7 @@ export function peerMode(config: Config, role: PeerRole): PeerMode {
         next: "Secure it with --peer.insecure=false, or accept plaintext with --peer.insecure=true",
       });
     }
-    return { mode: "h2c" };
+    return { mode: "h2c" } as const;
   }
   const certFile = values["peer.cert_file"];
   const keyFile = values["peer.key_file"];
@@ -80,17 +64,12 @@ export function peerMode(config: Config, role: PeerRole): PeerMode {
   }
   const serverName = values["peer.server_name"];
   return {
-    mode: (side === "server" ? caFile : certFile) === undefined ? "tls" : "mtls",
+    mode: (side === "server" ? caFile : certFile) === undefined ? "tls" as const : "mtls" as const,
     ...(certFile === undefined ? {} : { certFile }),
     ...(keyFile === undefined ? {} : { keyFile }),
     ...(caFile === undefined ? {} : { caFile }),
     skipVerify,
     ...(side === "client" && serverName !== undefined ? { serverName } : {}),
-    origins: {
-      certFile: origins["peer.cert_file"],
-      keyFile: origins["peer.key_file"],
-      caFile: origins["peer.client_ca_file"],
-    },
   };
 }
 

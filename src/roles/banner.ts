@@ -1,8 +1,9 @@
 import type { Env } from "../base/env.ts";
 import { createLog, type Fields, logText } from "../base/log.ts";
 import { version } from "../base/version.ts";
-import { idleFiles, type PeerMode } from "../config/peer_mode.ts";
+import { idleFiles } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
+import type { PeerMode } from "../peer/mode.ts";
 import type { RoleName } from "../sandbox/entries.ts";
 
 /** What a role says of itself before it serves. */
@@ -27,8 +28,8 @@ export function sayBanner(env: Env, config: Config, banner: Banner): void {
     tls: mode.mode,
     tls_from: config.origins["peer.insecure"],
     ...(mode.mode === "h2c" ? {} : {
-      ...file("cert", mode.certFile, mode.origins.certFile),
-      ...file("ca", mode.caFile, mode.origins.caFile),
+      ...file("cert", mode.certFile, config.origins["peer.cert_file"]),
+      ...file("ca", mode.caFile, config.origins["peer.client_ca_file"]),
       certificate_ends: certificateEnds?.toISOString(),
     }),
     data_dir: config.values[`${role}.data_dir`],
