@@ -24,7 +24,6 @@ export const tag = {
   utcTime: 0x17,
   generalizedTime: 0x18,
   bmpString: 0x1e,
-  universalString: 0x1c,
   teletexString: 0x14,
   sequence: 0x30,
   set: 0x31,

@@ -3,13 +3,7 @@
  *
  * @throws {SyntaxError} where the text is not YAML.
  */
-export function parse(
-  content: string,
-  options?: { schema?: "core" | "default" | "failsafe" | "json" | "extended" },
-): unknown;
+export function parse(content: string, options?: { schema?: "core" }): unknown;
 
 /** Writes a value as YAML. */
-export function stringify(
-  data: unknown,
-  options?: { lineWidth?: number; sortKeys?: boolean; indent?: number },
-): string;
+export function stringify(data: unknown): string;
