@@ -151,7 +151,7 @@ async function copyFile(
       throw new Error("it changed while it was being read");
     }
   }
-  if (await Deno.realPath(source) !== source) throw new Error("it is behind a link");
+  if (!isOpenAt(source, opened)) throw new Error("it is behind a link");
   if (user.ids !== undefined && !tasksMay("read", opened, user)) {
     throw new Error(`"${user.name}" may not read it`);
   }
@@ -164,6 +164,26 @@ async function copyFile(
     await Deno.remove(target);
     throw error;
   }
+}
+
+/**
+ * Whether the open file has this path, in the eyes of the system: a folder on the way may be a link at
+ * the moment of opening, and a folder again whenever one looks at its name.
+ */
+function isOpenAt(path: string, { dev, ino }: Deno.FileInfo): boolean {
+  if (Deno.build.os !== "linux") return Deno.realPathSync(path) === path;
+  const open = "/proc/self/fd";
+  for (const { name } of Deno.readDirSync(open)) {
+    try {
+      if (Deno.readLinkSync(`${open}/${name}`) !== path) continue;
+      const info = Deno.statSync(`${open}/${name}`);
+      if (info.dev === dev && info.ino === ino) return true;
+    } catch (error) {
+      // Closed meanwhile.
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
+  }
+  return false;
 }
 
 /** No more than there was at first: somebody may write to it without end. */

@@ -74,3 +74,45 @@ Deno.test("a file that grows while it is read is taken as long as it was", async
   });
   assert.deepEqual(kernel.files.map((file) => file.size), [0]);
 });
+
+Deno.test("what is turned into a link while it is looked at is not followed", async () => {
+  await using t = await place();
+  const secret = join(t.folder, "../secret");
+  await Deno.mkdir(secret);
+  await Deno.writeTextFile(join(secret, "file"), "secret");
+  await Deno.mkdir(join(t.folder, "real"));
+  await Deno.writeTextFile(join(t.folder, "real/file"), "mine");
+  await Deno.symlink(secret, join(t.folder, "link"));
+  // Two names that are what they should be, and lead to the secret, by turns.
+  const turns = `
+    onmessage = ({ data: { folder, secret } }) => {
+      const at = (name) => folder + "/" + name;
+      const rename = (from, to) => Deno.renameSync(at(from), at(to));
+      for (let turn = 0; turn < 1_000; turn++) {
+        rename("real", "folder");
+        Deno.writeTextFileSync(at("next"), "mine");
+        rename("next", "file");
+        rename("folder", "real");
+        rename("link", "folder");
+        Deno.symlinkSync(secret + "/file", at("next"));
+        rename("next", "file");
+        rename("folder", "link");
+      }
+      postMessage("over");
+    };`;
+  const worker = new Worker(`data:text/javascript,${encodeURIComponent(turns)}`, {
+    type: "module",
+  });
+  let over = false;
+  worker.onmessage = () => over = true;
+  worker.postMessage({ folder: t.folder, secret });
+  const taken = new Set<string>();
+  for (let round = 0; !over; round++) {
+    const into = join(t.into, `${round}`);
+    const globs = ["file", "folder/file"];
+    const { files } = await collectArtifacts({ ...t, into, globs, maxFiles: 10, user: own });
+    for (const { path, file } of files) taken.add(`${path}: ${await Deno.readTextFile(file)}`);
+  }
+  worker.terminate();
+  assert.deepEqual([...taken].sort(), ["file: mine", "folder/file: mine"]);
+});

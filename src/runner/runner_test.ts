@@ -179,19 +179,29 @@ Deno.test("only allowed programs start, by their real path", async () => {
   assert.match(refused.reason!, /may not start "\/usr\/bin\/env"/);
   const smuggled = await t.exited(t.start(["sh"], { env: { LD_PRELOAD: "/tmp/x.so" } }));
   assert.match(smuggled.reason!, /LD_PRELOAD/);
+  // A link may lead elsewhere by the time of the start.
+  const link = join(t.folder.work, "link");
+  await Deno.symlink(sh, link);
+  const named = t.start([link, "-c", "echo $0"]);
+  assert.equal((await t.exited(named)).exitCode, 0);
+  assert.equal(t.output(named), `${sh}\n`);
 });
 
 Deno.test("a task that is told to end may clean up, and is killed after its grace", async () => {
   await using t = await startRunner();
   const polite = t.start(["sh", "-c", "trap 'echo bye; exit 0' TERM; echo up; sleep 60 & wait"]);
   const stubborn = t.start(["sh", "-c", "trap '' TERM; echo up; while :; do sleep 60; done"]);
+  const asleep = t.start(["sh", "-c", "trap 'exit 7' TERM; echo $$; kill -STOP $$; exit 1"]);
   await t.until(() => t.output(polite) && t.output(stubborn) ? true : undefined);
+  await t.until(() => isStopped(Number(t.output(asleep))) || undefined);
+  t.obey({ kind: "end", key: asleep, cause: "cancelled", graceMs: 5_000 });
   t.obey({ kind: "end", key: polite, cause: "cancelled", graceMs: 5_000 });
   t.obey({ kind: "end", key: stubborn, cause: "cancelled", graceMs: 200 });
   const [first, second] = [await t.exited(polite), await t.exited(stubborn)];
   assert.equal(first.cause, "cancelled");
   assert.equal(t.output(polite), "up\nbye\n");
   assert.equal(second.signal, "SIGKILL");
+  assert.equal((await t.exited(asleep)).exitCode, 7, "a stopped task is woken to hear of it");
   assert.deepEqual(await findMarked(t.mark), []);
 });
 
@@ -211,6 +221,12 @@ Deno.test("nothing is left behind, in the group or out of it", async () => {
   const failed = t.start(["sh", "-c", `${script}; exit 1`]);
   assert.equal((await t.exited(failed)).exitCode, 1);
   assert.deepEqual(await findMarked(t.mark), []);
+  // What has cleared its environment is known by its group.
+  const unmarked = t.start(["sh", "-c", "env -i sleep 63 >/dev/null 2>&1 & echo $!"]);
+  assert.equal((await t.exited(unmarked)).exitCode, 0);
+  const pid = Number(t.output(unmarked));
+  assert.ok(pid > 0);
+  await t.until(() => alive(pid) ? undefined : true);
 });
 
 Deno.test("a task that is ended by a real-time signal leaves nothing behind, and its number", async () => {
@@ -289,7 +305,7 @@ Deno.test("a guardian that is killed or stopped is replaced", async () => {
 Deno.test("artifacts are collected, and no link is followed", async () => {
   await using t = await startRunner();
   const script = `mkdir -p out/deep; echo one > out/a.txt; echo two > out/deep/b.txt
-    ln -s /etc/passwd out/link; ln -s /etc out/folder; mkfifo out/pipe; chmod 750 out/a.txt`;
+    echo other > ../x; ln -s /etc/passwd out/link; ln -s /etc out/folder; mkfifo out/pipe; chmod 750 out/a.txt`;
   const artifacts = ["out/**", "none*", "../x", "out/link", "out/folder/passwd", "out/pipe"];
   const key = t.start(["sh", "-c", script], { artifacts });
   const ended = await t.exited(key);
@@ -350,15 +366,21 @@ Deno.test({
 
 Deno.test("malformed orders do nothing", async () => {
   await using t = await startRunner();
-  const bad = [null, 1, {}, { kind: "run" }, { kind: "forget", key: "../../etc" }, {
+  const running = t.start(["sleep", "60"]);
+  const beside = join(t.folder.artifacts, "../beside");
+  await Deno.mkdir(beside);
+  const bad = [null, 1, {}, { kind: "run" }, { kind: "forget", key: "../beside" }, {
     kind: "start",
     key: "t.1.1",
     argv: [],
-  }];
+  }, { kind: "end", key: running, cause: "exit", graceMs: 0 }];
   for (const order of bad) t.runner.obey(order);
+  t.start(["true"], { key: "../t.1.1" });
   assert.equal((await t.exited(t.start(["true"]))).exitCode, 0);
   const refused = t.reports.filter((it) => it.kind === "exited" && it.cause === "not_started");
-  assert.equal(refused.length, 1);
+  assert.equal(refused.length, 2);
+  assert.ok(exists(beside));
+  assert.ok(!t.reports.some((it) => it.kind === "exited" && it.key === running));
 });
 
 function exists(path: string): boolean {
@@ -369,6 +391,10 @@ function exists(path: string): boolean {
     if (error instanceof Deno.errors.NotFound) return false;
     throw error;
   }
+}
+
+function isStopped(pid: number): boolean {
+  return pid > 0 && /^State:\s+T/m.test(Deno.readTextFileSync(`/proc/${pid}/status`));
 }
 
 function alive(pid: number): boolean {
