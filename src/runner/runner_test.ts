@@ -9,6 +9,7 @@ import {
   type Report,
   type StartOrder,
 } from "../tasks/orders.ts";
+import { checkOrder } from "./check.ts";
 import { openDataFolder } from "./folders.ts";
 import { findMarked, signal } from "./marks.ts";
 import { Runner, type RunnerOptions } from "./runner.ts";
@@ -374,6 +375,7 @@ Deno.test("malformed orders do nothing", async () => {
     key: "t.1.1",
     argv: [],
   }, { kind: "end", key: running, cause: "exit", graceMs: 0 }];
+  for (const order of bad) assert.throws(() => checkOrder(order), TypeError);
   for (const order of bad) t.runner.obey(order);
   t.start(["true"], { key: "../t.1.1" });
   assert.equal((await t.exited(t.start(["true"]))).exitCode, 0);
