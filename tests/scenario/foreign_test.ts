@@ -34,10 +34,10 @@ Deno.test({
     await using cluster = await startCluster();
     await using home = await tempHome();
     const run = async (...args: string[]) => {
-      const command = new Deno.Command(python!, { args, cwd: home.path, stderr: "inherit" });
-      const { success, stdout } = await command.output();
-      assert(success);
-      return new TextDecoder().decode(stdout).trim();
+      const ran = await new Deno.Command(python!, { args, cwd: home.path }).output();
+      const text = new TextDecoder();
+      assert(ran.success, text.decode(ran.stderr));
+      return text.decode(ran.stdout).trim();
     };
     const made = ["--python_out=.", "--grpc_python_out=.", "agent/v1/agent.proto"];
     await run("-m", "grpc_tools.protoc", `--proto_path=${protos}`, ...made);
