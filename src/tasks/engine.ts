@@ -6,7 +6,7 @@ import type { ArtifactFiles, LogFiles } from "./files.ts";
 import { Fleet } from "./fleet.ts";
 import { idMaker } from "./ids.ts";
 import { Journal } from "./journal.ts";
-import { Ledger } from "./ledger.ts";
+import { Ledger, monotonicOf } from "./ledger.ts";
 import { leaseTimes } from "./limits.ts";
 import { Logs } from "./logs.ts";
 import { Notices } from "./notices.ts";
@@ -82,7 +82,9 @@ export function openEngine(options: EngineOptions): Engine {
   });
   const ledger: Ledger = new Ledger(store, journal, clock, recovered);
   const fleet: Fleet = new Fleet(ledger, log, recovered);
-  for (const task of recovered.queued) ledger.queue.add(task);
+  for (const task of recovered.queued) {
+    ledger.queue.add({ ...task, notBefore: monotonicOf(task.notBefore, clock) });
+  }
   const logs = new Logs(ledger, options.logs, logNotices, stop.signal, clock);
   const artifacts = new Artifacts(ledger, options.artifacts, stop.signal);
   const parts: calls.Parts = {
@@ -145,7 +147,7 @@ export function openEngine(options: EngineOptions): Engine {
         fleet.prolong(pauseMs);
       }
       fleet.expire();
-      if (ledger.queue.release(clock.now()) > 0) journal.poke();
+      if (ledger.queue.release(clock.monotonic()) > 0) journal.poke();
     },
 
     trouble: () => journal.failing?.message,

@@ -191,7 +191,7 @@ export class Ledger {
       ...(done === undefined ? {} : { done }),
     });
     if (after.state !== "queued") return;
-    const { notBefore } = after;
+    const notBefore = monotonicOf(after.notBefore, this.clock);
     const counts = { failures: after.failures, losses: after.losses };
     this.queue.add({ ...this.#queued(lease, lease.ref.attempt), ...counts, notBefore });
   }
@@ -214,4 +214,9 @@ export class Ledger {
     if (spec === undefined) throw new Error(`The store has no spec for task ${id}`);
     return spec;
   }
+}
+
+/** A time of day by the monotonic clock, as both stand now. */
+export function monotonicOf(time: number | undefined, clock: Clock): number | undefined {
+  return time === undefined ? undefined : clock.monotonic() + time - clock.now();
 }

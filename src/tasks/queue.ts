@@ -7,6 +7,7 @@ export interface QueuedTask {
   seq: number;
   id: string;
   selector: Labels;
+  /** By the monotonic clock, for the time of day may be set meanwhile. */
   notBefore: number | undefined;
   failures: number;
   losses: number;

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { EngineHarness, FakeWorker, spec, taskError } from "../support/engine.ts";
+import { EngineHarness, FakeWorker, spec, taskError, turn } from "../support/engine.ts";
 
 Deno.test("a task goes from its submission to its success", async () => {
   await using harness = new EngineHarness();
@@ -49,6 +49,25 @@ Deno.test("a failed task is retried as often as it may be", async () => {
   assert.equal(task!.state, "failed");
   assert.deepEqual(task!.attempts.map((attempt) => attempt.exitCode), [7, 8]);
   assert.equal(task!.reason, "exit code 8");
+});
+
+Deno.test("a retry waits as long as it should, also when the time of day is set", async () => {
+  for (const setMs of [-3_600_000, 3_600_000]) {
+    await using harness = new EngineHarness();
+    const { engine, clock } = harness;
+    const worker = await FakeWorker.connect(engine);
+    await engine.submit(spec({ retries: 1, retryDelayMs: 1_000 }));
+    const [first] = await worker.take();
+    await worker.finish(first!.ref, { state: "failed", exitCode: 7 });
+    worker.session.credit(1);
+    clock.set(setMs);
+    for (const [ms, attempts] of [[900, 1], [100, 2]] as const) {
+      clock.turn(ms);
+      engine.advance();
+      await turn();
+      assert.equal(worker.assigned.length, attempts);
+    }
+  }
 });
 
 Deno.test("an array is one submission, and its elements are found by its id", async () => {

@@ -17,13 +17,18 @@ import type { Assignment, AttemptRef, AttemptResult, TaskSpec } from "../../src/
 /** A clock that a test turns by hand. */
 export class HandClock implements Clock {
   #now = Date.UTC(2030, 0, 1);
-  readonly #start = this.#now;
+  #start = this.#now;
 
   now = () => this.#now;
   monotonic = () => this.#now - this.#start;
   sleep = () => Promise.reject(new Error("Nothing sleeps by this clock"));
   turn(ms: number): void {
     this.#now += ms;
+  }
+  /** As somebody does who sets the time of day. */
+  set(ms: number): void {
+    this.#now += ms;
+    this.#start += ms;
   }
 }
 
