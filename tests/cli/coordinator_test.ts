@@ -116,3 +116,15 @@ Deno.test("a start that cannot succeed says why", async () => {
   assert.match(ran.stderr, /damaged.tasks\.db" is damaged/);
   assert.equal(ran.code, 1);
 });
+
+Deno.test("no role starts that could read the key of the CA", async () => {
+  await using home = await tempHome();
+  assert.equal((await agent.run(["tls", "init"], { home })).code, 0);
+  const around = join(home.tls, "..");
+  for (const [role, port] of [["coordinator", "port"], ["worker", "health-port"]] as const) {
+    const args = [role, `--${role}.${port}=0`, `--${role}.data-dir=${around}`];
+    const { code, stderr } = await agent.run(args, { home });
+    assert.equal(code, 3, stderr);
+    assert.match(stderr, /holds the CA key ".*ca\.key"\n {2}next: /);
+  }
+});

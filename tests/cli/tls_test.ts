@@ -325,6 +325,11 @@ Deno.test({
       assert.equal(await modeOf(join(a.tls, "server.key")), 0o600);
       await open();
     }
+    // Nor does a umask take away what others are to read.
+    const narrow = ["sh", "-c", 'umask 777; exec "$@"', "sh"];
+    assert.equal((await agent.run(["tls", "renew"], { home: a, through: narrow })).code, 0);
+    assert.equal(await modeOf(join(a.tls, "server.crt")), 0o644);
+    assert.equal(await modeOf(join(a.tls, "server.key")), 0o600);
     await Deno.writeTextFile(stop, "");
     const seen = new TextDecoder().decode((await watcher.output()).stdout);
     assert.equal(seen, "");

@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
+import { dirname, join } from "node:path";
+import { agent } from "../support/agent.ts";
+import { component, programs } from "../support/component.ts";
 import { type CrashPoint, crashPoints, snapshot } from "../support/crash_points.ts";
+import { tempHome } from "../support/home.ts";
 import { type TlsLab, tlsLab } from "../support/tls.ts";
 import { clean } from "../../src/pki/clean.ts";
 import type { Pki } from "../../src/pki/context.ts";
@@ -192,6 +196,39 @@ Deno.test("killed for real in the middle of renew --ca, the next command finishe
   assert.notEqual(await Deno.readTextFile(`${host.root}/ca/ca.crt`), former);
   await readPair(`${host.root}/ca/ca.crt`, `${host.root}/ca/ca.key`);
   await readPair(`${host.root}/server.crt`, `${host.root}/server.key`);
+});
+
+Deno.test({
+  name: "what a command writes is on the disk before it takes its place, and stays in it",
+  ...await component("strace", programs("strace")),
+  async fn() {
+    await using home = await tempHome();
+    const trace = join(home.path, "trace");
+    const calls = "fsync,fdatasync,rename,renameat,renameat2";
+    const through = ["strace", "-f", "-y", "-e", `trace=${calls}`, "-o", trace];
+    const ran = await agent.run(["tls", "init"], { home, through });
+    assert.equal(ran.code, 0, ran.stderr);
+    const synced = new Set<string>();
+    /** Folders with names that a power cut could take back. */
+    const unsure = new Set<string>();
+    let renames = 0;
+    for (const line of (await Deno.readTextFile(trace)).split("\n")) {
+      const [, path] = /(?:fsync|fdatasync)\(\d+<([^>]+)>/.exec(line) ?? [];
+      if (path !== undefined) {
+        synced.add(path);
+        unsure.delete(path);
+      }
+      const [, from, to] = /rename\w*\([^"]*"([^"]+)",[^"]*"([^"]+)"/.exec(line) ?? [];
+      if (from === undefined || !from.startsWith(home.tls)) continue;
+      renames++;
+      assert.ok(synced.has(from), `${from} is renamed before it is synced`);
+      // The journal is renamed last of what was prepared: nothing before it may be in doubt.
+      if (to === join(home.tls, ".journal")) assert.deepEqual([...unsure], []);
+      unsure.add(dirname(to!));
+    }
+    assert.ok(renames > 7, `${renames} renames`);
+    assert.deepEqual([...unsure], []);
+  },
 });
 
 Deno.test("commands at once are made one after the other", async () => {
