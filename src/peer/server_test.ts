@@ -18,6 +18,8 @@ import { dialCoordinator } from "./client.ts";
 import * as wire from "./gen/agent/v1/agent.ts";
 import type { PeerMode } from "./mode.ts";
 import { servePeer } from "./server.ts";
+import { callerFacts } from "./server/caller.ts";
+import type { CallerFacts } from "./server/session.ts";
 import { wireSpec } from "./to_wire.ts";
 
 const env = { clock: systemClock, log: silentLog };
@@ -303,3 +305,11 @@ function rawClient(address: string): AsyncDisposable & {
     [Symbol.asyncDispose]: () => Promise.resolve(session.destroy()),
   };
 }
+
+Deno.test("a caller's address is written as one that can be dialled", () => {
+  const seen = (peer: string) =>
+    callerFacts(h2c)({ getPeer: () => peer } as Parameters<CallerFacts>[0]).address;
+  assert.equal(seen("10.0.0.1:5"), "10.0.0.1:5");
+  assert.equal(seen("fd00::2:5"), "[fd00::2]:5");
+  assert.equal(seen("::ffff:10.0.0.1:5"), "10.0.0.1:5");
+});
