@@ -211,6 +211,7 @@ Deno.test("workers are listed with health, identity and warnings; drained and re
 
 Deno.test("state holds any bytes, and a conflict tells the current revision", async () => {
   const values = new Map<string, StateEntry>();
+  const tooMany = new TaskError("exhausted", "too many for one answer");
   await using coordinator = await asking({
     getState: (_, key) => Promise.resolve(values.get(key)!),
     putState(namespace, key, value, ifRevision) {
@@ -223,7 +224,8 @@ Deno.test("state holds any bytes, and a conflict tells the current revision", as
       return Promise.resolve(entry);
     },
     deleteState: () => Promise.resolve({ revision: 9 }),
-    listState: () => Promise.resolve([...values.values()]),
+    listState: (namespace) =>
+      namespace === "ns" ? Promise.resolve([...values.values()]) : Promise.reject(tooMany),
   });
   const { run } = coordinator;
   assert.equal((await run("state put ns text hello --if-revision 0")).stdout, "1\n");
@@ -244,4 +246,6 @@ Deno.test("state holds any bytes, and a conflict tells the current revision", as
     /\ntext +1 +\S+ +hello\nbytes +1 +\S+ +\(4 B\)\n$/,
   );
   assert.equal((await run("state delete ns text")).stdout, "9\n");
+  const large = await run("state list large");
+  assert.match(large.stderr, /Too many .*\n +next: agent state list large --prefix P\n$/);
 });

@@ -1,6 +1,7 @@
 import { formatDuration } from "../../base/durations.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
-import { clientSections, withTasks } from "../clients/connect.ts";
+import { TaskError } from "../../tasks/service.ts";
+import { clientSections, forPerson, withTasks } from "../clients/connect.ts";
 import { paints, widthOf } from "../screen.ts";
 import { checkNames } from "../clients/state_names.ts";
 import { table } from "../table.ts";
@@ -24,7 +25,11 @@ export default command({
     const namespace = request.args[0]!;
     checkNames(namespace, undefined);
     return withTasks(request, async (tasks) => {
-      const entries = await tasks.listState(namespace, request.options.prefix ?? "");
+      const entries = await tasks.listState(namespace, request.options.prefix ?? "")
+        .catch((error) => {
+          const isTooMuch = error instanceof TaskError && error.code === "exhausted";
+          throw isTooMuch ? forPerson(error, `agent state list ${namespace} --prefix P`) : error;
+        });
       return { namespace, entries: entries.map(stateView) };
     });
   },
