@@ -44,6 +44,9 @@ Deno.test("who follows a task ends as it did", async () => {
   const missing = await client.run(["submit", "--follow", "--", "no-such-program"]);
   assert.equal(missing.code, 127);
   assert.match(missing.stderr, /^agent: Program "no-such-program" was not found/m);
+  const told = await client.run(["submit", "--follow", "--json", "--", "no-such-program"]);
+  assert.equal(told.code, 127);
+  assert.equal(JSON.parse(told.stderr.split("\n")[1]!).error.code, "not_started");
 
   const id = (await client.run(["submit", "--", "sleep", "600"])).stdout.trim();
   const following = client.run(["task", "logs", id, "--follow"]);

@@ -67,10 +67,12 @@ export async function followOutput(request: FollowRequest): Promise<Followed> {
     );
   }
   const [only] = finished;
-  if (!isArray && only!.reason !== undefined && only!.state !== "succeeded" && !json) {
+  if (!isArray && only!.reason !== undefined && only!.state !== "succeeded") {
     // A program that could not be started has written nothing that this could be taken for.
     const never = only!.state === "failed" && only!.attempts.at(-1)?.startedAt === undefined;
-    if (never) await env.stderr.write(`agent: ${printable(only!.reason)}\n`);
+    const error = { code: "not_started", message: only!.reason };
+    if (never && json) await env.stderr.write(JSON.stringify({ error }) + "\n");
+    else if (never) await env.stderr.write(`agent: ${printable(only!.reason)}\n`);
     else env.log.debug("the task ended", { state: only!.state, reason: only!.reason });
   }
   return { exit: isArray ? arrayExit(finished) : taskExit(only!), tasks: finished };
