@@ -85,7 +85,10 @@ export function serveHealth(
     };
     return { address, [Symbol.asyncDispose]: end };
   } catch (error) {
-    throw new UserError(`Could not listen on "${address}" for health: ${messageOf(error)}`, {
+    const why = error instanceof Deno.errors.AddrInUse
+      ? "another program uses the port"
+      : messageOf(error);
+    throw new UserError(`Could not listen on "${address}" for health: ${why}`, {
       next: `Stop what uses the port, or set ${role}.health_port to another; 0 switches it off`,
       cause: error,
     });
