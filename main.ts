@@ -2,9 +2,10 @@ import type { Outcome } from "./src/cli/run.ts";
 import type { StopSignal } from "./src/sandbox/messages.ts";
 
 // First of all and without anything else: a guardian is small, and a slip here would start another.
-if (Deno.args[0] === "guardian" && Deno.args.length === 3) {
+if (Deno.args[0] === "guardian" && Deno.args.length === 5) {
   const { guard } = await import("./src/runner/guardian_loop.ts");
-  await guard(Deno.args[1]!, Number(Deno.args[2]));
+  const [, mark, silenceMs, cgroups, worker] = Deno.args;
+  await guard(mark!, Number(silenceMs), cgroups!, Number(worker));
   Deno.exit(0);
 }
 

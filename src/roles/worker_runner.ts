@@ -2,6 +2,7 @@ import type { Env } from "../base/env.ts";
 import { selfCommand } from "../base/self.ts";
 import type { Config } from "../config/schema.ts";
 import { readTlsSettings, tlsRoot } from "../pki/settings.ts";
+import { Cgroups } from "../runner/cgroups.ts";
 import { tasksCanRead } from "../runner/exposure.ts";
 import { homeOf, openDataFolder } from "../runner/folders.ts";
 import { allowedPrograms } from "../runner/program.ts";
@@ -19,11 +20,13 @@ export async function serveRunner(port: MessagePort, config: Config, env: Env): 
   const { values } = config;
   const user = await findTaskUser(values["worker.user"]);
   using folder = await openDataFolder(values["worker.data_dir"], user);
+  using cgroups = await Cgroups.open(`agent-${folder.mark}`, env.log);
   const allowed = values["worker.allow_commands"];
   const self = selfCommand();
   await using runner = await Runner.start({
     folder,
     user,
+    cgroups,
     allowed: allowed === undefined ? undefined : allowedPrograms(allowed),
     guardian: { command: self.command, args: [...self.args, "guardian"] },
     clock: env.clock,

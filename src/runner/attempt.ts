@@ -1,6 +1,6 @@
 import type { EndCause, OutputStream, Report, StartOrder } from "../tasks/orders.ts";
 import type { Clock } from "../base/clock.ts";
-import { signal, type Sweeper } from "./marks.ts";
+import { type Rest, signal } from "./marks.ts";
 
 /** After SIGTERM, until SIGKILL. Half of what containers' stop commands usually give. */
 export const graceMs = 5_000;
@@ -17,7 +17,7 @@ const longestTimerMs = 2 ** 31 - 1;
 export interface AttemptContext {
   clock: Clock;
   report: (report: Report) => void;
-  sweeper: Sweeper;
+  rest: Rest;
   /** Starts the process, which leads a group of its own. */
   spawn: () => Deno.ChildProcess;
   watch: (group: number) => void;
@@ -129,6 +129,7 @@ export class Attempt {
 
   #kill(): void {
     this.#signalAll("SIGKILL");
+    this.context.rest.kill();
     if (this.#cause === "lost") { for (const reader of this.#readers) this.#close(reader); }
   }
 
@@ -140,33 +141,31 @@ export class Attempt {
 
   /** The main process has ended: ends what it left behind. */
   async #endRest(pid: number, failed: boolean): Promise<void> {
-    const { sweeper, clock } = this.context;
-    const { key } = this.order;
+    const { rest, clock } = this.context;
     if (this.#cause === "exit") {
       signal(-pid, "SIGKILL");
       // A failed task may be given out again at once. Of others the runner looks once a second.
-      if (failed) await sweeper.clear(key, 1);
-      return;
+      return await rest.clear(failed ? 1 : 0);
     }
     // Told to end: those that the main process left behind have the rest of the grace.
     const until = clock.monotonic() + (this.#cause === "lost" ? 0 : graceMs);
     const told = new Set<number>();
     while (clock.monotonic() < until) {
-      const left = (await sweeper.look()).filter(({ rest }) => rest === key);
+      const left = await rest.pids();
       if (left.length === 0) break;
       // Those that left the group have not heard of it yet.
-      for (const { pid } of left.filter(({ pid }) => !told.has(pid))) {
+      for (const pid of left.filter((pid) => !told.has(pid))) {
         told.add(pid);
         signal(pid, "SIGTERM");
       }
       await clock.sleep(50);
     }
     signal(-pid, "SIGKILL");
-    await sweeper.clear(key, 2);
+    await rest.clear(2);
   }
 
   async #drained(): Promise<void> {
-    const { sweeper } = this.context;
+    const { rest } = this.context;
     let over = false;
     const pumps = this.#pumps!.then(() => void (over = true));
     for (let quiet = 0; !over;) {
@@ -177,7 +176,7 @@ export class Attempt {
       // Waiting for room is not being quiet: the reader of these bytes is slow, that is all.
       const waitsForRoom = this.#room.stdout !== undefined || this.#room.stderr !== undefined;
       if (over || waitsForRoom || before !== this.#bytesSeen) continue;
-      if (++quiet === 1) await sweeper.clear(this.order.key, 2);
+      if (++quiet === 1) await rest.clear(2);
       else for (const reader of this.#readers) this.#close(reader);
     }
     await pumps;

@@ -13,6 +13,8 @@ export interface GuardianOptions {
   /** Without an echo for so long it is replaced. Shorter than its own silence, so that one that
    * was stopped and wakes up can never act on a worker that is well. */
   echoMs: number;
+  /** Starts it where no attempt is. */
+  apart: (start: () => Deno.ChildProcess) => Deno.ChildProcess;
   clock: Clock;
   log: Log;
   /** It has ended everything, since the worker was silent for too long. */
@@ -140,13 +142,13 @@ export class Guardian {
 
   /** One guardian's life. */
   async #live(): Promise<void> {
-    const { commands, clock, log } = this.options;
+    const { commands, apart, clock, log } = this.options;
     const choice = commands[this.#choice % commands.length]!;
     const launcher = findLauncher();
     const [path, args] = launcher.kind === "setsid"
       ? [launcher.path, [choice.command, ...choice.args]]
       : [choice.command, choice.args];
-    const child = new Deno.Command(path, {
+    const command = new Deno.Command(path, {
       args,
       env: { PATH: defaultPath, LC_ALL: "C" },
       clearEnv: true,
@@ -155,7 +157,8 @@ export class Guardian {
       stdout: "piped",
       stderr: "null",
       ...(launcher.kind === "detached" ? { detached: true } : {}),
-    }).spawn();
+    });
+    const child = apart(() => command.spawn());
     this.#child = child;
     this.#input = child.stdin.getWriter();
     // The rejection of the next write says the same.

@@ -1,8 +1,18 @@
+import { killCgroups, removeTree } from "./cgroups.ts";
 import { guardianLooks } from "./guardian_protocol.ts";
 import { killMarked, signal } from "./marks.ts";
 
-/** The guardian where no shell will do: the same protocol, in this program. */
-export async function guard(mark: string, silenceMs: number): Promise<void> {
+/**
+ * The guardian where no shell will do: the same protocol, in this program.
+ *
+ * @param cgroups folder of the attempts' cgroups, or nothing.
+ */
+export async function guard(
+  mark: string,
+  silenceMs: number,
+  cgroups: string,
+  worker: number,
+): Promise<void> {
   // A shorter one would be that of other workers too, an empty one that of all.
   if (!/^[0-9a-f]{16}\.[0-9a-f]{8}\.$/.test(mark) || !(silenceMs > 0)) {
     throw new TypeError("Only a worker can start its guardian");
@@ -22,7 +32,17 @@ export async function guard(mark: string, silenceMs: number): Promise<void> {
   }
   await say("acted");
   for (const group of groups) signal(-group, "SIGKILL");
+  if (cgroups !== "") killCgroups(cgroups, worker);
   await killMarked(mark, guardianLooks);
+  if (cgroups !== "" && !isProcess(worker)) removeTree(cgroups);
+}
+
+function isProcess(pid: number): boolean {
+  try {
+    return Deno.statSync(`/proc/${pid}`).isDirectory;
+  } catch {
+    return false;
+  }
 }
 
 async function hear(line: string, groups: Set<number>): Promise<void> {

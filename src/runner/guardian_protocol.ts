@@ -5,8 +5,9 @@
  * It reads lines: `b N`, a beat, which it writes back so that the worker sees that it lives; else
  * words, `+PGID` for a process group to watch over and `-PGID` for one that has ended. When its
  * input ends, or brings no line for `guardianMs`, it writes `acted`, sends SIGKILL to all groups,
- * then to every process that carries the worker's mark (marks.ts) until some looks find none, and
- * exits. It ignores the signals that would end it together with the worker.
+ * and to all in the worker's cgroups (cgroups.ts) but the one that the worker itself is in, then to
+ * every process that carries the worker's mark (marks.ts) until some looks find none. If the
+ * worker is dead it removes its cgroups, and exits. It ignores the signals that would end it together with the worker.
  *
  * Where the system has a shell that can wait with a time limit it is a shell loop of 3 MiB, else
  * this same program.
@@ -21,7 +22,10 @@ export interface GuardianCommand {
 /** Looks for marked processes that must find none: processes between fork and exec have no mark yet. */
 export const guardianLooks = { inRow: 3, gapMs: 100 } as const;
 
-/** Kept to what both bash and busybox understand. $1: mark, $2: seconds of silence. */
+/**
+ * Kept to what both bash and busybox understand. $1: mark, $2: seconds of silence, $3: folder of the
+ * attempts' cgroups or nothing, $4: the worker.
+ */
 const script = `
 trap '' HUP INT TERM PIPE
 set -f
@@ -43,6 +47,11 @@ exec 2>/dev/null
 echo acted
 for group in $groups; do kill -KILL -- "-$group"; done
 set +f
+if [ -n "$3" ]; then
+  for kill in "$3"/*/cgroup.kill; do
+    grep -qsx "$4" "\${kill%kill}procs" || echo 1 >"$kill"
+  done
+fi
 clean=0
 while [ $clean -lt ${guardianLooks.inRow} ]; do
   clean=$((clean + 1))
@@ -53,21 +62,28 @@ while [ $clean -lt ${guardianLooks.inRow} ]; do
   done
   sleep ${guardianLooks.gapMs / 1000}
 done
+[ -z "$3" ] || [ -e "/proc/$4" ] || rmdir "$3"/*/ "$3"
 `;
 
-/**
- * The ways to start a guardian, the smallest first.
- *
- * @param self how to start this program as a guardian; mark and milliseconds are appended.
- */
+/** What a guardian watches over, and how to start this program as one. */
+export interface Guarded {
+  mark: string;
+  silenceMs: number;
+  /** Mark, milliseconds, cgroups and the worker's id are appended. */
+  self: GuardianCommand;
+  /** Folder of the attempts' cgroups, where there are some. */
+  cgroups: string | undefined;
+}
+
+/** The ways to start a guardian, the smallest first. */
 export function guardianCommands(
-  mark: string,
-  silenceMs: number,
-  self: GuardianCommand,
+  { mark, silenceMs, self, cgroups = "" }: Guarded,
   exists: (path: string) => boolean = isFile,
 ): GuardianCommand[] {
   // Shells wait whole seconds at best.
-  const args = ["-c", script, "agent-guardian", mark, String(Math.ceil(silenceMs / 1000))];
+  const seconds = String(Math.ceil(silenceMs / 1000));
+  const rest = [cgroups, String(Deno.pid)];
+  const args = ["-c", script, "agent-guardian", mark, seconds, ...rest];
   const find = (name: string) =>
     defaultPath.split(":").map((folder) => `${folder}/${name}`).find(exists);
   const found: GuardianCommand[] = [];
@@ -76,7 +92,7 @@ export function guardianCommands(
   if (busybox !== undefined && grep !== undefined) {
     found.push({ command: busybox, args: ["sh", ...args] });
   }
-  found.push({ command: self.command, args: [...self.args, mark, String(silenceMs)] });
+  found.push({ command: self.command, args: [...self.args, mark, String(silenceMs), ...rest] });
   return found;
 }
 

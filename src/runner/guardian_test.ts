@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { randomHex } from "./folders.ts";
 import { type GuardianCommand, guardianCommands } from "./guardian_protocol.ts";
+import { temporaryFolder } from "../../tests/support/temporary.ts";
 import { markVariable, signal } from "./marks.ts";
 
 const loop = new URL("./guardian_loop.ts", import.meta.url).href;
@@ -9,14 +10,16 @@ const self: GuardianCommand = {
   args: [
     "eval",
     "--no-config",
-    `import { guard } from "${loop}"; await guard(Deno.args[0], Number(Deno.args[1]));
+    `import { guard } from "${loop}";
+    const [mark, silenceMs, cgroups, worker] = Deno.args;
+    await guard(mark, Number(silenceMs), cgroups, Number(worker));
     Deno.exit(0);`,
   ],
 };
 
 /** Every way that this system has to start a guardian. */
-function everyGuardian(mark: string, silenceMs: number): GuardianCommand[] {
-  return guardianCommands(mark, silenceMs, self);
+function everyGuardian(mark: string, silenceMs: number, cgroups?: string): GuardianCommand[] {
+  return guardianCommands({ mark, silenceMs, self, cgroups });
 }
 
 function sleeper(mark?: string): Deno.ChildProcess {
@@ -98,6 +101,34 @@ for (const [how, end] of [["whose worker ends", "close"], ["that hears nothing",
   });
 }
 
+Deno.test("a guardian ends what is in cgroups, but in the worker's own", async () => {
+  const mark = `${randomHex(8)}.${randomHex(4)}.`;
+  const worker = Deno.pid;
+  for (const at of everyGuardian(mark, 1_000, "").keys()) {
+    await using folder = await temporaryFolder();
+    const members: Record<string, string> = {
+      one: "7\n8\n",
+      none: "",
+      own: `8\n${worker}\n`,
+      near: `${worker}1\n`,
+    };
+    for (const [name, pids] of Object.entries(members)) {
+      await Deno.mkdir(`${folder.path}/${name}`);
+      await Deno.writeTextFile(`${folder.path}/${name}/cgroup.procs`, pids);
+      await Deno.writeTextFile(`${folder.path}/${name}/cgroup.kill`, "");
+    }
+    const command = everyGuardian(mark, 1_000, folder.path)[at]!;
+    await withGuardian(command, async ({ close, ended }) => {
+      await close();
+      await ended;
+    });
+    for (const name of Object.keys(members)) {
+      const told = (await Deno.readTextFile(`${folder.path}/${name}/cgroup.kill`)).trim();
+      assert.equal(told, name === "own" ? "" : "1", `${command.command}: ${name}`);
+    }
+  }
+});
+
 Deno.test("a guardian stays as long as it hears something, whatever signals it gets", async () => {
   for (const command of everyGuardian(`${randomHex(8)}.${randomHex(4)}.`, 1_000)) {
     await withGuardian(command, async ({ say, hear, pid, close, ended }) => {
@@ -120,9 +151,12 @@ Deno.test("a guardian stays as long as it hears something, whatever signals it g
 Deno.test("a guardian is a shell where there is one, else this program", () => {
   const at = (...paths: string[]) =>
     guardianCommands(
-      "m",
-      4_000,
-      { command: "agent", args: ["guardian"] },
+      {
+        mark: "m",
+        silenceMs: 4_000,
+        self: { command: "agent", args: ["guardian"] },
+        cgroups: undefined,
+      },
       (path) => paths.includes(path),
     ).map(({ command }) => command);
   assert.deepEqual(at("/usr/bin/bash", "/usr/bin/grep"), ["/usr/bin/bash", "agent"]);

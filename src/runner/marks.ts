@@ -1,3 +1,5 @@
+import type { Cgroup } from "./cgroups.ts";
+
 /**
  * Every process of a task has AGENT_ATTEMPT in its environment, and hands it on to its children:
  * that is how those are found that left their process group. Its value is
@@ -87,6 +89,31 @@ export async function killMarked(prefix: string, looks = { inRow: 3, gapMs: 50 }
     if (clean < looks.inRow) await new Promise((resolve) => setTimeout(resolve, looks.gapMs));
   }
   return killed.size;
+}
+
+/** What one attempt has running, as far as it can be told without its process group. */
+export class Rest {
+  constructor(
+    private readonly key: string,
+    private readonly sweeper: Sweeper,
+    private readonly cgroup: () => Cgroup | undefined,
+  ) {}
+
+  async pids(): Promise<number[]> {
+    const marked = (await this.sweeper.look()).filter(({ rest }) => rest === this.key);
+    return [...new Set([...marked.map(({ pid }) => pid), ...this.cgroup()?.pids ?? []])];
+  }
+
+  /** Kills what is in its cgroup; see `clear` for all. */
+  kill(): void {
+    this.cgroup()?.kill();
+  }
+
+  /** Kills what is in its cgroup, and what is marked until that many looks in a row found nothing. */
+  async clear(looksInRow: number): Promise<void> {
+    await this.cgroup()?.end();
+    await this.sweeper.clear(this.key, looksInRow);
+  }
 }
 
 /**

@@ -6,6 +6,7 @@ import type { Log } from "../base/log.ts";
 import type { Order, Report, StartOrder } from "../tasks/orders.ts";
 import { collectArtifacts } from "./artifacts.ts";
 import { Attempt } from "./attempt.ts";
+import type { Cgroup, Cgroups } from "./cgroups.ts";
 import { checkOrder } from "./check.ts";
 import { smuggles, taskEnvironment } from "./environment.ts";
 import { type DataFolder, randomHex, removeFolder, tidyUp } from "./folders.ts";
@@ -13,7 +14,7 @@ import { Guardian } from "./guardian.ts";
 import { type GuardianCommand, guardianCommands } from "./guardian_protocol.ts";
 import { findLauncher, launch, type Launcher } from "./launch.ts";
 import { bootMs, type Instants, Leases } from "./leases.ts";
-import { findMarked, killMarked, signal, Sweeper } from "./marks.ts";
+import { findMarked, killMarked, Rest, signal, Sweeper } from "./marks.ts";
 import { resolveProgram } from "./program.ts";
 import { Reports } from "./reports.ts";
 import { checkReach, type TaskUser } from "./user.ts";
@@ -31,6 +32,8 @@ const guardianStartMs = 15_000;
 export interface RunnerOptions {
   folder: DataFolder;
   user: TaskUser;
+  /** Undefined where there are none. */
+  cgroups: Cgroups | undefined;
   /** Real paths; undefined: all. */
   allowed: ReadonlySet<string> | undefined;
   /** How to start this program as a guardian. */
@@ -75,7 +78,7 @@ export class Runner {
   readonly #reports: Reports;
 
   private constructor(private readonly options: RunnerOptions) {
-    const { folder, clock, log } = options;
+    const { folder, cgroups, clock, log } = options;
     this.#mark = `${folder.mark}.${this.instance}.`;
     this.#sweeper = new Sweeper(this.#mark);
     this.#folders = new WorkFolders(folder.work, options.user, cannotRemove(log));
@@ -84,7 +87,13 @@ export class Runner {
     this.#lastTick = clock.monotonic();
     this.#ticked = this.#now();
     this.#guardian = new Guardian({
-      commands: guardianCommands(this.#mark, options.bounds.guardianMs, options.guardian),
+      commands: guardianCommands({
+        mark: this.#mark,
+        silenceMs: options.bounds.guardianMs,
+        self: options.guardian,
+        cgroups: cgroups?.path,
+      }),
+      apart: (start) => cgroups === undefined ? start() : cgroups.outside(start),
       // Two beats and a half.
       echoMs: beatMs * 2.5,
       clock,
@@ -180,12 +189,16 @@ export class Runner {
     const { clock } = this.options;
     const { key } = order;
     let own: string | undefined;
+    let cgroup: Cgroup | undefined;
     const collects = order.artifacts.length > 0;
     const attempt = new Attempt(order, {
       clock,
       report: (report) => this.#reports.add(report),
-      sweeper: this.#sweeper,
-      spawn: () => this.#spawn(order, own = this.#folders.take()),
+      rest: new Rest(key, this.#sweeper, () => cgroup),
+      spawn: () => {
+        own = this.#folders.take();
+        return this.#spawn(order, own, () => cgroup = this.options.cgroups?.take());
+      },
       watch: (group) => {
         this.#guardian.add(group);
         // The process may have been stopped between the check of the lease and the start.
@@ -210,12 +223,13 @@ export class Runner {
       this.#refuse(key, isPlain ? error : notStarted(`Cannot start the task: ${messageOf(error)}`));
     } finally {
       this.#attempts.delete(key);
+      if (cgroup !== undefined) this.options.cgroups?.giveBack(cgroup);
       if (own !== undefined) await this.#folders.giveBack(own);
     }
   }
 
   /** Checks the order against what this worker allows, and starts its process. */
-  #spawn(order: StartOrder, own: string): Deno.ChildProcess {
+  #spawn(order: StartOrder, own: string, enter: () => void): Deno.ChildProcess {
     const { user, allowed, variable } = this.options;
     if (!this.#leases.holds(order.lease, this.#nearlyNow())) {
       throw new CannotStart("lost", undefined, "The lease had run out before the task was started");
@@ -230,6 +244,7 @@ export class Runner {
     const found = resolveProgram({ program: order.argv[0]!, path: env.PATH!, folder, allowed });
     if (!("path" in found)) throw new CannotStart("not_started", found.exitCode, found.reason);
     const args = order.argv.slice(1);
+    enter();
     try {
       return launch(this.#launcher, { program: found.path, args, env, folder, user });
     } catch (error) {

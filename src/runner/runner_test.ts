@@ -32,6 +32,8 @@ async function startRunner(
     await Runner.start({
       folder,
       user,
+      // They are of the whole process, which other tests use as well: see tests/scenario.
+      cgroups: undefined,
       allowed: undefined,
       guardian: { command: "/nonexistent", args: [] },
       clock: systemClock,

@@ -1,0 +1,260 @@
+import { join } from "node:path";
+import { messageOf } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+
+/** Cgroups that are kept ready beyond those in use: making one takes as long as filling it. */
+const spares = 16;
+
+/** After a kill: the time between two looks whether all have ended, and the most of them. */
+const ending = { gapMs: 5, looks: 400 };
+
+/**
+ * Control groups (cgroups(7), version 2), one for each attempt. What a task starts stays in its
+ * cgroup whatever session, environment or parent it gives itself, and all of it ends at one word.
+ *
+ * A process is in the cgroup of who forked it. So this process is always in the next attempt's,
+ * alone, and moves on to another once it has started the attempt: moving the child instead would give
+ * that the time to fork, and moving there and back at each start would delay it, since the kernel
+ * lets the first move after a pause wait for all processors (some 10 ms).
+ *
+ * They are below the worker's own cgroup, so that what limits the worker limits its tasks; they set
+ * no limits themselves.
+ */
+export class Cgroups implements Disposable {
+  readonly #made = new Set<Cgroup>();
+  readonly #ready: Cgroup[] = [];
+  #count = 0;
+  /** This process is in it; undefined once it could not move on. */
+  #next: Cgroup | undefined;
+  #isTaken = false;
+  #mover: ReturnType<typeof setTimeout> | undefined;
+
+  private constructor(
+    /** The parent of all attempts' cgroups. */
+    readonly path: string,
+    private readonly home: Deno.FsFile,
+    private readonly log: Log,
+  ) {}
+
+  /**
+   * Opens the cgroups of that name, and ends what an earlier start left in them.
+   *
+   * @returns undefined where there is no `cgroup.kill` (Linux 5.14), or this process may not make
+   * cgroups, as in most containers and for most users.
+   */
+  static async open(name: string, log: Log): Promise<Cgroups | undefined> {
+    if (Deno.build.os !== "linux") return undefined;
+    try {
+      const own = ownCgroup(
+        Deno.readTextFileSync("/proc/self/cgroup"),
+        Deno.readTextFileSync("/proc/self/mountinfo"),
+      );
+      if (own === undefined) return undefined;
+      const path = join(own, name);
+      Deno.mkdirSync(path, { recursive: true });
+      const left = new Cgroup(path);
+      try {
+        await left.end();
+      } finally {
+        left[Symbol.dispose]();
+      }
+      for (const child of childrenOf(path)) removeTree(child);
+      const home = Deno.openSync(join(own, "cgroup.procs"), { write: true });
+      const cgroups = new Cgroups(path, home, log);
+      cgroups.#moveOn();
+      if (cgroups.#next !== undefined) return cgroups;
+      cgroups[Symbol.dispose]();
+    } catch (error) {
+      // Process groups and marks are what there is then.
+      log.debug("no cgroups for tasks", { reason: messageOf(error) });
+    }
+    return undefined;
+  }
+
+  /** The cgroup of the process that is started next, before anything else happens. */
+  take(): Cgroup | undefined {
+    if (this.#next === undefined) return undefined;
+    if (this.#isTaken) this.#moveOn();
+    this.#isTaken = true;
+    // The start is told of first: it may be the pause after which moving takes its time.
+    this.#mover ??= setTimeout(() => this.#moveOn(), 0);
+    return this.#next;
+  }
+
+  /** Starts something that belongs to no attempt. */
+  outside<T>(start: () => T): T {
+    if (this.#next === undefined) return start();
+    moveTo(this.home);
+    try {
+      return start();
+    } finally {
+      moveTo(this.#next.procs);
+    }
+  }
+
+  /** The attempt is over. What could not be ended keeps its cgroup. */
+  giveBack(cgroup: Cgroup): void {
+    this.#leave(cgroup);
+    if (!cgroup.isEmpty) return;
+    if (this.#ready.length < spares && !cgroup.hasChildren) this.#ready.push(cgroup);
+    else this.#remove(cgroup);
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#mover);
+    if (this.#made.size > 0) moveTo(this.home);
+    for (const cgroup of this.#made) this.#remove(cgroup);
+    removeTree(this.path);
+    this.home.close();
+  }
+
+  #leave(cgroup: Cgroup): void {
+    if (cgroup === this.#next && this.#isTaken) this.#moveOn();
+  }
+
+  #moveOn(): void {
+    clearTimeout(this.#mover);
+    this.#mover = undefined;
+    try {
+      const next = this.#ready.pop() ?? this.#make();
+      moveTo(next.procs);
+      this.#next = next;
+    } catch (error) {
+      this.log.warn("no more cgroups for tasks", { reason: messageOf(error) });
+      moveTo(this.home);
+      this.#next = undefined;
+    }
+    this.#isTaken = false;
+  }
+
+  #make(): Cgroup {
+    const path = join(this.path, `task-${++this.#count}`);
+    Deno.mkdirSync(path);
+    const cgroup = new Cgroup(path, (cgroup) => this.#leave(cgroup));
+    this.#made.add(cgroup);
+    return cgroup;
+  }
+
+  #remove(cgroup: Cgroup): void {
+    this.#made.delete(cgroup);
+    cgroup[Symbol.dispose]();
+    removeTree(cgroup.path);
+  }
+}
+
+/** One of them; its files stay open, which makes a look three times as fast. */
+export class Cgroup implements Disposable {
+  readonly procs: Deno.FsFile;
+  readonly #events: Deno.FsFile;
+  readonly #kill: Deno.FsFile;
+  readonly #buffer = new Uint8Array(128);
+
+  constructor(
+    readonly path: string,
+    /** This process may be in it itself, and leaves it first. */
+    private readonly leave: (cgroup: Cgroup) => void = () => {},
+  ) {
+    this.procs = Deno.openSync(join(path, "cgroup.procs"), { write: true });
+    this.#events = Deno.openSync(join(path, "cgroup.events"));
+    this.#kill = Deno.openSync(join(path, "cgroup.kill"), { write: true });
+  }
+
+  /** All that lives in it, and in cgroups that a task made in it. */
+  get pids(): number[] {
+    this.leave(this);
+    return pidsIn(this.path);
+  }
+
+  get isEmpty(): boolean {
+    this.#events.seekSync(0, Deno.SeekMode.Start);
+    const count = this.#events.readSync(this.#buffer) ?? 0;
+    return new TextDecoder().decode(this.#buffer.subarray(0, count)).includes("populated 0");
+  }
+
+  /** Whether a task has made cgroups in it. */
+  get hasChildren(): boolean {
+    // Each child's `..` is a link.
+    return Deno.statSync(this.path).nlink !== 2;
+  }
+
+  /** Sends SIGKILL to all that lives in it, and to what that starts meanwhile. */
+  kill(): void {
+    // It could not move on; groups and marks must do.
+    if (this.pids.includes(Deno.pid)) return;
+    this.#kill.writeSync(new TextEncoder().encode("1"));
+  }
+
+  /** Kills all in it and waits until it has ended, which a process that waits for a disk may not. */
+  async end(): Promise<void> {
+    this.leave(this);
+    for (let looks = 0; looks < ending.looks && !this.isEmpty; looks++) {
+      this.kill();
+      await new Promise((resolve) => setTimeout(resolve, ending.gapMs));
+    }
+  }
+
+  [Symbol.dispose](): void {
+    for (const file of [this.procs, this.#events, this.#kill]) file.close();
+  }
+}
+
+/** Sends SIGKILL to all in the cgroups of that folder, but in the one that `worker` is in. */
+export function killCgroups(path: string, worker: number): void {
+  for (const child of childrenOf(path)) {
+    try {
+      if (!pidsIn(child).includes(worker)) Deno.writeTextFileSync(join(child, "cgroup.kill"), "1");
+    } catch {
+      // Removed meanwhile, as it was empty.
+    }
+  }
+}
+
+/**
+ * The folder of this process's own cgroup.
+ *
+ * @param cgroup text of /proc/self/cgroup
+ * @param mountinfo text of /proc/self/mountinfo (proc_pid_mountinfo(5))
+ */
+export function ownCgroup(cgroup: string, mountinfo: string): string | undefined {
+  const path = /^0::(.*)$/m.exec(cgroup)?.[1];
+  if (path === undefined || path.includes("/..")) return undefined;
+  for (const line of mountinfo.split("\n")) {
+    const [before, after] = line.split(" - ");
+    if (!after?.startsWith("cgroup2 ")) continue;
+    const [, , , root, point] = before!.split(" ").map(unescaped);
+    const shown = root === "/" ? "" : root!;
+    if (path === shown || path.startsWith(`${shown}/`)) return point + path.slice(shown.length);
+  }
+  return undefined;
+}
+
+/** In mountinfo white space in names is octal. */
+function unescaped(text: string): string {
+  return text.replace(/\\([0-7]{3})/g, (_, code) => String.fromCharCode(parseInt(code, 8)));
+}
+
+function pidsIn(path: string): number[] {
+  const text = Deno.readTextFileSync(join(path, "cgroup.procs"));
+  const own = text.split("\n").filter(Boolean).map(Number);
+  return [...own, ...childrenOf(path).flatMap(pidsIn)];
+}
+
+function childrenOf(path: string): string[] {
+  return [...Deno.readDirSync(path)].filter(({ isDirectory }) => isDirectory)
+    .map(({ name }) => join(path, name));
+}
+
+/** Removes cgroups that are empty; the others stay, and the next start finds them. */
+export function removeTree(path: string): void {
+  try {
+    for (const child of childrenOf(path)) removeTree(child);
+    Deno.removeSync(path);
+  } catch {
+    // Something that was killed has not ended yet, or it was removed by another.
+  }
+}
+
+/** Moves this process. */
+function moveTo(procs: Deno.FsFile): void {
+  procs.writeSync(new TextEncoder().encode("0"));
+}

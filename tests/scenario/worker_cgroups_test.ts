@@ -1,0 +1,124 @@
+/** What leaves its session, its process group, its parent and its mark is still the task's. */
+import assert from "node:assert/strict";
+import { ownCgroup } from "../../src/runner/cgroups.ts";
+import { type Cluster, startCluster } from "../support/cluster.ts";
+import { component } from "../support/component.ts";
+import { eventually } from "../support/eventually.ts";
+
+const cgroups = await component("cgroups of version 2", writable);
+
+async function writable(): Promise<string | undefined> {
+  if (Deno.build.os !== "linux") return "Linux has them";
+  const own = ownCgroup(
+    await Deno.readTextFile("/proc/self/cgroup"),
+    await Deno.readTextFile("/proc/self/mountinfo"),
+  );
+  if (own === undefined) return "not mounted";
+  const probe = `${own}/agent-test-${Deno.pid}`;
+  try {
+    await Deno.mkdir(probe);
+    await Deno.stat(`${probe}/cgroup.kill`).finally(() => Deno.remove(probe));
+  } catch (error) {
+    return String(error);
+  }
+}
+
+/** Starts something that nothing tells whose it is, and writes its process id to a file. */
+function evader(file: string): string {
+  const sleeper = `echo $$ >${file}.new; mv ${file}.new ${file}; exec sleep 1000`;
+  return `setsid env -i PATH=$PATH sh -c '${sleeper}' </dev/null >/dev/null 2>&1 &`;
+}
+
+async function evaded(cluster: Cluster, name: string): Promise<number> {
+  return await eventually(10_000, async () => {
+    const pid = Number(await Deno.readTextFile(`${cluster.folder}/${name}`).catch(() => ""));
+    return pid > 0 ? pid : undefined;
+  });
+}
+
+async function isAlive(pid: number): Promise<boolean> {
+  // Empty for one that only waits to be reaped.
+  return await Deno.readTextFile(`/proc/${pid}/cmdline`).catch(() => "") !== "";
+}
+
+async function cgroupOf(pid: number): Promise<string> {
+  const text = await Deno.readTextFile(`/proc/${pid}/cgroup`);
+  return /^0::(.*)$/m.exec(text)![1]!;
+}
+
+Deno.test({
+  name: "an attempt ends with all that it started, and with nothing of others",
+  ...cgroups,
+  async fn() {
+    await using cluster = await startCluster();
+    const worker = await cluster.startWorker();
+    const file = (name: string) => `${cluster.folder}/${name}`;
+    const long = await cluster.submit(`${evader(file("long"))} sleep 600`);
+    const stays = await evaded(cluster, "long");
+    const short = await cluster.submit(
+      `${evader(file("short"))} until test -e ${file("short")}; do sleep 0.1; done`,
+    );
+    const [task] = await cluster.finished(short);
+    assert.equal(task!.state, "succeeded");
+    assert.ok(!await isAlive(await evaded(cluster, "short")), "gone before the end was told");
+    assert.ok(await isAlive(stays));
+    assert.notEqual(await cgroupOf(stays), await cgroupOf(worker.role.pid));
+    assert.notEqual(await cgroupOf(await worker.guardian()), await cgroupOf(stays));
+    await cluster.tasks.cancelTask(long);
+    await cluster.finished(long);
+    assert.ok(!await isAlive(stays));
+  },
+});
+
+Deno.test({
+  name: "a process that gives itself away at once is found in its attempt all the same",
+  ...cgroups,
+  async fn() {
+    await using cluster = await startCluster();
+    await cluster.startWorker();
+    // The shell is gone before anybody could have looked at it.
+    const count = 40;
+    const own = `${cluster.folder}/$AGENT_ARRAY_INDEX`;
+    const id = await cluster.submit(
+      `(setsid env -i sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >${own})`,
+      {},
+      count,
+    );
+    await cluster.finished(id);
+    for (let index = 1; index <= count; index++) {
+      assert.ok(!await isAlive(await evaded(cluster, String(index))), `element ${index}`);
+    }
+  },
+});
+
+Deno.test({
+  name: "with its worker a task ends as a whole, whatever guardian it has, and no cgroup stays",
+  ...cgroups,
+  async fn() {
+    await using cluster = await startCluster();
+    const worker = await cluster.startWorker();
+    const own = ownCgroup(
+      await Deno.readTextFile(`/proc/self/cgroup`),
+      await Deno.readTextFile("/proc/self/mountinfo"),
+    )!;
+    const folder = `${own}/agent-${await Deno.readTextFile(`${worker.dataDir}/mark`)}`;
+    const id = await cluster.submit(`${evader(`${cluster.folder}/one`)} sleep 600`);
+    const pid = await evaded(cluster, "one");
+    await cluster.started(id);
+    const first = await worker.guardian();
+    Deno.kill(first, "SIGKILL");
+    await eventually(10_000, async () => await worker.guardian() !== first);
+    assert.ok(await isAlive(pid));
+    assert.notEqual(await cgroupOf(await worker.guardian()), await cgroupOf(worker.role.pid));
+    const isThere = () => Deno.stat(folder).then(() => true, () => false);
+    assert.ok(await isThere());
+    worker.role.kill();
+    await worker.role.exit;
+    await eventually(5_000, async () => !await isAlive(pid));
+    await eventually(5_000, async () => !await isThere());
+    await worker.restart();
+    assert.ok(await isThere());
+    await worker.role.stop();
+    assert.ok(!await isThere());
+  },
+});
