@@ -76,7 +76,7 @@ export class Fleet {
         throw new TaskError(
           "wrong_state",
           `The worker id "${hello.workerId}" is in use by the worker at ${former.address}; ` +
-            `give each worker an id of its own with --worker.id`,
+            "give each worker an id of its own with --worker.id, and name each coordinator once",
         );
       }
       former.finish(

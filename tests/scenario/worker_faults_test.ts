@@ -218,6 +218,18 @@ Deno.test("a result that could not be delivered outlives a restart of the worker
   assert.equal((await cluster.tasks.listArtifacts(id)).length, 1);
 });
 
+Deno.test("a coordinator that a worker knows by two names gives away nothing that runs", async () => {
+  await using cluster = await startCluster();
+  const { address } = cluster.coordinator;
+  const dial = `${address},localhost:${portOf(address)}`;
+  const worker = await cluster.startWorker({ dial });
+  const id = await cluster.submit("sleep 3; echo over");
+  await cluster.started(id);
+  await worker.role.said("name each coordinator once");
+  const [task] = await cluster.finished(id);
+  assert.deepEqual(task!.attempts.map(({ state }) => state), ["succeeded"]);
+});
+
 Deno.test("a worker that is told to stop hands over what it runs", async () => {
   await using cluster = await startCluster();
   const first = await cluster.startWorker({ id: "w1" });

@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { messageOf } from "../../base/errors.ts";
 import { aborted } from "../../base/lifetimes.ts";
 import type { Order, OutputStream, Report } from "../orders.ts";
@@ -85,7 +86,8 @@ export class Pool implements LinkEvents {
     const delivery = { clock, taken, readFile };
     this.links = coordinators.map(({ address, service }) => {
       const parts = { address, service, delivery, clock, log, random };
-      return new Link({ ...parts, hello: () => hello, events: this });
+      const own = helloTo(address, hello);
+      return new Link({ ...parts, hello: () => own, events: this });
     });
     for (const record of spool.load()) {
       const link = this.links.find(({ address }) => address === record.lease);
@@ -382,4 +384,20 @@ export class Pool implements LinkEvents {
       clearTimeout(timer);
     }
   }
+}
+
+/**
+ * How a coordinator of several is greeted. The attempts held of one are none of another's, so to each
+ * this is another process in another home: else one that is configured twice, by two names, would take
+ * each connection for the other's successor, and give away what the other runs.
+ */
+function helloTo(address: string, hello: WorkerOptions["hello"]): WorkerOptions["hello"] {
+  const { instance, home } = hello;
+  const derived = (name: string) =>
+    createHash("sha256").update(`${name} ${address}`).digest("hex").slice(0, 32);
+  return {
+    ...hello,
+    instance: derived(instance),
+    home: home === undefined ? undefined : derived(home),
+  };
 }
