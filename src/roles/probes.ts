@@ -27,24 +27,25 @@ export async function serveProbes(
   listener: Deno.TcpListener,
   answer: (path: string) => Answer,
 ): Promise<void> {
-  const open = new Set<Promise<void>>();
-  const stop = new AbortController();
+  /** Oldest first. */
+  const open = new Map<Promise<void>, AbortController>();
   for (;;) {
     try {
       const connection = await listener.accept();
+      // A probe says at once what it wants: whoever has waited longest is none.
       if (open.size >= mostConnections) {
-        connection.close();
-        continue;
+        [...open.values()].find(({ signal }) => !signal.aborted)?.abort();
       }
-      const served = serve(connection, answer, stop.signal).finally(() => open.delete(served));
-      open.add(served);
+      const end = new AbortController();
+      const served = serve(connection, answer, end.signal).finally(() => open.delete(served));
+      open.set(served, end);
     } catch (error) {
       if (error instanceof Deno.errors.BadResource) break;
       await new Promise((resolve) => setTimeout(resolve, acceptAgainMs));
     }
   }
-  stop.abort();
-  await Promise.all(open);
+  for (const end of open.values()) end.abort();
+  await Promise.all(open.keys());
 }
 
 async function serve(
