@@ -12,10 +12,14 @@ export interface Listener {
   cut(): void;
 }
 
+/** The preface of HTTP/2 and an empty SETTINGS (RFC 9113, 3.4): less says nobody who wants something. */
+const fewestBytes = 24 + 9;
+
 /**
- * Further connections are hung up on. Far above what a few hundred hosts need, and below the 4,096
- * files that systems commonly let a process open: a listener of Deno that has run out of files is
- * deaf from then on, without a word (tried with 2.7 and 2.9).
+ * One connection more takes the place of one that has said nothing, or is hung up on. Far above what
+ * a few hundred hosts need, and below the 4,096 files that systems commonly let a process open: a
+ * listener of Deno that has run out of files is deaf from then on, without a word (tried with 2.7 and
+ * 2.9).
  */
 const mostConnections = 3_000;
 
@@ -34,7 +38,12 @@ export async function accept(
   const injector = server.createConnectionInjector(credentials);
   const open = new Set<Socket>();
   const listener = createServer((socket) => {
-    if (open.size >= most) return void socket.destroy();
+    if (open.size >= most) {
+      const silent = [...open].find(({ bytesRead }) => bytesRead < fewestBytes);
+      if (silent === undefined) return void socket.destroy();
+      silent.destroy();
+      open.delete(silent);
+    }
     open.add(socket);
     socket.once("close", () => open.delete(socket));
     // A connection that breaks is the calls' concern; it must not be the process's.
