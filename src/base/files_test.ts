@@ -20,7 +20,12 @@ Deno.test("a file has its mode, and nothing else is left beside it", async () =>
   await using temp = await tempFolder();
   for (const mode of [0o600, 0o644]) {
     const path = join(temp.path, "file");
-    writeFileAtomic(path, "secret", mode);
+    const before = () => {
+      // Who opens it for an instant could read it ever after.
+      const now = exists(stagedName(path)) ? Deno.statSync(stagedName(path)).mode! : 0;
+      assert.equal(now & 0o777 & ~mode, 0);
+    };
+    writeFileAtomic(path, "secret", mode, { faults: { before } });
     assert.equal((await Deno.stat(path)).mode! & 0o777, mode);
   }
   assert.deepEqual(Object.keys(snapshot(temp.path)), ["file"]);

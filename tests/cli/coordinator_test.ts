@@ -117,7 +117,7 @@ Deno.test("a start that cannot succeed says why", async () => {
   assert.equal(ran.code, 1);
 });
 
-Deno.test("no role starts that could read the key of the CA", async () => {
+Deno.test("nothing that dials or listens is started where it could read the key of the CA", async () => {
   await using home = await tempHome();
   assert.equal((await agent.run(["tls", "init"], { home })).code, 0);
   const around = join(home.tls, "..");
@@ -127,4 +127,7 @@ Deno.test("no role starts that could read the key of the CA", async () => {
     assert.equal(code, 3, stderr);
     assert.match(stderr, /holds the CA key ".*ca\.key"\n {2}next: /);
   }
+  const saving = await agent.run(["task", "artifacts", "1m82cvjj69m6nm", "-o", around], { home });
+  assert.equal(saving.code, 3, saving.stderr);
+  assert.match(saving.stderr, /holds the CA key/);
 });

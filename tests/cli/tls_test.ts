@@ -366,3 +366,23 @@ Deno.test({
     assert.match(readOnly.stderr, /the file system is read-only/);
   },
 });
+
+Deno.test({
+  name: "where nobody can say yes a command does not wait for it",
+  ignore: Deno.build.os === "windows",
+  fn: async () => {
+    await using a = await tempHome();
+    await tls(a, "init");
+    const asked = join(a.path, "b.csr");
+    await using b = await tempHome();
+    await tls(b, "request", "--hostname", "b.lan", "-o", asked);
+    // An input that is open, brings nothing and never ends, as a service manager's may be.
+    const through = ["sh", "-c", 'p=$(mktemp -u); mkfifo "$p"; exec "$@" <>"$p"', "sh"];
+    const lines = [["clean"], ["renew", "--ca"], ["mint", "--csr", asked, "-o", join(a.path, "m")]];
+    for (const line of lines) {
+      const ran = await agent.run(["tls", ...line], { home: a, through, withinMs: 20_000 });
+      assert.equal(ran.code, 3, ran.stderr);
+      assert.match(ran.stderr, /\n {2}next: /);
+    }
+  },
+});

@@ -368,6 +368,19 @@ Deno.test("late, drained and disconnected workers get nothing new", async () => 
   await assert.rejects(harness.engine.drainWorker("nope"), taskError("not_found"));
 });
 
+Deno.test("credits add up, and counts that make no sense take none away", async () => {
+  await using harness = new EngineHarness();
+  const worker = await FakeWorker.connect(harness.engine);
+  for (const count of [-5, -Infinity, 0.9]) worker.session.credit(count);
+  for (let task = 0; task < 4; task++) await harness.engine.submit(spec());
+  await turn();
+  assert.equal(worker.assigned.length, 0);
+  assert.equal((await worker.take(1)).length, 1);
+  assert.equal((await worker.take(2)).length, 2);
+  await turn();
+  assert.equal(worker.assigned.length, 3);
+});
+
 Deno.test("a hello that makes no sense is refused", async () => {
   await using harness = new EngineHarness();
   const bad = [

@@ -216,6 +216,13 @@ Deno.test("a result that could not be delivered outlives a restart of the worker
   assert.deepEqual(task!.attempts.map(({ state }) => state), ["succeeded"]);
   assert.equal(await Deno.readTextFile(`${cluster.folder}/runs`), "ran\n");
   assert.equal((await cluster.tasks.listArtifacts(id)).length, 1);
+  // What was delivered takes no room any more.
+  await eventually(5_000, () => {
+    const kept = ["spool", "artifacts"].flatMap((folder) => [
+      ...Deno.readDirSync(`${worker.dataDir}/${folder}`),
+    ]);
+    return Promise.resolve(kept.length === 0);
+  });
 });
 
 Deno.test("a coordinator that a worker knows by two names gives away nothing that runs", async () => {

@@ -220,6 +220,8 @@ Deno.test({
       ["an unusual curve", { leafKey: curve("secp256k1") }, "unsupported_key"],
       ["a critical unknown", { leaf: "1.2.3.4=critical,ASN1:UTF8:x\n" }, "bad_certificate"],
       ["a CA too many", { root: ca }, "bad_chain"],
+      // With it whoever has a host's key would be a CA.
+      ["a host as an intermediate", { middle: "basicConstraints=CA:FALSE\n" }, "bad_chain"],
     ];
     for (const [what, options, code] of cases) {
       await using lab = await tlsLab();
@@ -232,12 +234,42 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "a CA is known by its key and by its constraints, not by its name",
+  ...openssl,
+  fn: async () => {
+    // Nothing but the signature tells the two apart.
+    const bare = "subjectKeyIdentifier=none\nauthorityKeyIdentifier=none\n";
+    const ca = `basicConstraints=critical,CA:TRUE\n${bare}`;
+    const extensions = { root: ca, middle: ca, leaf: bare };
+    await using lab = await tlsLab();
+    await opensslChain(lab.at, ec, extensions);
+    const own = lab.at("root.crt");
+    await Deno.rename(own, lab.at("own.crt"));
+    const chain = ["leaf.crt", "middle.crt"].map((name) => Deno.readTextFileSync(lab.at(name)));
+    await Deno.writeTextFile(lab.at("chain.crt"), chain.join(""));
+    const files = { cert: lab.at("chain.crt"), key: lab.at("leaf.key"), ca: lab.at("own.crt") };
+    await using other = await tlsLab();
+    await opensslChain(other.at, ec, extensions);
+    const foreign = { ...files, ca: other.at("root.crt") };
+    await assert.rejects(install(lab.host("host"), foreign), { code: "bad_chain" });
+    await install(lab.host("host"), files);
+    // A host's certificate, which does not say what its key is for.
+    const host = { ...files, ca: lab.at("leaf.crt") };
+    await assert.rejects(install(lab.host("new"), host), { code: "not_a_ca" });
+    const holder = lab.host("holder");
+    await initTls(holder);
+    await assert.rejects(importCa(holder, lab.at("leaf.crt"), "x"), { code: "not_a_ca" });
+  },
+});
+
 const curve = (name: string) => ["ec", "-pkeyopt", `ec_paramgen_curve:${name}`];
 const ec = curve("P-256");
 
 interface ChainOptions {
   /** Extensions as OpenSSL's configuration has them. */
   root: string;
+  middle: string;
   leaf: string;
   leafKey: string[];
 }
@@ -246,12 +278,12 @@ interface ChainOptions {
 async function opensslChain(
   at: (name: string) => string,
   newkey: string[],
-  { root, leaf = "", leafKey = newkey }: Partial<ChainOptions> = {},
+  { root, middle, leaf = "", leafKey = newkey }: Partial<ChainOptions> = {},
 ): Promise<void> {
   const ca = "basicConstraints=critical,CA:TRUE\nkeyUsage=critical,keyCertSign\n";
   const made: [string, string, string, string[]][] = [
     ["root", "/C=DE/O=Lab/CN=Root", root ?? ca, newkey],
-    ["middle", "/CN=middle", ca, newkey],
+    ["middle", "/CN=middle", middle ?? ca, newkey],
     [
       "leaf",
       "/CN=leaf",

@@ -9,7 +9,8 @@ import { saneMode, saveArtifacts } from "./save_artifacts.ts";
 const encode = (text: string) => new TextEncoder().encode(text);
 
 async function saving(files: Record<string, string>, options: {
-  damage?: boolean;
+  /** What arrives of a text. */
+  damage?: (text: string) => string;
   force?: boolean;
   prepare?: (folder: string) => Promise<void>;
   mode?: number;
@@ -26,7 +27,7 @@ async function saving(files: Record<string, string>, options: {
   }));
   const tasks = fakeTasks({
     async *readArtifact({ path }) {
-      const data = encode(files[path]! + (options.damage ? "!" : ""));
+      const data = encode((options.damage ?? String)(files[path]!));
       for (let offset = 0; offset < data.length; offset += 2) {
         yield await Promise.resolve({ offset, data: data.slice(offset, offset + 2) });
       }
@@ -128,9 +129,11 @@ Deno.test("with force a link is replaced, not written through", async () => {
 });
 
 Deno.test("what arrives damaged leaves no file", async () => {
-  await using one = await saving({ a: "text" }, { damage: true });
-  await assert.rejects(one.save(), { code: "damaged" });
-  assert.deepEqual(await files(one.folder), []);
+  for (const damage of [() => "text!", () => "tex", () => "test"]) {
+    await using one = await saving({ a: "text" }, { damage });
+    await assert.rejects(one.save(), { code: "damaged" });
+    assert.deepEqual(await files(one.folder), []);
+  }
 });
 
 Deno.test("a folder where a file is to be, and a file where a folder is to be, are refused", async () => {
