@@ -40,7 +40,7 @@ export interface TaskStore extends Disposable {
   seq(id: string): number;
   /** Where a task is, without what it is: cheap. */
   progress(id: string): Progress | undefined;
-  /** Newest first, fewer than `limit` where they are large. `before` is an id. */
+  /** Newest first, fewer than `limit` where they are large. `before` is an id, of a task here or elsewhere. */
   list(
     query: { states: readonly TaskState[]; limit: number; before?: string },
   ): { tasks: Task[]; more: boolean };

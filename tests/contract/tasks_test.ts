@@ -199,6 +199,23 @@ Deno.test("a finished task can be run again, as a further attempt", async () => 
   assert.deepEqual([counts.queued, counts.running, counts.failed, counts.succeeded], [0, 0, 0, 1]);
 });
 
+Deno.test("what is older than another coordinator's task is told by the time in its id", async () => {
+  await using harness = new EngineHarness();
+  const { engine, clock } = harness;
+  const ids: string[] = [];
+  for (const array of [undefined, { first: 0, last: 11 }, undefined]) {
+    const { taskIds } = await engine.submit(spec(), array === undefined ? {} : { array });
+    ids.unshift(...taskIds.toReversed());
+    clock.turn(1_000);
+  }
+  await using elsewhere = new EngineHarness();
+  elsewhere.clock.turn(1_500);
+  const { id: before } = await elsewhere.engine.submit(spec());
+  const { tasks } = await engine.listTasks({ before });
+  assert.deepEqual(tasks.map((task) => task.id), ids.slice(1));
+  assert.equal((await engine.listTasks({ before: `0${before.slice(1)}` })).tasks.length, 0);
+});
+
 Deno.test("tasks are listed newest first, by state, in pages", async () => {
   await using harness = new EngineHarness();
   const { engine } = harness;

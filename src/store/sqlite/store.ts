@@ -155,9 +155,7 @@ class SqliteStore implements TaskStore {
     query: { states: readonly TaskState[]; limit: number; before?: string },
   ): { tasks: Task[]; more: boolean } {
     const { states, limit, before } = query;
-    const from = before === undefined
-      ? Number.MAX_SAFE_INTEGER
-      : Number(this.#get(`SELECT seq FROM tasks WHERE id = ?`, before)?.seq ?? 0);
+    const from = before === undefined ? Number.MAX_SAFE_INTEGER : this.#placeOf(before);
     // A partial index is used only where its own condition stands in the query word for word.
     const conditions = states.length === 0 ? ["true"] : states.map((name) => {
       const state = stateNames.indexOf(name);
@@ -180,6 +178,18 @@ class SqliteStore implements TaskStore {
       rows.push(row);
     }
     return { tasks: this.#whole(rows), more: found.length > rows.length };
+  }
+
+  /** The first seq that is no longer older than this id; ids of other coordinators sort by time, too. */
+  #placeOf(id: string): number {
+    const own = this.#get(`SELECT seq FROM tasks WHERE id = ?`, id);
+    if (own !== undefined) return own.seq as number;
+    const older = this.#get(`SELECT id FROM tasks WHERE id < ? ORDER BY id DESC LIMIT 1`, id);
+    if (older === undefined) return 0;
+    // By its text it need not be the last element of its array.
+    const base = (older.id as string).split(".")[0]!;
+    const sql = `SELECT max(seq) + 1 AS place FROM tasks WHERE id = ? OR id > ? AND id < ?`;
+    return this.#get(sql, base, `${base}.`, `${base}/`)!.place as number;
   }
 
   unfinishedIds(): string[] {
