@@ -77,14 +77,14 @@ async function follow(
     "/dev/zero",
   );
   // Counted by a program that costs next to nothing, as the bare server's counting does.
-  const child = await new Deno.Command("bash", {
+  const { code, stdout, stderr } = await new Deno.Command("bash", {
     args: ["-o", "pipefail", "-c", '"$@" | wc -c', "bash", command, ...args],
     env: cluster.home.env,
     clearEnv: true,
     stdin: "null",
-    stderr: "inherit",
   }).output();
-  const { code } = child;
-  const bytes = Number(new TextDecoder().decode(child.stdout));
-  if (code !== 0 || bytes !== size) throw new Error(`Followed ${bytes} bytes, exit code ${code}`);
+  const bytes = Number(new TextDecoder().decode(stdout));
+  if (code === 0 && bytes === size) return;
+  const said = new TextDecoder().decode(stderr);
+  throw new Error(`Followed ${bytes} of ${size} bytes, exit code ${code}: ${said}`);
 }
