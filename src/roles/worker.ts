@@ -12,6 +12,12 @@ import { sayBanner, sayReady } from "./banner.ts";
 import { roleEntry } from "./entry.ts";
 import { counter, gauge, type Metric, serveHealth } from "./health.ts";
 
+/**
+ * A worker that is up usually has work at once, and who waits for its `ready` may count on that; but
+ * one whose coordinators are away is up as well, and dials on.
+ */
+const firstSessionMs = 3_000;
+
 /** Runs what its coordinators assign, by orders to the runner in the main thread. */
 async function serveWorker(config: Config, env: Env, port: MessagePort): Promise<void> {
   const { values } = config;
@@ -31,7 +37,7 @@ async function serveWorker(config: Config, env: Env, port: MessagePort): Promise
     address: "",
     identity: undefined,
   };
-  let wasReady = false;
+  const isUp = Promise.withResolvers<void>();
   const worker = createWorker({
     hello,
     coordinators,
@@ -42,9 +48,7 @@ async function serveWorker(config: Config, env: Env, port: MessagePort): Promise
     clock: env.clock,
     log: env.log,
     connected: (sessions) => {
-      if (sessions === 0 || wasReady) return;
-      wasReady = true;
-      sayReady(env, config, { role: "worker", address: health.address });
+      if (sessions > 0) isUp.resolve();
     },
   });
   const health = open.use(serveHealth("worker", config, {
@@ -61,6 +65,11 @@ async function serveWorker(config: Config, env: Env, port: MessagePort): Promise
       health: health.address,
       user: values["worker.user"],
     },
+  });
+  const alone = env.clock.sleep(firstSessionMs, env.signal).catch(() => {/* It is stopping. */});
+  void Promise.race([isUp.promise, alone]).then(() => {
+    if (env.signal.aborted) return;
+    sayReady(env, config, { role: "worker", address: health.address });
   });
   await worker.serve(env.signal);
 }

@@ -29,6 +29,17 @@ Deno.test("two coordinators share a worker's slots evenly", async () => {
   assert.ok(fewest >= 5, `${fewest} of 10 tasks were over when all of the other's were`);
 });
 
+Deno.test("a worker is up before its coordinator, and works as soon as that is there", async () => {
+  await using cluster = await startCluster();
+  await cluster.coordinator.stop();
+  const worker = await cluster.startWorker();
+  assert.match(worker.role.stderr(), /"msg":"ready".*"role":"worker"/);
+  await cluster.restartCoordinator();
+  const [task] = await cluster.finished(await cluster.submit("true"));
+  assert.equal(task!.state, "succeeded");
+  assert.equal(worker.role.stderr().match(/"msg":"ready"/g)?.length, 1);
+});
+
 Deno.test("tasks that wait behind long ones go to another worker", async () => {
   await using cluster = await startCluster();
   await cluster.startWorker({ id: "w1", slots: 2 });
