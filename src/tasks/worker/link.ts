@@ -50,7 +50,7 @@ export interface LinkEvents {
 export interface LinkOptions {
   address: string;
   service: WorkerService;
-  hello: () => Omit<WorkerHello, "held">;
+  hello: Omit<WorkerHello, "held">;
   events: LinkEvents;
   delivery: Omit<Delivery, "service" | "signal">;
   clock: Clock;
@@ -169,7 +169,7 @@ export class Link {
     }
     const sentAt = clock.monotonic();
     const session = await service.connect(
-      { ...hello(), held: names.map(({ ref }) => ref) },
+      { ...hello, held: names.map(({ ref }) => ref) },
       this.#sink(ended.resolve),
     );
     this.#endSession = ended.resolve;

@@ -86,8 +86,7 @@ export class Pool implements LinkEvents {
     const delivery = { clock, taken, readFile };
     this.links = coordinators.map(({ address, service }) => {
       const parts = { address, service, delivery, clock, log, random };
-      const own = helloTo(address, hello);
-      return new Link({ ...parts, hello: () => own, events: this });
+      return new Link({ ...parts, hello: helloTo(address, hello), events: this });
     });
     for (const record of spool.load()) {
       const link = this.links.find(({ address }) => address === record.lease);
