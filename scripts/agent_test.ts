@@ -84,6 +84,17 @@ Deno.test("a Deno that is too old, or says nonsense, is passed over", async () =
   }
 });
 
+Deno.test("a Deno on PATH whose V8 lacks one of our flags is passed over", async () => {
+  await using fresh = await machine();
+  const refuse =
+    `case $* in *--v8-flags=*) echo "error: V8 did not recognize flag" >&2; exit 1 ;; esac`;
+  await fresh.program("deno", `${refuse}\nexec "${Deno.execPath()}" "$@"`);
+  await fresh.program("npm", packaged);
+  const ran = await fresh.start();
+  assert.equal(ran.code, 0, ran.stderr);
+  assert.match(ran.stderr, /installed deno@/);
+});
+
 Deno.test("where one package manager fails the next is tried", async () => {
   await using fresh = await machine();
   await fresh.program("npm", "echo npm has no network >&2; exit 1");

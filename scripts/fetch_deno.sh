@@ -2,7 +2,7 @@
 # The first start, read by find_deno.sh: chooses or fetches Deno, then the packages, and leaves the
 # stamp. What is fetched appears under its final name by one rename, so that a start that is broken
 # off, or two at once, leave nothing half.
-# shellcheck disable=SC2154 # root, cache, packages, found, stamp and deno_* are the caller's
+# shellcheck disable=SC2154 # root, cache, packages, found, stamp, v8_flags and deno_* are the caller's
 
 say() { printf 'agent: %s\n' "$*" >&2; }
 
@@ -26,6 +26,9 @@ will_do() {
     [ "${pair%:*}" -eq "${pair#*:}" ] || return 1
   done
 }
+
+# True for a Deno whose V8 still has our flags; with one that it does not know nothing would start.
+takes_flags() { "$1" eval --v8-flags="$v8_flags" '' >/dev/null 2>&1; }
 
 # Runs a command with its output on stderr, and says every 5 s that it still runs.
 with_progress() {
@@ -120,7 +123,7 @@ mkdir -p "$cache/agent" || fail "The cache folder $cache/agent cannot be made" \
   "Set XDG_CACHE_HOME to a folder that can be written"
 wanted=${deno_exact:-$deno_pinned}
 own=$cache/agent/deno-$wanted/deno
-if [ -n "$found" ] && will_do "$("$found" --version 2>/dev/null || true)"; then
+if [ -n "$found" ] && will_do "$("$found" --version 2>/dev/null || true)" && takes_flags "$found"; then
   deno=$found
 else
   deno=$own

@@ -5,6 +5,8 @@
 # shellcheck disable=SC2154 # root is the caller's
 
 deno_pinned=2.9.6 # what is fetched
+# Explained in src/base/self.ts.
+v8_flags=--max-semi-space-size=1,--no-incremental-marking,--no-concurrent-array-buffer-sweeping
 : "${deno_least:=2.7.14}" "${deno_exact:=}"
 
 cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}
@@ -13,9 +15,11 @@ packages=${DENO_DIR:-$cache/deno}
 # Many networks re-sign TLS with a CA that only the system's store holds.
 export DENO_TLS_CA_STORE="${DENO_TLS_CA_STORE:-system,mozilla}" DENO_NO_UPDATE_CHECK=1
 
-# What was set up before is told by a stamp, one for each state of deno.lock: which Deno was chosen,
-# out of which on PATH, and where the packages are. A start that finds it needs no network.
-stamp=$cache/agent/ready-${deno_exact:+exactly-}${deno_exact:-$deno_least}-$(cksum <"$root/deno.lock" | tr ' ' -)
+# What was set up before is told by a stamp, one for each state of deno.lock and of the flags: which
+# Deno was chosen, out of which on PATH, and where the packages are. A start that finds it needs no
+# network.
+state=$(printf '%s %s' "$(cksum <"$root/deno.lock")" "$v8_flags" | cksum | tr ' ' -)
+stamp=$cache/agent/ready-${deno_exact:+exactly-}${deno_exact:-$deno_least}-$state
 found=$(command -v deno || true)
 deno='' stamped_found='' stamped_packages=''
 if [ -f "$stamp" ]; then
