@@ -14,6 +14,8 @@ export class WorkFolders {
   readonly #ready: string[] = [];
   #resting: string[] = [];
   #made = 0;
+  /** When those that were seen to be empty were last changed. */
+  readonly #seen = new Map<string, number>();
 
   constructor(
     private readonly parent: string,
@@ -26,16 +28,10 @@ export class WorkFolders {
   take(): string {
     const ready = this.#ready.pop();
     if (ready !== undefined) return ready;
-    const folder = this.#make();
-    if (this.user.ids !== undefined) Deno.chownSync(folder, this.user.ids.uid, this.user.ids.gid);
-    return folder;
-  }
-
-  #make(): string {
     for (;;) {
       const folder = join(this.parent, String(++this.#made));
       try {
-        Deno.mkdirSync(folder, { mode: 0o700 });
+        this.#make(folder);
         return folder;
       } catch (error) {
         // An earlier start's, which could not be removed.
@@ -44,10 +40,25 @@ export class WorkFolders {
     }
   }
 
+  #make(folder: string): void {
+    Deno.mkdirSync(folder, { mode: 0o700 });
+    if (this.user.ids !== undefined) Deno.chownSync(folder, this.user.ids.uid, this.user.ids.gid);
+  }
+
   /** The attempt is over. */
   async giveBack(folder: string): Promise<void> {
     if (this.#isPristine(folder)) this.#resting.push(folder);
     else await this.#remove(folder);
+  }
+
+  /** Deno 2.7 lists no name that is not UTF-8; but the system removes no folder that has one in it. */
+  #isEmpty(folder: string, changedAt: number | undefined): boolean {
+    for (const _ of Deno.readDirSync(folder)) return false;
+    if (changedAt !== undefined && changedAt === this.#seen.get(folder)) return true;
+    Deno.removeSync(folder);
+    this.#make(folder);
+    this.#seen.set(folder, Deno.lstatSync(folder).mtime?.getTime() ?? NaN);
+    return true;
   }
 
   /**
@@ -68,18 +79,18 @@ export class WorkFolders {
 
   #isPristine(folder: string): boolean {
     try {
-      const { mode, uid, isDirectory } = Deno.lstatSync(folder);
+      const { mode, uid, isDirectory, mtime } = Deno.lstatSync(folder);
       const owner = this.user.ids?.uid ?? Deno.uid();
       if (!isDirectory || uid !== owner || ((mode ?? 0) & 0o7777) !== 0o700) return false;
-      for (const _ of Deno.readDirSync(folder)) return false;
-      return true;
+      return this.#isEmpty(folder, mtime?.getTime());
     } catch {
-      // Moved away, or made unreadable: whatever it is now, it goes.
+      // Moved away, made unreadable, or not empty: whatever it is now, it goes.
       return false;
     }
   }
 
   async #remove(folder: string): Promise<void> {
+    this.#seen.delete(folder);
     try {
       await removeFolder(folder);
     } catch (error) {

@@ -155,3 +155,16 @@ Deno.test("names that a task chooses cannot keep its result, or others, from the
   const [next] = await cluster.finished(await cluster.submit("true"));
   assert.equal(next!.state, "succeeded");
 });
+
+Deno.test("a task finds nothing in its folder, whatever names those before it chose", async () => {
+  await using cluster = await startCluster();
+  await cluster.startWorker();
+  // Not UTF-8.
+  await cluster.finished(await cluster.submit(`touch "$(printf 'a\\377')"`, {}, 8));
+  // As long as it takes until folders are used again.
+  for (const end = Date.now() + 2_500; Date.now() < end;) {
+    for (const { attempts } of await cluster.finished(await cluster.submit("ls -A", {}, 8))) {
+      assert.equal(attempts[0]!.stdoutBytes, 0);
+    }
+  }
+});
