@@ -1,5 +1,4 @@
 import { createHash } from "node:crypto";
-import { messageOf } from "../../base/errors.ts";
 import { aborted } from "../../base/lifetimes.ts";
 import type { Order, OutputStream, Report } from "../orders.ts";
 import type { Assignment } from "../task.ts";
@@ -7,6 +6,7 @@ import { newCredits, nextLink, nextMeanMs, releaseAfterMs, tasksAhead } from "./
 import { Held, streams } from "./held.ts";
 import { Link, type LinkEvents } from "./link.ts";
 import type { Exited } from "./outcome.ts";
+import { Relief } from "./relief.ts";
 import type { WorkerOptions } from "./worker.ts";
 
 /**
@@ -21,12 +21,6 @@ const outputMemory = {
 
 /** What a task writes first is sent after this long; most tasks have ended by then. */
 const gatherMs = 50;
-
-/** Output of which nothing was acknowledged for so long goes to disk. */
-const patienceMs = 100;
-
-/** A result that was not acknowledged for so long goes to disk. */
-const spoolAfterMs = 250;
 
 /** With more results that nobody acknowledges, no new work is asked for. */
 const maxUndelivered = 1_000;
@@ -70,8 +64,7 @@ export class Pool implements LinkEvents {
   #meanMs: number | undefined;
   #served = 0;
   #stopping = false;
-  /** Told once, not for each piece of output. */
-  #spoolFailed = false;
+  readonly #relief: Relief;
   #settledSome = () => {};
   #outputBytes = 0;
   readonly #finished: Record<string, number> = {};
@@ -82,7 +75,8 @@ export class Pool implements LinkEvents {
     const { mostBytes, leastBytes } = outputMemory;
     this.#memoryBytes = Math.min(mostBytes, Math.max(leastBytes, perStream));
     const taken = (held: Held, stream: OutputStream, bytes: number) =>
-      this.#taken(held, stream, bytes);
+      options.order([{ kind: "taken", key: held.key, stream, bytes }]);
+    this.#relief = new Relief(spool, log, taken);
     const delivery = { clock, taken, readFile };
     this.links = coordinators.map(({ address, service }) => {
       const parts = { address, service, delivery, clock, log, random };
@@ -245,45 +239,9 @@ export class Pool implements LinkEvents {
       if (isFull && link.release(({ queuedAt }) => now - queuedAt > releaseAfterMs) > 0) {
         this.#meanMs = Math.max(this.#meanMs ?? 0, longMs);
       }
-      for (const held of link.held.values()) {
-        if (held.phase === "running") this.#relieve(held, now);
-        if (held.phase === "finished" && !held.spooled && now - held.finishedAt > spoolAfterMs) {
-          this.#spool(link, held);
-        }
-      }
+      for (const held of link.held.values()) this.#relief.tick(held, link.address, now);
     }
     this.#credit();
-  }
-
-  #relieve(held: Held, now: number): void {
-    for (const stream of streams) {
-      this.#onDisk(() => {
-        const bytes = held.outputs[stream].relieve(now, patienceMs);
-        if (bytes > 0) this.#taken(held, stream, bytes);
-      });
-    }
-  }
-
-  #spool(link: Link, held: Held): void {
-    if (held.result?.state === "lost") return;
-    this.#onDisk(() => held.spool(this.options.spool, link.address));
-  }
-
-  /** Without room on the disk tasks wait for the network, and results live in memory alone. */
-  #onDisk(write: () => void): void {
-    try {
-      write();
-      this.#spoolFailed = false;
-    } catch (error) {
-      if (!this.#spoolFailed) {
-        this.options.log.error("cannot write to the spool", { error: messageOf(error) });
-      }
-      this.#spoolFailed = true;
-    }
-  }
-
-  #taken(held: Held, stream: OutputStream, bytes: number): void {
-    this.options.order([{ kind: "taken", key: held.key, stream, bytes }]);
   }
 
   #gather(held: Held): void {
@@ -367,9 +325,7 @@ export class Pool implements LinkEvents {
   close(): void {
     clearTimeout(this.#gatherer);
     for (const link of this.links) {
-      for (const held of link.held.values()) {
-        if (held.phase === "finished" && !held.spooled) this.#spool(link, held);
-      }
+      for (const held of link.held.values()) this.#relief.save(held, link.address);
     }
   }
 
