@@ -19,7 +19,7 @@ const receiveWindow = {
  * down because a client said goodbye. What a GOAWAY would tell, the end of the connection tells as
  * well, and every peer is made for that.
  *
- * Writers wait for slow readers.
+ * Writers wait for slow readers, and who speaks something else is hung up on.
  */
 export function prepareHttp2(): void {
   if (done) return;
@@ -27,6 +27,7 @@ export function prepareHttp2(): void {
   const { connect, createServer, createSecureServer } = http2;
   const watched = <S extends http2.Http2Server | http2.Http2SecureServer>(server: S): S => {
     server.prependListener("session", prepare);
+    server.prependListener("session", expectGreeting);
     server.prependListener("stream", letWriterWait);
     return server;
   };
@@ -57,6 +58,17 @@ function roomy<O extends { settings?: http2.Settings | undefined }>(options: O):
 function prepare(session: http2.Http2Session): void {
   session.goaway = () => {};
   session.setLocalWindowSize(receiveWindow.connectionBytes);
+}
+
+/** Clients send their SETTINGS with the first bytes (RFC 9113, 3.4); this is for a network that stalls. */
+const greetingMs = 10_000;
+
+/** Deno 2.7 does not say that what came is no HTTP/2, and would keep the connection for good. */
+function expectGreeting(session: http2.ServerHttp2Session): void {
+  const late = setTimeout(() => session.destroy(), greetingMs);
+  const over = () => clearTimeout(late);
+  session.once("remoteSettings", over);
+  session.once("close", over);
 }
 
 /**
