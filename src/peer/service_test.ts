@@ -128,6 +128,13 @@ wired("a session tells of its end once, and why", async (fake, { workers }, cut)
   assert.equal(ends.length, 1);
 });
 
+wired("a session by times that cannot be kept is not begun", async (fake, { workers }) => {
+  for (const [heartbeatMs, leaseMs] of [[0, 15_000], [1_000, 1_000], [1_000, 2 ** 32 - 1]]) {
+    fake.times = { heartbeatMs: heartbeatMs!, leaseMs: leaseMs! };
+    await assert.rejects(workers.connect(hello, sinkOf(() => {})), coded("invalid"));
+  }
+});
+
 wired("a log is sent no faster than it is stored", async (fake, { workers }) => {
   const stored = Promise.withResolvers<void>();
   fake.beforeAppend = () => stored.promise;

@@ -27,6 +27,8 @@ export interface FakeCoordinator {
   received: Map<string, Uint8Array[]>;
   /** Waits before each append, for tests of back-pressure. */
   beforeAppend: () => Promise<void>;
+  /** What sessions are begun with. */
+  times: { heartbeatMs: number; leaseMs: number };
   added: Task[];
 }
 
@@ -114,6 +116,7 @@ export function fakeCoordinator(): FakeCoordinator {
     added: [],
     sink: () => sink!,
     beforeAppend: () => Promise.resolve(),
+    times: { heartbeatMs: 1_000, leaseMs: 15_000 },
     tasks: {
       submit(spec, options) {
         if (spec.argv[0] === "boom") throw new Error("secret internals");
@@ -180,8 +183,7 @@ export function fakeCoordinator(): FakeCoordinator {
         fake.hellos.push(hello);
         sink = newSink;
         return Promise.resolve({
-          heartbeatMs: 1000,
-          leaseMs: 15_000,
+          ...fake.times,
           draining: false,
           lost: hello.held,
           heartbeat: () => Promise.resolve(),

@@ -72,6 +72,7 @@ export async function openSession(
       if (message.$case !== "welcome") {
         throw new TaskError("internal", "Welcome did not come first");
       }
+      checkWelcome(message.value);
       // What follows waits until the caller has its session in hand.
       call.pause();
       welcomed.resolve(message.value);
@@ -121,6 +122,25 @@ export async function openSession(
     },
   };
 }
+
+/** What the worker sets its timers by. */
+function checkWelcome({ protocol, heartbeatMs, leaseMs }: wire.Welcome): void {
+  if (protocol !== protocolVersion) {
+    throw new TaskError(
+      "wrong_state",
+      `The coordinator wants version ${protocol} of the protocol, which was not offered`,
+    );
+  }
+  if (heartbeatMs === 0 || leaseMs <= heartbeatMs || leaseMs > longestLeaseMs) {
+    throw new TaskError(
+      "invalid",
+      `A heartbeat each ${heartbeatMs} ms and a lease of ${leaseMs} ms cannot be kept`,
+    );
+  }
+}
+
+/** A day; beyond it a lost worker would not be noticed. */
+const longestLeaseMs = 86_400_000;
 
 function tell(message: Response, sink: WorkerSink, beats: Map<bigint, Waiting>): void {
   switch (message.$case) {

@@ -31,6 +31,7 @@ const refusals = 5;
 const silenceMs = 6_000;
 
 /** Why the worker ends a session of its own accord. */
+const unheard = new TaskError("unavailable", "The coordinator does not answer heartbeats");
 const takesCreditsBack = new TaskError("unavailable", "The worker takes its credits back");
 
 /** What happens in a session, told to whoever keeps the slots. */
@@ -104,8 +105,13 @@ export class Link {
     const { clock, random } = this.options;
     const log = this.options.log.with({ coordinator: this.address });
     for (let failures = 0; !signal.aborted;) {
+      let begunAt = Infinity;
       try {
-        const end = await this.#serveSession(signal, () => failures = 0);
+        const end = await this.#serveSession(signal, () => begunAt = clock.monotonic());
+        // One that ends as soon as it has begun, as over an order that no worker takes, would
+        // otherwise be begun again without a pause.
+        const lastedMs = clock.monotonic() - begunAt;
+        if (end === takesCreditsBack || lastedMs >= reconnect.longestMs) failures = 0;
         const level = signal.aborted || end === takesCreditsBack ? "debug" : "warn";
         log[level]("session ended", { error: end.message, code: end.code });
       } catch (error) {
@@ -182,7 +188,12 @@ export class Link {
         if (held !== undefined) events.settled(this, held, "lost");
       }
       // Only an acknowledged heartbeat renews leases, and without one nothing may be started.
-      await Promise.race([session.heartbeat(), ended.promise]);
+      const unanswered = await Promise.race([
+        session.heartbeat().then(() => undefined),
+        ended.promise,
+        clock.sleep(silenceMs, scope.signal).then(() => unheard),
+      ]);
+      if (unanswered !== undefined) return unanswered;
       this.#renew(sentAt, session.leaseMs);
       this.session = session;
       this.draining = session.draining;
@@ -211,7 +222,7 @@ export class Link {
       await clock.sleep(session.heartbeatMs, signal).catch(() => {/* The loop ends. */});
       const sentAt = clock.monotonic();
       if (sentAt - this.#lastBeatAt > silenceMs) {
-        return new TaskError("unavailable", "The coordinator does not answer heartbeats");
+        return unheard;
       }
       session.heartbeat().then(
         () => this.#renew(sentAt, session.leaseMs),
