@@ -48,7 +48,8 @@ with_progress() {
 
 stop_ticker() {
   [ -n "$ticker" ] || return 0
-  kill "$ticker" 2>/dev/null || true
+  # A shell that has just been forked may lose a TERM, and would be waited for without end.
+  kill -KILL "$ticker" 2>/dev/null || true
   wait "$ticker" 2>/dev/null || true
   ticker=''
 }
