@@ -39,9 +39,14 @@ export class Logs {
     const lease = this.ledger.current(ref);
     if (lease === undefined) throw lostLease(ref);
     const key = keyOf(ref.taskId, ref.attempt);
-    // A stream that broke may not have been noticed yet: the newer one is the worker's.
-    await this.#uploads.get(key)?.[Symbol.asyncDispose]();
-    const writer = await this.files.openLog(ref.taskId, ref.attempt);
+    let writer: LogWriter;
+    // A stream that broke may not have been noticed yet: the newer one is the worker's. Another may
+    // come while the files are being opened: there must be one writer, not two.
+    do {
+      await this.#uploads.get(key)?.[Symbol.asyncDispose]();
+      writer = await this.files.openLog(ref.taskId, ref.attempt);
+      if (this.#uploads.has(key)) await writer[Symbol.asyncDispose]();
+    } while (this.#uploads.has(key));
     const upload = new Upload(this, lease, writer, () => {
       if (this.#uploads.get(key) === upload) this.#uploads.delete(key);
       // Followers take no other look while it is open.

@@ -38,6 +38,7 @@ const packages: [name: RegExp, who: RegExp][] = [
   [/^npm:deno-std/, /^src\/std\//],
   [/^src\/std\/yaml\./, /^src\/(config|pki)\//],
   [/^src\/std\/parse_args\./, /^src\/cli\//],
+  [/^src\/std\/fs\./, /^src\//],
 ];
 
 interface Import {

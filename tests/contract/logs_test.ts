@@ -218,3 +218,19 @@ Deno.test("an attempt that writes nothing makes no file", async () => {
   const names = [...Deno.readDirSync(join(harness.folder, "data"))].map(({ name }) => name);
   assert.ok(!names.includes("logs"), String(names));
 });
+
+Deno.test("of two uploads of a log that begin at once, one goes on", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const { id, ref } = await oneRunning(harness);
+  const both = await Promise.all([engine.uploadLog(ref), engine.uploadLog(ref)]);
+  const sent = await Promise.allSettled(
+    both.map((upload) => upload.append("stdout", 0, bytes("once"))),
+  );
+  assert.deepEqual(sent.map(({ status }) => status).sort(), ["fulfilled", "rejected"]);
+  let text = "";
+  for await (const { data } of engine.readLog({ taskId: id }, AbortSignal.timeout(10_000))) {
+    text += new TextDecoder().decode(data);
+  }
+  assert.equal(text, "once");
+});

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { Refusal, UserError } from "../../base/errors.ts";
+import { ensureDir } from "@std/fs";
+import { messageOf, Refusal, UserError } from "../../base/errors.ts";
 import { limits } from "../../tasks/limits.ts";
 import type { TaskService } from "../../tasks/service.ts";
 import type { Artifact } from "../../tasks/task.ts";
@@ -24,7 +25,12 @@ export interface Saving {
 export async function saveArtifacts(saving: Saving): Promise<string[]> {
   const { artifacts, folder, force } = saving;
   checkPaths(artifacts.map(({ path }) => path));
-  await Deno.mkdir(folder, { recursive: true });
+  await ensureDir(folder).catch((cause) => {
+    throw new UserError(`Cannot save files in "${folder}": ${messageOf(cause)}`, {
+      next: "Choose another folder with -o",
+      cause,
+    });
+  });
   for (const { path } of artifacts) {
     const found = await look(folder, path);
     if (found !== undefined && !force) {
@@ -95,7 +101,7 @@ async function save(saving: Saving, folder: string, artifact: Artifact): Promise
   const { taskId, tasks, signal, force } = saving;
   const target = join(folder, artifact.path);
   const parent = join(target, "..");
-  await Deno.mkdir(parent, { recursive: true });
+  await ensureDir(parent);
   // Again, now that the folders are there: another artifact or program may have put a link here.
   if (await look(folder, artifact.path) !== undefined && !force) {
     throw new Refusal(`"${target}" appeared meanwhile`, { next: "Overwrite with --force" });

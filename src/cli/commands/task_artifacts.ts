@@ -1,7 +1,6 @@
 import { clientGrants } from "../../sandbox/roles.ts";
 import { clientSections, withTasks } from "../clients/connect.ts";
 import { commonId, findTask } from "../clients/find_task.ts";
-import { saveArtifacts } from "../clients/save_artifacts.ts";
 import { widthOf } from "../screen.ts";
 import { table } from "../table.ts";
 import { artifactView } from "../clients/views.ts";
@@ -41,10 +40,11 @@ export default command({
       const artifacts = await tasks.listArtifacts(taskId);
       const folder = options.output;
       const { force } = options;
-      const saved = folder === undefined
-        ? null
-        : await saveArtifacts({ tasks, taskId, artifacts, folder, force, signal: env.signal });
-      return { task_id: taskId, artifacts: artifacts.map(artifactView), saved };
+      const view = { task_id: taskId, artifacts: artifacts.map(artifactView) };
+      if (folder === undefined) return { ...view, saved: null };
+      const { saveArtifacts } = await import("../clients/save_artifacts.ts");
+      const saving = { tasks, taskId, artifacts, folder, force, signal: env.signal };
+      return { ...view, saved: await saveArtifacts(saving) };
     }),
   text({ task_id, artifacts, saved }, { env }) {
     if (saved !== null) {
