@@ -92,12 +92,17 @@ export class Cgroups implements Disposable {
     }
   }
 
-  /** The attempt is over. What could not be ended keeps its cgroup. */
-  giveBack(cgroup: Cgroup): void {
+  /**
+   * The attempt is over. What could not be ended keeps its cgroup.
+   *
+   * @returns whether nothing of it is left.
+   */
+  giveBack(cgroup: Cgroup): boolean {
     this.#leave(cgroup);
-    if (!cgroup.isEmpty) return;
+    if (!cgroup.isEmpty) return false;
     if (this.#ready.length < spares && !cgroup.hasChildren) this.#ready.push(cgroup);
     else this.#remove(cgroup);
+    return true;
   }
 
   [Symbol.dispose](): void {

@@ -6,6 +6,12 @@ import type { TaskUser } from "./user.ts";
 /** Of the worker's own environment, what tasks see; nothing of it is a secret. */
 const inherited = ["LANG", "LC_ALL", "LC_CTYPE", "TZ"] as const;
 
+/**
+ * Where the worker has no locale, text is UTF-8 and all else as in C. LANG would say so for all
+ * categories, which each program then loads one by one (measured: a tenth of what a start takes).
+ */
+const utf8 = { LC_CTYPE: "C.UTF-8" };
+
 export interface TaskEnvironment {
   user: TaskUser;
   mark: string;
@@ -26,13 +32,14 @@ export function taskEnvironment(
     USER: user.name,
     LOGNAME: user.name,
     SHELL: "/bin/sh",
-    LANG: "C.UTF-8",
   };
   for (const name of inherited) {
     const value = own(name);
     if (value !== undefined) base[name] = value;
   }
+  const hasLocale = ["LANG", "LC_ALL", "LC_CTYPE"].some((name) => name in base);
   return {
+    ...(hasLocale ? {} : utf8),
     ...base,
     ...order.env,
     AGENT_TASK_ID: order.taskId,

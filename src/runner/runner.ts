@@ -223,8 +223,8 @@ export class Runner {
       this.#refuse(key, isPlain ? error : notStarted(`Cannot start the task: ${messageOf(error)}`));
     } finally {
       this.#attempts.delete(key);
-      if (cgroup !== undefined) this.options.cgroups?.giveBack(cgroup);
-      if (own !== undefined) await this.#folders.giveBack(own);
+      const isAlone = cgroup !== undefined && this.options.cgroups!.giveBack(cgroup);
+      if (own !== undefined) await this.#folders.giveBack(own, isAlone);
     }
   }
 

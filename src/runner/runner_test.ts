@@ -135,6 +135,17 @@ Deno.test("a task sees a clean environment, an empty input and a folder of its o
   assert.ok(lines.includes("HOME=/tmp"));
 });
 
+Deno.test("text of tasks is UTF-8 where the worker has no locale of its own", async () => {
+  for (const [own, wanted] of [[{}, "C.UTF-8 "], [{ LANG: "de_DE" }, " de_DE"]] as const) {
+    await using t = await startRunner({
+      variable: (name) => (own as Record<string, string>)[name],
+    });
+    const key = t.start(["sh", "-c", 'echo "$LC_CTYPE $LANG"']);
+    await t.exited(key);
+    assert.equal(t.output(key), `${wanted}\n`);
+  }
+});
+
 Deno.test("no task finds anything in its folder", async () => {
   await using t = await startRunner();
   const scripts = [

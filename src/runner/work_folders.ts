@@ -5,10 +5,13 @@ import type { TaskUser } from "./user.ts";
 /** Folders that are kept ready beyond those used lately. */
 const spares = 16;
 
+/** Two changes of a folder within so long may have the same time: the kernel's clock ticks. */
+const tickMs = 10;
+
 /**
  * The folders in which attempts run, one each. Making and removing one takes half as much time of
  * the processor as all else that a start takes, so one that a task left as it found it is used
- * again; but not before a look for processes that outlived their task, which might still write to it.
+ * again; but not while a process that outlived its task might still write to it.
  */
 export class WorkFolders {
   readonly #ready: string[] = [];
@@ -26,8 +29,11 @@ export class WorkFolders {
 
   /** An empty folder, for the tasks' user alone. */
   take(): string {
-    const ready = this.#ready.pop();
-    if (ready !== undefined) return ready;
+    const ready = this.#ready.shift();
+    if (ready !== undefined) {
+      if (Date.now() - (this.#seen.get(ready) ?? 0) < tickMs) this.#seen.delete(ready);
+      return ready;
+    }
     for (;;) {
       const folder = join(this.parent, String(++this.#made));
       try {
@@ -45,9 +51,13 @@ export class WorkFolders {
     if (this.user.ids !== undefined) Deno.chownSync(folder, this.user.ids.uid, this.user.ids.gid);
   }
 
-  /** The attempt is over. */
-  async giveBack(folder: string): Promise<void> {
-    if (this.#isPristine(folder)) this.#resting.push(folder);
+  /**
+   * The attempt is over.
+   *
+   * @param isAlone nothing of it is left; otherwise that is for a look to find out.
+   */
+  async giveBack(folder: string, isAlone: boolean): Promise<void> {
+    if (this.#isPristine(folder)) (isAlone ? this.#ready : this.#resting).push(folder);
     else await this.#remove(folder);
   }
 

@@ -4,7 +4,7 @@ import type { LogOffsets } from "./service.ts";
 type Stream = keyof LogOffsets;
 
 /** As much as a follower that reads steadily is ever behind. */
-const mostBytes = 1024 * 1024;
+const mostBytes = 2 * 1024 * 1024;
 /** Small pieces cost by their number. */
 const mostPieces = 64;
 

@@ -4,7 +4,7 @@ import { LogTail } from "./log_tail.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const text = (data: Uint8Array | undefined) => data && new TextDecoder().decode(data);
-const piece = new Uint8Array(256 * 1024);
+const piece = new Uint8Array(512 * 1024);
 
 /** Patience ends when the test says so. */
 function heldClock() {

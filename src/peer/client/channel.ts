@@ -230,7 +230,7 @@ export async function* read<Response>(
 }
 
 /** Bytes on their way to a reader; a quarter of it is read before the coordinator is told. */
-const readWindowBytes = 1024 * 1024;
+const readWindowBytes = 2 * 1024 * 1024;
 
 /**
  * Reads bytes at the pace of the caller: the coordinator never has more than the window on its way.
