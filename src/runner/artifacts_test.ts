@@ -107,12 +107,19 @@ Deno.test("what is turned into a link while it is looked at is not followed", as
   worker.onmessage = () => over = true;
   worker.postMessage({ folder: t.folder, secret });
   const taken = new Set<string>();
-  for (let round = 0; !over; round++) {
-    const into = join(t.into, `${round}`);
+  let round = 0;
+  const collect = async () => {
+    const into = join(t.into, `${round++}`);
     const globs = ["file", "folder/file"];
     const { files } = await collectArtifacts({ ...t, into, globs, maxFiles: 10, user: own });
     for (const { path, file } of files) taken.add(`${path}: ${await Deno.readTextFile(file)}`);
-  }
+  };
+  while (!over) await collect();
   worker.terminate();
+  // What is met at which turn is chance; at rest both are there.
+  await Deno.rename(join(t.folder, "real"), join(t.folder, "folder"));
+  await Deno.remove(join(t.folder, "file"));
+  await Deno.writeTextFile(join(t.folder, "file"), "mine");
+  await collect();
   assert.deepEqual([...taken].sort(), ["file: mine", "folder/file: mine"]);
 });
