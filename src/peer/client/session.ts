@@ -33,6 +33,8 @@ export async function openSession(
   open: () => Call,
   hello: WorkerHello,
   sink: WorkerSink,
+  /** Told of what the coordinator takes, once it has said so. */
+  limited: (maxChunkBytes: number) => void,
 ): Promise<WorkerSession> {
   await dialled.ready();
   const call = open();
@@ -90,6 +92,7 @@ export async function openSession(
   const welcome = await welcomed.promise;
   clearTimeout(impatience);
   phase = "open";
+  limited(welcome.maxChunkBytes);
   setTimeout(() => call.resume(), 0);
   return {
     heartbeatMs: welcome.heartbeatMs,
@@ -124,7 +127,9 @@ export async function openSession(
 }
 
 /** What the worker sets its timers by. */
-function checkWelcome({ protocol, heartbeatMs, leaseMs }: wire.Welcome): void {
+function checkWelcome(
+  { protocol, heartbeatMs, leaseMs, maxChunkBytes }: wire.Welcome,
+): void {
   if (protocol !== protocolVersion) {
     throw new TaskError(
       "wrong_state",
@@ -137,6 +142,7 @@ function checkWelcome({ protocol, heartbeatMs, leaseMs }: wire.Welcome): void {
       `A heartbeat each ${heartbeatMs} ms and a lease of ${leaseMs} ms cannot be kept`,
     );
   }
+  if (maxChunkBytes === 0) throw new TaskError("invalid", "Chunks of no bytes hold no log");
 }
 
 /** A day; beyond it a lost worker would not be noticed. */

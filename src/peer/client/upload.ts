@@ -7,7 +7,7 @@ import type { Dialled } from "./channel.ts";
  * window never runs dry; without one, a fast task would fill the memory instead.
  */
 const windowBytes = 2 * 1024 * 1024;
-/** Below 64 KiB a stream is slow; beyond this nothing is gained. */
+/** At most; below 64 KiB a stream is slow, and beyond this nothing is gained. */
 export const chunkBytes = 256 * 1024;
 
 /**

@@ -14,10 +14,12 @@ export function remoteWorkers(dialled: Dialled): WorkerService {
   const unused = ChannelCredentials.createInsecure(); // the channel has its own
   const options = { channelOverride: dialled.channel };
   const workers = new wire.WorkerServiceClient(dialled.address, unused, options);
+  let most = chunkBytes;
+  const limited = (bytes: number) => most = Math.min(chunkBytes, bytes);
   return {
-    connect: (hello, sink) => openSession(dialled, () => workers.session(), hello, sink),
-    uploadLog: (ref) => sendLog(dialled, workers, ref),
-    uploadArtifact: (ref, file) => sendArtifact(dialled, workers, ref, file),
+    connect: (hello, sink) => openSession(dialled, () => workers.session(), hello, sink, limited),
+    uploadLog: (ref) => sendLog(dialled, workers, ref, most),
+    uploadArtifact: (ref, file) => sendArtifact(dialled, workers, ref, file, most),
   };
 }
 
@@ -25,6 +27,7 @@ async function sendLog(
   dialled: Dialled,
   workers: wire.WorkerServiceClient,
   ref: AttemptRef,
+  most: number,
 ): Promise<LogUpload> {
   const offsets: LogOffsets = { stdout: 0, stderr: 0 };
   /** What was stored before this call does not count into its window. */
@@ -51,8 +54,8 @@ async function sendLog(
   return {
     offsets,
     async append(stream, offset, data) {
-      for (let at = 0; at < data.length; at += chunkBytes) {
-        const chunk = wireBytes(data.subarray(at, at + chunkBytes));
+      for (let at = 0; at < data.length; at += most) {
+        const chunk = wireBytes(data.subarray(at, at + most));
         const message = { stream: wireStream[stream], offset: BigInt(offset + at), data: chunk };
         await upload.send({ ...empty, ...message }, chunk.length);
       }
@@ -71,6 +74,7 @@ async function sendArtifact(
   workers: wire.WorkerServiceClient,
   ref: AttemptRef,
   file: { path: string; size: number; mode: number },
+  most: number,
 ): Promise<ArtifactUpload> {
   const progress = { offset: 0 };
   let before: number | undefined;
@@ -91,8 +95,8 @@ async function sendArtifact(
       return progress.offset;
     },
     async append(offset, data) {
-      for (let at = 0; at < data.length; at += chunkBytes) {
-        const chunk = wireBytes(data.subarray(at, at + chunkBytes));
+      for (let at = 0; at < data.length; at += most) {
+        const chunk = wireBytes(data.subarray(at, at + most));
         const value = { offset: BigInt(offset + at), data: chunk };
         await upload.send({ message: { $case: "chunk", value } }, chunk.length);
       }

@@ -248,6 +248,7 @@ export interface Welcome {
   protocol: number;
   heartbeatMs: number;
   leaseMs: number;
+  /** Of `data` in one message of an upload; more is refused. */
   maxChunkBytes: number;
   /** Attempts of Hello.held whose lease the worker no longer has: it ends and forgets them. */
   lost: AttemptRef[];

@@ -1,0 +1,71 @@
+import { Server, ServerCredentials, type ServerDuplexStream } from "@grpc/grpc-js";
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { silentLog } from "../../../tests/support/silent_log.ts";
+import { systemClock } from "../../base/clock.ts";
+import { dialCoordinator } from "../client.ts";
+import * as wire from "../gen/agent/v1/agent.ts";
+import { protocolVersion } from "../protocol.ts";
+
+type Log = ServerDuplexStream<wire.UploadLogRequest, wire.UploadLogResponse>;
+
+/** A coordinator by others, which takes small chunks. */
+async function frugalCoordinator(maxChunkBytes: number) {
+  const received: Buffer[] = [];
+  const server = new Server();
+  const { session, uploadLog } = wire.WorkerServiceService;
+  server.addService({ session, uploadLog }, {
+    session(call: ServerDuplexStream<wire.SessionRequest, wire.SessionResponse>) {
+      call.once("data", () => {
+        const value = {
+          ...{ protocol: protocolVersion, heartbeatMs: 1_000, leaseMs: 15_000, maxChunkBytes },
+          ...{ lost: [], draining: false },
+        };
+        call.write({ message: { $case: "welcome", value } });
+      });
+      call.on("end", () => call.end());
+    },
+    uploadLog(call: Log) {
+      let bytes = 0n;
+      call.on("data", ({ data, end }: wire.UploadLogRequest) => {
+        if (data.length > 0) received.push(data);
+        bytes += BigInt(data.length);
+        call.write({ stdoutOffset: bytes, stderrOffset: 0n, complete: end !== undefined });
+      });
+      call.on("end", () => call.end());
+    },
+  });
+  const port = await new Promise<number>((resolve, reject) =>
+    server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, port) => {
+      if (error === null) resolve(port);
+      else reject(error);
+    })
+  );
+  return {
+    address: `127.0.0.1:${port}`,
+    received,
+    [Symbol.dispose]: () => server.forceShutdown(),
+  };
+}
+
+Deno.test("uploads keep to what the coordinator takes", async () => {
+  using coordinator = await frugalCoordinator(1_000);
+  const env = { clock: systemClock, log: silentLog };
+  await using dialled = await dialCoordinator(coordinator.address, { mode: "h2c" }, env);
+  const hello = {
+    ...{ workerId: "w1", instance: "1234567890", home: undefined, version: "1", warnings: [] },
+    ...{ labels: {}, slots: 1, address: "", identity: undefined, held: [] },
+  };
+  const nothing = () => {};
+  const session = await dialled.workers.connect(hello, {
+    ...{ assign: nothing, cancel: nothing, finishedAck: nothing },
+    ...{ drain: nothing, hold: nothing, end: nothing },
+  });
+  await using log = await dialled.workers.uploadLog({ taskId: "t", attempt: 1, fence: 1 });
+  const data = crypto.getRandomValues(new Uint8Array(4_500));
+  await log.append("stdout", 0, data);
+  await log.end({ stdout: data.length, stderr: 0 });
+  assert.deepEqual(coordinator.received.map(({ length }) => length), [1000, 1000, 1000, 1000, 500]);
+  assert.deepEqual(new Uint8Array(Buffer.concat(coordinator.received)), data);
+  session.closed();
+});
