@@ -75,7 +75,7 @@ function expectGreeting(session: http2.ServerHttp2Session): void {
  * What a stream may hold for its reader before its writer waits (more than the window of our own
  * readers, who say themselves how far they are), and how often that looks again.
  */
-const unsent = { bytes: 2 * 1024 * 1024, firstLookMs: 2, lastLookMs: 100 } as const;
+const unsent = { bytes: 3 * 1024 * 1024, firstLookMs: 2, lastLookMs: 100 } as const;
 
 /**
  * Calls a stream's writer back when the reader has taken what was written. By itself Deno 2.7 does so
