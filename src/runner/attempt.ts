@@ -11,6 +11,19 @@ export const graceMs = 5_000;
  */
 const quietMs = 1_000;
 
+/** What a pipe holds on Linux, and so the most that one read gives. */
+const readBytes = 64 * 1024;
+
+/** Less than this is copied out of the buffer that it was read into, and the buffer used again. */
+const smallBytes = 16 * 1024;
+
+/**
+ * Buffers to read into. Most tasks write little or nothing; a new buffer for each of their two pipes
+ * would be most of the memory that a start takes, and Deno 2.9 lets hundreds of MiB of them gather.
+ */
+const spareBuffers: ArrayBuffer[] = [];
+const mostSpares = 64;
+
 /** The longest that a timer can be set for. */
 const longestTimerMs = 2 ** 31 - 1;
 
@@ -40,7 +53,7 @@ export class Attempt {
   #cause: EndCause = "exit";
   #reason: string | undefined;
   #child: Deno.ChildProcess | undefined;
-  #readers: ReadableStreamDefaultReader<Uint8Array>[] = [];
+  #readers: ReadableStreamBYOBReader[] = [];
   #pumps: Promise<void> | undefined;
   /** Sent, and not yet taken. */
   readonly #underway: Record<OutputStream, number> = { stdout: 0, stderr: 0 };
@@ -183,24 +196,31 @@ export class Attempt {
   }
 
   async #pump(stream: ReadableStream<Uint8Array>, name: OutputStream): Promise<void> {
-    const reader = stream.getReader();
+    const reader = stream.getReader({ mode: "byob" });
     this.#readers.push(reader);
+    let buffer = spareBuffers.pop() ?? new ArrayBuffer(readBytes);
     while (true) {
       if (this.#underway[name] >= this.context.windowBytes && this.#cause !== "lost") {
         await new Promise<void>((resolve) => this.#room[name] = resolve);
         this.#room[name] = undefined;
       }
-      const { done, value } = await reader.read();
-      if (done) return;
+      const { done, value } = await reader.read(new Uint8Array(buffer));
+      if (value === undefined) return; // Closed from this side.
+      buffer = value.buffer;
+      if (done) break;
       this.#bytesSeen += value.length;
       if (this.#cause === "lost") continue;
       this.#underway[name] += value.length;
-      this.context.report({ kind: "output", key: this.order.key, stream: name, data: value });
+      const isSmall = value.length < smallBytes;
+      const data = isSmall ? value.slice() : value;
+      if (!isSmall) buffer = new ArrayBuffer(readBytes);
+      this.context.report({ kind: "output", key: this.order.key, stream: name, data });
     }
+    if (spareBuffers.length < mostSpares) spareBuffers.push(buffer);
   }
 
   /** Its pending read ends as if the pipe had. */
-  #close(reader: ReadableStreamDefaultReader<Uint8Array>): void {
+  #close(reader: ReadableStreamBYOBReader): void {
     for (const name of ["stdout", "stderr"] as const) this.#room[name]?.();
     reader.cancel().catch(() => {/* The pipe broke, which was the purpose. */});
   }

@@ -45,8 +45,6 @@ export class Reports implements Disposable {
     const transfer: ArrayBuffer[] = [];
     for (const report of reports) {
       if (report.kind !== "output") continue;
-      // A buffer is handed over whole: copying a few bytes is cheaper than moving 64 KiB for them.
-      if (report.data.length < 16 * 1024) report.data = report.data.slice();
       transfer.push(report.data.buffer as ArrayBuffer);
     }
     if (reports.length > 0) this.send(reports, transfer);
