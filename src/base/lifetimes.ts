@@ -1,5 +1,5 @@
 import type { Clock } from "./clock.ts";
-import { anySignal } from "./signals.ts";
+import { anySignal } from "../deno/any_signal.ts";
 
 /**
  * Runs the parts of a role until all have ended. The first that fails aborts the rest, and its

@@ -3,7 +3,7 @@ import { UserError } from "../base/errors.ts";
 import { type Account, folders } from "../config/folders.ts";
 import { type Findings, loadConfig, requireSound, withValues } from "../config/load.ts";
 import type { Config } from "../config/schema.ts";
-import type { TlsSettings } from "../pki/settings.ts";
+import type { TlsSettings } from "../pki/directory/settings.ts";
 import type { EnvFacts } from "../sandbox/env.ts";
 import type { Usage } from "./command.ts";
 import type { Parsed } from "./parse.ts";
@@ -68,7 +68,7 @@ export async function settingsFor(
 
 /** Loaded late: a command without peers has no use for it. */
 async function tlsSettingsIn(configRoot: string): Promise<TlsSettings> {
-  const { readTlsSettings, settle, tlsRoot } = await import("../pki/settings.ts");
+  const { readTlsSettings, settle, tlsRoot } = await import("../pki/directory/settings.ts");
   const root = tlsRoot({ configRoot, variable });
   await settle(root);
   return await readTlsSettings(root);

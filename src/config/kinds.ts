@@ -1,6 +1,7 @@
 import { isIP } from "node:net";
 import { resolve } from "node:path";
 import { joinHost } from "../base/address.ts";
+import { parseLabel } from "../tasks/names.ts";
 
 /** One type of value: how it is read from text, from YAML, and shown. */
 export interface Kind<T> {
@@ -173,22 +174,11 @@ export const paths: Kind<string[]> = {
   show: (value) => value.join(","),
 };
 
-/** As in Kubernetes, so that its labels can be passed on: 63 characters, a letter or digit first. */
-const labelName = /^[A-Za-z0-9]([A-Za-z0-9._/-]{0,61}[A-Za-z0-9])?$/;
-const labelValue = /^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$/;
-
-/** `key=value`, or undefined where it is none; also what selectors are made of. */
-export function splitLabel(text: string): [string, string] | undefined {
-  const at = text.indexOf("=");
-  const [name, value] = [text.slice(0, at), text.slice(at + 1)];
-  return at > 0 && labelName.test(name) && labelValue.test(value) ? [name, value] : undefined;
-}
-
 export const labels: Kind<Readonly<Record<string, string>>> = {
   placeholder: "KEY=VALUE,…",
   parse: (value) => {
     const wanted = 'a comma-separated list of "key=value" of letters, digits, ".", "_" and "-"';
-    const found = items(value).map(splitLabel);
+    const found = items(value).map(parseLabel);
     if (found.includes(undefined)) throw new Unfit(wanted);
     const pairs = found.map((pair) => pair!);
     if (new Set(pairs.map(([name]) => name)).size < pairs.length) {

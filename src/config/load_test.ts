@@ -121,9 +121,9 @@ Deno.test("a malformed value is one line that names key, place and what is wante
       ["worker.labels", "a", /"key=value"/],
       ["worker.labels", "a=1,a=2", /no key is given twice/],
       ["worker.labels", "a=b c", /"key=value"/],
-      ["worker.id", "../x", /1 to 63 letters/],
-      ["worker.id", ".", /1 to 63 letters/],
-      ["worker.id", "a/b", /1 to 63 letters/],
+      ["worker.id", "../x", /1 to 253 letters/],
+      ["worker.id", ".", /1 to 253 letters/],
+      ["worker.id", "a/b", /1 to 253 letters/],
       ["worker.slots", "0", /from 1/],
       ["log.level", "loud", /one of debug, info, warn, error/],
     ] as [ConfigKey, string, RegExp][]

@@ -1,3 +1,5 @@
+import { limits } from "../tasks/limits.ts";
+import { isWorkerId, workerIdSyntax } from "../tasks/names.ts";
 import * as kinds from "./kinds.ts";
 
 /** The first part of a key: `peer`, `coordinator`, … */
@@ -70,9 +72,6 @@ export interface KeySpec<T> {
 
 /** The port that coordinators listen on and that addresses without a port mean. */
 const coordinatorPort = 50055;
-
-/** More than this on one host is a slip of the keyboard: each slot is a process of its own. */
-const mostSlots = 4096;
 
 const none = () => undefined;
 
@@ -148,13 +147,12 @@ export const schema: { readonly [K in ConfigKey]: KeySpec<ConfigValues[K]> } = {
     kind: {
       ...kinds.text("ID"),
       parse: (value) => {
-        if (!workerId.test(value)) {
-          throw new kinds.Unfit('1 to 63 letters, digits, ".", "_" or "-", not starting with "."');
-        }
+        if (!isWorkerId(value)) throw new kinds.Unfit(workerIdSyntax);
         return value;
       },
     },
-    default: ({ hostname }) => hostname.replaceAll(/[^A-Za-z0-9._-]/g, "-").slice(0, 63),
+    default: ({ hostname }) =>
+      hostname.replaceAll(/[^A-Za-z0-9._-]/g, "-").slice(0, limits.maxWorkerIdLength),
     defaultHelp: "the host name",
     help: "Identity of this worker; no two workers may share one",
   },
@@ -165,7 +163,7 @@ export const schema: { readonly [K in ConfigKey]: KeySpec<ConfigValues[K]> } = {
     help: "What selectors of tasks are matched against",
   },
   "worker.slots": {
-    kind: kinds.integer("N", 1, mostSlots),
+    kind: kinds.integer("N", 1, limits.maxSlots),
     default: ({ cpus }) => cpus,
     defaultHelp: "the number of CPUs",
     help: "Tasks that run at once",
@@ -217,9 +215,6 @@ export const schema: { readonly [K in ConfigKey]: KeySpec<ConfigValues[K]> } = {
     help: "Form of the log on stderr",
   },
 };
-
-/** A folder is named by it, so no leading dot; 63 is what a host name's label may have. */
-const workerId = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,62}$/;
 
 export const configKeys = Object.keys(schema) as ConfigKey[];
 

@@ -3,9 +3,9 @@ import type { TaskService, WorkerService } from "../tasks/service.ts";
 import { openChannel } from "./client/channel.ts";
 import { remoteTasks } from "./client/tasks.ts";
 import { remoteWorkers } from "./client/workers.ts";
-import { type Loaded, readCredentials } from "./credentials.ts";
-import type { PeerMode } from "./mode.ts";
-import { prepareHttp2 } from "./http2_sessions.ts";
+import { type Loaded, readCredentials } from "../tls/credentials.ts";
+import type { PeerMode } from "../tls/mode.ts";
+import { prepareHttp2 } from "../deno/http2_sessions.ts";
 import { refuseBadText } from "./strict_text.ts";
 
 /** A coordinator as if it were here. */

@@ -17,7 +17,7 @@ import {
   ServerReflectionResponse,
   ServerReflectionService,
 } from "./gen/grpc/reflection/v1/reflection.ts";
-import { prepareHttp2 } from "./http2_sessions.ts";
+import { prepareHttp2 } from "../deno/http2_sessions.ts";
 import { protocolVersion } from "./protocol.ts";
 import { servePeer } from "./server.ts";
 

@@ -6,7 +6,7 @@ import { makeAuthority } from "../../tests/support/openssl.ts";
 import { temporaryFolder } from "../../tests/support/temporary.ts";
 import { systemClock } from "../base/clock.ts";
 import { silentLog } from "../../tests/support/silent_log.ts";
-import type { PeerMode } from "./mode.ts";
+import type { PeerMode } from "../tls/mode.ts";
 import { servePeer } from "./server.ts";
 
 /** The generic gRPC client of the Go world, where `go install` puts it. */

@@ -5,7 +5,7 @@ import { fakeCoordinator } from "../../tests/support/fake_coordinator.ts";
 import { systemClock } from "../base/clock.ts";
 import { silentLog } from "../../tests/support/silent_log.ts";
 import { Stream, TaskServiceClient, WorkerServiceClient } from "./gen/agent/v1/agent.ts";
-import { prepareHttp2 } from "./http2_sessions.ts";
+import { prepareHttp2 } from "../deno/http2_sessions.ts";
 import { servePeer } from "./server.ts";
 
 /** What a plain gRPC client sees of a call: it says all that it has to say, then listens. */

@@ -10,7 +10,7 @@ import { systemClock } from "../base/clock.ts";
 import { createLog } from "../base/log.ts";
 import { silentLog } from "../../tests/support/silent_log.ts";
 import { dialCoordinator } from "./client.ts";
-import type { PeerMode } from "./mode.ts";
+import type { PeerMode } from "../tls/mode.ts";
 import { servePeer } from "./server.ts";
 
 const env = { clock: systemClock, log: silentLog };

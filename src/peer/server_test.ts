@@ -16,7 +16,7 @@ import { limits } from "../tasks/limits.ts";
 import { TaskError } from "../tasks/service.ts";
 import { dialCoordinator } from "./client.ts";
 import * as wire from "./gen/agent/v1/agent.ts";
-import type { PeerMode } from "./mode.ts";
+import type { PeerMode } from "../tls/mode.ts";
 import { servePeer } from "./server.ts";
 import { callerFacts } from "./server/caller.ts";
 import type { CallerFacts } from "./server/session.ts";

@@ -5,7 +5,7 @@ import { fakeCoordinator, sampleSpec, sampleTask } from "../../tests/support/fak
 import { eventually } from "../../tests/support/eventually.ts";
 import { type Authority, makeAuthority } from "../../tests/support/openssl.ts";
 import { dialCoordinator } from "./client.ts";
-import type { PeerMode } from "./mode.ts";
+import type { PeerMode } from "../tls/mode.ts";
 import { servePeer } from "./server.ts";
 import { TaskError, type WorkerSink } from "../tasks/service.ts";
 

@@ -3,7 +3,7 @@ import { createLog, type Fields, logText } from "../base/log.ts";
 import { version } from "../base/version.ts";
 import { idleFiles } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
-import type { PeerMode } from "../peer/mode.ts";
+import type { PeerMode } from "../tls/mode.ts";
 import type { RoleName } from "../sandbox/entries.ts";
 
 /** What a role says of itself before it serves. */

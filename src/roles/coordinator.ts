@@ -7,10 +7,10 @@ import { peerMode } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
 import { servePeer } from "../peer/server.ts";
 import { openDataFolder } from "../store/coordinator.ts";
-import { type EngineStats, openEngine } from "../tasks/engine.ts";
+import { type EngineStats, openEngine } from "../coordinator/engine.ts";
 import { sayBanner, sayReady } from "./banner.ts";
 import { roleEntry } from "./entry.ts";
-import { counter, gauge, type Metric, serveHealth } from "./health.ts";
+import { counter, gauge, type Metric, serveHealth } from "../http/health.ts";
 
 /** A retry that is due waits no longer than this; a lease is given away no later. */
 const advanceEveryMs = 100;
@@ -44,7 +44,10 @@ async function serveCoordinator(config: Config, env: Env): Promise<void> {
   );
   const trouble = () =>
     env.signal.aborted ? "it is stopping" : engine.trouble() ?? server.trouble();
-  const health = open.use(serveHealth("coordinator", config, {
+  const health = open.use(serveHealth({
+    host: values["coordinator.health_host"],
+    port: values["coordinator.health_port"],
+    setting: "coordinator.health_port",
     trouble,
     metrics: () => coordinatorMetrics(engine.stats(), trouble() === undefined),
   }));

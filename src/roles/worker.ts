@@ -6,11 +6,11 @@ import type { Config } from "../config/schema.ts";
 import { dialCoordinator } from "../peer/client.ts";
 import { openSpool, readPieces } from "../store/spool/spool.ts";
 import type { Report, RunnerReady } from "../tasks/orders.ts";
-import type { WorkerStats } from "../tasks/worker/pool.ts";
-import { createWorker } from "../tasks/worker/worker.ts";
+import type { WorkerStats } from "../worker/slot_scheduler.ts";
+import { createWorker } from "../worker/worker.ts";
 import { sayBanner, sayReady } from "./banner.ts";
 import { roleEntry } from "./entry.ts";
-import { counter, gauge, type Metric, serveHealth } from "./health.ts";
+import { counter, gauge, type Metric, serveHealth } from "../http/health.ts";
 
 /**
  * A worker that is up usually has work at once, and who waits for its `ready` may count on that; but
@@ -51,7 +51,10 @@ async function serveWorker(config: Config, env: Env, port: MessagePort): Promise
       if (sessions > 0) isUp.resolve();
     },
   });
-  const health = open.use(serveHealth("worker", config, {
+  const health = open.use(serveHealth({
+    host: values["worker.health_host"],
+    port: values["worker.health_port"],
+    setting: "worker.health_port",
     trouble: () => worker.stats().sessions > 0 ? undefined : "not connected to any coordinator",
     metrics: () => workerMetrics(worker.stats()),
   }));

@@ -1,7 +1,7 @@
 import type { Env } from "../base/env.ts";
 import { selfCommand } from "../base/self.ts";
 import type { Config } from "../config/schema.ts";
-import { readTlsSettings, tlsRoot } from "../pki/settings.ts";
+import { readTlsSettings, tlsRoot } from "../pki/directory/settings.ts";
 import { Cgroups } from "../runner/cgroups.ts";
 import { tasksCanRead } from "../runner/exposure.ts";
 import { homeOf, openDataFolder } from "../runner/folders.ts";

@@ -1,6 +1,6 @@
 import type { EndCause, OutputStream, Report, StartOrder } from "../tasks/orders.ts";
 import type { Clock } from "../base/clock.ts";
-import { type Rest, signal } from "./marks.ts";
+import { type Rest, signal } from "./leftover_processes.ts";
 
 /** After SIGTERM, until SIGKILL. Half of what containers' stop commands usually give. */
 export const graceMs = 5_000;

@@ -1,5 +1,5 @@
 import type { StartOrder } from "../tasks/orders.ts";
-import { markVariable } from "./marks.ts";
+import { markVariable } from "./leftover_processes.ts";
 import { defaultPath } from "./program.ts";
 import type { TaskUser } from "./user.ts";
 

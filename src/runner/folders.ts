@@ -1,7 +1,7 @@
-import { setMode } from "../base/rights.ts";
+import { setMode } from "../base/fs/file_permissions.ts";
 import { join } from "node:path";
 import { messageOf, UserError } from "../base/errors.ts";
-import { makeOwnFolder } from "../base/own_folder.ts";
+import { makeOwnFolder } from "../base/fs/data_directory.ts";
 import type { TaskUser } from "./user.ts";
 
 /**

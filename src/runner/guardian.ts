@@ -5,7 +5,7 @@ import { backoffMs } from "../base/retry.ts";
 import type { GuardianCommand } from "./guardian_protocol.ts";
 import { findLauncher } from "./launch.ts";
 import { defaultPath } from "./program.ts";
-import { signal } from "./marks.ts";
+import { signal } from "./leftover_processes.ts";
 
 export interface GuardianOptions {
   /** See `guardianCommands`. One that never answers gives way to the next. */

@@ -1,6 +1,6 @@
 import { killCgroups, removeTree } from "./cgroups.ts";
 import { guardianLooks } from "./guardian_protocol.ts";
-import { killMarked, signal } from "./marks.ts";
+import { killMarked, signal } from "./leftover_processes.ts";
 
 /**
  * The guardian where no shell will do: the same protocol, in this program.

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { randomHex } from "./folders.ts";
 import { type GuardianCommand, guardianCommands } from "./guardian_protocol.ts";
 import { temporaryFolder } from "../../tests/support/temporary.ts";
-import { markVariable, signal } from "./marks.ts";
+import { markVariable, signal } from "./leftover_processes.ts";
 
 const loop = new URL("./guardian_loop.ts", import.meta.url).href;
 const self: GuardianCommand = {

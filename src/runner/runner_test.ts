@@ -9,9 +9,9 @@ import {
   type Report,
   type StartOrder,
 } from "../tasks/orders.ts";
-import { checkOrder } from "./check.ts";
+import { checkOrder } from "./access_check.ts";
 import { openDataFolder } from "./folders.ts";
-import { findMarked, signal } from "./marks.ts";
+import { findMarked, signal } from "./leftover_processes.ts";
 import { Runner, type RunnerOptions } from "./runner.ts";
 import { findTaskUser } from "./user.ts";
 

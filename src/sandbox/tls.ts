@@ -1,9 +1,15 @@
 import { messageOf } from "../base/errors.ts";
 import { basename, dirname, join, resolve } from "node:path";
 import type { Env } from "../base/env.ts";
-import { stagedName } from "../base/atomic_file.ts";
+import { stagedName } from "../base/fs/atomic_file.ts";
 import { PkiError } from "../pki/errors.ts";
-import { isWithin, readTlsSettings, type TlsPaths, tlsPaths, tlsRoot } from "../pki/settings.ts";
+import {
+  isWithin,
+  readTlsSettings,
+  type TlsPaths,
+  tlsPaths,
+  tlsRoot,
+} from "../pki/directory/settings.ts";
 import { type Grants, noGrants } from "./grants.ts";
 
 /** What was named on the command line; relative paths are taken from the working folder. */

@@ -1,7 +1,7 @@
 import { join } from "node:path";
-import { makeOwnFolder } from "../base/own_folder.ts";
-import type { ArtifactFiles, LogFiles } from "../tasks/files.ts";
-import type { TaskStore } from "../tasks/store.ts";
+import { makeOwnFolder } from "../base/fs/data_directory.ts";
+import type { ArtifactFiles, LogFiles } from "../coordinator/file_stores.ts";
+import type { TaskStore } from "../coordinator/store.ts";
 import { artifactFiles } from "./files/artifacts.ts";
 import { logFiles } from "./files/logs.ts";
 import { openSqliteStore } from "./sqlite/store.ts";

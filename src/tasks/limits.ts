@@ -14,7 +14,8 @@ export const limits = {
   /** A host name (RFC 1035, 2.3.4). */
   maxWorkerIdLength: 253,
   maxWorkers: 10_000,
-  maxSlots: 10_000,
+  /** More on one host is a slip of the keyboard: each slot is a process of its own. */
+  maxSlots: 4_096,
   maxArray: 10_000,
   maxArtifactGlobs: 100,
   maxArtifactsPerAttempt: 10_000,

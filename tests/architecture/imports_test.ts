@@ -7,27 +7,48 @@ import { join, relative } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { sourceFiles, threadEntries } from "../../scripts/entries.ts";
 
-/** Folders that a folder may import; with `type:` only types of it, with `lazy:` only by `import()`. */
+/**
+ * Folders that a folder may import; with `type:` only types of it, with `lazy:` only by `import()`.
+ * The same table stands in docs/architecture.md.
+ */
 const mayImport: Record<string, string[]> = {
-  base: [],
-  config: ["base"],
+  deno: [],
+  base: ["deno"],
+  config: ["base", "tasks"],
   pki: ["base"],
+  tls: ["base", "pki", "deno"],
+  http: ["base", "pki", "deno"],
   tasks: ["base"],
-  peer: ["base", "pki", "tasks"],
+  coordinator: ["base", "tasks", "deno"],
+  worker: ["base", "tasks", "deno"],
+  store: ["base", "tasks", "type:coordinator", "type:worker"],
   runner: ["base", "type:tasks"],
-  mesh: ["base", "pki", "type:tasks"],
-  store: ["base", "type:tasks", "type:mesh"],
+  peer: ["base", "pki", "tls", "tasks", "type:coordinator", "type:worker", "deno"],
+  client: ["base", "tasks", "deno"],
+  mesh: ["base", "pki", "tls", "http", "type:tasks"],
   web: ["base", "type:tasks", "type:mesh"],
   deploy: ["base", "pki"],
   container: ["base", "pki"],
   sandbox: ["base", "config", "pki"],
   roles: [
-    ...["base", "config", "pki", "tasks", "store", "peer", "runner", "mesh", "web", "deploy"],
-    ...["container", "sandbox"],
+    ...[
+      "base",
+      "config",
+      "pki",
+      "tls",
+      "http",
+      "tasks",
+      "coordinator",
+      "worker",
+      "store",
+      "runner",
+    ],
+    ...["peer", "client", "mesh", "web", "deploy", "container", "sandbox", "deno"],
   ],
   cli: [
-    ...["base", "config", "pki", "tasks", "runner", "deploy", "container", "sandbox", "roles"],
-    ...["lazy:peer", "lazy:mesh"],
+    ...["base", "config", "pki", "tls", "http", "tasks", "coordinator", "worker", "runner"],
+    ...["client", "container", "sandbox", "roles", "deno"],
+    ...["lazy:peer", "lazy:mesh", "lazy:deploy"],
   ],
 };
 

@@ -1,7 +1,7 @@
 import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
-import { issueCa, issueLeaf } from "../../src/pki/sign.ts";
-import { generateKey, publicKeyOf } from "../../src/pki/keys.ts";
+import { issueCa, issueLeaf } from "../../src/pki/x509/sign.ts";
+import { generateKey, publicKeyOf } from "../../src/pki/x509/keys.ts";
 import { agent } from "../support/agent.ts";
 import { tempHome } from "../support/home.ts";
 import { type Bench, type BenchOptions, type Figure, median } from "./report.ts";

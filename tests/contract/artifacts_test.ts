@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { silentLog } from "../support/silent_log.ts";
 import { openDataFolder } from "../../src/store/coordinator.ts";
-import { openEngine } from "../../src/tasks/engine.ts";
+import { openEngine } from "../../src/coordinator/engine.ts";
 import { leaseTimes, limits } from "../../src/tasks/limits.ts";
 import { EngineHarness, FakeWorker, HandClock, spec, taskError, turn } from "../support/engine.ts";
 

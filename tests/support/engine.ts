@@ -3,7 +3,7 @@ import { join } from "node:path";
 import type { Clock } from "../../src/base/clock.ts";
 import { silentLog } from "./silent_log.ts";
 import { openDataFolder } from "../../src/store/coordinator.ts";
-import { type Engine, type EngineOptions, openEngine } from "../../src/tasks/engine.ts";
+import { type Engine, type EngineOptions, openEngine } from "../../src/coordinator/engine.ts";
 import {
   TaskError,
   type TaskErrorCode,
@@ -11,7 +11,7 @@ import {
   type WorkerSession,
   type WorkerSink,
 } from "../../src/tasks/service.ts";
-import type { TaskStore } from "../../src/tasks/store.ts";
+import type { TaskStore } from "../../src/coordinator/store.ts";
 import type { Assignment, AttemptRef, AttemptResult, TaskSpec } from "../../src/tasks/task.ts";
 
 /** A clock that a test turns by hand. */

@@ -1,7 +1,7 @@
 import { systemClock } from "../../src/base/clock.ts";
 import { silentLog } from "./silent_log.ts";
 import { openDataFolder } from "../../src/store/coordinator.ts";
-import { openEngine } from "../../src/tasks/engine.ts";
+import { openEngine } from "../../src/coordinator/engine.ts";
 import { FakeWorker, spec } from "./engine.ts";
 
 // A coordinator without a wire, which works until it is killed, and says on stdout, in one write a

@@ -1,6 +1,6 @@
 import { join } from "node:path";
-import type { Pki } from "../../src/pki/context.ts";
-import type { Detected } from "../../src/pki/detect.ts";
+import type { Pki } from "../../src/pki/directory/context.ts";
+import type { Detected } from "../../src/pki/directory/detect.ts";
 
 /** A folder for TLS directories, removed afterwards. */
 export interface TlsLab extends AsyncDisposable {

@@ -5,17 +5,17 @@ import { component, programs } from "../support/component.ts";
 import { type CrashPoint, crashPoints, snapshot } from "../support/crash_points.ts";
 import { tempHome } from "../support/home.ts";
 import { type TlsLab, tlsLab } from "../support/tls.ts";
-import { clean } from "../../src/pki/clean.ts";
-import type { Pki } from "../../src/pki/context.ts";
-import { importCa } from "../../src/pki/import.ts";
-import { initTls } from "../../src/pki/init.ts";
-import { readPair } from "../../src/pki/inspect.ts";
-import { install } from "../../src/pki/install.ts";
-import { mint } from "../../src/pki/mint.ts";
-import { distrustPrevious, renewCa, renewServer } from "../../src/pki/renew.ts";
-import { reportStatus } from "../../src/pki/report.ts";
-import { request } from "../../src/pki/request.ts";
-import { disable, enable } from "../../src/pki/switch.ts";
+import { clean } from "../../src/pki/operations/clean.ts";
+import type { Pki } from "../../src/pki/directory/context.ts";
+import { importCa } from "../../src/pki/operations/import.ts";
+import { initTls } from "../../src/pki/operations/init.ts";
+import { readPair } from "../../src/pki/x509/inspect.ts";
+import { install } from "../../src/pki/operations/install.ts";
+import { mint } from "../../src/pki/operations/mint.ts";
+import { distrustPrevious, renewCa, renewServer } from "../../src/pki/operations/renew.ts";
+import { reportStatus } from "../../src/pki/operations/report.ts";
+import { request } from "../../src/pki/operations/request.ts";
+import { disable, enable } from "../../src/pki/operations/switch.ts";
 
 /** A state of a host, and a command that changes it. */
 interface Case {
@@ -157,7 +157,7 @@ async function checkPoint(
 }
 
 async function recover(pki: Pki): Promise<void> {
-  const { lockFolder } = await import("../../src/base/files.ts");
+  const { lockFolder } = await import("../../src/base/fs/file_transaction.ts");
   await (await lockFolder(pki.root))[Symbol.asyncDispose]();
 }
 
@@ -174,7 +174,9 @@ Deno.test("killed for real in the middle of renew --ca, the next command finishe
   await initTls(host);
   const former = await Deno.readTextFile(`${host.root}/ca/ca.crt`);
   const script = `
-    import { renewCa } from ${JSON.stringify(new URL("../../src/pki/renew.ts", import.meta.url))};
+    import { renewCa } from ${
+    JSON.stringify(new URL("../../src/pki/operations/renew.ts", import.meta.url))
+  };
     let renames = 0;
     const faults = { before(step) {
       // The journal is the first rename: two of its files are in place, the others are not.

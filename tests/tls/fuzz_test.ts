@@ -1,17 +1,17 @@
 /** Bad input of every kind, by a fixed seed: a clear error, and not a byte changed. */
 import assert from "node:assert/strict";
 import { UserError } from "../../src/base/errors.ts";
-import type { Pki } from "../../src/pki/context.ts";
-import { importCa } from "../../src/pki/import.ts";
-import { initTls } from "../../src/pki/init.ts";
-import { inspectCertificate, readPair } from "../../src/pki/inspect.ts";
-import { install } from "../../src/pki/install.ts";
-import { mint } from "../../src/pki/mint.ts";
-import { parseHostname, parseIp } from "../../src/pki/names.ts";
-import { parsePem } from "../../src/pki/pem.ts";
-import { reportStatus } from "../../src/pki/report.ts";
-import { request } from "../../src/pki/request.ts";
-import { enable } from "../../src/pki/switch.ts";
+import type { Pki } from "../../src/pki/directory/context.ts";
+import { importCa } from "../../src/pki/operations/import.ts";
+import { initTls } from "../../src/pki/operations/init.ts";
+import { inspectCertificate, readPair } from "../../src/pki/x509/inspect.ts";
+import { install } from "../../src/pki/operations/install.ts";
+import { mint } from "../../src/pki/operations/mint.ts";
+import { parseHostname, parseIp } from "../../src/pki/x509/names.ts";
+import { parsePem } from "../../src/pki/x509/pem.ts";
+import { reportStatus } from "../../src/pki/operations/report.ts";
+import { request } from "../../src/pki/operations/request.ts";
+import { enable } from "../../src/pki/operations/switch.ts";
 import { snapshot } from "../support/crash_points.ts";
 import { type TlsLab, tlsLab } from "../support/tls.ts";
 

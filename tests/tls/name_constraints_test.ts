@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { component, programs } from "../support/component.ts";
 import { output, type TlsLab, tlsLab } from "../support/tls.ts";
 import { UserError } from "../../src/base/errors.ts";
-import { install } from "../../src/pki/install.ts";
+import { install } from "../../src/pki/operations/install.ts";
 
 interface Case {
   constraints: string;

@@ -2,11 +2,11 @@
 import assert from "node:assert/strict";
 import { component, programs } from "../support/component.ts";
 import { output, type TlsLab, tlsLab } from "../support/tls.ts";
-import { importCa } from "../../src/pki/import.ts";
-import { initTls } from "../../src/pki/init.ts";
-import { readPair } from "../../src/pki/inspect.ts";
-import { install } from "../../src/pki/install.ts";
-import { reportStatus } from "../../src/pki/report.ts";
+import { importCa } from "../../src/pki/operations/import.ts";
+import { initTls } from "../../src/pki/operations/init.ts";
+import { readPair } from "../../src/pki/x509/inspect.ts";
+import { install } from "../../src/pki/operations/install.ts";
+import { reportStatus } from "../../src/pki/operations/report.ts";
 
 interface Files {
   cert: string;

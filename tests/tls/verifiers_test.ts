@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { component, programs } from "../support/component.ts";
 import { output, type TlsLab, tlsLab } from "../support/tls.ts";
 import { serveTls } from "../support/openssl_server.ts";
-import { initTls } from "../../src/pki/init.ts";
-import { keyTypes } from "../../src/pki/key_types.ts";
-import { mint } from "../../src/pki/mint.ts";
-import { renewCa } from "../../src/pki/renew.ts";
+import { initTls } from "../../src/pki/operations/init.ts";
+import { keyTypes } from "../../src/pki/x509/key_types.ts";
+import { mint } from "../../src/pki/operations/mint.ts";
+import { renewCa } from "../../src/pki/operations/renew.ts";
 
 const openssl = await component("openssl", programs("openssl"));
 const curl = await component("curl", programs("openssl", "curl"));

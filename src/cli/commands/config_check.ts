@@ -3,7 +3,7 @@ import { errorFacts, exitCode } from "../../base/errors.ts";
 import { idleFiles, peerMode, type PeerRole } from "../../config/peer_mode.ts";
 import { type Config, configSections } from "../../config/schema.ts";
 import { command } from "../command.ts";
-import { paints } from "../screen.ts";
+import { paints } from "../output/terminal.ts";
 
 export default command({
   path: "config check",

@@ -7,8 +7,8 @@ import {
   variableOf,
 } from "../../config/schema.ts";
 import { command } from "../command.ts";
-import { paints } from "../screen.ts";
-import { type Cell, table } from "../table.ts";
+import { paints } from "../output/terminal.ts";
+import { type Cell, table } from "../output/table.ts";
 
 export default command({
   path: "config show",

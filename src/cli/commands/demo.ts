@@ -1,13 +1,13 @@
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { reasonOf } from "../../base/atomic_file.ts";
+import { reasonOf } from "../../base/fs/atomic_file.ts";
 import type { Output } from "../../base/env.ts";
 import { formatDuration } from "../../base/durations.ts";
 import { UserError } from "../../base/errors.ts";
 import { aborted } from "../../base/lifetimes.ts";
 import { selfCommand } from "../../base/self.ts";
 import { noGrants } from "../../sandbox/grants.ts";
-import { paints, widthOf } from "../screen.ts";
+import { paints, widthOf } from "../output/terminal.ts";
 import { command } from "../command.ts";
 import { type Hosts, startHosts } from "../demo/hosts.ts";
 import { passedVariables, ProgramFailed } from "../demo/programs.ts";

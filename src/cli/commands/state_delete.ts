@@ -1,7 +1,7 @@
 import { clientGrants } from "../../sandbox/roles.ts";
-import { clientSections, withTasks } from "../clients/connect.ts";
-import { orConflict } from "../clients/state_conflict.ts";
-import { checkNames } from "../clients/state_names.ts";
+import { clientSections, withTasks } from "../connect.ts";
+import { orConflict } from "../output/state_conflict.ts";
+import { checkNames } from "../../client/state_names.ts";
 import { command } from "../command.ts";
 
 export default command({

@@ -1,7 +1,7 @@
 import { clientGrants } from "../../sandbox/roles.ts";
-import { clientSections, withTasks } from "../clients/connect.ts";
-import { checkNames } from "../clients/state_names.ts";
-import { stateView } from "../clients/views.ts";
+import { clientSections, withTasks } from "../connect.ts";
+import { checkNames } from "../../client/state_names.ts";
+import { stateView } from "../../client/views.ts";
 import { command } from "../command.ts";
 
 export default command({

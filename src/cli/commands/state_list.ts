@@ -1,13 +1,13 @@
 import { formatDuration } from "../../base/durations.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
 import { TaskError } from "../../tasks/service.ts";
-import { clientSections, forPerson, withTasks } from "../clients/connect.ts";
-import { paints, widthOf } from "../screen.ts";
-import { checkNames } from "../clients/state_names.ts";
-import { table } from "../table.ts";
-import { stateView } from "../clients/views.ts";
+import { clientSections, forPerson, withTasks } from "../connect.ts";
+import { paints, widthOf } from "../output/terminal.ts";
+import { checkNames } from "../../client/state_names.ts";
+import { table } from "../output/table.ts";
+import { stateView } from "../../client/views.ts";
 import { printable } from "../../base/printable.ts";
-import { formatBytes } from "../clients/words.ts";
+import { formatBytes } from "../output/format.ts";
 import { command } from "../command.ts";
 
 export default command({

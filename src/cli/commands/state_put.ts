@@ -3,10 +3,10 @@ import { UsageError, UserError } from "../../base/errors.ts";
 import type { Env } from "../../base/env.ts";
 import { limits } from "../../tasks/limits.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
-import { clientSections, withTasks } from "../clients/connect.ts";
-import { orConflict } from "../clients/state_conflict.ts";
-import { checkNames } from "../clients/state_names.ts";
-import { stateView } from "../clients/views.ts";
+import { clientSections, withTasks } from "../connect.ts";
+import { orConflict } from "../output/state_conflict.ts";
+import { checkNames } from "../../client/state_names.ts";
+import { stateView } from "../../client/views.ts";
 import { command } from "../command.ts";
 
 export default command({

@@ -1,9 +1,9 @@
 import { limits } from "../../tasks/limits.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
-import { clientSections, withTasks } from "../clients/connect.ts";
-import { followExits, followOutput } from "../clients/follow_output.ts";
-import { taskSpec } from "../clients/task_spec.ts";
-import { taskView } from "../clients/views.ts";
+import { clientSections, withTasks } from "../connect.ts";
+import { followExits, followOutput } from "../output/follow_output.ts";
+import { taskSpec } from "../../client/task_spec.ts";
+import { taskView } from "../../client/views.ts";
 import { command } from "../command.ts";
 
 export default command({

@@ -1,11 +1,11 @@
 import { clientGrants } from "../../sandbox/roles.ts";
-import { clientSections, withTasks } from "../clients/connect.ts";
-import { commonId, findTask } from "../clients/find_task.ts";
-import { widthOf } from "../screen.ts";
-import { table } from "../table.ts";
-import { artifactView } from "../clients/views.ts";
+import { clientSections, withTasks } from "../connect.ts";
+import { commonId, findTask } from "../../client/find_task.ts";
+import { widthOf } from "../output/terminal.ts";
+import { table } from "../output/table.ts";
+import { artifactView } from "../../client/views.ts";
 import { printable } from "../../base/printable.ts";
-import { count, formatBytes } from "../clients/words.ts";
+import { count, formatBytes } from "../output/format.ts";
 import { UsageError } from "../../base/errors.ts";
 import { command } from "../command.ts";
 
@@ -42,7 +42,7 @@ export default command({
       const { force } = options;
       const view = { task_id: taskId, artifacts: artifacts.map(artifactView) };
       if (folder === undefined) return { ...view, saved: null };
-      const { saveArtifacts } = await import("../clients/save_artifacts.ts");
+      const { saveArtifacts } = await import("../../client/save_artifacts.ts");
       const saving = { tasks, taskId, artifacts, folder, force, signal: env.signal };
       return { ...view, saved: await saveArtifacts(saving) };
     }),

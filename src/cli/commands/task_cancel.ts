@@ -1,8 +1,8 @@
 import { isFinished } from "../../tasks/task.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
-import { clientSections, withTasks } from "../clients/connect.ts";
-import { commonId, findTask } from "../clients/find_task.ts";
-import { changed } from "../clients/task_change.ts";
+import { clientSections, withTasks } from "../connect.ts";
+import { commonId, findTask } from "../../client/find_task.ts";
+import { changed } from "../../client/task_change.ts";
 import { command } from "../command.ts";
 
 export default command({

@@ -1,11 +1,11 @@
 import type { TaskService } from "../../tasks/service.ts";
 import { type Task, taskStates } from "../../tasks/task.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
-import { clientSections, withTasks } from "../clients/connect.ts";
-import { paints, widthOf } from "../screen.ts";
-import { taskTable } from "../clients/task_table.ts";
-import { taskView } from "../clients/views.ts";
-import { watchList } from "../clients/watch_list.ts";
+import { clientSections, withTasks } from "../connect.ts";
+import { paints, widthOf } from "../output/terminal.ts";
+import { taskTable } from "../output/task_table.ts";
+import { taskView } from "../../client/views.ts";
+import { watchList } from "../output/watch_list.ts";
 import { command } from "../command.ts";
 
 /** As many as one call of the protocol returns. */

@@ -1,9 +1,9 @@
 import { UsageError } from "../../base/errors.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
-import { clientSections, withTasks } from "../clients/connect.ts";
-import { commonId, findTask } from "../clients/find_task.ts";
-import { followExits, followOutput } from "../clients/follow_output.ts";
-import { jsonWriter, plainWriter } from "../clients/log_writers.ts";
+import { clientSections, withTasks } from "../connect.ts";
+import { commonId, findTask } from "../../client/find_task.ts";
+import { followExits, followOutput } from "../output/follow_output.ts";
+import { jsonWriter, plainWriter } from "../output/log_writers.ts";
 import { command } from "../command.ts";
 
 export default command({

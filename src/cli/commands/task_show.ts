@@ -1,10 +1,10 @@
 import { clientGrants } from "../../sandbox/roles.ts";
-import { clientSections, withTasks } from "../clients/connect.ts";
-import { commonId, findTask } from "../clients/find_task.ts";
-import { paints, widthOf } from "../screen.ts";
-import { taskPage } from "../clients/task_page.ts";
-import { taskTable } from "../clients/task_table.ts";
-import { taskView } from "../clients/views.ts";
+import { clientSections, withTasks } from "../connect.ts";
+import { commonId, findTask } from "../../client/find_task.ts";
+import { paints, widthOf } from "../output/terminal.ts";
+import { taskPage } from "../output/task_page.ts";
+import { taskTable } from "../output/task_table.ts";
+import { taskView } from "../../client/views.ts";
 import { command } from "../command.ts";
 
 export default command({

@@ -1,6 +1,6 @@
 import { Refusal } from "../../base/errors.ts";
-import { pkiOf } from "../../pki/context.ts";
-import { tlsRoot } from "../../pki/settings.ts";
+import { pkiOf } from "../../pki/directory/context.ts";
+import { tlsRoot } from "../../pki/directory/settings.ts";
 import { tlsGrants } from "../../sandbox/tls.ts";
 import { command } from "../command.ts";
 
@@ -20,7 +20,7 @@ export default command({
         { next: "agent tls clean --yes" },
       );
     }
-    const { clean } = await import("../../pki/clean.ts");
+    const { clean } = await import("../../pki/operations/clean.ts");
     const { root, removed } = await clean(pkiOf(env));
     return { directory: root, removed };
   },

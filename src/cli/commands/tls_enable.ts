@@ -1,4 +1,4 @@
-import { pkiOf } from "../../pki/context.ts";
+import { pkiOf } from "../../pki/directory/context.ts";
 import { tlsGrants } from "../../sandbox/tls.ts";
 import { command } from "../command.ts";
 
@@ -9,7 +9,7 @@ export default command({
   examples: [{ line: "agent tls enable", does: "Takes effect when servers are restarted" }],
   grants: ({ env }) => tlsGrants(env),
   run: async ({ env }) => {
-    const { enable } = await import("../../pki/switch.ts");
+    const { enable } = await import("../../pki/operations/switch.ts");
     const { root, enabled, changed } = await enable(pkiOf(env));
     return { directory: root, enabled, changed };
   },

@@ -1,6 +1,6 @@
 import { resolve } from "node:path";
-import { pkiOf } from "../../pki/context.ts";
-import { recordOf } from "../../pki/describe.ts";
+import { pkiOf } from "../../pki/directory/context.ts";
+import { recordOf } from "../../pki/x509/describe.ts";
 import { quoted } from "../../base/quoted.ts";
 import { tlsGrants } from "../../sandbox/tls.ts";
 import { command } from "../command.ts";
@@ -24,7 +24,7 @@ export default command({
   ],
   grants: ({ options, env }) => tlsGrants(env, { write: [options.out] }),
   run: async ({ options, env }) => {
-    const { exportCa } = await import("../../pki/export.ts");
+    const { exportCa } = await import("../../pki/operations/export.ts");
     const pki = pkiOf(env);
     const out = options.out === undefined ? undefined : resolve(options.out);
     const { certificate, pem } = await exportCa(pki, out);

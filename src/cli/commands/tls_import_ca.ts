@@ -1,6 +1,6 @@
-import { pkiOf } from "../../pki/context.ts";
-import { day } from "../../pki/dates.ts";
-import { nameOf, recordOf } from "../../pki/describe.ts";
+import { pkiOf } from "../../pki/directory/context.ts";
+import { day } from "../../pki/x509/dates.ts";
+import { nameOf, recordOf } from "../../pki/x509/describe.ts";
 import { makeConfigFolder, tlsGrants } from "../../sandbox/tls.ts";
 import { command } from "../command.ts";
 
@@ -29,7 +29,7 @@ export default command({
     return await tlsGrants(env, { read: [args[0]] });
   },
   run: async ({ args, options, env }) => {
-    const { importCa } = await import("../../pki/import.ts");
+    const { importCa } = await import("../../pki/operations/import.ts");
     const pki = pkiOf(env);
     const { root, certificate, label, added } = await importCa(pki, args[0]!, options.name);
     return { directory: root, ca: recordOf(certificate, pki.now()), label, added };

@@ -1,8 +1,8 @@
 import { makeConfigFolder, tlsGrants } from "../../sandbox/tls.ts";
-import { pkiOf } from "../../pki/context.ts";
-import { day } from "../../pki/dates.ts";
-import { nameOf, namesText, recordOf } from "../../pki/describe.ts";
-import { keyTypes } from "../../pki/key_types.ts";
+import { pkiOf } from "../../pki/directory/context.ts";
+import { day } from "../../pki/x509/dates.ts";
+import { nameOf, namesText, recordOf } from "../../pki/x509/describe.ts";
+import { keyTypes } from "../../pki/x509/key_types.ts";
 import { command } from "../command.ts";
 
 export default command({
@@ -43,7 +43,7 @@ export default command({
     return await tlsGrants(env);
   },
   run: async ({ options, env }) => {
-    const { initTls } = await import("../../pki/init.ts");
+    const { initTls } = await import("../../pki/operations/init.ts");
     const pki = pkiOf(env);
     const made = await initTls(pki, {
       hostnames: options.hostname,

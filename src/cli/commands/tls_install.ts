@@ -1,7 +1,7 @@
-import { day } from "../../pki/dates.ts";
-import { nameOf, namesText, recordOf } from "../../pki/describe.ts";
+import { day } from "../../pki/x509/dates.ts";
+import { nameOf, namesText, recordOf } from "../../pki/x509/describe.ts";
 import { UsageError } from "../../base/errors.ts";
-import { pkiOf } from "../../pki/context.ts";
+import { pkiOf } from "../../pki/directory/context.ts";
 import { makeConfigFolder, tlsGrants } from "../../sandbox/tls.ts";
 import { command } from "../command.ts";
 
@@ -50,7 +50,7 @@ export default command({
     return await tlsGrants(env, { read: [cert, key, ca] });
   },
   run: async ({ options, env }) => {
-    const { install } = await import("../../pki/install.ts");
+    const { install } = await import("../../pki/operations/install.ts");
     const pki = pkiOf(env);
     const made = await install(pki, options);
     return {

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
-import { pkiOf } from "../../pki/context.ts";
-import { day } from "../../pki/dates.ts";
-import { namesText, recordOf } from "../../pki/describe.ts";
+import { pkiOf } from "../../pki/directory/context.ts";
+import { day } from "../../pki/x509/dates.ts";
+import { namesText, recordOf } from "../../pki/x509/describe.ts";
 import { quoted } from "../../base/quoted.ts";
 import { tlsGrants } from "../../sandbox/tls.ts";
 import { command } from "../command.ts";
@@ -44,7 +44,7 @@ export default command({
   exits: { 3: "Names of a request are not confirmed, or the folder holds something else" },
   grants: ({ options, env }) => tlsGrants(env, { folders: [options.out], read: [options.csr] }),
   run: async ({ options, env }) => {
-    const { mint } = await import("../../pki/mint.ts");
+    const { mint } = await import("../../pki/operations/mint.ts");
     const pki = pkiOf(env);
     const made = await mint(pki, {
       out: resolve(options.out),

@@ -1,7 +1,7 @@
 import { Refusal } from "../../base/errors.ts";
-import { pkiOf } from "../../pki/context.ts";
-import { day } from "../../pki/dates.ts";
-import { nameOf, namesText, recordOf } from "../../pki/describe.ts";
+import { pkiOf } from "../../pki/directory/context.ts";
+import { day } from "../../pki/x509/dates.ts";
+import { nameOf, namesText, recordOf } from "../../pki/x509/describe.ts";
 import { tlsGrants } from "../../sandbox/tls.ts";
 import { command } from "../command.ts";
 import { confirm } from "../confirm.ts";
@@ -39,7 +39,7 @@ export default command({
   grants: ({ env }) => tlsGrants(env),
   run: async ({ options, env }) => {
     const { checkRenewable, distrustPrevious, renewCa, renewServer } = await import(
-      "../../pki/renew.ts"
+      "../../pki/operations/renew.ts"
     );
     const pki = pkiOf(env);
     const wanted = {

@@ -1,6 +1,6 @@
 import { basename, resolve } from "node:path";
-import { pkiOf } from "../../pki/context.ts";
-import { namesText } from "../../pki/describe.ts";
+import { pkiOf } from "../../pki/directory/context.ts";
+import { namesText } from "../../pki/x509/describe.ts";
 import { quoted } from "../../base/quoted.ts";
 import { makeConfigFolder, tlsGrants } from "../../sandbox/tls.ts";
 import { command } from "../command.ts";
@@ -35,7 +35,7 @@ export default command({
     return await tlsGrants(env, { write: [options.out] });
   },
   run: async ({ options, env }) => {
-    const { request } = await import("../../pki/request.ts");
+    const { request } = await import("../../pki/operations/request.ts");
     const made = await request(pkiOf(env), {
       out: resolve(options.out),
       hostnames: options.hostname,

@@ -1,9 +1,9 @@
 import { exitCode } from "../../base/errors.ts";
-import { type CertificateRecord, nameOf } from "../../pki/describe.ts";
-import { pkiOf } from "../../pki/context.ts";
+import { type CertificateRecord, nameOf } from "../../pki/x509/describe.ts";
+import { pkiOf } from "../../pki/directory/context.ts";
 import { tlsGrants } from "../../sandbox/tls.ts";
 import { command } from "../command.ts";
-import { paints } from "../screen.ts";
+import { paints } from "../output/terminal.ts";
 
 export default command({
   path: "tls status",
@@ -20,7 +20,7 @@ export default command({
   exits: { 3: "With --check: there is something to see to" },
   grants: ({ env }) => tlsGrants(env),
   run: async ({ options, env }) => {
-    const { reportStatus } = await import("../../pki/report.ts");
+    const { reportStatus } = await import("../../pki/operations/report.ts");
     return { ...await reportStatus(pkiOf(env), { mend: !options.check }), check: options.check };
   },
   exit: (report) => report.check && report.warnings.length > 0 ? exitCode.attention : exitCode.done,

@@ -1,4 +1,4 @@
-import { pkiOf } from "../../pki/context.ts";
+import { pkiOf } from "../../pki/directory/context.ts";
 import { ownSystem, systems } from "../../pki/trust/stores.ts";
 import { tlsGrants } from "../../sandbox/tls.ts";
 import { command } from "../command.ts";
@@ -23,8 +23,8 @@ export default command({
   ],
   grants: ({ env }) => tlsGrants(env),
   run: async ({ options, env }) => {
-    const { exportCa } = await import("../../pki/export.ts");
-    const { readTlsSettings } = await import("../../pki/settings.ts");
+    const { exportCa } = await import("../../pki/operations/export.ts");
+    const { readTlsSettings } = await import("../../pki/directory/settings.ts");
     const pki = pkiOf(env);
     const { certificate } = await exportCa(pki);
     const { caCert } = await readTlsSettings(pki.root);

@@ -1,9 +1,9 @@
 import { formatDuration } from "../../base/durations.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
-import { clientSections, withTasks } from "../clients/connect.ts";
-import { type Paints, paints, widthOf } from "../screen.ts";
-import { type Cell, table } from "../table.ts";
-import { type WorkerView, workerView } from "../clients/views.ts";
+import { clientSections, withTasks } from "../connect.ts";
+import { type Paints, paints, widthOf } from "../output/terminal.ts";
+import { type Cell, table } from "../output/table.ts";
+import { type WorkerView, workerView } from "../../client/views.ts";
 import { printable } from "../../base/printable.ts";
 import { command } from "../command.ts";
 

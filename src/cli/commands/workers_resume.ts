@@ -1,8 +1,8 @@
 import { clientGrants } from "../../sandbox/roles.ts";
-import { clientSections, withTasks } from "../clients/connect.ts";
-import { workerView } from "../clients/views.ts";
+import { clientSections, withTasks } from "../connect.ts";
+import { workerView } from "../../client/views.ts";
 import { printable } from "../../base/printable.ts";
-import { count } from "../clients/words.ts";
+import { count } from "../output/format.ts";
 import { command } from "../command.ts";
 
 export default command({

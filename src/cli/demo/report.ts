@@ -1,6 +1,6 @@
 import { formatDuration } from "../../base/durations.ts";
-import type { Paints } from "../screen.ts";
-import { type Cell, table } from "../table.ts";
+import type { Paints } from "../output/terminal.ts";
+import { type Cell, table } from "../output/table.ts";
 import type { Story, Work } from "./story.ts";
 
 /** What ran where, how long it took, and who proved to be whom. */

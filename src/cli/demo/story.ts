@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { UserError } from "../../base/errors.ts";
-import { followExit } from "../clients/exit.ts";
-import type { TaskView, WorkerView } from "../clients/views.ts";
+import { followExit } from "../../client/exit.ts";
+import type { TaskView, WorkerView } from "../../client/views.ts";
 import { type Hosts, workerNames } from "./hosts.ts";
 
 /** A dozen commands; their sum is known, so that a part which got lost would be seen. */

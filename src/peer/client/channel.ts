@@ -11,18 +11,18 @@ import {
 } from "@grpc/grpc-js";
 import type { Clock } from "../../base/clock.ts";
 import { splitHost } from "../../base/address.ts";
-import type { Loaded } from "../credentials.ts";
+import type { Loaded } from "../../tls/credentials.ts";
 import { limits } from "../../tasks/limits.ts";
 import { TaskError } from "../../tasks/service.ts";
 import { keepaliveTimes } from "../keepalive.ts";
-import { diagnose, notACoordinator } from "../diagnose.ts";
+import { type ConnectionError, diagnose, notACoordinator } from "../../tls/diagnose.ts";
 import { HealthClient } from "../gen/grpc/health/v1/health.ts";
-import type { PeerMode } from "../mode.ts";
+import type { PeerMode } from "../../tls/mode.ts";
 import { fromStatus, isMeant } from "../status.ts";
 import type { ReadWindow } from "../gen/agent/v1/agent.ts";
 import { Connections, keepAlive } from "./keepalive.ts";
 import { registerNameResolver, targetOf } from "./resolver.ts";
-import { TlsChannelCredentials } from "./tls.ts";
+import { TlsChannelCredentials } from "./tls_channel.ts";
 
 /** How long a call waits for a connection, and a unary call for its answer. */
 export const callTimes = {
@@ -89,7 +89,12 @@ export function openChannel(
   function finding(): Promise<TaskError | undefined> {
     const now = clock.monotonic();
     if (newest === undefined || now - newest.at > sameFindingMs) {
-      newest = { at: now, finding: diagnose(address, mode, loaded(), clock) };
+      newest = {
+        at: now,
+        finding: diagnose(address, mode, loaded(), clock).then((error) =>
+          error && taskErrorOf(error)
+        ),
+      };
     }
     return newest.finding;
   }
@@ -121,7 +126,7 @@ export function openChannel(
       }
       if (isMeant(error)) return fromStatus(error);
       // Neither side sends messages of that size: it was none, but the page of a web server.
-      if (error.code === status.RESOURCE_EXHAUSTED) return notACoordinator(address);
+      if (error.code === status.RESOURCE_EXHAUSTED) return taskErrorOf(notACoordinator(address));
       if (!brokenStatuses.has(error.code)) return fromStatus(error);
       if (closed) return unavailable(`The connection to "${address}" was closed`);
       return await finding() ??
@@ -133,6 +138,11 @@ export function openChannel(
       channel.close();
     },
   };
+}
+
+function taskErrorOf(cause: ConnectionError): TaskError {
+  const code = cause.isUnauthenticated ? "unauthenticated" : "unavailable";
+  return new TaskError(code, cause.message, undefined, { next: cause.next, cause });
 }
 
 /** A question that every coordinator answers at once. */

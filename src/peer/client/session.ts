@@ -5,7 +5,7 @@ import {
   type WorkerSession,
   type WorkerSink,
 } from "../../tasks/service.ts";
-import { checkRef, checkSpec } from "../../tasks/checks.ts";
+import { checkRef, checkSpec } from "../../tasks/validation.ts";
 import { assignmentFrom, numberFrom, refFrom, required } from "../from_wire.ts";
 import type * as wire from "../gen/agent/v1/agent.ts";
 import { protocolVersion } from "../protocol.ts";

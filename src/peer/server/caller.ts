@@ -1,6 +1,6 @@
 import { joinHost } from "../../base/address.ts";
-import { inspectCertificate } from "../../pki/inspect.ts";
-import type { PeerMode } from "../mode.ts";
+import { inspectCertificate } from "../../pki/x509/inspect.ts";
+import type { PeerMode } from "../../tls/mode.ts";
 import type { CallerFacts } from "./session.ts";
 
 /** Who calls: its address, and with mTLS the subject of the certificate that it proved to own. */

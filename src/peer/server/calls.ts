@@ -1,4 +1,4 @@
-import { anySignal } from "../../base/signals.ts";
+import { anySignal } from "../../deno/any_signal.ts";
 import type {
   handleBidiStreamingCall,
   handleServerStreamingCall,

@@ -1,6 +1,6 @@
 import { ServerCredentials } from "@grpc/grpc-js";
-import { type Credentials, type Loaded, readCredentials } from "../credentials.ts";
-import type { TlsMode } from "../mode.ts";
+import { type Credentials, type Loaded, readCredentials } from "../../tls/credentials.ts";
+import type { TlsMode } from "../../tls/mode.ts";
 
 /** Server credentials that new connections take anew when the files have changed. */
 export class TlsServerCredentials extends ServerCredentials {

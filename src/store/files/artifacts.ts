@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import type { ArtifactFiles, ArtifactWriter } from "../../tasks/files.ts";
+import type { ArtifactFiles, ArtifactWriter } from "../../coordinator/file_stores.ts";
 import {
   makeFolder,
   openAppend,

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import type { FileReader, LogFiles, LogWriter } from "../../tasks/files.ts";
+import type { FileReader, LogFiles, LogWriter } from "../../coordinator/file_stores.ts";
 import { openAppend, openRead, readAt, shardOf, syncFolder, writeAll } from "./files.ts";
 
 type Stream = "stdout" | "stderr";

@@ -1,8 +1,8 @@
 import { join } from "node:path";
-import { removeIfThere } from "../../base/atomic_file.ts";
+import { removeIfThere } from "../../base/fs/atomic_file.ts";
 import { messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
-import type { Spool, SpooledResult, SpoolFile } from "../../tasks/worker/spool.ts";
+import type { Spool, SpooledResult, SpoolFile } from "../../worker/spool.ts";
 import { writeAll } from "../files/files.ts";
 
 /**

@@ -1,4 +1,4 @@
-import { setMode } from "../../base/rights.ts";
+import { setMode } from "../../base/fs/file_permissions.ts";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { UserError } from "../../base/errors.ts";
 import { diskFull, isDiskFull } from "../files/files.ts";

@@ -1,6 +1,6 @@
 import type { Artifact, Attempt, Labels, StateEntry, Task, TaskSpec } from "../../tasks/task.ts";
-import type { QueuedTask } from "../../tasks/queue.ts";
-import type { StoredLease, StoredTenure, StoredWorker } from "../../tasks/store.ts";
+import type { QueuedTask } from "../../coordinator/task_queue.ts";
+import type { StoredLease, StoredTenure, StoredWorker } from "../../coordinator/store.ts";
 
 /** In the order of `taskStates`, which this folder may only know as a type. */
 export const stateNames = [

@@ -1,6 +1,12 @@
 import type { DatabaseSync, SQLInputValue } from "node:sqlite";
-import type { Change, Outcome, Recovered, StoredLease, TaskStore } from "../../tasks/store.ts";
-import type { QueuedTask } from "../../tasks/queue.ts";
+import type {
+  Change,
+  Outcome,
+  Recovered,
+  StoredLease,
+  TaskStore,
+} from "../../coordinator/store.ts";
+import type { QueuedTask } from "../../coordinator/task_queue.ts";
 import type { Artifact, StateEntry, Task, TaskSpec, TaskState } from "../../tasks/task.ts";
 import { explained, openDatabase, statementsOf } from "./database.ts";
 import {

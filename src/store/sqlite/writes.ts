@@ -1,5 +1,5 @@
 import type { DatabaseSync, SQLInputValue } from "node:sqlite";
-import type { Change, Outcome } from "../../tasks/store.ts";
+import type { Change, Outcome } from "../../coordinator/store.ts";
 import type { AttemptResult, TaskSpec } from "../../tasks/task.ts";
 import { statementsOf } from "./database.ts";
 import { stateNames } from "./rows.ts";

@@ -1,0 +1,38 @@
+import { setMode } from "./file_permissions.ts";
+import { messageOf, UserError } from "../errors.ts";
+
+export interface OwnFolder {
+  path: string;
+  /** A file by which this program knows a folder of its own; made later, by whoever uses the folder. */
+  sign: string;
+  mode: number;
+  /** The setting that names it: "worker.data_dir". */
+  setting: string;
+}
+
+/**
+ * Makes a folder for this program alone, with exactly that mode, or takes one that is empty or was
+ * its own before. A slip of the keyboard must not change the rights of /tmp, or of /.
+ *
+ * @throws {UserError} where the folder holds other things, or cannot be made.
+ */
+export function makeOwnFolder({ path, sign, mode, setting }: OwnFolder): void {
+  const next = `Name a folder of its own with --${setting.replace("_", "-")}`;
+  let names: string[];
+  try {
+    Deno.mkdirSync(path, { recursive: true, mode });
+    names = [...Deno.readDirSync(path)].map(({ name }) => name);
+    // A disk of its own brings this one along.
+    const isFree = names.every((name) => name === "lost+found");
+    if (isFree || names.includes(sign)) {
+      setMode(Deno.realPathSync(path), mode);
+      return;
+    }
+  } catch (error) {
+    const reason = messageOf(error);
+    throw new UserError(`Cannot use the data folder "${path}": ${reason}`, { next, cause: error });
+  }
+  throw new UserError(`The data folder "${path}" holds other things, such as "${names[0]}"`, {
+    next,
+  });
+}

@@ -1,0 +1,63 @@
+import type { Env } from "../base/env.ts";
+import { UserError } from "../base/errors.ts";
+import { peerMode } from "../config/peer_mode.ts";
+import type { Config } from "../config/schema.ts";
+import { TaskError, type TaskErrorCode, type TaskService } from "../tasks/service.ts";
+import { patience } from "../client/follow.ts";
+import { printable } from "../base/printable.ts";
+import { several } from "../client/several.ts";
+
+/** Sections of the configuration of every command that dials coordinators. */
+export const clientSections = ["client", "peer", "log"] as const;
+
+/** A coordinator that was there a moment ago restarts; longer than this nobody waits to submit. */
+const longestRestartMs = 30_000;
+
+/** Lends the configured coordinators, as one service, until `use` settles. */
+export async function withTasks<T>(
+  { config, env }: { config: Config; env: Env },
+  use: (tasks: TaskService) => Promise<T>,
+): Promise<T> {
+  const { dialCoordinator } = await import("../peer/client.ts");
+  await using open = new AsyncDisposableStack();
+  const mode = peerMode(config, "client");
+  try {
+    const coordinators = await Promise.all(
+      config.values["client.coordinators"].map(async (address) =>
+        open.use(await dialCoordinator(address, mode, env))
+      ),
+    );
+    const silent = (error: TaskError) =>
+      env.log.warn("waiting for the coordinator", { reason: error.message });
+    const patiently = patience({ ...env, silent }, longestRestartMs);
+    return await use(several(coordinators, {
+      unanswered: (address, error) =>
+        env.log.warn("a coordinator is missing here", { address, reason: error.message }),
+      again: async (ask) => {
+        const answer = await patiently(ask);
+        if (answer === undefined) throw env.signal.reason;
+        return answer;
+      },
+    }));
+  } catch (error) {
+    if (env.signal.aborted && !(error instanceof UserError)) throw env.signal.reason;
+    throw error instanceof TaskError ? forPerson(error) : error;
+  }
+}
+
+/** What to do about each code, where the message alone does not say it. */
+const nextSteps: Partial<Record<TaskErrorCode, string>> = {
+  unavailable: "Is it running (agent coordinator)? --coordinators HOST:PORT names others",
+  unauthenticated: "agent tls status (on both hosts; the coordinator wants a client certificate)",
+  exhausted: "Wait until there is room, or free some on the coordinator's host",
+};
+
+/** @param next what to do, where the command knows it better. */
+export function forPerson(error: TaskError, next = error.next ?? nextSteps[error.code]): UserError {
+  const message = error.message.charAt(0).toUpperCase() + printable(error.message.slice(1));
+  return new UserError(message.replace(/\.$/, ""), {
+    code: error.code,
+    cause: error,
+    ...(next === undefined ? {} : { next }),
+  });
+}

@@ -1,0 +1,60 @@
+import { formatDuration } from "../../base/durations.ts";
+import type { TaskState } from "../../tasks/task.ts";
+import type { Paints } from "./terminal.ts";
+import { type Cell, table } from "./table.ts";
+import type { TaskView } from "../../client/views.ts";
+import { printable } from "../../base/printable.ts";
+import { shellLine } from "./format.ts";
+
+export interface TableContext {
+  paints: Paints;
+  width: number | undefined;
+  /** Milliseconds since the epoch. */
+  now: number;
+}
+
+/** Tasks for people, one a line. */
+export function taskTable(tasks: TaskView[], { paints, width, now }: TableContext): string {
+  const columns = [
+    { title: "ID" },
+    { title: "STATE" },
+    { title: "AGE", right: true },
+    { title: "TOOK", right: true },
+    { title: "EXIT", right: true },
+    { title: "WORKER" },
+    { title: "COMMAND", flexible: true },
+  ];
+  const rows = tasks.map((task): Cell[] => {
+    const last = task.attempts.findLast((attempt) => !attempt.superseded);
+    return [
+      task.id,
+      stateCell(task.state, paints),
+      formatDuration(Math.max(0, now - Date.parse(task.submitted_at))),
+      took(last, now),
+      last?.signal ?? String(last?.exit_code ?? ""),
+      printable(last?.worker_id ?? ""),
+      shellLine(task.spec.argv),
+    ];
+  });
+  return table(columns, rows, { width, paintTitle: paints.dim });
+}
+
+/** How long an attempt took, or takes already. */
+export function took(attempt: TaskView["attempts"][number] | undefined, now: number): string {
+  if (attempt === undefined || attempt.started_at === null) return "";
+  const end = attempt.finished_at === null ? now : Date.parse(attempt.finished_at);
+  return formatDuration(Math.max(0, end - Date.parse(attempt.started_at)));
+}
+
+export function stateCell(state: TaskState, paints: Paints): Cell {
+  const paint = state === "succeeded"
+    ? paints.green
+    : state === "running"
+    ? paints.blue
+    : state === "queued"
+    ? paints.dim
+    : state === "cancelled"
+    ? paints.yellow
+    : paints.red;
+  return { text: state, paint };
+}

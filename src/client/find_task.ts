@@ -1,0 +1,38 @@
+import { UserError } from "../base/errors.ts";
+import { TaskError, type TaskService } from "../tasks/service.ts";
+import type { Task } from "../tasks/task.ts";
+
+/** An id that a person shortens still has this many characters; fewer would match by accident. */
+const shortestPrefix = 4;
+/** How many of the newest tasks a prefix is looked for in. */
+const searched = 1_000;
+
+/** The task, or the elements of an array, by id or by a prefix that only one of them has. */
+export async function findTask(tasks: TaskService, id: string): Promise<Task[]> {
+  try {
+    return await tasks.getTask(id);
+  } catch (error) {
+    const unknown = error instanceof TaskError &&
+      (error.code === "not_found" || error.code === "invalid");
+    if (!unknown || id.length < shortestPrefix) throw error;
+    const { tasks: recent } = await tasks.listTasks({ limit: searched });
+    // Elements are named ARRAY.INDEX: without the dot it is the array that is meant.
+    const ids = recent.map((task) => id.includes(".") ? task.id : task.arrayId ?? task.id);
+    const found = new Set(ids.filter((each) => each.startsWith(id)));
+    if (found.size === 0) throw error;
+    if (found.size > 1) {
+      throw new UserError(`"${id}" is the start of ${found.size} ids`, {
+        code: "ambiguous",
+        next: `Write more of it: ${[...found].slice(0, 3).join(", ")}`,
+      });
+    }
+    return await tasks.getTask([...found][0]!);
+  }
+}
+
+/** The id under which the coordinator knows what `findTask` returned. */
+export function commonId(tasks: Task[]): string {
+  const [first] = tasks;
+  if (first === undefined) throw new TypeError("No task was found, and none was missing");
+  return tasks.length > 1 ? first.arrayId ?? first.id : first.id;
+}

@@ -1,0 +1,214 @@
+import assert from "node:assert/strict";
+import type { Clock } from "../base/clock.ts";
+import type { Env } from "../base/env.ts";
+import { silentLog } from "../../tests/support/silent_log.ts";
+import { type LogPiece, TaskError, type TaskService } from "../tasks/service.ts";
+import type { Task } from "../tasks/task.ts";
+import { anAttempt, aTask, fakeTasks, memory } from "../../tests/support/fake_tasks.ts";
+import { followArray, type Follower, followTask } from "./follow.ts";
+import { followOutput } from "../cli/output/follow_output.ts";
+import { lineWriter, plainWriter } from "../cli/output/log_writers.ts";
+
+/** Time passes only by sleeping. */
+function turnedClock(): Clock {
+  let now = 0;
+  return {
+    now: () => now,
+    monotonic: () => now,
+    sleep(ms, signal) {
+      if (signal?.aborted) return Promise.reject(signal.reason);
+      now += ms;
+      return Promise.resolve();
+    },
+  };
+}
+
+const unavailable = new TaskError("unavailable", "connection lost");
+const encode = (text: string) => new TextEncoder().encode(text);
+
+/** A coordinator whose attempts wrote these texts to stdout, and which fails as often as told. */
+function coordinator(
+  task: Task,
+  wrote: string[],
+  failing: { every: number } = { every: Infinity },
+) {
+  let calls = 0;
+  return fakeTasks({
+    async *watchTasks() {
+      if (++calls % failing.every === 0) throw unavailable;
+      yield task;
+      await Promise.resolve();
+    },
+    async *readLog({ attempt, stdoutOffset = 0 }) {
+      const data = encode(wrote[attempt! - 1]!);
+      for (let offset = stdoutOffset; offset < data.length; offset++) {
+        if (++calls % failing.every === 0) throw unavailable;
+        await Promise.resolve();
+        yield { attempt: attempt!, stream: "stdout", offset, data: data.slice(offset, offset + 1) };
+      }
+    },
+  });
+}
+
+function follower(tasks: TaskService, more: Partial<Follower> = {}) {
+  const stdout = memory();
+  const silences: TaskError[] = [];
+  const all: Follower = {
+    tasks,
+    clock: turnedClock(),
+    signal: new AbortController().signal,
+    silent: (error) => silences.push(error),
+    random: () => 0.5,
+    ...plainWriter({ stdout, stderr: memory() }),
+    ...more,
+  };
+  return { all, stdout, silences };
+}
+
+const twice = aTask({ state: "failed", attempts: [anAttempt(1), anAttempt(2)] });
+
+Deno.test("follow shows all attempts from the first, and returns the finished task", async () => {
+  const { all, stdout } = follower(coordinator(twice, ["one ", "two"]));
+  assert.equal((await followTask("t1", 1, all))?.state, "failed");
+  assert.equal(stdout.text(), "one two");
+});
+
+Deno.test("follow shows each byte once while the coordinator keeps going away", async () => {
+  const { all, stdout, silences } = follower(
+    coordinator(twice, ["first attempt ", "second attempt"], { every: 3 }),
+  );
+  await followTask("t1", 1, all);
+  assert.equal(stdout.text(), "first attempt second attempt");
+  assert.ok(silences.length > 0);
+});
+
+Deno.test("follow leaves out what it is sent twice, and does not hide a gap", async () => {
+  const pieces = (...all: [number, string][]) =>
+    fakeTasks({
+      ...coordinator(aTask({ state: "succeeded", attempts: [anAttempt(1)] }), []),
+      async *readLog() {
+        for (const [offset, text] of all) {
+          yield await Promise.resolve<LogPiece>(
+            { attempt: 1, stream: "stdout", offset, data: encode(text) },
+          );
+        }
+      },
+    });
+  const overlapping = follower(pieces([0, "abc"], [1, "bcd"], [0, "a"], [4, "e"]));
+  await followTask("t1", 1, overlapping.all);
+  assert.equal(overlapping.stdout.text(), "abcde");
+  await assert.rejects(
+    followTask("t1", 1, follower(pieces([0, "abc"], [5, "f"])).all),
+    /left out stdout from byte 3 to 5/,
+  );
+});
+
+Deno.test("follow gives up on a coordinator that stays away", async () => {
+  const away = fakeTasks({
+    // deno-lint-ignore require-yield -- it is never there.
+    async *watchTasks() {
+      await Promise.resolve();
+      throw unavailable;
+    },
+  });
+  const { all, silences } = follower(away);
+  await assert.rejects(followTask("t1", 1, all), { code: "unavailable" });
+  assert.equal(silences.length, 1, "one silence is told once");
+  assert.ok(all.clock.monotonic() >= 10 * 60_000);
+});
+
+Deno.test("follow ends with the signal, and other errors are not waited out", async () => {
+  const stop = new AbortController();
+  const { all } = follower(coordinator(twice, ["x", "y"]), {
+    signal: stop.signal,
+    piece: () => Promise.resolve(stop.abort()),
+  });
+  assert.equal(await followTask("t1", 1, all), undefined);
+  const gone = fakeTasks({
+    watchTasks: () => {
+      throw new TaskError("not_found", "no such task");
+    },
+  });
+  await assert.rejects(followTask("t1", 1, follower(gone).all), { code: "not_found" });
+});
+
+Deno.test("a task that is cancelled in the queue has nothing to follow", async () => {
+  const cancelled = aTask({ state: "cancelled" });
+  const { all } = follower(coordinator(cancelled, []));
+  assert.equal((await followTask("t1", 1, all))?.state, "cancelled");
+});
+
+Deno.test("the lines of an array's elements are not torn by each other", async () => {
+  const ids = Array.from({ length: 60 }, (_, i) => `t${i}`);
+  const finished = (id: string) => aTask({ id, state: "succeeded", attempts: [anAttempt(1)] });
+  const tasks = fakeTasks({
+    async *watchTasks(asked) {
+      for (const id of asked) yield await Promise.resolve(finished(id));
+    },
+    async *readLog({ taskId, attempt }) {
+      const data = encode(`begin ${taskId}\nend ${taskId}`);
+      for (let offset = 0; offset < data.length; offset++) {
+        await Promise.resolve();
+        yield { attempt: attempt!, stream: "stdout", offset, data: data.slice(offset, offset + 1) };
+      }
+    },
+  });
+  const stdout = memory();
+  const { all } = follower(tasks, lineWriter({ stdout, stderr: memory() }));
+  const ended = await followArray(ids, all);
+  assert.deepEqual(ended?.map(({ id }) => id), ids);
+  for (const id of ids) {
+    assert.ok(stdout.text().includes(`begin ${id}\n`));
+    assert.ok(stdout.text().includes(`end ${id}`));
+  }
+});
+
+Deno.test("follow asks for no log of an attempt that wrote nothing", async () => {
+  const silent = aTask({ state: "succeeded", attempts: [anAttempt(1, { stdoutBytes: 0 })] });
+  let reads = 0;
+  const tasks = fakeTasks({
+    async *watchTasks() {
+      yield await Promise.resolve(silent);
+    },
+    // deno-lint-ignore require-yield
+    async *readLog() {
+      reads++;
+    },
+  });
+  assert.equal((await followTask("t1", 1, follower(tasks).all))?.state, "succeeded");
+  assert.equal((await followArray(["t1"], follower(tasks).all))?.length, 1);
+  assert.equal(reads, 0);
+  const lost = aTask({
+    state: "lost",
+    attempts: [anAttempt(1, { state: "lost", stdoutBytes: 0 })],
+  });
+  await followTask("t1", 1, follower(tasks).all, lost);
+  assert.equal(reads, 1);
+});
+
+Deno.test("at a terminal a follower is told what its task waits for, in a pipe not", async () => {
+  for (const isTerminal of [true, false]) {
+    const stop = new AbortController();
+    const stderr = { ...memory(), isTerminal };
+    const waits = aTask({ reason: "No worker is connected" });
+    const clock = turnedClock();
+    const tasks = fakeTasks({
+      getTask: () => Promise.resolve([waits]),
+      async *watchTasks() {
+        yield waits;
+        // Nothing comes until the person leaves, in a pipe after the time in which it is told.
+        while (!stderr.text().includes("waits") && clock.monotonic() < 10_000) {
+          await new Promise((resolve) => setTimeout(resolve));
+          if (!isTerminal) await clock.sleep(1_000);
+        }
+        stop.abort();
+      },
+    });
+    const env = { clock, log: silentLog, signal: stop.signal, stdout: memory(), stderr };
+    const request = { tasks, env: env as Partial<Env> as Env, json: false, id: "t1", attempt: 1 };
+    assert.equal((await followOutput({ ...request, ids: ["t1"] })).exit, 130);
+    const told = "agent: t1 waits: No worker is connected\n";
+    assert.equal(stderr.text().startsWith(told), isTerminal, stderr.text());
+    if (!isTerminal) assert.match(stderr.text(), /^\nDetached/);
+  }
+});

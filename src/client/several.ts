@@ -1,0 +1,246 @@
+import { TaskError, type TaskService } from "../tasks/service.ts";
+import type { Task, WorkerHealth, WorkerInfo } from "../tasks/task.ts";
+
+/** One coordinator that a client dials. */
+export interface Coordinator {
+  address: string;
+  tasks: TaskService;
+}
+
+export interface Circumstances {
+  /** Told of each coordinator that is missing in a merged list. */
+  unanswered: (address: string, error: TaskError) => void;
+  /** Asks again while the answer is that the coordinator is not there, as long as is sensible. */
+  again: <T>(ask: () => Promise<T>) => Promise<T>;
+}
+
+/**
+ * Several coordinators as one. Each has tasks and workers of its own: what is submitted goes to the
+ * first in the list that answers, lists are merged, and what has an id is looked for on all of them.
+ * State lives on the first one only; spread over whichever answers it would not be one state.
+ *
+ * A submit whose answer got lost must not go to the next coordinator, because it may have been
+ * accepted. It is sent again to the same one, under a key by which that knows it.
+ */
+export function several(
+  coordinators: Coordinator[],
+  { unanswered, again }: Circumstances,
+): TaskService {
+  const [first] = coordinators;
+  if (first === undefined) throw new TypeError("No coordinators");
+  const owners = new Map<string, Coordinator>();
+
+  /** The coordinator that knows a task or an array. */
+  const owner = async (id: string): Promise<TaskService> => {
+    const known = coordinators.length === 1 ? first : owners.get(id);
+    if (known !== undefined) return known.tasks;
+    const found = await firstToKnow(coordinators, `task "${id}"`, async (coordinator) => {
+      await coordinator.tasks.getTask(id);
+      return coordinator;
+    });
+    owners.set(id, found);
+    return found.tasks;
+  };
+
+  const merged = async <T>(ask: (tasks: TaskService) => Promise<T>): Promise<T[]> => {
+    const answers = await settled(coordinators, ({ tasks }) => ask(tasks));
+    const good = answers.filter((answer) => answer.error === undefined);
+    if (good.length === 0) throw mostTelling(answers.map((answer) => answer.error!));
+    for (const { at, error } of answers) {
+      if (error instanceof TaskError) unanswered(at.address, error);
+      else if (error !== undefined) throw error;
+    }
+    return good.map((answer) => answer.value!);
+  };
+
+  /** A worker may serve several coordinators, and is then drained on all of them. */
+  const worker = async (id: string, ask: (tasks: TaskService) => Promise<WorkerInfo>) => {
+    const answers = await settled(coordinators, ({ tasks }) => ask(tasks));
+    const good = answers.flatMap((answer) => answer.value ?? []);
+    const failures = answers.filter((answer) => answer.error !== undefined);
+    const grave = failures.filter(({ error }) => !isNotFound(error));
+    if (good.length === 0) throw unknownTo(failures, `worker "${id}"`);
+    if (grave.length > 0) throw mostTelling(grave.map(({ error }) => error));
+    return mergeWorkers(good)[0]!;
+  };
+
+  return {
+    async submit(spec, options) {
+      const chosen = await firstToAnswer(coordinators);
+      const once = { idempotencyKey: `once ${crypto.randomUUID()}`, ...options };
+      const submitted = await again(() => chosen.tasks.submit(spec, once));
+      for (const id of [submitted.id, ...submitted.taskIds]) owners.set(id, chosen);
+      return submitted;
+    },
+    getTask: async (id) => (await owner(id)).getTask(id),
+    async listTasks(query) {
+      const lists = await merged((tasks) => tasks.listTasks(query));
+      const tasks = lists.flatMap((list) => list.tasks).toSorted(newestFirst);
+      const most = query.limit ?? tasks.length;
+      return {
+        tasks: tasks.slice(0, most),
+        more: tasks.length > most || lists.some((list) => list.more),
+      };
+    },
+    async *watchTasks(ids, signal) {
+      const groups = new Map<TaskService, string[]>();
+      if (ids.length === 0) { for (const { tasks } of coordinators) groups.set(tasks, []); }
+      for (const id of ids) {
+        const tasks = await owner(id);
+        groups.set(tasks, [...groups.get(tasks) ?? [], id]);
+      }
+      yield* interleaved([...groups].map(([tasks, own]) => tasks.watchTasks(own, signal)));
+    },
+    cancelTask: async (id) => (await owner(id)).cancelTask(id),
+    retryTask: async (id) => (await owner(id)).retryTask(id),
+    async *readLog(query, signal) {
+      yield* (await owner(query.taskId)).readLog(query, signal);
+    },
+    listArtifacts: async (id, attempt) => (await owner(id)).listArtifacts(id, attempt),
+    async *readArtifact(query, signal) {
+      yield* (await owner(query.taskId)).readArtifact(query, signal);
+    },
+    listWorkers: async () => mergeWorkers((await merged((tasks) => tasks.listWorkers())).flat()),
+    drainWorker: (id) => worker(id, (tasks) => tasks.drainWorker(id)),
+    resumeWorker: (id) => worker(id, (tasks) => tasks.resumeWorker(id)),
+    getState: (namespace, key) => first.tasks.getState(namespace, key),
+    putState: (namespace, key, value, ifRevision) =>
+      first.tasks.putState(namespace, key, value, ifRevision),
+    deleteState: (namespace, key, ifRevision) =>
+      first.tasks.deleteState(namespace, key, ifRevision),
+    listState: (namespace, prefix) => first.tasks.listState(namespace, prefix),
+  };
+}
+
+interface Answer<T> {
+  at: Coordinator;
+  value?: T;
+  error?: unknown;
+}
+
+function settled<T>(
+  coordinators: Coordinator[],
+  ask: (coordinator: Coordinator) => Promise<T>,
+): Promise<Answer<T>[]> {
+  return Promise.all(coordinators.map(async (at) => {
+    try {
+      return { at, value: await ask(at) };
+    } catch (error) {
+      return { at, error };
+    }
+  }));
+}
+
+/** Asked before anything is sent: one that is not there at all is told at once. */
+async function firstToAnswer(coordinators: Coordinator[]): Promise<Coordinator> {
+  const errors: unknown[] = [];
+  for (const coordinator of coordinators) {
+    try {
+      await coordinator.tasks.listTasks({ limit: 1 });
+      return coordinator;
+    } catch (error) {
+      errors.push(error);
+    }
+  }
+  throw mostTelling(errors);
+}
+
+/** Does not wait for the slow ones once one knows it. */
+async function firstToKnow<T>(
+  coordinators: Coordinator[],
+  what: string,
+  ask: (coordinator: Coordinator) => Promise<T>,
+): Promise<T> {
+  const failures: Answer<T>[] = [];
+  try {
+    return await Promise.any(coordinators.map(async (at) => {
+      try {
+        return await ask(at);
+      } catch (error) {
+        failures.push({ at, error });
+        throw error;
+      }
+    }));
+  } catch {
+    throw unknownTo(failures, what);
+  }
+}
+
+/** A coordinator that did not answer may be the one that knows it: that is not "not found". */
+function unknownTo(failures: Answer<unknown>[], what: string): unknown {
+  const grave = failures.filter(({ error }) => !isNotFound(error));
+  const silent = grave.filter(({ error }) => isUnavailable(error));
+  if (grave.length === 0 || silent.length < grave.length || failures.length === silent.length) {
+    return mostTelling((grave.length === 0 ? failures : grave).map(({ error }) => error));
+  }
+  const missing = silent.map(({ at }) => `"${at.address}"`).join(", ");
+  return new TaskError(
+    "unavailable",
+    `No coordinator that answered knows ${what}, and ${missing} did not answer`,
+  );
+}
+
+function mostTelling(errors: unknown[]): unknown {
+  return errors.find((error) => !isNotFound(error) && !isUnavailable(error)) ??
+    errors.find(isUnavailable) ?? errors[0];
+}
+
+function isNotFound(error: unknown): boolean {
+  return error instanceof TaskError && error.code === "not_found";
+}
+
+function isUnavailable(error: unknown): boolean {
+  return error instanceof TaskError && error.code === "unavailable";
+}
+
+function newestFirst(a: Task, b: Task): number {
+  return b.submittedAt - a.submittedAt || (a.id < b.id ? 1 : a.id > b.id ? -1 : 0);
+}
+
+const healthOrder: WorkerHealth[] = ["healthy", "late", "lost"];
+
+/** One entry for each worker: the view of the coordinator that heard from it best, all its tasks. */
+function mergeWorkers(workers: WorkerInfo[]): WorkerInfo[] {
+  const byId = new Map<string, WorkerInfo>();
+  for (const worker of workers) {
+    const other = byId.get(worker.id);
+    if (other === undefined) {
+      byId.set(worker.id, worker);
+      continue;
+    }
+    const [better] = [worker, other].toSorted((a, b) =>
+      healthOrder.indexOf(a.health) - healthOrder.indexOf(b.health)
+    );
+    byId.set(worker.id, {
+      ...better!,
+      running: worker.running + other.running,
+      draining: worker.draining || other.draining,
+      warnings: [...new Set([...other.warnings, ...worker.warnings])],
+    });
+  }
+  return [...byId.values()].toSorted((a, b) => a.id < b.id ? -1 : 1);
+}
+
+/** The items of all sources as they come; the first that fails ends them all. */
+async function* interleaved<T>(sources: AsyncIterable<T>[]): AsyncGenerator<T> {
+  const iterators = sources.map((source) => source[Symbol.asyncIterator]());
+  const next = async (at: number) => ({ at, result: await iterators[at]!.next() });
+  const pending = new Map(iterators.map((_, at) => [at, next(at)]));
+  try {
+    while (pending.size > 0) {
+      const { at, result } = await Promise.race(pending.values());
+      if (result.done) {
+        pending.delete(at);
+        continue;
+      }
+      pending.set(at, next(at));
+      yield result.value;
+    }
+  } finally {
+    // A source that still waits for its next item cannot return before that: not awaited.
+    for (const [at, waiting] of pending) {
+      waiting.catch(() => {}); // Whoever asked has stopped listening.
+      iterators[at]!.return?.().catch(() => {});
+    }
+  }
+}

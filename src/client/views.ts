@@ -1,0 +1,101 @@
+import type { Artifact, Attempt, StateEntry, Task, WorkerInfo } from "../tasks/task.ts";
+
+/** What `--json` prints: snake_case, RFC 3339 times in UTC, null where there is no value. */
+export type TaskView = ReturnType<typeof taskView>;
+export type WorkerView = ReturnType<typeof workerView>;
+
+export function taskView(task: Task) {
+  return {
+    id: task.id,
+    state: task.state,
+    reason: task.reason ?? null,
+    spec: {
+      argv: task.spec.argv,
+      env: task.spec.env,
+      cwd: task.spec.cwd ?? null,
+      selector: task.spec.selector,
+      timeout_ms: task.spec.timeoutMs ?? null,
+      retries: task.spec.retries,
+      retry_delay_ms: task.spec.retryDelayMs,
+      artifacts: task.spec.artifacts,
+    },
+    array_id: task.arrayId ?? null,
+    array_index: task.arrayIndex ?? null,
+    submitted_at: timestamp(task.submittedAt)!,
+    finished_at: timestamp(task.finishedAt),
+    not_before: timestamp(task.notBefore),
+    cancel_requested: task.cancelRequested,
+    attempts: task.attempts.map(attemptView),
+  };
+}
+
+function attemptView(attempt: Attempt) {
+  return {
+    attempt: attempt.attempt,
+    worker_id: attempt.workerId,
+    state: attempt.state,
+    reason: attempt.reason ?? null,
+    exit_code: attempt.exitCode ?? null,
+    signal: attempt.signal ?? null,
+    assigned_at: timestamp(attempt.assignedAt)!,
+    started_at: timestamp(attempt.startedAt),
+    finished_at: timestamp(attempt.finishedAt),
+    stdout_bytes: attempt.stdoutBytes,
+    stderr_bytes: attempt.stderrBytes,
+    superseded: attempt.superseded,
+  };
+}
+
+export function workerView(worker: WorkerInfo) {
+  return {
+    id: worker.id,
+    health: worker.health,
+    connected: worker.connected,
+    draining: worker.draining,
+    slots: worker.slots,
+    running: worker.running,
+    labels: worker.labels,
+    version: worker.version,
+    address: worker.address,
+    identity: worker.identity ?? null,
+    connected_at: timestamp(worker.connectedAt),
+    last_heartbeat_at: timestamp(worker.lastHeartbeatAt),
+    warnings: worker.warnings,
+  };
+}
+
+export function artifactView(artifact: Artifact) {
+  return {
+    path: artifact.path,
+    size: artifact.size,
+    sha256: artifact.sha256,
+    mode: artifact.mode.toString(8).padStart(4, "0"),
+    attempt: artifact.attempt,
+  };
+}
+
+/** A value that is text is shown as it is, any other in base64. */
+export function stateView(entry: StateEntry) {
+  return {
+    namespace: entry.namespace,
+    key: entry.key,
+    revision: entry.revision,
+    updated_at: timestamp(entry.updatedAt)!,
+    ...textOrBase64(entry.value, "value"),
+  };
+}
+
+/** `{"data": "text"}`, or `{"data_base64": "…"}` for what is not UTF-8. */
+export function textOrBase64(bytes: Uint8Array, name: string): Record<string, string> {
+  try {
+    const text = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes);
+    return { [name]: text };
+  } catch {
+    return { [`${name}_base64`]: bytes.toBase64() };
+  }
+}
+
+/** RFC 3339 in UTC, or null. */
+function timestamp(ms: number | undefined): string | null {
+  return ms === undefined ? null : new Date(ms).toISOString();
+}

@@ -1,0 +1,46 @@
+import type { LogOffsets } from "../tasks/service.ts";
+
+/**
+ * Where logs and artifacts are kept. A full disk is a `UserError` with the code `disk_full`; what was
+ * written before it stays.
+ */
+export interface LogFiles {
+  /** For appending; nothing is made on disk before the first byte. */
+  openLog(taskId: string, attempt: number): Promise<LogWriter>;
+  /** For reading; undefined while there is none. */
+  readLog(
+    taskId: string,
+    attempt: number,
+    stream: "stdout" | "stderr",
+  ): Promise<FileReader | undefined>;
+}
+
+export interface LogWriter extends AsyncDisposable {
+  readonly sizes: Readonly<LogOffsets>;
+  /** At the end of the stream. */
+  append(stream: "stdout" | "stderr", data: Uint8Array): Promise<void>;
+  /** Settles when all is on disk. */
+  sync(): Promise<void>;
+}
+
+export interface FileReader extends AsyncDisposable {
+  /** Fills at most `buffer`; 0 at the end of what is there by now. */
+  read(offset: number, buffer: Uint8Array): Promise<number>;
+}
+
+export interface ArtifactFiles {
+  /** Goes on where an earlier upload of the same file broke off. */
+  openArtifact(taskId: string, attempt: number, path: string): Promise<ArtifactWriter>;
+  readArtifact(taskId: string, attempt: number, path: string): Promise<FileReader | undefined>;
+}
+
+export interface ArtifactWriter extends AsyncDisposable {
+  readonly size: number;
+  append(data: Uint8Array): Promise<void>;
+  /** Forgets what there is of it. */
+  discard(): Promise<void>;
+  /** Lower-case hex, of all that was written, by earlier uploads too. */
+  sha256(): string;
+  /** Settles when the file is on disk under its name. */
+  finish(): Promise<void>;
+}

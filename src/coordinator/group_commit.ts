@@ -1,0 +1,269 @@
+import type { Clock } from "../base/clock.ts";
+import { UserError } from "../base/errors.ts";
+import type { Log } from "../base/log.ts";
+import { TaskError } from "../tasks/service.ts";
+import type { Change, Outcome, TaskStore } from "./store.ts";
+
+export interface JournalEntry {
+  change: Change;
+  /** The task whose record changes. */
+  task?: string | undefined;
+  /** While the entry is not committed, this word is `locked`. */
+  lock?: string | undefined;
+  /** Nobody waits for it: it may join the batch of others. */
+  lazy?: boolean;
+  /** Called when the change is on disk. */
+  done?: (outcome: Outcome) => void;
+  /**
+   * Called when it could not be written, in reverse order: it takes back what was done in memory.
+   * An entry without it happened anyway, and is written as soon as that is possible.
+   */
+  refused?: (error: TaskError) => void;
+}
+
+export interface JournalOptions {
+  store: TaskStore;
+  clock: Clock;
+  log: Log;
+  /** Shortest time between two commits; see `commitEveryMs`. */
+  everyMs?: number;
+  /** Last chance to add entries to a batch. */
+  prepare: () => void;
+  /** After a batch is on disk and all of it was told. */
+  committed: (tasks: Set<string>) => void;
+}
+
+/**
+ * A commit costs about as much as 20 changes. Waiting this long gathers 40 or more changes per
+ * commit at 8,000 changes a second, while a single one on an idle system does not wait at all.
+ */
+const commitEveryMs = 5;
+
+/** Of the time between commits: what nobody waits for is on disk within 50 ms. */
+const lazyFactor = 10;
+
+/** While the store cannot be written, it is tried this often. */
+const probeEveryMs = 1_000;
+
+/**
+ * Gathers changes and commits them in batches: at once when the last commit is some time ago, else
+ * when that time has passed. Nothing is acknowledged before it is on disk.
+ */
+export class Journal {
+  readonly #options: JournalOptions;
+  readonly #everyMs: number;
+  #entries: JournalEntry[] = [];
+  readonly #locks = new Map<string, number>();
+  #waiting: (() => void)[] = [];
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #immediate: ReturnType<typeof setImmediate> | undefined;
+  #due = Infinity;
+  #lastEnd = -Infinity;
+  #closed = false;
+  #failing: UserError | undefined;
+  readonly stats = { commits: 0, failures: 0, changes: 0, seconds: 0, slowestSeconds: 0 };
+
+  constructor(options: JournalOptions) {
+    this.#options = options;
+    this.#everyMs = options.everyMs ?? commitEveryMs;
+  }
+
+  /** Why the store cannot be written at the moment. */
+  get failing(): UserError | undefined {
+    return this.#failing;
+  }
+
+  add(entry: JournalEntry): void {
+    if (this.#closed) {
+      entry.refused?.(new TaskError("unavailable", "The coordinator stops"));
+      return;
+    }
+    if (this.#failing !== undefined && entry.refused !== undefined) {
+      entry.refused(refusal(this.#failing));
+      return;
+    }
+    this.#entries.push(entry);
+    if (entry.lock !== undefined) {
+      this.#locks.set(entry.lock, (this.#locks.get(entry.lock) ?? 0) + 1);
+    }
+    if (entry.lazy && this.#failing === undefined) this.#schedule(this.#everyMs * lazyFactor);
+    else this.poke();
+  }
+
+  /** Settles when the change is on disk; rejects when it could not be, after `undo`. */
+  write(
+    change: Change,
+    more: { task?: string; lock?: string; undo?: () => void } = {},
+  ): Promise<Outcome> {
+    return new Promise((done, reject) => {
+      const refused = (error: TaskError) => {
+        more.undo?.();
+        reject(error);
+      };
+      this.add({ change, task: more.task, lock: more.lock, done, refused });
+    });
+  }
+
+  /** Whether an entry with this lock waits to be written. While it does, await `settled` and ask again. */
+  locked(lock: string): boolean {
+    return this.#locks.has(lock);
+  }
+
+  /** Settles after the next batch, whatever became of it. */
+  settled(): Promise<void> {
+    return new Promise((resolve) => this.#waiting.push(resolve));
+  }
+
+  /** Asks for a batch, also without an entry: `prepare` may have some. */
+  poke(): void {
+    if (this.#failing !== undefined) this.#schedule(probeEveryMs);
+    else this.#schedule(this.#lastEnd + this.#everyMs - performance.now());
+  }
+
+  /** The earliest time that anybody asks for counts. */
+  #schedule(waitMs: number): void {
+    const due = performance.now() + Math.max(0, waitMs);
+    if (this.#due <= due) return;
+    this.#unschedule();
+    this.#due = due;
+    // Not a microtask: what else this turn of the event loop brings joins the batch.
+    if (waitMs <= 0) this.#immediate = setImmediate(() => this.flush());
+    else this.#timer = setTimeout(() => this.flush(), waitMs);
+  }
+
+  #unschedule(): void {
+    clearTimeout(this.#timer);
+    clearImmediate(this.#immediate);
+    this.#due = Infinity;
+  }
+
+  /** Commits what there is, now. */
+  flush(): void {
+    this.#unschedule();
+    if (this.#failing !== undefined) this.#entries.push({ change: { kind: "probe" } });
+    else this.#prepare();
+    if (this.#entries.length === 0) return;
+    const entries = this.#entries;
+    this.#entries = [];
+    const result = this.#commit(entries);
+    if (Array.isArray(result)) this.#told(entries, result);
+    else if (result instanceof UserError) this.#failed(entries, result);
+    else this.#oneByOne(entries);
+  }
+
+  #prepare(): void {
+    let failure: unknown;
+    try {
+      this.#options.prepare();
+    } catch (error) {
+      failure = error;
+    }
+    // What was added has asked for a batch, too.
+    this.#unschedule();
+    if (failure === undefined) return;
+    this.#options.log.error("tasks cannot be assigned", { reason: String(failure) });
+    this.#schedule(probeEveryMs);
+  }
+
+  /** The outcomes; or why nothing was written, as a `UserError` where the store could not be. */
+  #commit(entries: JournalEntry[]): Outcome[] | Error {
+    const start = performance.now();
+    try {
+      return this.#options.store.commit(entries.map((entry) => entry.change));
+    } catch (error) {
+      this.stats.failures++;
+      return error instanceof Error ? error : new Error(String(error));
+    } finally {
+      this.#lastEnd = performance.now();
+      this.#measure((this.#lastEnd - start) / 1_000, entries.length);
+    }
+  }
+
+  #told(entries: JournalEntry[], outcomes: Outcome[]): void {
+    this.#release(entries);
+    if (this.#failing !== undefined) {
+      this.#failing = undefined;
+      this.#options.log.info("store can be written again");
+      this.poke();
+    }
+    const tasks = new Set<string>();
+    entries.forEach((entry, index) => {
+      if (entry.task !== undefined) tasks.add(entry.task);
+      entry.done?.(outcomes[index]);
+    });
+    this.#options.committed(tasks);
+  }
+
+  /**
+   * The store can be written, but something in the batch is wrong: a defect of ours, which must not
+   * keep everything else from being written.
+   */
+  #oneByOne(entries: JournalEntry[]): void {
+    for (const entry of entries) {
+      const result = this.#commit([entry]);
+      if (Array.isArray(result)) this.#told([entry], result);
+      else if (result instanceof UserError) this.#failed([entry], result);
+      else {
+        const change = entry.change.kind;
+        this.#options.log.error("change cannot be stored", {
+          change,
+          task: entry.task,
+          reason: result.message,
+        });
+        this.#release([entry]);
+        entry.refused?.(new TaskError("internal", `Storing a change failed: ${change}`));
+      }
+    }
+  }
+
+  #failed(entries: JournalEntry[], error: UserError): void {
+    this.#failing = error;
+    this.#options.log.error("store cannot be written", { reason: error.message });
+    const dropped = entries.filter((entry) => entry.refused !== undefined);
+    const kept = entries.filter((entry) =>
+      entry.refused === undefined && entry.change.kind !== "probe"
+    );
+    this.#entries = [...kept, ...this.#entries];
+    this.#release(dropped);
+    const reason = refusal(error);
+    for (const entry of dropped.reverse()) entry.refused!(reason);
+    this.poke();
+  }
+
+  #release(entries: JournalEntry[]): void {
+    for (const { lock } of entries) {
+      if (lock === undefined) continue;
+      const left = this.#locks.get(lock)! - 1;
+      if (left > 0) this.#locks.set(lock, left);
+      else this.#locks.delete(lock);
+    }
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resolve of waiting) resolve();
+  }
+
+  #measure(seconds: number, changes: number): void {
+    this.stats.commits++;
+    this.stats.changes += changes;
+    this.stats.seconds += seconds;
+    this.stats.slowestSeconds = Math.max(this.stats.slowestSeconds, seconds);
+  }
+
+  /** Commits what is left and stops; what cannot be written then was never acknowledged. */
+  close(): void {
+    this.flush();
+    this.#closed = true;
+    this.#unschedule();
+    const left = this.#entries;
+    this.#entries = [];
+    this.#release(left);
+    for (const entry of left) {
+      entry.refused?.(new TaskError("unavailable", "The coordinator stops"));
+    }
+  }
+}
+
+function refusal(error: UserError): TaskError {
+  const code = error.code === "disk_full" ? "exhausted" : "unavailable";
+  return new TaskError(code, error.message, undefined, { cause: error });
+}

@@ -1,0 +1,222 @@
+import type { Clock } from "../base/clock.ts";
+import { elementOf } from "../tasks/ids.ts";
+import { limits } from "../tasks/limits.ts";
+import { afterAttempt, type Seat } from "./policy.ts";
+import type { Journal } from "./group_commit.ts";
+import { type QueuedTask, TaskQueue } from "./task_queue.ts";
+import type { LogOffsets } from "../tasks/service.ts";
+import type { Recovered, StoredLease, StoredTenure, TaskStore } from "./store.ts";
+import type { Assignment, AttemptRef, AttemptResult, TaskSpec } from "../tasks/task.ts";
+
+/** A running attempt, in memory. */
+export interface Lease extends Omit<StoredLease, "tenure"> {
+  tenure: Tenure;
+  /** What is stored of its logs, as far as this coordinator has seen it arrive. */
+  logged: LogOffsets;
+  /** False as soon as the attempt has ended, or was given away. */
+  live: boolean;
+}
+
+/** What one worker process holds. Its leases end together, when it has not been heard for too long. */
+export interface Tenure {
+  stored: StoredTenure;
+  /** By the task's id. */
+  leases: Map<string, Lease>;
+  /** Monotonic time. */
+  leaseUntil: number;
+}
+
+/** A seat that assignments can be sent to. */
+export interface Assignee extends Seat {
+  readonly tenure: Tenure;
+  send(assignment: Assignment): void;
+}
+
+/**
+ * Which task waits, and which attempt is whose: the queue, the leases and the fences. Every change is
+ * made in memory and written to the journal in the same step.
+ */
+export class Ledger {
+  readonly queue = new TaskQueue();
+  readonly leases = new Map<string, Lease>();
+  readonly stats = { superseded: 0, lost: 0 };
+  #nextSeq: number;
+  #nextFence: number;
+
+  constructor(
+    readonly store: TaskStore,
+    readonly journal: Journal,
+    readonly clock: Clock,
+    recovered: Recovered,
+  ) {
+    this.#nextSeq = recovered.nextSeq;
+    this.#nextFence = recovered.nextFence;
+  }
+
+  takeSeq(): number {
+    return this.#nextSeq++;
+  }
+
+  /** The lease that this names, if it is the task's current one. */
+  current(ref: AttemptRef): Lease | undefined {
+    const lease = this.leases.get(ref.taskId);
+    return lease?.ref.fence === ref.fence && lease.ref.attempt === ref.attempt ? lease : undefined;
+  }
+
+  hold(lease: Lease): void {
+    this.leases.set(lease.ref.taskId, lease);
+    lease.tenure.leases.set(lease.ref.taskId, lease);
+  }
+
+  /** Gives queued tasks to those who have credit, as part of the batch that is being made. */
+  assign(assignees: Iterable<Assignee>): void {
+    const unread: { task: QueuedTask; error: unknown }[] = [];
+    this.queue.assign(assignees, (task, assignee) => {
+      let spec: TaskSpec;
+      try {
+        spec = task.spec ?? this.#spec(task.id);
+      } catch (error) {
+        unread.push({ task, error });
+        return;
+      }
+      task.spec = undefined;
+      const ref = { taskId: task.id, attempt: task.attempts + 1, fence: this.#nextFence++ };
+      const lease: Lease = {
+        seq: task.seq,
+        ref,
+        tenure: assignee.tenure,
+        selector: task.selector,
+        retries: spec.retries,
+        retryDelayMs: spec.retryDelayMs,
+        failures: task.failures,
+        losses: task.losses,
+        startedAt: undefined,
+        cancelRequested: false,
+        logged: { stdout: 0, stderr: 0 },
+        live: true,
+      };
+      this.hold(lease);
+      assignee.credits--;
+      const { id: tenure, workerId } = assignee.tenure.stored;
+      this.journal.add({
+        change: { kind: "assign", seq: task.seq, ref, workerId, tenure, at: this.clock.now() },
+        task: task.id,
+        lock: task.id,
+        done: () => assignee.send({ ref, spec, ...elementOf(task.id) }),
+        refused: () => {
+          this.#drop(lease);
+          assignee.credits++;
+          this.queue.add(task);
+        },
+      });
+    });
+    // A disk that cannot be read now may be later: the tasks wait on, and the others are assigned.
+    for (const { task } of unread) this.queue.add(task);
+    if (unread.length > 0) throw unread[0]!.error;
+  }
+
+  started(ref: AttemptRef, tenure: Tenure, at: number): void {
+    const lease = this.current(ref);
+    if (lease === undefined || lease.tenure !== tenure || lease.startedAt !== undefined) return;
+    lease.startedAt = at;
+    const change = { kind: "start", seq: lease.seq, ref, at } as const;
+    this.journal.add({ change, task: ref.taskId, lazy: true });
+  }
+
+  /** @param ack called when the result is on disk. */
+  finished(result: AttemptResult, tenure: Tenure, ack: (superseded: boolean) => void): void {
+    const lease = this.current(result.ref);
+    if (lease !== undefined && lease.tenure === tenure) {
+      this.#end(lease, result, () => ack(false));
+      return;
+    }
+    // It was reported before, and only the acknowledgement was lost, or its lease was given away.
+    this.journal.add({
+      change: { kind: "late", result },
+      task: result.ref.taskId,
+      done: (outcome) => {
+        const superseded = outcome === undefined || !("lost" in outcome) || outcome.lost;
+        if (superseded) this.stats.superseded++;
+        ack(superseded);
+      },
+    });
+  }
+
+  /** The attempt is not running any more, and nobody knows how it ended. */
+  lose(lease: Lease, reason: string): void {
+    this.#end(lease, {
+      ref: lease.ref,
+      state: "lost",
+      exitCode: undefined,
+      signal: undefined,
+      stdoutBytes: lease.logged.stdout,
+      stderrBytes: lease.logged.stderr,
+      reason,
+      startedAt: lease.startedAt,
+      finishedAt: this.clock.now(),
+    });
+  }
+
+  /** The attempt never ran: as if it had not been assigned. */
+  release(lease: Lease): void {
+    this.#drop(lease);
+    const { seq, ref } = lease;
+    const lock = ref.taskId;
+    if (!lease.cancelRequested) {
+      this.journal.add({ change: { kind: "release", seq, ref }, task: lock, lock });
+      this.queue.add(this.#queued(lease, ref.attempt - 1));
+      return;
+    }
+    this.journal.add({ change: { kind: "release", seq, ref }, lock });
+    const reason = "Cancelled before it started";
+    const at = this.clock.now();
+    this.journal.add({ change: { kind: "cancel", seq, reason, at }, task: lock, lock });
+  }
+
+  #end(lease: Lease, result: AttemptResult, done?: () => void): void {
+    this.#drop(lease);
+    const { seq, failures, losses, retries, retryDelayMs, cancelRequested } = lease;
+    const at = this.clock.now();
+    const reason = result.reason?.slice(0, limits.maxReasonLength);
+    const { state } = result;
+    if (state === "lost") this.stats.lost++;
+    const after = afterAttempt(
+      { state, reason, failures, losses, retries, retryDelayMs, cancelRequested },
+      at,
+    );
+    this.journal.add({
+      change: { kind: "end", seq, result: { ...result, reason }, after, at },
+      task: result.ref.taskId,
+      lock: result.ref.taskId,
+      ...(done === undefined ? {} : { done }),
+    });
+    if (after.state !== "queued") return;
+    const notBefore = monotonicOf(after.notBefore, this.clock);
+    const counts = { failures: after.failures, losses: after.losses };
+    this.queue.add({ ...this.#queued(lease, lease.ref.attempt), ...counts, notBefore });
+  }
+
+  #queued(lease: Lease, attempts: number): QueuedTask {
+    const { seq, ref, selector, failures, losses } = lease;
+    const notBefore = undefined;
+    const spec = undefined;
+    return { seq, id: ref.taskId, selector, notBefore, failures, losses, attempts, spec };
+  }
+
+  #drop(lease: Lease): void {
+    lease.live = false;
+    lease.tenure.leases.delete(lease.ref.taskId);
+    if (this.leases.get(lease.ref.taskId) === lease) this.leases.delete(lease.ref.taskId);
+  }
+
+  #spec(id: string): TaskSpec {
+    const spec = this.store.spec(id);
+    if (spec === undefined) throw new Error(`The store has no spec for task ${id}`);
+    return spec;
+  }
+}
+
+/** A time of day by the monotonic clock, as both stand now. */
+export function monotonicOf(time: number | undefined, clock: Clock): number | undefined {
+  return time === undefined ? undefined : clock.monotonic() + time - clock.now();
+}

@@ -1,0 +1,273 @@
+import type { Clock } from "../base/clock.ts";
+import { anySignal } from "../deno/any_signal.ts";
+import { noSuchTask } from "./client_calls.ts";
+import type { FileReader, LogFiles, LogWriter } from "./file_stores.ts";
+import { isTaskId } from "../tasks/ids.ts";
+import type { Lease, Ledger } from "./lease_table.ts";
+import { LogTail, type TailReader } from "./log_tail.ts";
+import type { Notices } from "./change_feed.ts";
+import type { Progress } from "./store.ts";
+import { type LogOffsets, type LogPiece, type LogUpload, TaskError } from "../tasks/service.ts";
+import { type AttemptRef, isFinished } from "../tasks/task.ts";
+import { lostLease, UploadQueue } from "./upload_queue.ts";
+
+const streams = ["stdout", "stderr"] as const;
+type Stream = typeof streams[number];
+
+/**
+ * One read, and one piece: at most large enough that its cost is that of the bytes. Most logs are
+ * small, so it begins with little.
+ */
+const readBytes = { first: 16 * 1024, most: 128 * 1024 };
+
+/** What attempts write: received from workers, read by clients while it arrives. */
+export class Logs {
+  readonly #uploads = new Map<string, Upload>();
+  readonly #tails = new Map<string, LogTail>();
+  readonly stats = { bytes: 0 };
+
+  constructor(
+    readonly ledger: Ledger,
+    readonly files: LogFiles,
+    /** Of new bytes and of changed tasks. */
+    readonly notices: Notices,
+    readonly stopping: AbortSignal,
+    readonly clock: Clock,
+  ) {}
+
+  async upload(ref: AttemptRef): Promise<LogUpload> {
+    const lease = this.ledger.current(ref);
+    if (lease === undefined) throw lostLease(ref);
+    const key = keyOf(ref.taskId, ref.attempt);
+    let writer: LogWriter;
+    // A stream that broke may not have been noticed yet: the newer one is the worker's. Another may
+    // come while the files are being opened: there must be one writer, not two.
+    do {
+      await this.#uploads.get(key)?.[Symbol.asyncDispose]();
+      writer = await this.files.openLog(ref.taskId, ref.attempt);
+      if (this.#uploads.has(key)) await writer[Symbol.asyncDispose]();
+    } while (this.#uploads.has(key));
+    const upload = new Upload(this, lease, writer, () => {
+      if (this.#uploads.get(key) === upload) this.#uploads.delete(key);
+      // Followers take no other look while it is open.
+      this.notices.tell(ref.taskId);
+    });
+    this.#uploads.set(key, upload);
+    return upload;
+  }
+
+  /** What is stored of an attempt, while it is being uploaded. */
+  uploaded(taskId: string, attempt: number): LogOffsets | undefined {
+    return this.#uploads.get(keyOf(taskId, attempt))?.offsets;
+  }
+
+  /** Where those who follow an attempt find its newest bytes; undefined while nobody does. */
+  tail(taskId: string, attempt: number): LogTail | undefined {
+    return this.#tails.get(keyOf(taskId, attempt));
+  }
+
+  /** Follows the newest bytes of an attempt until it is disposed of. */
+  follow(taskId: string, attempt: number): TailReader {
+    const key = keyOf(taskId, attempt);
+    const tail = this.#tails.get(key) ?? new LogTail(this.clock);
+    this.#tails.set(key, tail);
+    const reader = tail.follow();
+    return {
+      next: reader.next,
+      [Symbol.dispose]: () => {
+        reader[Symbol.dispose]();
+        if (!tail.isFollowed) this.#tails.delete(key);
+      },
+    };
+  }
+
+  /** Ends what is being uploaded; what is stored stays, and is gone on with later. */
+  async close(): Promise<void> {
+    await Promise.all([...this.#uploads.values()].map((upload) => upload[Symbol.asyncDispose]()));
+  }
+
+  async *read(
+    query: {
+      taskId: string;
+      attempt?: number;
+      follow?: boolean;
+      stdoutOffset?: number;
+      stderrOffset?: number;
+    },
+    signal: AbortSignal,
+  ): AsyncGenerator<LogPiece> {
+    this.stopping.throwIfAborted();
+    const { taskId, follow = false } = query;
+    const progress = () => this.ledger.store.progress(taskId);
+    const first = isTaskId(taskId) ? progress() : undefined;
+    if (first === undefined) throw noSuchTask(taskId);
+    const only = query.attempt || undefined;
+    if (only !== undefined && !first.attempts.some(({ attempt }) => attempt === only)) {
+      throw new TaskError("not_found", `Task ${taskId} has no attempt ${only}`);
+    }
+    using subscription = this.notices.subscribe([taskId]);
+    using stop = anySignal(signal, this.stopping);
+    let attempt = only ?? first.attempts.at(-1)?.attempt ?? 1;
+    let at = { stdout: query.stdoutOffset ?? 0, stderr: query.stderrOffset ?? 0 };
+    for (;;) {
+      this.stopping.throwIfAborted();
+      using newest = follow ? this.follow(taskId, attempt) : undefined;
+      await using reader = new AttemptReader(this, taskId, attempt, at, newest);
+      let over = false;
+      while (!over) {
+        subscription.take();
+        // Looked at before the bytes: what was written before the end is then read, too. While it
+        // is being uploaded it has not ended, and the store need not be asked at each piece.
+        over = !follow || !this.uploaded(taskId, attempt) && isOver(progress()!, attempt);
+        for await (const piece of reader.pieces()) {
+          yield piece;
+          if (stop.aborted) break;
+        }
+        if (signal.aborted) return;
+        this.stopping.throwIfAborted();
+        if (!over) await subscription.wait(stop);
+      }
+      if (!follow || only !== undefined) return;
+      let now;
+      for (;;) {
+        subscription.take();
+        now = progress()!;
+        if (isFinished(now.state) || (now.attempts.at(-1)?.attempt ?? 0) > attempt) break;
+        await subscription.wait(stop);
+        if (signal.aborted) return;
+        this.stopping.throwIfAborted();
+      }
+      const next = now.attempts.find((each) => each.attempt > attempt);
+      if (next === undefined) return;
+      attempt = next.attempt;
+      at = { stdout: 0, stderr: 0 };
+    }
+  }
+}
+
+/** Whether nothing more will be written by this attempt. */
+function isOver({ state, attempts }: Progress, attempt: number): boolean {
+  const mine = attempts.find((each) => each.attempt === attempt);
+  return mine !== undefined && isFinished(mine.state) || isFinished(state);
+}
+
+/** Reads both streams of one attempt, piece by piece in turn, as far as they are there. */
+class AttemptReader implements AsyncDisposable {
+  readonly #readers: { [S in Stream]?: FileReader } = {};
+  readonly #readBytes = { stdout: readBytes.first, stderr: readBytes.first };
+
+  constructor(
+    readonly logs: Logs,
+    readonly taskId: string,
+    readonly attempt: number,
+    readonly at: LogOffsets,
+    readonly newest: TailReader | undefined,
+  ) {}
+
+  async *pieces(): AsyncGenerator<LogPiece> {
+    const more = new Set<Stream>(streams);
+    while (more.size > 0) {
+      for (const stream of [...more]) {
+        const offset = this.at[stream];
+        const data = await this.#next(stream, offset);
+        if (data.length === 0) {
+          more.delete(stream);
+          continue;
+        }
+        this.at[stream] += data.length;
+        yield { attempt: this.attempt, stream, offset, data };
+      }
+    }
+  }
+
+  /** Some bytes from `offset` on; none at the end of what is there by now. */
+  async #next(stream: Stream, offset: number): Promise<Uint8Array> {
+    const end = this.logs.uploaded(this.taskId, this.attempt)?.[stream];
+    const newest = this.newest?.next(stream, offset);
+    if (end !== undefined && offset >= end) return new Uint8Array();
+    if (newest !== undefined) return newest;
+    const reader = this.#readers[stream] ??= await this.#open(stream);
+    if (reader === undefined) return new Uint8Array();
+    const buffer = new Uint8Array(this.#readBytes[stream]);
+    const count = await reader.read(offset, buffer);
+    if (count === buffer.length) {
+      this.#readBytes[stream] = Math.min(readBytes.most, 4 * buffer.length);
+    }
+    return buffer.subarray(0, count);
+  }
+
+  async #open(stream: Stream): Promise<FileReader> {
+    // Undefined stays absent, and is tried again at the next round.
+    return await this.logs.files.readLog(this.taskId, this.attempt, stream) as FileReader;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const stream of streams) await this.#readers[stream]?.[Symbol.asyncDispose]();
+  }
+}
+
+function keyOf(taskId: string, attempt: number): string {
+  return `${taskId} ${attempt}`;
+}
+
+class Upload implements LogUpload {
+  readonly #logs: Logs;
+  readonly #lease: Lease;
+  readonly #writer: LogWriter;
+  readonly #queue: UploadQueue;
+
+  constructor(logs: Logs, lease: Lease, writer: LogWriter, close: () => void) {
+    this.#logs = logs;
+    this.#lease = lease;
+    this.#writer = writer;
+    this.#queue = new UploadQueue(lease, writer, close);
+    lease.logged = this.offsets;
+  }
+
+  get offsets(): LogOffsets {
+    return { ...this.#writer.sizes };
+  }
+
+  append(stream: Stream, offset: number, data: Uint8Array): Promise<void> {
+    return this.#queue.run(async () => {
+      const size = this.#writer.sizes[stream];
+      if (offset > size) {
+        throw new TaskError(
+          "invalid",
+          `${stream} goes on at ${offset}, but is stored up to ${size}`,
+        );
+      }
+      const fresh = data.subarray(size - offset);
+      if (fresh.length === 0) return;
+      try {
+        await this.#writer.append(stream, fresh);
+      } finally {
+        this.#lease.logged = this.offsets;
+      }
+      this.#logs.stats.bytes += fresh.length;
+      const { taskId, attempt } = this.#lease.ref;
+      const tail = this.#logs.tail(taskId, attempt);
+      tail?.add(stream, size, fresh);
+      this.#logs.notices.tell(taskId);
+      await tail?.room();
+    });
+  }
+
+  end(lengths: LogOffsets): Promise<void> {
+    return this.#queue.run(async () => {
+      const { stdout, stderr } = this.#writer.sizes;
+      if (stdout !== lengths.stdout || stderr !== lengths.stderr) {
+        throw new TaskError(
+          "invalid",
+          `The logs end at ${lengths.stdout} and ${lengths.stderr}, ` +
+            `but are stored up to ${stdout} and ${stderr}`,
+        );
+      }
+      await this.#writer.sync();
+    });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#queue[Symbol.asyncDispose]();
+  }
+}

@@ -1,0 +1,113 @@
+import { leaseTimes } from "../tasks/limits.ts";
+import type { FinishedState, Labels, WorkerHealth } from "../tasks/task.ts";
+
+/** How a worker is doing: by its last heartbeat, and lost at once when its stream is closed. */
+export function workerHealth(connected: boolean, sinceHeartbeatMs: number): WorkerHealth {
+  if (!connected || sinceHeartbeatMs >= leaseTimes.lostAfterMs) return "lost";
+  return sinceHeartbeatMs < leaseTimes.lateAfterMs ? "healthy" : "late";
+}
+
+export interface AttemptOutcome {
+  state: FinishedState;
+  /** Why, for people. */
+  reason: string | undefined;
+  /** Attempts of this task that failed or timed out before, since it was last submitted or retried. */
+  failures: number;
+  /** Attempts that were lost before, likewise. */
+  losses: number;
+  retries: number;
+  retryDelayMs: number;
+  cancelRequested: boolean;
+}
+
+/** What becomes of a task when an attempt has ended. */
+export interface TaskAfter {
+  state: "queued" | FinishedState;
+  reason: string | undefined;
+  failures: number;
+  losses: number;
+  /** Not to be assigned before. */
+  notBefore: number | undefined;
+}
+
+/**
+ * Whether a task is tried again. Failed and timed-out attempts use up its retries. Lost ones do
+ * not, they are not its fault, but a task that is lost again and again may be what kills its workers.
+ */
+export function afterAttempt(outcome: AttemptOutcome, now: number): TaskAfter {
+  const { state, reason, retries, retryDelayMs, cancelRequested } = outcome;
+  const failures = outcome.failures + (state === "failed" || state === "timed_out" ? 1 : 0);
+  const losses = outcome.losses + (state === "lost" ? 1 : 0);
+  const ended = { failures, losses, notBefore: undefined };
+  if (state === "lost") {
+    if (cancelRequested) {
+      return { ...ended, state: "cancelled", reason: "Cancelled; its worker was lost meanwhile" };
+    }
+    if (losses > leaseTimes.maxLostAttempts) {
+      return { ...ended, state: "lost", reason: `Lost ${losses} times, last: ${reason}` };
+    }
+    return { ...ended, state: "queued", reason: undefined };
+  }
+  const again = (state === "failed" || state === "timed_out") && !cancelRequested &&
+    failures <= retries;
+  if (!again) return { ...ended, state, reason };
+  const notBefore = retryDelayMs > 0 ? now + retryDelayMs : undefined;
+  return { ...ended, state: "queued", reason: undefined, notBefore };
+}
+
+/** Whether a worker has every label that a task asks for. */
+export function matches(selector: Labels, labels: Labels): boolean {
+  for (const name in selector) {
+    if (!Object.hasOwn(labels, name) || labels[name] !== selector[name]) return false;
+  }
+  return true;
+}
+
+/** A worker's session as the assignment sees it. */
+export interface Seat {
+  readonly labels: Labels;
+  readonly slots: number;
+  /** Attempts that it has. */
+  held: number;
+  /** Further ones that it will take. */
+  credits: number;
+}
+
+/** Of the seats that match and have credit, the one that is least busy for its size. */
+export function pickSeat<S extends Seat>(seats: Iterable<S>): S | undefined {
+  let best: S | undefined;
+  for (const seat of seats) {
+    if (seat.credits <= 0) continue;
+    if (best === undefined || seat.held * best.slots < best.held * seat.slots) best = seat;
+  }
+  return best;
+}
+
+/** What a queued task waits for. */
+export interface Waiting {
+  selector: Labels;
+  notBefore: number | undefined;
+  /** Every worker that is connected. */
+  workers: { labels: Labels; draining: boolean; health: WorkerHealth }[];
+}
+
+/** Why a queued task is not running yet, for people. */
+export function waitReason(waiting: Waiting, now: number): string {
+  if (waiting.notBefore !== undefined && waiting.notBefore > now) {
+    return `Waits for its retry at ${new Date(waiting.notBefore).toISOString()}`;
+  }
+  if (waiting.workers.length === 0) return "No worker is connected";
+  const fitting = waiting.workers.filter((worker) => matches(waiting.selector, worker.labels));
+  if (fitting.length === 0) {
+    const wanted = Object.entries(waiting.selector).map(([name, value]) => `${name}=${value}`);
+    return `No connected worker has ${wanted.length === 1 ? "the label" : "all of the labels"} ${
+      wanted.join(", ")
+    }`;
+  }
+  const active = fitting.filter((worker) => !worker.draining);
+  if (active.length === 0) return "Every worker that fits is drained";
+  if (active.every((worker) => worker.health !== "healthy")) {
+    return "Every worker that fits is late with its heartbeat";
+  }
+  return "Waits for a free slot";
+}

@@ -1,0 +1,101 @@
+import assert from "node:assert/strict";
+import { leaseTimes } from "../tasks/limits.ts";
+import {
+  afterAttempt,
+  type AttemptOutcome,
+  matches,
+  pickSeat,
+  type TaskAfter,
+  waitReason,
+  workerHealth,
+} from "./policy.ts";
+
+Deno.test("a worker's health follows its heartbeat and its stream", () => {
+  const cases = [
+    [true, 0, "healthy"],
+    [true, 4_999, "healthy"],
+    [true, 5_000, "late"],
+    [true, 14_999, "late"],
+    [true, 15_000, "lost"],
+    [false, 0, "lost"],
+  ] as const;
+  for (const [connected, sinceMs, health] of cases) {
+    assert.equal(workerHealth(connected, sinceMs), health, `${connected} ${sinceMs}`);
+  }
+});
+
+Deno.test("a task is tried again as its retries and its losses allow", () => {
+  const base: AttemptOutcome = {
+    state: "failed",
+    reason: "exit code 1",
+    failures: 0,
+    losses: 0,
+    retries: 0,
+    retryDelayMs: 0,
+    cancelRequested: false,
+  };
+  const most = leaseTimes.maxLostAttempts;
+  const cases: [string, Partial<AttemptOutcome>, Partial<TaskAfter>][] = [
+    ["success", { state: "succeeded" }, { state: "succeeded", failures: 0, losses: 0 }],
+    ["no retries", {}, { state: "failed", failures: 1, reason: "exit code 1" }],
+    ["first of two", { retries: 2 }, { state: "queued", failures: 1, notBefore: undefined }],
+    ["last retry", { retries: 2, failures: 1 }, { state: "queued", failures: 2 }],
+    ["used up", { retries: 2, failures: 2 }, { state: "failed", failures: 3 }],
+    ["delay", { retries: 1, retryDelayMs: 50 }, { state: "queued", notBefore: 1_050 }],
+    ["timed out", { state: "timed_out", retries: 1 }, { state: "queued", failures: 1 }],
+    ["timed out for good", { state: "timed_out" }, { state: "timed_out" }],
+    ["cancel wins over retry", { retries: 9, cancelRequested: true }, { state: "failed" }],
+    ["cancelled", { state: "cancelled", retries: 9 }, { state: "cancelled", failures: 0 }],
+    ["lost", { state: "lost" }, { state: "queued", losses: 1, failures: 0 }],
+    ["lost has no delay", { state: "lost", retryDelayMs: 50 }, { notBefore: undefined }],
+    ["lost often", { state: "lost", losses: most - 1 }, { state: "queued", losses: most }],
+    ["lost too often", { state: "lost", losses: most }, { state: "lost", losses: most + 1 }],
+    ["lost while cancelled", { state: "lost", cancelRequested: true }, { state: "cancelled" }],
+  ];
+  for (const [name, outcome, expected] of cases) {
+    const after = afterAttempt({ ...base, ...outcome }, 1_000);
+    for (const [field, value] of Object.entries(expected)) {
+      assert.equal(after[field as keyof TaskAfter], value, `${name}: ${field}`);
+    }
+  }
+});
+
+Deno.test("a selector needs each of its labels, and no inherited name counts", () => {
+  assert.ok(matches({}, {}));
+  assert.ok(matches({ gpu: "no" }, { gpu: "no", zone: "a" }));
+  assert.ok(!matches({ gpu: "yes" }, { gpu: "no" }));
+  assert.ok(!matches({ gpu: "" }, {}));
+  assert.ok(!matches({ toString: "x" }, {}));
+});
+
+Deno.test("the least busy worker for its size gets the next task", () => {
+  const seat = (name: string, slots: number, held: number, credits: number) => ({
+    name,
+    slots,
+    held,
+    credits,
+    labels: {},
+  });
+  assert.equal(pickSeat([]), undefined);
+  assert.equal(pickSeat([seat("full", 4, 4, 0)]), undefined);
+  assert.equal(pickSeat([seat("a", 2, 1, 9), seat("b", 8, 2, 9)])?.name, "b");
+  assert.equal(pickSeat([seat("a", 2, 0, 9), seat("b", 8, 0, 9)])?.name, "a");
+});
+
+Deno.test("a task that waits says what for", () => {
+  const worker = { labels: { zone: "a" }, draining: false, health: "healthy" } as const;
+  const plain = { selector: {}, notBefore: undefined };
+  const cases = [
+    [{ ...plain, workers: [] }, /^No worker is connected$/],
+    [{ ...plain, notBefore: 2_000, workers: [worker] }, /retry at 1970-01-01T00:00:02/],
+    [{ ...plain, notBefore: 500, workers: [worker] }, /free slot/],
+    [{ ...plain, selector: { gpu: "yes" }, workers: [worker] }, /has the label gpu=yes$/],
+    [{ ...plain, selector: { zone: "a", gpu: "yes" }, workers: [worker] }, /all of the labels/],
+    [{ ...plain, workers: [{ ...worker, draining: true }] }, /drained/],
+    [{ ...plain, workers: [{ ...worker, health: "late" as const }] }, /late/],
+    [{ ...plain, workers: [worker] }, /free slot/],
+  ] as const;
+  for (const [waiting, expected] of cases) {
+    assert.match(waitReason({ ...waiting, workers: [...waiting.workers] }, 1_000), expected);
+  }
+});

@@ -1,0 +1,75 @@
+import { checkStateKey, checkStateNamespace, checkStateValue } from "../tasks/validation.ts";
+import type { Ledger } from "./lease_table.ts";
+import { TaskError } from "../tasks/service.ts";
+import type { StateEntry } from "../tasks/task.ts";
+
+export function getState(ledger: Ledger, namespace: string, key: string): StateEntry {
+  checkStateNamespace(namespace);
+  checkStateKey(key);
+  const entry = ledger.store.state(namespace, key);
+  if (entry === undefined) throw noSuchKey(namespace, key);
+  return entry;
+}
+
+function noSuchKey(namespace: string, key: string): TaskError {
+  return new TaskError("not_found", `There is no key "${key}" in the namespace "${namespace}"`);
+}
+
+export async function putState(
+  ledger: Ledger,
+  namespace: string,
+  key: string,
+  value: Uint8Array,
+  ifRevision?: number,
+): Promise<StateEntry> {
+  checkStateNamespace(namespace);
+  checkStateKey(key);
+  checkStateValue(value);
+  const at = ledger.clock.now();
+  const change = { kind: "put_state", namespace, key, value, ifRevision, at } as const;
+  const outcome = await ledger.journal.write(change);
+  if (outcome !== undefined && "entry" in outcome) return outcome.entry;
+  throw conflict(key, ifRevision, outcome);
+}
+
+export async function deleteState(
+  ledger: Ledger,
+  namespace: string,
+  key: string,
+  ifRevision?: number,
+): Promise<{ revision: number }> {
+  checkStateNamespace(namespace);
+  checkStateKey(key);
+  const change = { kind: "delete_state", namespace, key, ifRevision } as const;
+  const outcome = await ledger.journal.write(change);
+  if (outcome !== undefined && "revision" in outcome) return outcome;
+  if (ifRevision === undefined) throw noSuchKey(namespace, key);
+  throw conflict(key, ifRevision, outcome);
+}
+
+function conflict(key: string, expected: number | undefined, outcome: unknown): TaskError {
+  const current = (outcome as { conflict: number }).conflict;
+  const found = current === 0 ? "it does not exist" : `its revision is ${current}`;
+  return new TaskError("conflict", `"${key}" is not at revision ${expected}: ${found}`, current);
+}
+
+/** Answers are one message: beyond this many bytes the caller has to narrow the prefix. */
+const maxListedStateBytes = 3 * 1024 * 1024;
+
+export function listState(ledger: Ledger, namespace: string, prefix: string): StateEntry[] {
+  checkStateNamespace(namespace);
+  if (prefix !== "") checkStateKey(prefix);
+  const entries: StateEntry[] = [];
+  let bytes = 0;
+  for (const entry of ledger.store.stateList(namespace, prefix)) {
+    bytes += entry.value.length + entry.key.length + 64;
+    if (bytes > maxListedStateBytes) {
+      throw new TaskError(
+        "exhausted",
+        `The entries of "${namespace}" are too many for one answer; ask with a longer prefix`,
+      );
+    }
+    entries.push(entry);
+  }
+  return entries;
+}

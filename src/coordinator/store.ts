@@ -1,0 +1,172 @@
+import type { QueuedTask } from "./task_queue.ts";
+import type {
+  Artifact,
+  AttemptRef,
+  AttemptResult,
+  Labels,
+  StateEntry,
+  Task,
+  TaskSpec,
+  TaskState,
+} from "../tasks/task.ts";
+import type { TaskAfter } from "./policy.ts";
+
+/** How far a task and its attempts are. */
+export interface Progress {
+  state: TaskState;
+  attempts: { attempt: number; state: TaskState }[];
+}
+
+/**
+ * Where tasks are kept. The engine decides, the store remembers: it applies a batch of changes whole
+ * or not at all, and what it has committed outlives a crash of the process and of the machine.
+ *
+ * - Calls are synchronous, and there is one user: the store refuses to be opened twice.
+ * - `commit` returns when the batch is on disk, an outcome for each change, in order. When it throws,
+ *   nothing of the batch has happened. A full disk is a `UserError` with the code `disk_full`.
+ * - Reads see what was committed, and never the middle of a batch.
+ * - Changes are trusted: the engine has checked them against what it holds in memory. Only what it
+ *   does not hold (late results, the revisions of state) is decided here, inside the transaction.
+ */
+export interface TaskStore extends Disposable {
+  commit(changes: readonly Change[]): Outcome[];
+
+  /** What the engine holds in memory, as an earlier start left it. */
+  recover(): Recovered;
+  /** One task, or the elements of an array, in order; empty if there is no such id. */
+  tasks(id: string): Task[];
+  spec(id: string): TaskSpec | undefined;
+  /** Of a task that there is. */
+  seq(id: string): number;
+  /** Where a task is, without what it is: cheap. */
+  progress(id: string): Progress | undefined;
+  /** Newest first, fewer than `limit` where they are large. `before` is an id, of a task here or elsewhere. */
+  list(
+    query: { states: readonly TaskState[]; limit: number; before?: string },
+  ): { tasks: Task[]; more: boolean };
+  /** Ids of tasks that have not finished, oldest first. */
+  unfinishedIds(): string[];
+  /** What an idempotency key was used for. */
+  submission(key: string): { hash: string; id: string } | undefined;
+  /** Ids of an array's elements, in order; of a task: its own. */
+  taskIds(id: string): string[];
+  counts(): Record<TaskState, number>;
+
+  artifacts(taskId: string, attempt: number): Artifact[];
+  /** One of them, without a look at the others: there may be thousands. */
+  artifact(taskId: string, attempt: number, path: string): Artifact | undefined;
+  artifactCount(taskId: string, attempt: number): number;
+
+  state(namespace: string, key: string): StateEntry | undefined;
+  /** By key, one at a time. */
+  stateList(namespace: string, prefix: string): Iterable<StateEntry>;
+}
+
+export interface Recovered {
+  queued: Iterable<QueuedTask>;
+  running: StoredLease[];
+  tenures: StoredTenure[];
+  workers: StoredWorker[];
+  nextSeq: number;
+  nextFence: number;
+  newestId: string | undefined;
+}
+
+/** An attempt that was not known to have ended. */
+export interface StoredLease {
+  seq: number;
+  ref: AttemptRef;
+  tenure: number;
+  selector: Labels;
+  retries: number;
+  retryDelayMs: number;
+  failures: number;
+  losses: number;
+  startedAt: number | undefined;
+  cancelRequested: boolean;
+}
+
+/** One worker process, or its successors in the same data folder. */
+export interface StoredTenure {
+  id: number;
+  workerId: string;
+  instance: string;
+  home: string | undefined;
+  /** The coordinator stopped in an orderly way and promised its leases for so long; else 0. */
+  holdMs: number;
+}
+
+export interface StoredWorker {
+  id: string;
+  version: string;
+  labels: Labels;
+  slots: number;
+  draining: boolean;
+  connectedAt: number;
+  address: string;
+  identity: string | undefined;
+  warnings: string[];
+}
+
+export interface NewTask {
+  seq: number;
+  id: string;
+  arrayIndex: number | undefined;
+}
+
+export type Change =
+  | {
+    kind: "submit";
+    tasks: NewTask[];
+    /** Of all the tasks. */
+    spec: TaskSpec;
+    at: number;
+    arrayId: string | undefined;
+    key: { text: string; hash: string } | undefined;
+  }
+  | { kind: "assign"; seq: number; ref: AttemptRef; workerId: string; tenure: number; at: number }
+  | { kind: "start"; seq: number; ref: AttemptRef; at: number }
+  /** The attempt has ended, and the task goes on as `after` says. */
+  | {
+    kind: "end";
+    seq: number;
+    result: AttemptResult;
+    after: TaskAfter;
+    at: number;
+  }
+  /** The attempt never ran: it is forgotten, and its task waits again. */
+  | { kind: "release"; seq: number; ref: AttemptRef }
+  /** A result of an attempt that is no longer running. Outcome: whether it had been lost. */
+  | { kind: "late"; result: AttemptResult }
+  /** A queued task. */
+  | { kind: "cancel"; seq: number; reason: string; at: number }
+  /** A running task. */
+  | { kind: "request_cancel"; seq: number }
+  /** A finished task, in that state. */
+  | { kind: "retry"; seq: number; from: TaskState }
+  | { kind: "worker"; worker: StoredWorker }
+  | { kind: "forget_worker"; id: string }
+  | { kind: "tenure"; tenure: StoredTenure }
+  /** The attempt is another tenure's from now on. */
+  | { kind: "move"; seq: number; ref: AttemptRef; tenure: number }
+  | { kind: "artifact"; seq: number; artifact: Artifact }
+  /** Outcome: the entry, or the revision that stood against it. */
+  | {
+    kind: "put_state";
+    namespace: string;
+    key: string;
+    value: Uint8Array;
+    ifRevision: number | undefined;
+    at: number;
+  }
+  /** Outcome: the namespace's new revision, or the one that stood against it; missing: 0. */
+  | { kind: "delete_state"; namespace: string; key: string; ifRevision: number | undefined }
+  /** Nothing but a write, to see whether there is room again. */
+  | { kind: "probe" };
+
+export type Outcome =
+  | undefined
+  | { lost: boolean }
+  | { entry: StateEntry }
+  | { revision: number }
+  | { conflict: number };

@@ -1,0 +1,161 @@
+import { matches, pickSeat, type Seat } from "./policy.ts";
+import type { Labels, TaskSpec } from "../tasks/task.ts";
+
+/** What is kept in memory of a task that waits: little, for there may be a million. */
+export interface QueuedTask {
+  /** Order of submission. */
+  seq: number;
+  id: string;
+  selector: Labels;
+  /** By the monotonic clock, for the time of day may be set meanwhile. */
+  notBefore: number | undefined;
+  failures: number;
+  losses: number;
+  /** Number of its last attempt. */
+  attempts: number;
+  /** Only until it is in the store. */
+  spec: TaskSpec | undefined;
+}
+
+/**
+ * Tasks that wait, in groups of one selector each, first submitted first served. A group that no
+ * worker fits does not hold up the others.
+ */
+export class TaskQueue {
+  readonly #groups = new Map<string, Group>();
+  readonly #tasks = new Map<string, QueuedTask>();
+  readonly #delayed = new Heap<QueuedTask>((task) => task.notBefore!);
+
+  get size(): number {
+    return this.#tasks.size;
+  }
+
+  get(id: string): QueuedTask | undefined {
+    return this.#tasks.get(id);
+  }
+
+  add(task: QueuedTask): void {
+    this.#tasks.set(task.id, task);
+    if (task.notBefore === undefined) this.#group(task).push(task);
+    else this.#delayed.push(task);
+  }
+
+  /** Heaps forget it when they meet it. */
+  remove(id: string): void {
+    this.#tasks.delete(id);
+  }
+
+  /** Lets the tasks go whose time has come. */
+  release(now: number): number {
+    let released = 0;
+    for (let task; (task = this.#delayed.peek()) !== undefined && task.notBefore! <= now;) {
+      this.#delayed.pop();
+      if (!this.#has(task)) continue;
+      task.notBefore = undefined;
+      this.#group(task).push(task);
+      released++;
+    }
+    return released;
+  }
+
+  /** Gives each task, in order, to the best seat that has credit for it; `take` uses that credit up. */
+  assign<S extends Seat>(seats: Iterable<S>, take: (task: QueuedTask, seat: S) => void): void {
+    const open = [...seats].filter((seat) => seat.credits > 0);
+    if (open.length === 0 || this.#tasks.size === 0) return;
+    const heads = new Heap<{ seq: number; group: Group; fitting: S[] }>((head) => head.seq);
+    const offer = (group: Group, fitting: S[]) => {
+      const task = this.#peek(group);
+      if (task !== undefined) heads.push({ seq: task.seq, group, fitting });
+    };
+    for (const [key, group] of this.#groups) {
+      if (this.#peek(group) === undefined) this.#groups.delete(key);
+      else {
+        const fitting = open.filter((seat) => matches(group.selector, seat.labels));
+        if (fitting.length > 0) offer(group, fitting);
+      }
+    }
+    for (let head; (head = heads.pop()) !== undefined;) {
+      const seat = pickSeat(head.fitting);
+      if (seat === undefined) continue;
+      const task = head.group.pop()!;
+      this.#tasks.delete(task.id);
+      take(task, seat);
+      offer(head.group, head.fitting);
+    }
+  }
+
+  #group(task: QueuedTask): Group {
+    const key = selectorKey(task.selector);
+    let group = this.#groups.get(key);
+    if (group === undefined) this.#groups.set(key, group = new Group(task.selector));
+    return group;
+  }
+
+  #has(task: QueuedTask): boolean {
+    return this.#tasks.get(task.id) === task;
+  }
+
+  #peek(group: Group): QueuedTask | undefined {
+    for (let task; (task = group.peek()) !== undefined; group.pop()) {
+      if (this.#has(task)) return task;
+    }
+  }
+}
+
+function selectorKey(selector: Labels): string {
+  const names = Object.keys(selector);
+  if (names.length === 0) return "";
+  return JSON.stringify(names.sort().map((name) => [name, selector[name]]));
+}
+
+/** A binary heap, least first. */
+class Heap<T> {
+  readonly #items: T[] = [];
+  constructor(readonly rank: (item: T) => number) {}
+
+  peek(): T | undefined {
+    return this.#items[0];
+  }
+
+  push(item: T): void {
+    const items = this.#items;
+    let at = items.push(item) - 1;
+    for (let parent; at > 0 && this.#before(at, parent = (at - 1) >> 1); at = parent) {
+      this.#swap(at, parent);
+    }
+  }
+
+  pop(): T | undefined {
+    const items = this.#items;
+    const first = items[0];
+    const last = items.pop();
+    if (items.length > 0) {
+      items[0] = last!;
+      for (let at = 0;;) {
+        let least = at;
+        for (const child of [2 * at + 1, 2 * at + 2]) {
+          if (child < items.length && this.#before(child, least)) least = child;
+        }
+        if (least === at) break;
+        this.#swap(at, least);
+        at = least;
+      }
+    }
+    return first;
+  }
+
+  #before(a: number, b: number): boolean {
+    return this.rank(this.#items[a]!) < this.rank(this.#items[b]!);
+  }
+
+  #swap(a: number, b: number): void {
+    const items = this.#items;
+    [items[a], items[b]] = [items[b]!, items[a]!];
+  }
+}
+
+class Group extends Heap<QueuedTask> {
+  constructor(readonly selector: Labels) {
+    super((task) => task.seq);
+  }
+}

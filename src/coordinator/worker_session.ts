@@ -1,0 +1,154 @@
+import { checkResult } from "../tasks/validation.ts";
+import type { Fleet, Worker } from "./worker_registry.ts";
+import type { Assignee, Lease, Tenure } from "./lease_table.ts";
+import { leaseTimes, limits } from "../tasks/limits.ts";
+import {
+  TaskError,
+  type WorkerHello,
+  type WorkerSession,
+  type WorkerSink,
+} from "../tasks/service.ts";
+import type { Assignment, AttemptRef, AttemptResult, Labels } from "../tasks/task.ts";
+
+/** One worker's stream, from Hello to its end. */
+export class Session implements WorkerSession, Assignee {
+  readonly heartbeatMs = leaseTimes.heartbeatMs;
+  readonly leaseMs = leaseTimes.leaseMs;
+  readonly draining: boolean;
+  readonly labels: Labels;
+  readonly slots: number;
+  readonly address: string;
+  credits = 0;
+  /** May be told things: the wire has had the time to send Welcome. */
+  open = false;
+  #ended = false;
+  #lastHeartbeat: number;
+  #outbox: Assignment[] = [];
+
+  constructor(
+    readonly fleet: Fleet,
+    readonly worker: Worker,
+    readonly tenure: Tenure,
+    hello: WorkerHello,
+    readonly lost: AttemptRef[],
+    readonly sink: WorkerSink,
+  ) {
+    this.labels = hello.labels;
+    this.slots = hello.slots;
+    this.address = hello.address;
+    this.draining = worker.stored.draining;
+    this.#lastHeartbeat = fleet.ledger.clock.monotonic();
+    this.#renew();
+    setImmediate(() => this.#begin());
+  }
+
+  get held(): number {
+    return this.tenure.leases.size;
+  }
+
+  silentMs(now: number): number {
+    return now - this.#lastHeartbeat;
+  }
+
+  late(now: number): boolean {
+    return this.silentMs(now) >= leaseTimes.lateAfterMs;
+  }
+
+  #renew(): void {
+    const { clock } = this.fleet.ledger;
+    const wasLate = this.late(clock.monotonic());
+    this.#lastHeartbeat = clock.monotonic();
+    this.tenure.leaseUntil = this.#lastHeartbeat + leaseTimes.leaseMs;
+    this.worker.lastHeartbeatAt = clock.now();
+    if (wasLate && this.credits > 0) this.fleet.ledger.journal.poke();
+  }
+
+  #begin(): void {
+    if (this.#ended) return;
+    this.open = true;
+    for (const lease of this.tenure.leases.values()) {
+      if (lease.cancelRequested) this.sink.cancel(lease.ref);
+    }
+    if (this.worker.stored.draining !== this.draining) this.sink.drain(!this.draining);
+    if (this.credits > 0) this.fleet.ledger.journal.poke();
+  }
+
+  heartbeat(): Promise<void> {
+    if (this.#ended) return Promise.reject(new TaskError("conflict", "The session has ended"));
+    this.#renew();
+    return Promise.resolve();
+  }
+
+  credit(count: number): void {
+    if (this.#ended) return;
+    // More than this no worker can hold; a wrong count must not overflow anything.
+    this.credits = Math.min(this.credits + Math.max(0, Math.trunc(count)), limits.maxHeld);
+    if (this.open) this.fleet.ledger.journal.poke();
+  }
+
+  started(ref: AttemptRef, at: number): void {
+    if (!this.#ended) this.fleet.ledger.started(ref, this.tenure, at);
+  }
+
+  finished(result: AttemptResult): void {
+    if (this.#ended) return;
+    checkResult(result);
+    this.fleet.ledger.finished(result, this.tenure, (superseded) => {
+      if (!this.#ended) this.sink.finishedAck(result.ref, superseded);
+    });
+  }
+
+  released(refs: AttemptRef[]): void {
+    if (this.#ended) return;
+    for (const ref of refs) {
+      const lease = this.fleet.ledger.current(ref);
+      if (lease?.tenure === this.tenure) this.fleet.ledger.release(lease);
+    }
+  }
+
+  closed(): void {
+    if (this.#ended) return;
+    this.#end();
+    this.fleet.log.info("worker disconnected", { worker: this.worker.stored.id });
+  }
+
+  /** Queues an assignment; `deliver` sends all of a batch at once. */
+  send(assignment: Assignment): void {
+    this.#outbox.push(assignment);
+    this.fleet.outgoing.add(this);
+  }
+
+  deliver(): void {
+    const assignments = this.#outbox;
+    this.#outbox = [];
+    if (!this.#ended) this.sink.assign(assignments);
+  }
+
+  cancel(lease: Lease): void {
+    if (this.open && lease.tenure === this.tenure) this.sink.cancel(lease.ref);
+  }
+
+  drain(draining: boolean): void {
+    if (!this.open) return;
+    this.sink.drain(draining);
+    if (!draining) this.fleet.ledger.journal.poke();
+  }
+
+  hold(holdMs: number): void {
+    if (this.open) this.sink.hold(holdMs);
+  }
+
+  /** Ends the session from this side. */
+  finish(error: TaskError): void {
+    if (this.#ended) return;
+    this.#end();
+    this.sink.end(error);
+  }
+
+  #end(): void {
+    this.#ended = true;
+    this.open = false;
+    this.credits = 0;
+    if (this.worker.session === this) this.worker.session = undefined;
+  }
+}

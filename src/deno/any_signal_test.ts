@@ -1,0 +1,23 @@
+import assert from "node:assert/strict";
+import { anySignal } from "./any_signal.ts";
+
+Deno.test("anySignal aborts with the reason of the first", () => {
+  const [one, other] = [new AbortController(), new AbortController()];
+  using either = anySignal(one.signal, other.signal);
+  other.abort("told so");
+  one.abort("too late");
+  assert.equal(either.reason, "told so");
+});
+
+Deno.test("anySignal is aborted at once where one of them is", () => {
+  using either = anySignal(new AbortController().signal, AbortSignal.abort("before"));
+  assert.equal(either.reason, "before");
+});
+
+Deno.test("anySignal hears nothing more once it is disposed", () => {
+  const one = new AbortController();
+  const either = anySignal(one.signal);
+  either[Symbol.dispose]();
+  one.abort();
+  assert.equal(either.aborted, false);
+});

@@ -1,0 +1,139 @@
+import { Refusal } from "../../base/errors.ts";
+import type { Pki } from "../directory/context.ts";
+import { day } from "../x509/dates.ts";
+import { isThere, type TlsDirectory, withDirectory } from "../directory/tls_directory.ts";
+import { PkiError } from "../errors.ts";
+import { type Certificate, matches } from "../x509/inspect.ts";
+import { caNameOf, makeCa, makeServer, setCaAside } from "./issue.ts";
+import { defaultKeyType, type KeyType } from "../x509/key_types.ts";
+import { sameKind } from "../x509/keys.ts";
+import {
+  isEmpty,
+  listNames,
+  loopbackNames,
+  missing,
+  type Names,
+  parseNames,
+  union,
+} from "../x509/names.ts";
+import { withoutPlaceholder } from "../directory/placeholder.ts";
+import { expiresSoon, isIssuedBy } from "../x509/validate.ts";
+
+export interface InitOptions {
+  hostnames?: string[];
+  ips?: string[];
+  caName?: string | undefined;
+  keyType?: KeyType | undefined;
+  force?: boolean;
+}
+
+export interface Initialised {
+  root: string;
+  ca: Certificate;
+  caMade: boolean;
+  server: Certificate;
+  serverMade: boolean;
+  /** Why there is a new server certificate although there was one. */
+  reason: string | undefined;
+  /** Detected names that did not fit. */
+  leftOut: string[];
+  /** Where the key of the CA that `force` replaced lies now. */
+  formerCaKey: string | undefined;
+}
+
+/**
+ * Gives this host a CA, unless it has one, and a server certificate for its names, unless it has one
+ * that covers them; then switches TLS on. With `force` both are made anew.
+ */
+export async function initTls(pki: Pki, options: InitOptions = {}): Promise<Initialised> {
+  const given = parseNames(options.hostnames ?? [], options.ips ?? []);
+  if (options.caName !== undefined) caNameOf(options.caName, "");
+  const detected = pki.detect();
+  return await withDirectory(pki, async (directory) => {
+    const { settings } = directory;
+    const kind = directory.kind();
+    const force = options.force === true;
+    if (kind === "peer" && !force) refusePeer(directory);
+
+    const former = force ? setCaAside(directory) : { made: undefined, files: [] };
+    const ca = kind === "ca_holder" && !force
+      ? { made: directory.issuer(), files: [] }
+      : await makeCa(
+        directory,
+        caNameOf(options.caName, detected.hostname),
+        options.keyType ?? defaultKeyType,
+      );
+
+    const names = union(detected, given, withoutPlaceholder(settings.san), loopbackNames);
+    const current = force ? [] : directory.serverChain();
+    const reason = current[0] &&
+      reasonToReplace(directory, current[0], ca.made.certificate, union(detected, given));
+    const kept = reason === undefined ? current[0] : undefined;
+    const server = kept !== undefined ? { made: kept, files: [] } : await makeServer(
+      directory,
+      ca.made,
+      names,
+      options.keyType ?? sameKind(ca.made.certificate.keyType),
+    );
+
+    const san = { hostnames: server.made.hostnames, ips: server.made.ips };
+    await directory.save({
+      files: [...former.files, ...ca.files, ...server.files],
+      settings: { enabled: true, san },
+    });
+    return {
+      root: settings.root,
+      ca: ca.made.certificate,
+      caMade: ca.files.length > 0,
+      server: server.made,
+      serverMade: kept === undefined,
+      reason,
+      leftOut: detected.leftOut,
+      formerCaKey: former.made,
+    };
+  });
+}
+
+/** A second CA in one cluster is the most common way to break it. */
+function refusePeer(directory: TlsDirectory): never {
+  const [ca] = directory.caCertificates();
+  const whose = ca === undefined
+    ? "has a certificate from elsewhere"
+    : `is a peer of "${ca.subject}"`;
+  throw new Refusal(
+    `This host ${whose}; a CA of its own would cut it off from every other host`,
+    {
+      next: "For a new certificate: agent tls request, or agent tls mint on the CA's host. " +
+        "To leave that CA for good: agent tls init --force",
+    },
+  );
+}
+
+function reasonToReplace(
+  directory: TlsDirectory,
+  server: Certificate,
+  ca: Certificate,
+  wanted: Names,
+): string | undefined {
+  const { settings, pki } = directory;
+  if (!isIssuedBy(server, ca)) {
+    // Somebody else's certificate that config.yaml leads to is theirs to replace.
+    return directory.owns(settings.serverCert) ? "it was issued by another CA" : undefined;
+  }
+  if (!isThere(settings.serverKey)) return "its key was missing";
+  if (!hasItsKey(directory, server)) return "its key did not belong to it";
+  if (expiresSoon(server, pki.now())) return `it was valid only until ${day(server.notAfter)}`;
+  const gaps = missing(union(wanted, withoutPlaceholder(settings.san)), server);
+  return isEmpty(gaps) ? undefined : `it did not cover ${listNames(gaps)}`;
+}
+
+function hasItsKey(directory: TlsDirectory, server: Certificate): boolean {
+  try {
+    const key = directory.keyIfThere(directory.settings.serverKey);
+    return key !== undefined && matches(server, key);
+  } catch (error) {
+    // A damaged key is as good as none: it is made anew with its certificate.
+    if (error instanceof PkiError) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,198 @@
+import { setMode } from "../../base/fs/file_permissions.ts";
+import { basename, join } from "node:path";
+import { Refusal } from "../../base/errors.ts";
+import { type FileChange, lockFolder } from "../../base/fs/file_transaction.ts";
+import { pemOf, previousPrefix } from "../directory/bundle.ts";
+import { issueLeaf } from "../x509/sign.ts";
+import type { Pki } from "../directory/context.ts";
+import { namesText } from "../x509/describe.ts";
+import { maxDetected } from "../directory/detect.ts";
+import {
+  isThere,
+  keyMode,
+  publicMode,
+  type TlsDirectory,
+  withDirectory,
+} from "../directory/tls_directory.ts";
+import { PkiError } from "../errors.ts";
+import { type Certificate, parseCertificates, readSmallText } from "../x509/inspect.ts";
+import { intermediatesOf, leafDays, serialChange } from "./issue.ts";
+import { generateKey, pkcs8Pem, publicKeyOf, sameKind } from "../x509/keys.ts";
+import { flagsOf, isEmpty, loopbackNames, missing, type Names, parseNames } from "../x509/names.ts";
+import { placeholderName } from "../directory/placeholder.ts";
+import { isWithin } from "../directory/settings.ts";
+import { isIssuedBy } from "../x509/validate.ts";
+
+export interface MintOptions {
+  /** An absolute path. */
+  out: string;
+  hostnames?: string[];
+  ips?: string[];
+  /** A certificate request to answer: its key stays where it is. */
+  csr?: string | undefined;
+  /** Asks whether the names of the request may be certified. */
+  confirm?: (names: Names) => Promise<boolean>;
+}
+
+export interface Minted {
+  out: string;
+  files: string[];
+  certificate: Certificate;
+  ca: Certificate;
+  /** Names of the request that were not certified. */
+  notCertified: Names;
+}
+
+/** Certifies another host: its own key, or one that is made for it here. */
+export async function mint(pki: Pki, options: MintOptions): Promise<Minted> {
+  const given = parseNames(options.hostnames ?? [], options.ips ?? []);
+  refuseInside(pki.root, options.out);
+  const request = options.csr === undefined ? undefined : await requestFrom(options.csr);
+  const names = request === undefined
+    ? (isEmpty(given) ? { hostnames: [placeholderName], ips: [] } : given)
+    : await confirmedNames(request.names, given, options);
+  return await withDirectory(pki, async (directory) => {
+    const { settings } = directory;
+    const issuer = directory.issuer();
+    const caFile = [issuer.certificate, ...issuer.others];
+    checkFolder(options, [issuer.certificate, ...formerCas(directory)]);
+    const key = request === undefined
+      ? await generateKey(sameKind(issuer.certificate.keyType))
+      : undefined;
+    const { certificate } = issueLeaf({
+      issuer,
+      publicKey: key === undefined ? request!.publicKey : publicKeyOf(key),
+      names,
+      days: leafDays(settings.validityDays, settings.config),
+      now: pki.now(),
+    });
+    const at = (name: string) => join(options.out, name);
+    const files: FileChange[] = [
+      {
+        path: at("server.crt"),
+        data: pemOf([certificate, ...intermediatesOf(caFile)]),
+        mode: publicMode,
+      },
+      ...key === undefined ? [] : [{ path: at("server.key"), data: pkcs8Pem(key), mode: keyMode }],
+      { path: at("ca.crt"), data: pemOf(caFile), mode: publicMode },
+    ];
+    // Taken first, so that a folder that cannot be written fails before a serial number is used.
+    await using folder = await lockFolder(options.out, pki);
+    if (Deno.build.os !== "windows") {
+      refuseOthers(options.out);
+      setMode(Deno.realPathSync(options.out), 0o700);
+    }
+    await directory.save({ files: [serialChange(settings.caSerial, certificate)] });
+    folder.commit(files);
+    return {
+      out: options.out,
+      files: files.map(({ path }) => path),
+      certificate,
+      ca: issuer.certificate,
+      notCertified: request === undefined
+        ? { hostnames: [], ips: [] }
+        : missing(request.names, certificate),
+    };
+  });
+}
+
+/** Output never lands among the files of the TLS directory, nor in the place of any key. */
+export function refuseInside(root: string, path: string): void {
+  const refuse = (what: string) =>
+    new Refusal(`"${path}" ${what}`, { next: "Choose another place with -o" });
+  if (isWithin(root, path) || isWithin(realPath(root), realPath(path))) {
+    throw refuse(`is within the TLS directory "${root}"`);
+  }
+  if (holdsKey(path)) throw refuse("holds a private key, which would be lost");
+}
+
+function realPath(path: string): string {
+  try {
+    return Deno.realPathSync(path);
+  } catch {
+    // What is not there yet, or not to be looked at, leads nowhere.
+    return path;
+  }
+}
+
+function holdsKey(file: string): boolean {
+  try {
+    return readSmallText(file).includes("PRIVATE KEY-----");
+  } catch (error) {
+    // A folder, or nothing yet; whoever writes there tells what else is wrong.
+    if (error instanceof PkiError) return false;
+    throw error;
+  }
+}
+
+async function requestFrom(file: string) {
+  const { readRequest } = await import("../x509/csr.ts");
+  return await readRequest(readSmallText(file), file);
+}
+
+/** Names in a request are its author's claim; what is certified is for the CA's holder to say. */
+async function confirmedNames(
+  asked: Names,
+  given: Names,
+  { csr, confirm }: MintOptions,
+): Promise<Names> {
+  if (!isEmpty(given)) return given;
+  const beyond = missing(asked, loopbackNames);
+  if (isEmpty(beyond)) return { hostnames: [placeholderName], ips: [] };
+  if (await confirm?.(beyond)) return asked;
+  // A request is anybody's, and may ask for thousands.
+  const add = beyond.hostnames.length + beyond.ips.length > maxDetected
+    ? "--hostname NAME or --ip ADDRESS for each"
+    : flagsOf(beyond, "--hostname", "--ip");
+  throw new Refusal(`"${csr}" asks for ${namesText(beyond)}, which nobody has confirmed`, {
+    next: `Check that they are that host's, then add: ${add}`,
+  });
+}
+
+/** A folder is used if it is new, empty, or holds what an earlier mint of this CA left there. */
+function checkFolder({ out, csr }: MintOptions, cas: Certificate[]): void {
+  if (!isThere(out)) return;
+  const refuse = (what: string) =>
+    new Refusal(`"${out}" ${what}`, { next: "Choose a new folder with -o" });
+  const own = ["server.crt", "server.key", "ca.crt"];
+  const names: string[] = [];
+  try {
+    for (const { name } of Deno.readDirSync(out)) names.push(name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotADirectory) throw refuse("is not a folder");
+    throw error;
+  }
+  const others = names.filter((name) =>
+    !own.includes(name) && !name.startsWith(".") && name !== basename(csr ?? "")
+  );
+  if (others.length > 0) throw refuse(`holds other files, such as "${others[0]}"`);
+  if (!names.includes("server.crt") && !names.includes("server.key")) return;
+  if (!isEarlierMint(join(out, "server.crt"), cas)) {
+    throw refuse("holds a certificate or key that this CA did not make");
+  }
+}
+
+/** In a folder that another user has put there, in /tmp say, the key would be theirs. */
+function refuseOthers(out: string): void {
+  const own = Deno.uid();
+  if ([Deno.lstatSync(out), Deno.statSync(out)].every(({ uid }) => uid === own)) return;
+  throw new Refusal(`"${out}" belongs to another user, who could read the key in it`, {
+    next: "Choose a new folder with -o",
+  });
+}
+
+/** What this CA was before it was renewed. */
+function formerCas(directory: TlsDirectory): Certificate[] {
+  return directory.trusted().filter(({ label }) => label.startsWith(previousPrefix))
+    .flatMap(({ certificates }) => Array.isArray(certificates) ? certificates : []);
+}
+
+function isEarlierMint(file: string, cas: Certificate[]): boolean {
+  try {
+    const [found] = parseCertificates(readSmallText(file), file);
+    return cas.some((ca) => isIssuedBy(found!, ca));
+  } catch (error) {
+    if (error instanceof PkiError) return false;
+    throw error;
+  }
+}

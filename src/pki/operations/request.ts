@@ -1,0 +1,86 @@
+import type { KeyObject } from "node:crypto";
+import { Refusal } from "../../base/errors.ts";
+import { writeFileAtomic } from "../../base/fs/atomic_file.ts";
+import type { Pki } from "../directory/context.ts";
+import { keyMode, publicMode, withDirectory } from "../directory/tls_directory.ts";
+import { PkiError } from "../errors.ts";
+import { type Certificate, readKey } from "../x509/inspect.ts";
+import { generateKey, pkcs8Pem, sameKind, signatureKind, webKeyPair } from "../x509/keys.ts";
+import { isEmpty, loopbackNames, type Names, parseNames, union } from "../x509/names.ts";
+import { refuseInside } from "./mint.ts";
+import { withoutPlaceholder } from "../directory/placeholder.ts";
+
+export interface RequestOptions {
+  /** An absolute path. */
+  out: string;
+  hostnames?: string[];
+  ips?: string[];
+}
+
+export interface Requested {
+  out: string;
+  names: Names;
+  pendingKey: string;
+  /** The key of an earlier request was used again, so that an answer to that one stays good. */
+  keyKept: boolean;
+}
+
+/** Makes a key that stays on this host, and the request that has it certified. */
+export async function request(pki: Pki, options: RequestOptions): Promise<Requested> {
+  const given = parseNames(options.hostnames ?? [], options.ips ?? []);
+  refuseInside(pki.root, options.out);
+  const loading = import("../x509/csr.ts");
+  const detected = isEmpty(given) ? pki.detect() : undefined;
+  return await withDirectory(pki, async (directory) => {
+    const { settings } = directory;
+    // A renewal must not drop an alias that only the present certificate tells of.
+    const names = union(
+      ...detected === undefined ? [given] : [detected, withoutPlaceholder(settings.san)],
+      loopbackNames,
+    );
+    if (directory.kind() === "ca_holder") {
+      throw new Refusal("This host holds the CA, and needs nobody to certify it", {
+        next: "agent tls renew",
+      });
+    }
+    const [ca] = caOrNothing(() => directory.caCertificates());
+    const pending = pendingKey(settings.pendingKey);
+    const key = pending ?? await generateKey(sameKind(ca?.keyType));
+    const { makeRequest } = await loading;
+    const pem = await makeRequest(await webKeyPair(key), names);
+    if (pending === undefined) {
+      await directory.save({
+        files: [{ path: settings.pendingKey, data: pkcs8Pem(key), mode: keyMode }],
+      });
+    }
+    writeFileAtomic(options.out, pem, publicMode, pki);
+    return {
+      out: options.out,
+      names,
+      pendingKey: settings.pendingKey,
+      keyKept: pending !== undefined,
+    };
+  });
+}
+
+function pendingKey(path: string): KeyObject | undefined {
+  try {
+    const key = readKey(path);
+    signatureKind(key);
+    return key;
+  } catch (error) {
+    // What cannot be used is replaced: nobody can have an answer that fits it.
+    if (error instanceof PkiError) return undefined;
+    throw error;
+  }
+}
+
+function caOrNothing(read: () => Certificate[]): Certificate[] {
+  try {
+    return read();
+  } catch (error) {
+    // It only sets the kind of key.
+    if (error instanceof PkiError) return [];
+    throw error;
+  }
+}

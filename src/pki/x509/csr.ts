@@ -1,0 +1,73 @@
+/** Certificate requests (PKCS#10). Loads a library of some weight; import it lazily. */
+import "reflect-metadata";
+import * as x509 from "@peculiar/x509";
+import type { Bytes } from "./der.ts";
+import { PkiError } from "../errors.ts";
+import { commonNameFor, type Names, parseHostname, parseIp } from "./names.ts";
+import { leastRsaBits } from "./validate.ts";
+import { parsePem, toPem } from "./pem.ts";
+
+/** What a request asks for. */
+export interface CertificateRequest {
+  publicKey: Bytes;
+  names: Names;
+}
+
+export async function makeRequest(keys: CryptoKeyPair, names: Names): Promise<string> {
+  const commonName = commonNameFor(names);
+  const request = await x509.Pkcs10CertificateRequestGenerator.create({
+    name: new x509.Name([{ CN: [{ utf8String: commonName }] }]).toString(),
+    keys,
+    signingAlgorithm: { name: keys.privateKey.algorithm.name, hash: "SHA-256" },
+    extensions: [
+      new x509.SubjectAlternativeNameExtension([
+        ...names.hostnames.map((value) => ({ type: "dns" as const, value })),
+        ...names.ips.map((value) => ({ type: "ip" as const, value })),
+      ]),
+    ],
+  });
+  return toPem("CERTIFICATE REQUEST", new Uint8Array(request.rawData));
+}
+
+/** Reads a request and checks that whoever made it has the private key. */
+export async function readRequest(text: string, source: string): Promise<CertificateRequest> {
+  const fail = (what: string, cause?: unknown) =>
+    new PkiError("bad_request", `"${source}" is not a certificate request: ${what}`, {
+      next: "Make one on the host that is to be certified: agent tls request -o FILE",
+      file: source,
+      cause,
+    });
+  const block = parsePem(text, source)
+    .find(({ label }) => label === "CERTIFICATE REQUEST" || label === "NEW CERTIFICATE REQUEST");
+  if (block === undefined) throw fail("it has no block -----BEGIN CERTIFICATE REQUEST-----");
+  let request: x509.Pkcs10CertificateRequest;
+  let isSigned: boolean;
+  let names: Names;
+  try {
+    request = new x509.Pkcs10CertificateRequest(block.der);
+    names = namesOf(request);
+    isSigned = await request.verify();
+  } catch (cause) {
+    throw fail("it is damaged, or its key or signature is of an unusual kind", cause);
+  }
+  if (!isSigned) throw fail("it is not signed by the key that it names");
+  const { algorithm } = request.publicKey as { algorithm: { modulusLength?: number } };
+  if (algorithm.modulusLength !== undefined && algorithm.modulusLength < leastRsaBits) {
+    throw fail(
+      `its RSA key has ${algorithm.modulusLength} bits, at least ${leastRsaBits} are wanted`,
+    );
+  }
+  return { publicKey: new Uint8Array(request.publicKey.rawData), names };
+}
+
+function namesOf(request: x509.Pkcs10CertificateRequest): Names {
+  const names: Names = { hostnames: [], ips: [] };
+  for (const extension of request.extensions) {
+    if (!(extension instanceof x509.SubjectAlternativeNameExtension)) continue;
+    for (const { type, value } of extension.names.items) {
+      if (type === "dns") names.hostnames.push(parseHostname(value));
+      if (type === "ip") names.ips.push(parseIp(value));
+    }
+  }
+  return names;
+}

@@ -1,0 +1,184 @@
+/**
+ * Reads the files of certificates and keys: light enough for every role and for each reload. Issuing
+ * is elsewhere.
+ */
+import { messageOf } from "../../base/errors.ts";
+import { Buffer } from "node:buffer";
+import { createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
+import { dirname } from "node:path";
+import { type Certificate, readCertificate, sameBytes } from "./certificate.ts";
+import { type Bytes, DerError } from "./der.ts";
+import { PkiError } from "../errors.ts";
+import { parsePem, type PemBlock } from "./pem.ts";
+import { quoted } from "../../base/quoted.ts";
+
+export { type Certificate, sameBytes } from "./certificate.ts";
+export { extendedUsage, keyUsageBit } from "./extensions.ts";
+
+/** A certificate with its private key and the chain that goes with it. */
+export interface Pair {
+  certificate: Certificate;
+  /** All certificates of the file, the leaf first. */
+  chain: Certificate[];
+  /** As read. */
+  certPem: string;
+  keyPem: string;
+}
+
+/** A bundle of all public CAs has 250 KB; nothing that belongs here comes near 1 MiB. */
+const maxFileBytes = 1024 * 1024;
+/** A writer replaces a pair within milliseconds; a slow disk may need a second for its fsyncs. */
+const pairWaitMs = 2000;
+const pairPollMs = 20;
+
+/** Reads one certificate: PEM, of which the first counts, or DER. */
+export function inspectCertificate(
+  source: string | Uint8Array,
+  name = "certificate",
+): Certificate {
+  if (typeof source === "string") return parseCertificates(source, name)[0]!;
+  return fromDer(new Uint8Array(source), name);
+}
+
+/** Reads every certificate of a PEM text; at least one is wanted. */
+export function parseCertificates(text: string, name: string): Certificate[] {
+  const found = parsePem(text, name)
+    .filter(({ label }) => label === "CERTIFICATE" || label === "X509 CERTIFICATE")
+    .map(({ der }) => fromDer(der, name));
+  if (found.length === 0) {
+    throw new PkiError("no_certificate", `"${name}" holds no certificate`, {
+      next: "Give a file with a block -----BEGIN CERTIFICATE-----",
+      file: name,
+    });
+  }
+  return found;
+}
+
+/** Reads the private key of a PEM text: PKCS#8, PKCS#1 or SEC1. */
+function parseKey(text: string, name: string): KeyObject {
+  const blocks = parsePem(text, name).filter(({ label }) => label.endsWith("PRIVATE KEY"));
+  const block = blocks[0];
+  if (block === undefined) {
+    throw new PkiError("no_key", `"${name}" holds no private key`, {
+      next: "Give a file with a block -----BEGIN PRIVATE KEY-----",
+      file: name,
+    });
+  }
+  if (block.encrypted || block.label === "ENCRYPTED PRIVATE KEY") {
+    throw new PkiError("encrypted_key", `The key in "${name}" is encrypted with a passphrase`, {
+      next: `openssl pkey -in ${quoted(name)} -out decrypted.key`,
+      file: name,
+    });
+  }
+  return keyFromBlock(block, name);
+}
+
+export function readCertificates(file: string): Certificate[] {
+  return parseCertificates(readSmallText(file), file);
+}
+
+export function readKey(file: string): KeyObject {
+  return parseKey(readSmallText(file), file);
+}
+
+/** Whether the private key belongs to the certificate. */
+export function matches(certificate: Certificate, key: KeyObject): boolean {
+  const own = createPublicKey(key).export({ type: "spki", format: "der" });
+  return sameBytes(own, certificate.publicKey);
+}
+
+/**
+ * Reads a certificate and its key. Two files cannot be replaced in one instant: a reader that meets
+ * two generations waits for the writer and reads again.
+ *
+ * @throws {PkiError} `key_mismatch` where they still differ after two seconds.
+ */
+export async function readPair(certFile: string, keyFile: string): Promise<Pair> {
+  for (const end = performance.now() + pairWaitMs;;) {
+    const [certPem, keyPem] = await Promise.all([readSmallText(certFile), readSmallText(keyFile)]);
+    const chain = parseCertificates(certPem, certFile);
+    const certificate = chain[0]!;
+    if (matches(certificate, parseKey(keyPem, keyFile))) {
+      return { certificate, chain, certPem, keyPem };
+    }
+    if (performance.now() > end) {
+      throw keyMismatch(certFile, keyFile);
+    }
+    await new Promise((resolve) => setTimeout(resolve, pairPollMs));
+  }
+}
+
+export function keyMismatch(certFile: string, keyFile: string): PkiError {
+  return new PkiError(
+    "key_mismatch",
+    `The private key "${keyFile}" does not belong to the certificate "${certFile}"`,
+    { next: "Give the key that was made with this certificate", file: keyFile },
+  );
+}
+
+/** Reads a file that a person named: a regular one, of a size that makes sense, as text. */
+export function readSmallText(file: string): string {
+  const fail = (code: "file_not_found" | "file_unreadable" | "file_too_large", what: string) =>
+    new PkiError(code, `Could not read "${file}": ${what}`, {
+      next: `Give a file that this user can read: ls -l ${
+        code === "file_not_found" ? dirname(file) : file
+      }`,
+      file,
+    });
+  try {
+    // Asked before it is opened: to open a pipe would wait for its writer.
+    const { isFile, isDirectory, size } = Deno.statSync(file);
+    if (!isFile) throw fail("file_unreadable", isDirectory ? "it is a folder" : "it is not a file");
+    if (size > maxFileBytes) {
+      throw fail("file_too_large", `it has ${size} bytes, at most 1 MiB is read`);
+    }
+    return new TextDecoder().decode(Deno.readFileSync(file));
+  } catch (error) {
+    if (error instanceof PkiError) throw error;
+    if (error instanceof Deno.errors.NotFound) throw fail("file_not_found", "it does not exist");
+    if (error instanceof Deno.errors.PermissionDenied) {
+      throw fail("file_unreadable", "permission denied");
+    }
+    throw fail("file_unreadable", messageOf(error));
+  }
+}
+
+function keyFromBlock({ label, der }: PemBlock, name: string): KeyObject {
+  const type = ({
+    "PRIVATE KEY": "pkcs8",
+    "RSA PRIVATE KEY": "pkcs1",
+    "EC PRIVATE KEY": "sec1",
+  } as const)[label];
+  if (type === undefined) {
+    throw new PkiError("unsupported_key", `"${name}" holds a key of the kind "${label}"`, {
+      next: `openssl pkey -in ${quoted(name)} -out converted.key`,
+      file: name,
+    });
+  }
+  try {
+    return createPrivateKey({ key: Buffer.from(der), format: "der", type });
+  } catch (cause) {
+    throw new PkiError("bad_key", `The private key in "${name}" is damaged or of an unknown kind`, {
+      next: "Give an RSA, EC P-256, EC P-384 or Ed25519 key",
+      file: name,
+      cause,
+    });
+  }
+}
+
+function fromDer(der: Bytes, name: string): Certificate {
+  try {
+    return readCertificate(der);
+  } catch (cause) {
+    if (!(cause instanceof DerError)) throw cause;
+    throw new PkiError(
+      "bad_certificate",
+      `The certificate in "${name}" is damaged: ${cause.message}`,
+      {
+        next: "Copy the file again from where it was made",
+        file: name,
+        cause,
+      },
+    );
+  }
+}

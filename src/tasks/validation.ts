@@ -1,0 +1,217 @@
+import { limits } from "./limits.ts";
+import {
+  isLabelName,
+  isLabelValue,
+  isWorkerId,
+  labelNameSyntax,
+  labelValueSyntax,
+  workerIdSyntax,
+} from "./names.ts";
+import { TaskError, type WorkerHello } from "./service.ts";
+import type { AttemptRef, AttemptResult, Labels, TaskSpec } from "./task.ts";
+
+/**
+ * Bounds and shapes of everything that comes from outside, whatever the wire. All throw a `TaskError`
+ * with the code `invalid` that names the field.
+ */
+function invalid(message: string): never {
+  throw new TaskError("invalid", message);
+}
+
+const encoder = new TextEncoder();
+
+/** Bytes of UTF-8. */
+function bytes(text: string): number {
+  return encoder.encode(text).length;
+}
+
+function checkText(text: string, what: string, most: number): void {
+  if (text.includes("\0")) invalid(`${what} contains a zero character`);
+  if (!text.isWellFormed()) invalid(`${what} is not valid Unicode`);
+  // No UTF-16 unit takes more than 3 bytes: long texts only are counted.
+  if (text.length * 3 > most && bytes(text) > most) {
+    invalid(`${what} is longer than ${most} bytes`);
+  }
+}
+
+/** Text that people see, or that names something: one line. */
+function checkLine(text: string, what: string, most: number): void {
+  checkText(text, what, most);
+  if (/\p{Cc}/u.test(text)) invalid(`${what} contains a control character`);
+}
+
+function checkInteger(value: number, what: string, least: number, most: number): void {
+  if (!Number.isSafeInteger(value) || value < least || value > most) {
+    invalid(`${what} is ${value}, and has to be a whole number from ${least} to ${most}`);
+  }
+}
+
+/** 100 years, as for every duration. */
+const longestMs = 100 * 365 * 86_400_000;
+
+export function checkSpec(spec: TaskSpec): void {
+  if (spec.argv.length === 0 || spec.argv[0] === "") invalid("The command is missing");
+  if (spec.argv.length > limits.maxArgs) {
+    invalid(`The command has more than ${limits.maxArgs} arguments`);
+  }
+  let total = 0;
+  for (const arg of spec.argv) {
+    checkText(arg, "An argument", limits.maxArgvBytes);
+    total += arg.length * 3 > 1_000 ? bytes(arg) : arg.length * 3;
+  }
+  // Short arguments are counted at their most; only what seems too long is counted exactly.
+  if (total > limits.maxArgvBytes) {
+    const exact = spec.argv.reduce((sum, arg) => sum + bytes(arg), 0);
+    if (exact > limits.maxArgvBytes) {
+      invalid(`The command is longer than ${limits.maxArgvBytes} bytes`);
+    }
+  }
+  checkEnvironment(spec.env);
+  if (spec.cwd !== undefined) {
+    checkLine(spec.cwd, "The working folder", limits.maxPathLength);
+    // A relative one would be another on each worker.
+    if (!/^(\/|[A-Za-z]:[\\/])/.test(spec.cwd)) invalid("The working folder is no absolute path");
+  }
+  checkLabels(spec.selector, "selector");
+  if (spec.timeoutMs !== undefined) checkInteger(spec.timeoutMs, "The timeout", 1, longestMs);
+  checkInteger(spec.retries, "The number of retries", 0, limits.maxRetries);
+  checkInteger(spec.retryDelayMs, "The retry delay", 0, longestMs);
+  if (spec.artifacts.length > limits.maxArtifactGlobs) {
+    invalid(`There are more than ${limits.maxArtifactGlobs} artifact patterns`);
+  }
+  for (const glob of spec.artifacts) checkRelativePath(glob, "artifact pattern");
+}
+
+function checkEnvironment(env: Record<string, string>): void {
+  const entries = Object.entries(env);
+  if (entries.length > limits.maxEnvEntries) {
+    invalid(`There are more than ${limits.maxEnvEntries} environment variables`);
+  }
+  let total = 0;
+  for (const [name, value] of entries) {
+    if (name === "" || name.includes("=")) {
+      invalid(`"${name.slice(0, 100)}" is not a name of an environment variable`);
+    }
+    checkLine(name, "The name of an environment variable", limits.maxEnvBytes);
+    checkText(value, `The environment variable "${name.slice(0, 100)}"`, limits.maxEnvBytes);
+    total += bytes(name) + bytes(value) + 2;
+  }
+  if (total > limits.maxEnvBytes) {
+    invalid(`The environment is longer than ${limits.maxEnvBytes} bytes`);
+  }
+}
+
+export function checkLabels(labels: Labels, what: string): void {
+  const entries = Object.entries(labels);
+  if (entries.length > limits.maxLabels) {
+    invalid(`The ${what} has more than ${limits.maxLabels} labels`);
+  }
+  for (const [name, value] of entries) {
+    if (!isLabelName(name)) {
+      invalid(
+        `"${name.slice(0, 100)}" in the ${what} is not a label name: ${labelNameSyntax}`,
+      );
+    }
+    if (!isLabelValue(value)) {
+      invalid(
+        `"${value.slice(0, 100)}" in the ${what} is not a label value: ${labelValueSyntax}`,
+      );
+    }
+  }
+}
+
+/** A path or glob below some folder, with forward slashes: no way up, no absolute one. */
+export function checkRelativePath(path: string, what: string): void {
+  const shown = JSON.stringify(path.slice(0, 200));
+  if (path === "") invalid(`An ${what} is empty`);
+  checkLine(path, `The ${what} ${shown}`, limits.maxPathLength);
+  if (path.startsWith("/") || /^[A-Za-z]:/.test(path) || path.includes("\\")) {
+    invalid(`The ${what} ${shown} is not relative to the task's folder, with forward slashes`);
+  }
+  for (const part of path.split("/")) {
+    if (part === "" || part === "." || part === "..") {
+      invalid(`The ${what} ${shown} has an empty, "." or ".." part`);
+    }
+    // NAME_MAX of Linux.
+    if (bytes(part) > 255) invalid(`The ${what} ${shown} has a part longer than 255 bytes`);
+  }
+}
+
+export function checkWorkerId(id: string): void {
+  if (!isWorkerId(id)) invalid(`"${id.slice(0, 100)}" is not a worker id: ${workerIdSyntax}`);
+}
+
+export function checkHello(hello: WorkerHello): void {
+  checkWorkerId(hello.workerId);
+  for (const [what, id] of [["instance", hello.instance], ["home", hello.home]] as const) {
+    if (id === undefined || /^[A-Za-z0-9._-]{8,64}$/.test(id)) continue;
+    invalid(`The worker's ${what} is not made of 8 to 64 letters, digits, ".", "_" and "-"`);
+  }
+  checkLine(hello.version, "The worker's version", limits.maxLabelLength);
+  checkLabels(hello.labels, "list of the worker's labels");
+  checkInteger(hello.slots, "The number of slots", 1, limits.maxSlots);
+  if (hello.held.length > limits.maxHeld) {
+    invalid(`The worker holds more than ${limits.maxHeld} attempts`);
+  }
+  if (hello.warnings.length > 20) invalid("The worker has more than 20 warnings");
+  for (const warning of hello.warnings) {
+    checkLine(warning, "A warning of the worker", 3 * limits.maxReasonLength);
+  }
+}
+
+/** Of an attempt that another program names: files are called by it. */
+export function checkRef({ taskId, attempt, fence }: AttemptRef): void {
+  if (!/^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$/.test(taskId)) {
+    invalid(`"${taskId.slice(0, 100)}" is not a task id`);
+  }
+  checkInteger(attempt, "The attempt", 1, 2 ** 31);
+  checkInteger(fence, "The fence", 0, Number.MAX_SAFE_INTEGER);
+}
+
+/** Longest run of bytes that one attempt may write: what a double holds exactly. */
+const mostBytes = Number.MAX_SAFE_INTEGER;
+
+export function checkResult(result: AttemptResult): void {
+  const { exitCode, startedAt, reason } = result;
+  if (reason !== undefined) checkLine(reason, "The reason", 3 * limits.maxReasonLength);
+  checkInteger(result.stdoutBytes, "The length of stdout", 0, mostBytes);
+  checkInteger(result.stderrBytes, "The length of stderr", 0, mostBytes);
+  checkInteger(result.finishedAt, "The time of the end", 0, 8.64e15);
+  if (startedAt !== undefined) checkInteger(startedAt, "The time of the start", 0, 8.64e15);
+  // Windows has exit codes of 32 bits.
+  if (exitCode !== undefined) checkInteger(exitCode, "The exit code", -(2 ** 31), 2 ** 32 - 1);
+  if (result.signal !== undefined && !/^[A-Z0-9+-]{1,20}$/.test(result.signal)) {
+    invalid("The signal's name is malformed");
+  }
+}
+
+export function checkStateNamespace(namespace: string): void {
+  if (namespace === "") invalid("The namespace is empty");
+  checkLine(namespace, "The namespace", limits.maxStateNamespaceLength);
+}
+
+export function checkStateKey(key: string): void {
+  if (key === "") invalid("The key is empty");
+  checkLine(key, "The key", limits.maxStateKeyLength);
+}
+
+export function checkStateValue(value: Uint8Array): void {
+  if (value.length > limits.maxStateValueBytes) {
+    invalid(`The value is longer than ${limits.maxStateValueBytes} bytes`);
+  }
+}
+
+export function checkIdempotencyKey(key: string): void {
+  if (key === "") invalid("The idempotency key is empty");
+  checkLine(key, "The idempotency key", limits.maxIdempotencyKeyLength);
+}
+
+/** @returns the number of elements. */
+export function checkArray(array: { first: number; last: number }): number {
+  checkInteger(array.first, "The first index of the array", 0, 2 ** 31 - 1);
+  checkInteger(array.last, "The last index of the array", 0, 2 ** 31 - 1);
+  const count = array.last - array.first + 1;
+  if (count < 1) invalid(`The array ends at ${array.last}, before it begins at ${array.first}`);
+  if (count > limits.maxArray) invalid(`The array has more than ${limits.maxArray} elements`);
+  return count;
+}

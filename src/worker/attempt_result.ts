@@ -1,0 +1,72 @@
+import { formatDuration } from "../base/durations.ts";
+import { limits } from "../tasks/limits.ts";
+import type { Report } from "../tasks/orders.ts";
+import type { AttemptRef, AttemptResult, FinishedState, TaskSpec } from "../tasks/task.ts";
+
+export type Exited = Extract<Report, { kind: "exited" }>;
+
+export interface Finish {
+  ref: AttemptRef;
+  spec: Pick<TaskSpec, "timeoutMs">;
+  exited: Pick<Exited, "cause" | "startedAt" | "at" | "exitCode" | "signal" | "reason">;
+  /** What happened on the side and belongs into the reason. */
+  notes: readonly string[];
+  stdoutBytes: number;
+  stderrBytes: number;
+}
+
+/**
+ * How an attempt ended, from how its process did. A task whose artifact globs matched nothing has
+ * succeeded all the same, with a note: what it was to do is its exit code's to say.
+ */
+export function attemptResult(finish: Finish): AttemptResult {
+  const { ref, exited, notes, stdoutBytes, stderrBytes } = finish;
+  const reason = [reasonOf(finish), ...notes].filter((line) => line !== undefined).join("; ");
+  return {
+    ref,
+    state: stateOf(exited),
+    exitCode: exited.exitCode,
+    signal: exited.signal,
+    reason: reason === "" ? undefined : oneLine(reason).slice(0, limits.maxReasonLength),
+    startedAt: exited.startedAt,
+    finishedAt: exited.at,
+    stdoutBytes,
+    stderrBytes,
+  };
+}
+
+/**
+ * Reasons name programs and files as a task named them, whatever is in there. A coordinator takes
+ * only a line of text, and would refuse the result, and all that comes after it, each time.
+ */
+function oneLine(text: string): string {
+  return text.replaceAll(/\p{Cc}/gu, "\ufffd");
+}
+
+function stateOf({ cause, exitCode }: Finish["exited"]): FinishedState {
+  switch (cause) {
+    case "exit":
+      return exitCode === 0 ? "succeeded" : "failed";
+    case "not_started":
+      return "failed";
+    case "cancelled":
+    case "timed_out":
+    case "lost":
+      return cause;
+  }
+}
+
+function reasonOf({ exited, spec }: Finish): string | undefined {
+  if (exited.reason !== undefined) return exited.reason;
+  switch (exited.cause) {
+    case "timed_out":
+      return `Took longer than its timeout of ${formatDuration(spec.timeoutMs ?? 0)}`;
+    case "lost":
+      return "The worker ended it, as it could not be sure of its lease any more";
+    case "exit":
+      if (exited.signal !== undefined) return `Ended by ${exited.signal}`;
+      return exited.exitCode === 0 ? undefined : `Exited with code ${exited.exitCode}`;
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,90 @@
+import assert from "node:assert/strict";
+import { hello } from "../../tests/support/engine.ts";
+import { silentLog } from "../../tests/support/silent_log.ts";
+import type { Clock } from "../base/clock.ts";
+import { TaskError, type WorkerService, type WorkerSession } from "../tasks/service.ts";
+import { Link } from "./coordinator_session.ts";
+
+/** A clock on which whoever sleeps is woken as soon as nothing else goes on. */
+class HurriedClock implements Clock {
+  #now = 0;
+  #sleepers: { at: number; wake: () => void }[] = [];
+
+  now = () => this.#now;
+  monotonic = () => this.#now;
+  async sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    const woken = Promise.withResolvers<void>();
+    const sleeper = { at: this.#now + ms, wake: woken.resolve };
+    this.#sleepers.push(sleeper);
+    const leave = () => {
+      this.#sleepers = this.#sleepers.filter((each) => each !== sleeper);
+      woken.reject(signal!.reason);
+    };
+    signal?.addEventListener("abort", leave, { once: true });
+    setTimeout(() => this.#turn(), 0);
+    await woken.promise;
+    signal?.removeEventListener("abort", leave);
+  }
+
+  #turn(): void {
+    const next = this.#sleepers.toSorted((a, b) => a.at - b.at)[0];
+    if (next === undefined) return;
+    this.#sleepers = this.#sleepers.filter((each) => each !== next);
+    this.#now = Math.max(this.#now, next.at);
+    next.wake();
+  }
+}
+
+/** When a worker connected, with a coordinator whose sessions go as they are told to. */
+async function connects(
+  count: number,
+  begin: (end: (error: TaskError) => void) => WorkerSession["heartbeat"],
+): Promise<number[]> {
+  const clock = new HurriedClock();
+  const stop = new AbortController();
+  const times: number[] = [];
+  const session = { heartbeatMs: 1_000, leaseMs: 15_000, draining: false, lost: [] };
+  const nothing = () => {};
+  const service = {
+    connect: (_hello, sink) => {
+      times.push(clock.monotonic());
+      if (times.length === count) stop.abort();
+      const heartbeat = begin((error) => sink.end(error));
+      const told = { credit: nothing, started: nothing, finished: nothing, released: nothing };
+      return Promise.resolve({ ...session, ...told, heartbeat, closed: nothing });
+    },
+  } as Partial<WorkerService> as WorkerService;
+  const link = new Link({
+    address: "c:1",
+    service,
+    hello: hello(),
+    events: {
+      ...{ assigned: nothing, cancel: nothing, settled: nothing, renewed: nothing },
+      ...{ changed: nothing, cut: nothing },
+    },
+    delivery: { clock, taken: nothing, readFile: async function* () {} },
+    clock,
+    log: silentLog,
+    random: () => 0.5,
+  });
+  await link.serve(stop.signal);
+  return times;
+}
+
+Deno.test("sessions that end as soon as they have begun are begun less and less often", async () => {
+  const poison = new TaskError("invalid", "The command is missing");
+  const times = await connects(12, (end) => async () => {
+    // Once the worker has seen the answer, and before its clock goes on.
+    queueMicrotask(async () => {
+      for (let turn = 0; turn < 20; turn++) await null;
+      end(poison);
+    });
+    await null;
+  });
+  assert.ok(times.at(-1)! - times.at(-2)! >= 1_500, String(times));
+});
+
+Deno.test("a coordinator that never answers a heartbeat is tried again", async () => {
+  const [first, second] = await connects(2, () => () => new Promise(() => {}));
+  assert.ok(second! - first! >= 6_000 && second! - first! < 10_000, `${first} ${second}`);
+});

@@ -1,0 +1,148 @@
+import { attemptKey, type Collected, type OutputStream } from "../tasks/orders.ts";
+import type { Assignment, AttemptRef, AttemptResult } from "../tasks/task.ts";
+import { Output } from "./output_buffer.ts";
+import { attemptResult, type Exited } from "./attempt_result.ts";
+import type { Spool, SpooledResult } from "./spool.ts";
+
+export const streams: readonly OutputStream[] = ["stdout", "stderr"];
+
+/** Where an attempt is on its way through the worker. */
+export type Phase =
+  /** Assigned, and waits for a slot. */
+  | "queued"
+  /** Has a slot. */
+  | "running"
+  /** Its processes are gone; artifacts are being collected. */
+  | "exited"
+  /** Its result is known, and has to be delivered. */
+  | "finished"
+  /** Forgotten: delivered, or somebody else's by now. */
+  | "gone";
+
+/** One attempt that this worker holds a lease of. */
+export class Held {
+  readonly key: string;
+  readonly outputs: Record<OutputStream, Output>;
+  phase: Phase = "queued";
+  result: AttemptResult | undefined;
+  files: Collected[] = [];
+  /** When it came, was started and finished, by the monotonic clock. */
+  queuedAt: number;
+  startedAt = 0;
+  finishedAt = 0;
+  spooled = false;
+  /** Whether its output is on its way already. */
+  toldOutput = false;
+  /** The session in which it is being delivered. */
+  deliveredIn: AbortSignal | undefined;
+  /** Why this worker ended it, where the runner cannot know. */
+  why: string | undefined;
+  /** Whether there are folders of it that the runner has to remove. */
+  collects = false;
+  #notes: string[] = [];
+  #exited: Exited | undefined;
+  #change: PromiseWithResolvers<void> | undefined;
+
+  constructor(
+    readonly ref: AttemptRef,
+    readonly assignment: Assignment | undefined,
+    now: number,
+    spool: Spool,
+    memoryBytes: number,
+  ) {
+    this.key = attemptKey(ref);
+    this.queuedAt = now;
+    const output = (stream: OutputStream) =>
+      new Output(() => spool.open(this.key, stream), memoryBytes);
+    this.outputs = { stdout: output("stdout"), stderr: output("stderr") };
+  }
+
+  /** What an earlier start of the worker could not deliver. */
+  static restored({ key, result, starts, files }: SpooledResult, spool: Spool): Held {
+    const held = new Held(result.ref, undefined, 0, spool, 0);
+    for (const stream of streams) {
+      const end = stream === "stdout" ? result.stdoutBytes : result.stderrBytes;
+      const open = () => spool.open(key, stream);
+      held.outputs[stream] = Output.restored(open, starts[stream], end);
+    }
+    held.phase = "finished";
+    held.result = result;
+    held.files = files;
+    held.spooled = true;
+    held.collects = files.length > 0;
+    return held;
+  }
+
+  get hasOutput(): boolean {
+    return this.outputs.stdout.end + this.outputs.stderr.end > 0;
+  }
+
+  get isOver(): boolean {
+    return this.phase === "finished" || this.phase === "gone";
+  }
+
+  /** Added to the reason of the result. */
+  note(text: string): void {
+    this.#notes.push(text);
+    if (this.#exited !== undefined && this.result !== undefined) this.#conclude(this.#exited);
+  }
+
+  exited(exited: Exited): void {
+    this.phase = "exited";
+    this.#exited = { ...exited, reason: exited.reason ?? this.why };
+  }
+
+  /** Artifacts are collected, or there are none. */
+  finish(files: Collected[], notes: string[], now: number): void {
+    this.files = files;
+    this.#notes.push(...notes);
+    this.finishedAt = now;
+    this.#conclude(this.#exited!);
+    this.phase = "finished";
+    this.changed();
+  }
+
+  /** Ended before it had begun. */
+  neverRan(cause: "cancelled", at: number, now: number): void {
+    const [startedAt, exitCode, signal, reason] = [undefined, undefined, undefined, undefined];
+    const facts = { startedAt, at, exitCode, signal, reason, collects: false };
+    this.exited({ kind: "exited", key: this.key, cause, ...facts });
+    this.finish([], [], now);
+  }
+
+  forget(): void {
+    this.phase = "gone";
+    for (const stream of streams) this.outputs[stream].close();
+    this.changed();
+  }
+
+  /** Writes all that is needed to deliver it after a restart. */
+  spool(spool: Spool, lease: string): void {
+    const { stdout, stderr } = this.outputs;
+    const starts = { stdout: stdout.keep(), stderr: stderr.keep() };
+    spool.save({ key: this.key, lease, result: this.result!, starts, files: this.files });
+    this.spooled = true;
+  }
+
+  /** Something happened that its delivery may wait for. */
+  changed(): void {
+    this.#change?.resolve();
+    this.#change = undefined;
+  }
+
+  /** Settles at the next change. */
+  change(): Promise<void> {
+    return (this.#change ??= Promise.withResolvers()).promise;
+  }
+
+  #conclude(exited: Exited): void {
+    this.result = attemptResult({
+      ref: this.ref,
+      spec: { timeoutMs: this.assignment?.spec.timeoutMs },
+      exited,
+      notes: this.#notes,
+      stdoutBytes: this.outputs.stdout.end,
+      stderrBytes: this.outputs.stderr.end,
+    });
+  }
+}
