@@ -1,4 +1,4 @@
-import type { Outcome } from "./src/cli/run.ts";
+import type { RunResult } from "./src/cli/run.ts";
 import type { StopSignal } from "./src/sandbox/messages.ts";
 
 // First of all and without anything else: a guardian is small, and a slip here would start another.
@@ -18,7 +18,7 @@ async function onSignal(signal: StopSignal): Promise<void> {
   stop.abort(new Stopped(signal));
 }
 
-async function printError(error: NonNullable<Outcome["error"]>, json: boolean): Promise<void> {
+async function printError(error: NonNullable<RunResult["error"]>, json: boolean): Promise<void> {
   const { message, next, code, stack } = error;
   if (json) return await say(JSON.stringify({ error: { code, message, next } }) + "\n");
   // Errors quote what files and peers say: no control character of theirs reaches the terminal.

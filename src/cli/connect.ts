@@ -3,9 +3,9 @@ import { UserError } from "../base/errors.ts";
 import { peerMode } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
 import { TaskError, type TaskErrorCode, type TaskService } from "../tasks/service.ts";
-import { patience } from "../client/follow.ts";
+import { retryWhileUnavailable } from "../client/follow.ts";
 import { printable } from "../base/printable.ts";
-import { several } from "../client/several.ts";
+import { oneOfSeveral } from "../client/one_of_several.ts";
 
 /** Sections of the configuration of every command that dials coordinators. */
 export const clientSections = ["client", "peer", "log"] as const;
@@ -29,8 +29,8 @@ export async function withTasks<T>(
     );
     const silent = (error: TaskError) =>
       env.log.warn("waiting for the coordinator", { reason: error.message });
-    const patiently = patience({ ...env, silent }, longestRestartMs);
-    return await use(several(coordinators, {
+    const patiently = retryWhileUnavailable({ ...env, silent }, longestRestartMs);
+    return await use(oneOfSeveral(coordinators, {
       unanswered: (address, error) =>
         env.log.warn("a coordinator is missing here", { address, reason: error.message }),
       again: async (ask) => {

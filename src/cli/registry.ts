@@ -56,7 +56,7 @@ export const groups: Readonly<Record<string, string>> = {
   sandbox: "Show what roles and commands may touch",
 };
 
-export type Found =
+export type FoundCommand =
   | { kind: "command"; path: string; words: string[] }
   /** "" is `agent` itself. */
   | { kind: "group"; path: string; words: string[] };
@@ -72,7 +72,7 @@ export function namesIn(words: readonly string[]): string[] {
 }
 
 /** Finds the longest command that the words begin with; `words` is what is left. */
-export function findCommand(words: readonly string[]): Found {
+export function findCommand(words: readonly string[]): FoundCommand {
   const names = namesIn(words);
   const path = names.join(" ");
   const left = words.slice(names.length);

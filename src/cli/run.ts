@@ -9,14 +9,14 @@ import { findCommand, loadCommand } from "./registry.ts";
 import { type Settings, settingsFor } from "./settings.ts";
 import { signalOf, start } from "./start.ts";
 
-export interface Outcome {
+export interface RunResult {
   exit: number;
   /** What is to be printed, if the run failed. */
   error?: ErrorFacts;
 }
 
 /** From the command line to the outcome; prints no error and does not exit. */
-export async function run(argv: readonly string[], signal: AbortSignal): Promise<Outcome> {
+export async function run(argv: readonly string[], signal: AbortSignal): Promise<RunResult> {
   try {
     return await dispatch(argv, signal);
   } catch (error) {
@@ -24,7 +24,7 @@ export async function run(argv: readonly string[], signal: AbortSignal): Promise
   }
 }
 
-async function dispatch(argv: readonly string[], signal: AbortSignal): Promise<Outcome> {
+async function dispatch(argv: readonly string[], signal: AbortSignal): Promise<RunResult> {
   const found = findCommand(normalized(argv));
   if (found.kind === "group") {
     const asked = found.words.some((word) => word === "-h" || word === "--help");
@@ -56,7 +56,7 @@ function normalized(argv: readonly string[]): string[] {
   return [...argv];
 }
 
-async function showGroup(path: string, words: string[], asked: boolean): Promise<Outcome> {
+async function showGroup(path: string, words: string[], asked: boolean): Promise<RunResult> {
   const text = await groupHelp(path, width());
   if (asked) return await print(text);
   const unknown = words[0];
@@ -74,7 +74,7 @@ function requestOf(spec: AnyCommand, parsed: Parsed, { config, findings }: Setti
 }
 
 /** A role that drained is done; a command that was interrupted says so by its code. */
-function outcomeOf(end: ThreadEnd, signal: AbortSignal, isRole = false): Outcome {
+function outcomeOf(end: ThreadEnd, signal: AbortSignal, isRole = false): RunResult {
   const told = signal.aborted ? signalOf(signal) : undefined;
   const interrupted = told === "SIGINT" ? exitCode.interrupted : exitCode.terminated;
   if ("exit" in end) return { exit: told === undefined || isRole ? end.exit : interrupted };
@@ -84,7 +84,7 @@ function outcomeOf(end: ThreadEnd, signal: AbortSignal, isRole = false): Outcome
   return { exit: told === undefined || isRole ? facts.exit : interrupted, error: facts };
 }
 
-async function print(text: string): Promise<Outcome> {
+async function print(text: string): Promise<RunResult> {
   await output(Deno.stdout, false).write(text);
   return { exit: exitCode.done };
 }

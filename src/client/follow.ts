@@ -42,7 +42,7 @@ export async function followTask(
 ): Promise<Task | undefined> {
   const { tasks, signal } = follower;
   const position = { attempt: from, stdout: 0, stderr: 0 };
-  const patiently = patience(follower);
+  const patiently = retryWhileUnavailable(follower);
   let last = seen;
   while (!signal.aborted) {
     const known = last !== undefined && reached(last, position.attempt) ? last : undefined;
@@ -83,7 +83,7 @@ export async function followArray(
   follower: Follower,
 ): Promise<Task[] | undefined> {
   const { tasks, signal } = follower;
-  const patiently = patience(follower);
+  const patiently = retryWhileUnavailable(follower);
   const finished = new Map<string, Task>();
   const started = new Set<string>();
   const running = new Set<Promise<void>>();
@@ -156,7 +156,7 @@ async function until(id: string, attempt: number, follower: Follower): Promise<T
 }
 
 /** Tries again while the coordinator is away; `undefined` once the signal aborted. */
-export function patience(
+export function retryWhileUnavailable(
   { clock, signal, silent, random = Math.random }: Pick<
     Follower,
     "clock" | "signal" | "silent" | "random"

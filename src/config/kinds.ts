@@ -19,7 +19,7 @@ export interface Kind<T> {
 }
 
 /** Says what was wanted; the caller knows the key, the value and where it came from. */
-export class Unfit extends Error {
+export class InvalidValue extends Error {
   constructor(readonly wanted: string) {
     super(`must be ${wanted}`);
   }
@@ -39,8 +39,8 @@ function list(value: unknown): string | undefined {
 const controlCharacter = /\p{Cc}/u;
 
 function checkedText(text: string): string {
-  if (text === "") throw new Unfit("a text that is not empty");
-  if (controlCharacter.test(text)) throw new Unfit("text without control characters");
+  if (text === "") throw new InvalidValue("a text that is not empty");
+  if (controlCharacter.test(text)) throw new InvalidValue("text without control characters");
   return text;
 }
 
@@ -49,7 +49,7 @@ export const flag: Kind<boolean> = {
   parse: (text) => {
     if (text === "true" || text === "1") return true;
     if (text === "false" || text === "0") return false;
-    throw new Unfit("true, false, 1 or 0");
+    throw new InvalidValue("true, false, 1 or 0");
   },
   fromYaml: scalar,
   show: String,
@@ -75,7 +75,7 @@ export const integer = (placeholder: string, min: number, max: number): Kind<num
   parse: (value) => {
     const number = /^\d{1,15}$/.test(value) ? Number(value) : NaN;
     if (!(number >= min && number <= max)) {
-      throw new Unfit(`a whole number from ${min} to ${max}`);
+      throw new InvalidValue(`a whole number from ${min} to ${max}`);
     }
     return number;
   },
@@ -98,7 +98,9 @@ export const listenHost: Kind<string> = {
   parse: (value) => {
     const bare = value.replace(/^\[(.*)\]$/, "$1");
     if (bare === "localhost") return "127.0.0.1";
-    if (isIP(bare) === 0) throw new Unfit('an IP address such as "127.0.0.1", "0.0.0.0" or "::"');
+    if (isIP(bare) === 0) {
+      throw new InvalidValue('an IP address such as "127.0.0.1", "0.0.0.0" or "::"');
+    }
     return bare;
   },
   fromYaml: scalar,
@@ -108,7 +110,7 @@ export const listenHost: Kind<string> = {
 export const host: Kind<string> = {
   placeholder: "HOST",
   parse: (value) => {
-    if (!isHost(value)) throw new Unfit("a host name or an IP address");
+    if (!isHost(value)) throw new InvalidValue("a host name or an IP address");
     return value;
   },
   fromYaml: scalar,
@@ -135,7 +137,7 @@ export function splitAddress(
 export const advertised: Kind<string> = {
   placeholder: "HOST[:PORT]",
   parse: (value) => {
-    if (splitAddress(value, 1) === undefined) throw new Unfit('"host" or "host:port"');
+    if (splitAddress(value, 1) === undefined) throw new InvalidValue('"host" or "host:port"');
     return value;
   },
   fromYaml: scalar,
@@ -147,7 +149,7 @@ const mostItems = 1000;
 
 function items(value: string): string[] {
   const all = value.split(",").map((item) => item.trim()).filter((item) => item !== "");
-  if (all.length > mostItems) throw new Unfit(`a list of at most ${mostItems} items`);
+  if (all.length > mostItems) throw new InvalidValue(`a list of at most ${mostItems} items`);
   return all;
 }
 
@@ -156,7 +158,7 @@ export const addresses = (defaultPort: number): Kind<string[]> => ({
   parse: (value) => {
     const wanted = 'a comma-separated list of "host:port"';
     const found = items(value).map((item) => splitAddress(item, defaultPort));
-    if (found.length === 0 || found.includes(undefined)) throw new Unfit(wanted);
+    if (found.length === 0 || found.includes(undefined)) throw new InvalidValue(wanted);
     return [...new Set(found.map((address) => joinHost(address!.host, address!.port)))];
   },
   fromYaml: list,
@@ -167,7 +169,7 @@ export const paths: Kind<string[]> = {
   placeholder: "PATH,…",
   parse: (value, folder) => {
     const found = items(value);
-    if (found.length === 0) throw new Unfit("a comma-separated list of paths");
+    if (found.length === 0) throw new InvalidValue("a comma-separated list of paths");
     return found.map((item) => path.parse(item, folder));
   },
   fromYaml: list,
@@ -179,10 +181,10 @@ export const labels: Kind<Readonly<Record<string, string>>> = {
   parse: (value) => {
     const wanted = 'a comma-separated list of "key=value" of letters, digits, ".", "_" and "-"';
     const found = items(value).map(parseLabel);
-    if (found.includes(undefined)) throw new Unfit(wanted);
+    if (found.includes(undefined)) throw new InvalidValue(wanted);
     const pairs = found.map((pair) => pair!);
     if (new Set(pairs.map(([name]) => name)).size < pairs.length) {
-      throw new Unfit("a list in which no key is given twice");
+      throw new InvalidValue("a list in which no key is given twice");
     }
     return Object.freeze(Object.fromEntries(pairs));
   },
@@ -200,7 +202,7 @@ export const choice = <const C extends string>(...choices: C[]): Kind<C> & { cho
   placeholder: choices.join("|"),
   parse: (value) => {
     const found = choices.find((item) => item === value);
-    if (found === undefined) throw new Unfit(`one of ${choices.join(", ")}`);
+    if (found === undefined) throw new InvalidValue(`one of ${choices.join(", ")}`);
     return found;
   },
   fromYaml: scalar,

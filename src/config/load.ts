@@ -2,7 +2,7 @@ import { dirname } from "node:path";
 import { UsageError } from "../base/errors.ts";
 import { nearest } from "../base/suggest.ts";
 import type { ConfigFile, FileValue, Problem } from "./file.ts";
-import { type Kind, Unfit } from "./kinds.ts";
+import { InvalidValue, type Kind } from "./kinds.ts";
 import {
   type Config,
   type ConfigKey,
@@ -154,7 +154,7 @@ function attempt(
   try {
     return { value: kind.parse(text, folder) };
   } catch (error) {
-    if (!(error instanceof Unfit)) throw error;
+    if (!(error instanceof InvalidValue)) throw error;
     return { problem: { message: `${name} is ${JSON.stringify(text)}, must be ${error.wanted}` } };
   }
 }

@@ -147,7 +147,7 @@ export const schema: { readonly [K in ConfigKey]: KeySpec<ConfigValues[K]> } = {
     kind: {
       ...kinds.text("ID"),
       parse: (value) => {
-        if (!isWorkerId(value)) throw new kinds.Unfit(workerIdSyntax);
+        if (!isWorkerId(value)) throw new kinds.InvalidValue(workerIdSyntax);
         return value;
       },
     },

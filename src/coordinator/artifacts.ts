@@ -1,8 +1,8 @@
-import { checkRelativePath } from "../tasks/validation.ts";
+import { validateRelativePath } from "../tasks/validation.ts";
 import { noSuchTask } from "./client_calls.ts";
 import type { ArtifactFiles, ArtifactWriter } from "./file_stores.ts";
 import { isTaskId } from "../tasks/ids.ts";
-import type { Lease, Ledger } from "./lease_table.ts";
+import type { Lease, LeaseTable } from "./lease_table.ts";
 import { limits } from "../tasks/limits.ts";
 import { lostLease, storageError, UploadQueue } from "./upload_queue.ts";
 import { type ArtifactUpload, TaskError } from "../tasks/service.ts";
@@ -17,7 +17,7 @@ export class Artifacts {
   readonly #uploads = new Map<string, Upload>();
 
   constructor(
-    readonly ledger: Ledger,
+    readonly leaseTable: LeaseTable,
     readonly files: ArtifactFiles,
     readonly stopping: AbortSignal,
   ) {}
@@ -26,16 +26,16 @@ export class Artifacts {
     ref: AttemptRef,
     file: { path: string; size: number; mode: number },
   ): Promise<ArtifactUpload> {
-    const lease = this.ledger.current(ref);
+    const lease = this.leaseTable.current(ref);
     if (lease === undefined) throw lostLease(ref);
-    checkRelativePath(file.path, "artifact path");
+    validateRelativePath(file.path, "artifact path");
     if (!Number.isSafeInteger(file.size) || file.size < 0) {
       throw new TaskError("invalid", `The size of "${file.path}" is ${file.size}`);
     }
     if (!(file.mode >= 0 && file.mode <= 0o777)) {
       throw new TaskError("invalid", `The mode of "${file.path}" is more than permission bits`);
     }
-    const { store } = this.ledger;
+    const { store } = this.leaseTable;
     const { taskId, attempt } = ref;
     // What is there already may come again: the worker has not heard that it was stored.
     const isNew = store.artifact(taskId, attempt, file.path) === undefined;
@@ -53,7 +53,7 @@ export class Artifacts {
       writer = await this.#open(ref, file);
       if (this.#uploads.has(key)) await writer[Symbol.asyncDispose]();
     } while (this.#uploads.has(key));
-    const upload = new Upload(this.ledger, lease, file, writer, () => {
+    const upload = new Upload(this.leaseTable, lease, file, writer, () => {
       if (this.#uploads.get(key) === upload) this.#uploads.delete(key);
     });
     this.#uploads.set(key, upload);
@@ -72,7 +72,7 @@ export class Artifacts {
   }
 
   list(taskId: string, attempt?: number): Artifact[] {
-    return this.ledger.store.artifacts(taskId, this.#attempt(taskId, attempt));
+    return this.leaseTable.store.artifacts(taskId, this.#attempt(taskId, attempt));
   }
 
   /** Ends what is being uploaded; what is stored stays, and is gone on with later. */
@@ -91,7 +91,7 @@ export class Artifacts {
         "not_found",
         `Attempt ${attempt} of task ${query.taskId} has no artifact "${query.path.slice(0, 200)}"`,
       );
-    if (this.ledger.store.artifact(query.taskId, attempt, query.path) === undefined) {
+    if (this.leaseTable.store.artifact(query.taskId, attempt, query.path) === undefined) {
       throw missing();
     }
     await using reader = await this.files.readArtifact(query.taskId, attempt, query.path);
@@ -107,7 +107,7 @@ export class Artifacts {
 
   /** The one that was asked for, or the newest. */
   #attempt(taskId: string, attempt?: number): number {
-    const progress = isTaskId(taskId) ? this.ledger.store.progress(taskId) : undefined;
+    const progress = isTaskId(taskId) ? this.leaseTable.store.progress(taskId) : undefined;
     if (progress === undefined) throw noSuchTask(taskId);
     if (!attempt) return progress.attempts.at(-1)?.attempt ?? 1;
     if (progress.attempts.some((each) => each.attempt === attempt)) return attempt;
@@ -119,7 +119,7 @@ class Upload implements ArtifactUpload {
   readonly #queue: UploadQueue;
 
   constructor(
-    readonly ledger: Ledger,
+    readonly leaseTable: LeaseTable,
     readonly lease: Lease,
     readonly file: { path: string; size: number; mode: number },
     readonly writer: ArtifactWriter,
@@ -167,7 +167,7 @@ class Upload implements ArtifactUpload {
       await this.writer.finish();
       const { seq, ref } = this.lease;
       const artifact = { path, size, sha256, mode, attempt: ref.attempt };
-      await this.ledger.journal.write({ kind: "artifact", seq, artifact });
+      await this.leaseTable.commits.write({ kind: "artifact", seq, artifact });
     });
   }
 

@@ -5,7 +5,7 @@ import { TaskError } from "../tasks/service.ts";
 const mostUnseen = 100_000;
 
 /** Tells those who wait that something about a task has changed. */
-export class Notices {
+export class ChangeFeed {
   readonly #subscriptions = new Map<string, Set<Subscription>>();
   readonly #all = new Set<Subscription>();
 

@@ -1,10 +1,10 @@
 import { anySignal } from "../deno/any_signal.ts";
-import { checkArray, checkIdempotencyKey, checkSpec } from "../tasks/validation.ts";
-import type { Fleet } from "./worker_registry.ts";
+import { validateArray, validateIdempotencyKey, validateSpec } from "../tasks/validation.ts";
+import type { WorkerRegistry } from "./worker_registry.ts";
 import { elementId, isTaskId } from "../tasks/ids.ts";
-import type { Ledger } from "./lease_table.ts";
+import type { LeaseTable } from "./lease_table.ts";
 import { limits } from "../tasks/limits.ts";
-import type { Notices } from "./change_feed.ts";
+import type { ChangeFeed } from "./change_feed.ts";
 import { waitReason } from "./policy.ts";
 import { type SubmitOptions, type Submitted, TaskError, type TaskQuery } from "../tasks/service.ts";
 import type { NewTask } from "./store.ts";
@@ -12,9 +12,9 @@ import { isFinished, type Task, type TaskSpec } from "../tasks/task.ts";
 
 /** What client calls work on. */
 export interface Parts {
-  ledger: Ledger;
-  fleet: Fleet;
-  changes: Notices;
+  leaseTable: LeaseTable;
+  registry: WorkerRegistry;
+  changes: ChangeFeed;
   newId: () => string;
   /** Aborts with a `TaskError` when the coordinator stops. */
   stopping: AbortSignal;
@@ -29,16 +29,16 @@ export async function submit(
   spec: TaskSpec,
   options: SubmitOptions = {},
 ): Promise<Submitted> {
-  checkSpec(spec);
+  validateSpec(spec);
   const { array, idempotencyKey } = options;
-  const count = array === undefined ? 1 : checkArray(array);
-  const { ledger } = parts;
-  const { journal, store, clock, queue } = ledger;
+  const count = array === undefined ? 1 : validateArray(array);
+  const { leaseTable } = parts;
+  const { commits, store, clock, queue } = leaseTable;
   let key: { text: string; hash: string } | undefined;
   if (idempotencyKey !== undefined) {
-    checkIdempotencyKey(idempotencyKey);
+    validateIdempotencyKey(idempotencyKey);
     key = { text: idempotencyKey, hash: await requestHash(spec, array) };
-    while (journal.locked(`key ${key.text}`)) await journal.settled();
+    while (commits.locked(`key ${key.text}`)) await commits.settled();
     const known = store.submission(key.text);
     if (known !== undefined) {
       if (known.hash === key.hash) {
@@ -53,12 +53,12 @@ export async function submit(
   throwIfStopping(parts);
   const id = parts.newId();
   const tasks: NewTask[] = Array.from({ length: count }, (_, at) => ({
-    seq: ledger.takeSeq(),
+    seq: leaseTable.takeSeq(),
     id: array === undefined ? id : elementId(id, array.first + at),
     arrayIndex: array === undefined ? undefined : array.first + at,
   }));
   const arrayId = array === undefined ? undefined : id;
-  const written = journal.write(
+  const written = commits.write(
     { kind: "submit", tasks, spec, at: clock.now(), arrayId, key },
     {
       task: id,
@@ -66,7 +66,7 @@ export async function submit(
       undo: () => tasks.forEach((task) => queue.remove(task.id)),
     },
   );
-  if (journal.failing === undefined) {
+  if (commits.failing === undefined) {
     for (const task of tasks) {
       queue.add({
         seq: task.seq,
@@ -117,7 +117,7 @@ export function noSuchTask(id: string): TaskError {
 }
 
 export function getTask(parts: Parts, id: string): Task[] {
-  const tasks = isTaskId(id) ? parts.ledger.store.tasks(id) : [];
+  const tasks = isTaskId(id) ? parts.leaseTable.store.tasks(id) : [];
   if (tasks.length === 0) throw noSuchTask(id);
   return asOfNow(parts, tasks);
 }
@@ -128,10 +128,10 @@ export function getTask(parts: Parts, id: string): Task[] {
  */
 function asOfNow(parts: Parts, tasks: Task[]): Task[] {
   if (tasks.every((task) => isFinished(task.state))) return tasks;
-  const workers = [...parts.fleet.connected()];
-  const now = parts.ledger.clock.now();
+  const workers = [...parts.registry.connected()];
+  const now = parts.leaseTable.clock.now();
   return tasks.map((task) => {
-    const logged = parts.ledger.leases.get(task.id)?.logged;
+    const logged = parts.leaseTable.leases.get(task.id)?.logged;
     if (task.state === "running" && logged !== undefined) {
       const { stdout: stdoutBytes, stderr: stderrBytes } = logged;
       const attempts = task.attempts.map((attempt) =>
@@ -152,7 +152,7 @@ export function listTasks(parts: Parts, query: TaskQuery): { tasks: Task[]; more
   }
   const { before } = query;
   if (before !== undefined && !isTaskId(before)) throw noSuchTask(before);
-  const { tasks, more } = parts.ledger.store.list({
+  const { tasks, more } = parts.leaseTable.store.list({
     states: [...new Set(query.states ?? [])],
     limit,
     ...(before === undefined ? {} : { before }),
@@ -169,7 +169,7 @@ export async function* watchTasks(
   if (ids.length > limits.maxArray) {
     throw new TaskError("invalid", `More than ${limits.maxArray} tasks are to be watched at once`);
   }
-  const { store } = parts.ledger;
+  const { store } = parts.leaseTable;
   const all = ids.length === 0;
   using subscription = parts.changes.subscribe(all ? undefined : ids);
   const open = new Set<string>();
@@ -201,32 +201,32 @@ export async function* watchTasks(
 }
 
 export async function cancelTask(parts: Parts, id: string): Promise<Task[]> {
-  const { ledger, fleet } = parts;
+  const { leaseTable, registry } = parts;
   const tasks = getTask(parts, id);
   let cancelled = 0;
   await Promise.all(tasks.map(async (task) => {
-    while (ledger.journal.locked(task.id)) await ledger.journal.settled();
-    const queued = ledger.queue.get(task.id);
-    const lease = ledger.leases.get(task.id);
+    while (leaseTable.commits.locked(task.id)) await leaseTable.commits.settled();
+    const queued = leaseTable.queue.get(task.id);
+    const lease = leaseTable.leases.get(task.id);
     if (queued !== undefined) {
       cancelled++;
-      ledger.queue.remove(task.id);
-      await ledger.journal.write({
+      leaseTable.queue.remove(task.id);
+      await leaseTable.commits.write({
         kind: "cancel",
         seq: queued.seq,
         reason: "Cancelled before it started",
-        at: ledger.clock.now(),
-      }, { task: task.id, lock: task.id, undo: () => ledger.queue.add(queued) });
+        at: leaseTable.clock.now(),
+      }, { task: task.id, lock: task.id, undo: () => leaseTable.queue.add(queued) });
     } else if (lease !== undefined) {
       cancelled++;
       if (lease.cancelRequested) return;
       lease.cancelRequested = true;
-      await ledger.journal.write({ kind: "request_cancel", seq: lease.seq }, {
+      await leaseTable.commits.write({ kind: "request_cancel", seq: lease.seq }, {
         task: task.id,
         lock: task.id,
         undo: () => lease.cancelRequested = false,
       });
-      if (lease.live) fleet.cancel(lease);
+      if (lease.live) registry.cancel(lease);
     }
   }));
   if (cancelled === 0) {
@@ -243,24 +243,24 @@ function finishedText(tasks: Task[], id: string): string {
 
 /** A single task whatever its end; of an array those that did not succeed. */
 export async function retryTask(parts: Parts, id: string): Promise<Task[]> {
-  const { ledger } = parts;
-  const { journal, store, queue } = ledger;
+  const { leaseTable } = parts;
+  const { commits, store, queue } = leaseTable;
   const ids = getTask(parts, id).map((task) => task.id);
   const single = ids.length === 1 && ids[0] === id;
   let retried = 0;
   await Promise.all(ids.map(async (each) => {
-    while (journal.locked(each)) await journal.settled();
+    while (commits.locked(each)) await commits.settled();
     const task = store.tasks(each)[0]!;
     if (!isFinished(task.state) || !single && task.state === "succeeded") return;
     retried++;
     const seq = store.seq(each);
     const undo = () => queue.remove(each);
-    const written = journal.write({ kind: "retry", seq, from: task.state }, {
+    const written = commits.write({ kind: "retry", seq, from: task.state }, {
       task: each,
       lock: each,
       undo,
     });
-    if (journal.failing === undefined) {
+    if (commits.failing === undefined) {
       queue.add({
         seq,
         id: each,

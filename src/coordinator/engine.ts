@@ -3,13 +3,13 @@ import type { Log } from "../base/log.ts";
 import { Artifacts } from "./artifacts.ts";
 import * as calls from "./client_calls.ts";
 import type { ArtifactFiles, LogFiles } from "./file_stores.ts";
-import { Fleet } from "./worker_registry.ts";
+import { WorkerRegistry } from "./worker_registry.ts";
 import { idMaker } from "../tasks/ids.ts";
-import { Journal } from "./group_commit.ts";
-import { Ledger, monotonicOf } from "./lease_table.ts";
+import { GroupCommit } from "./group_commit.ts";
+import { LeaseTable, monotonicOf } from "./lease_table.ts";
 import { leaseTimes } from "../tasks/limits.ts";
 import { Logs } from "./logs.ts";
-import { Notices } from "./change_feed.ts";
+import { ChangeFeed } from "./change_feed.ts";
 import * as state from "./state_calls.ts";
 import { TaskError, type TaskService, type WorkerService } from "../tasks/service.ts";
 import type { TaskStore } from "./store.ts";
@@ -63,33 +63,33 @@ export interface Engine extends TaskService, WorkerService, AsyncDisposable {
 export function openEngine(options: EngineOptions): Engine {
   const { store, clock, log } = options;
   const recovered = store.recover();
-  const changes = new Notices();
-  const logNotices = new Notices();
+  const changes = new ChangeFeed();
+  const logNotices = new ChangeFeed();
   const stop = new AbortController();
-  const journal = new Journal({
+  const commits = new GroupCommit({
     store,
     clock,
     log,
     ...(options.commitEveryMs === undefined ? {} : { everyMs: options.commitEveryMs }),
-    prepare: () => ledger.assign(fleet.assignees()),
+    prepare: () => leaseTable.assign(registry.assignees()),
     committed: (tasks) => {
-      fleet.deliver();
+      registry.deliver();
       for (const id of tasks) {
         changes.tell(id);
         logNotices.tell(id);
       }
     },
   });
-  const ledger: Ledger = new Ledger(store, journal, clock, recovered);
-  const fleet: Fleet = new Fleet(ledger, log, recovered);
+  const leaseTable: LeaseTable = new LeaseTable(store, commits, clock, recovered);
+  const registry: WorkerRegistry = new WorkerRegistry(leaseTable, log, recovered);
   for (const task of recovered.queued) {
-    ledger.queue.add({ ...task, notBefore: monotonicOf(task.notBefore, clock) });
+    leaseTable.queue.add({ ...task, notBefore: monotonicOf(task.notBefore, clock) });
   }
-  const logs = new Logs(ledger, options.logs, logNotices, stop.signal, clock);
-  const artifacts = new Artifacts(ledger, options.artifacts, stop.signal);
+  const logs = new Logs(leaseTable, options.logs, logNotices, stop.signal, clock);
+  const artifacts = new Artifacts(leaseTable, options.artifacts, stop.signal);
   const parts: calls.Parts = {
-    ledger,
-    fleet,
+    leaseTable,
+    registry,
     changes,
     newId: idMaker({
       now: clock.now,
@@ -102,9 +102,9 @@ export function openEngine(options: EngineOptions): Engine {
   let advancedAt = clock.monotonic();
   let closed: Promise<void> | undefined;
   async function close(): Promise<void> {
-    fleet.stop(leaseTimes.holdMs);
+    registry.stop(leaseTimes.holdMs);
     stop.abort(new TaskError("unavailable", "The coordinator stops"));
-    journal.close();
+    commits.close();
     await Promise.all([logs.close(), artifacts.close()]);
     store[Symbol.dispose]();
   }
@@ -127,15 +127,15 @@ export function openEngine(options: EngineOptions): Engine {
     readLog: (query, signal) => logs.read(query, signal),
     listArtifacts: call((taskId, attempt) => artifacts.list(taskId, attempt)),
     readArtifact: (query, signal) => artifacts.read(query, signal),
-    listWorkers: call(() => fleet.list()),
-    drainWorker: call((id) => fleet.setDraining(id, true)),
-    resumeWorker: call((id) => fleet.setDraining(id, false)),
-    getState: call((namespace, key) => state.getState(ledger, namespace, key)),
-    putState: call((...args) => state.putState(ledger, ...args)),
-    deleteState: call((...args) => state.deleteState(ledger, ...args)),
-    listState: call((namespace, prefix) => state.listState(ledger, namespace, prefix)),
+    listWorkers: call(() => registry.list()),
+    drainWorker: call((id) => registry.setDraining(id, true)),
+    resumeWorker: call((id) => registry.setDraining(id, false)),
+    getState: call((namespace, key) => state.getState(leaseTable, namespace, key)),
+    putState: call((...args) => state.putState(leaseTable, ...args)),
+    deleteState: call((...args) => state.deleteState(leaseTable, ...args)),
+    listState: call((namespace, prefix) => state.listState(leaseTable, namespace, prefix)),
 
-    connect: call((hello, sink) => fleet.connect(hello, sink)),
+    connect: call((hello, sink) => registry.connect(hello, sink)),
     uploadLog: call((ref) => logs.upload(ref)),
     uploadArtifact: call((ref, file) => artifacts.upload(ref, file)),
 
@@ -144,33 +144,33 @@ export function openEngine(options: EngineOptions): Engine {
       advancedAt += pauseMs;
       if (pauseMs >= (options.stoppedFromMs ?? Infinity)) {
         log.warn("this process was stopped, leases are prolonged", { ms: Math.round(pauseMs) });
-        fleet.prolong(pauseMs);
+        registry.prolong(pauseMs);
       }
-      fleet.expire();
-      if (ledger.queue.release(clock.monotonic()) > 0) journal.poke();
+      registry.expire();
+      if (leaseTable.queue.release(clock.monotonic()) > 0) commits.poke();
     },
 
-    trouble: () => journal.failing?.message,
+    trouble: () => commits.failing?.message,
 
     stats() {
       const workers = { healthy: 0, late: 0, lost: 0 };
-      for (const { health } of fleet.list()) workers[health]++;
+      for (const { health } of registry.list()) workers[health]++;
       return {
         tasks: store.counts(),
-        queued: ledger.queue.size,
-        running: ledger.leases.size,
+        queued: leaseTable.queue.size,
+        running: leaseTable.leases.size,
         workers,
-        sessions: fleet.sessionCount,
-        connects: fleet.stats.sessions,
-        commits: journal.stats.commits,
-        commitFailures: journal.stats.failures,
-        changes: journal.stats.changes,
-        commitSeconds: journal.stats.seconds,
-        slowestCommitSeconds: journal.stats.slowestSeconds,
+        sessions: registry.sessionCount,
+        connects: registry.stats.sessions,
+        commits: commits.stats.commits,
+        commitFailures: commits.stats.failures,
+        changes: commits.stats.changes,
+        commitSeconds: commits.stats.seconds,
+        slowestCommitSeconds: commits.stats.slowestSeconds,
         logBytes: logs.stats.bytes,
-        superseded: ledger.stats.superseded,
-        lostAttempts: ledger.stats.lost,
-        leaseExpiries: fleet.stats.leaseExpiries,
+        superseded: leaseTable.stats.superseded,
+        lostAttempts: leaseTable.stats.lost,
+        leaseExpiries: registry.stats.leaseExpiries,
       };
     },
 

@@ -2,9 +2,9 @@ import type { Clock } from "../base/clock.ts";
 import { UserError } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { TaskError } from "../tasks/service.ts";
-import type { Change, Outcome, TaskStore } from "./store.ts";
+import type { Change, ChangeResult, TaskStore } from "./store.ts";
 
-export interface JournalEntry {
+export interface CommitEntry {
   change: Change;
   /** The task whose record changes. */
   task?: string | undefined;
@@ -13,7 +13,7 @@ export interface JournalEntry {
   /** Nobody waits for it: it may join the batch of others. */
   lazy?: boolean;
   /** Called when the change is on disk. */
-  done?: (outcome: Outcome) => void;
+  done?: (outcome: ChangeResult) => void;
   /**
    * Called when it could not be written, in reverse order: it takes back what was done in memory.
    * An entry without it happened anyway, and is written as soon as that is possible.
@@ -21,7 +21,7 @@ export interface JournalEntry {
   refused?: (error: TaskError) => void;
 }
 
-export interface JournalOptions {
+export interface GroupCommitOptions {
   store: TaskStore;
   clock: Clock;
   log: Log;
@@ -49,10 +49,10 @@ const probeEveryMs = 1_000;
  * Gathers changes and commits them in batches: at once when the last commit is some time ago, else
  * when that time has passed. Nothing is acknowledged before it is on disk.
  */
-export class Journal {
-  readonly #options: JournalOptions;
+export class GroupCommit {
+  readonly #options: GroupCommitOptions;
   readonly #everyMs: number;
-  #entries: JournalEntry[] = [];
+  #entries: CommitEntry[] = [];
   readonly #locks = new Map<string, number>();
   #waiting: (() => void)[] = [];
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -63,7 +63,7 @@ export class Journal {
   #failing: UserError | undefined;
   readonly stats = { commits: 0, failures: 0, changes: 0, seconds: 0, slowestSeconds: 0 };
 
-  constructor(options: JournalOptions) {
+  constructor(options: GroupCommitOptions) {
     this.#options = options;
     this.#everyMs = options.everyMs ?? commitEveryMs;
   }
@@ -73,7 +73,7 @@ export class Journal {
     return this.#failing;
   }
 
-  add(entry: JournalEntry): void {
+  add(entry: CommitEntry): void {
     if (this.#closed) {
       entry.refused?.(new TaskError("unavailable", "The coordinator stops"));
       return;
@@ -94,7 +94,7 @@ export class Journal {
   write(
     change: Change,
     more: { task?: string; lock?: string; undo?: () => void } = {},
-  ): Promise<Outcome> {
+  ): Promise<ChangeResult> {
     return new Promise((done, reject) => {
       const refused = (error: TaskError) => {
         more.undo?.();
@@ -166,7 +166,7 @@ export class Journal {
   }
 
   /** The outcomes; or why nothing was written, as a `UserError` where the store could not be. */
-  #commit(entries: JournalEntry[]): Outcome[] | Error {
+  #commit(entries: CommitEntry[]): ChangeResult[] | Error {
     const start = performance.now();
     try {
       return this.#options.store.commit(entries.map((entry) => entry.change));
@@ -179,7 +179,7 @@ export class Journal {
     }
   }
 
-  #told(entries: JournalEntry[], outcomes: Outcome[]): void {
+  #told(entries: CommitEntry[], outcomes: ChangeResult[]): void {
     this.#release(entries);
     if (this.#failing !== undefined) {
       this.#failing = undefined;
@@ -198,7 +198,7 @@ export class Journal {
    * The store can be written, but something in the batch is wrong: a defect of ours, which must not
    * keep everything else from being written.
    */
-  #oneByOne(entries: JournalEntry[]): void {
+  #oneByOne(entries: CommitEntry[]): void {
     for (const entry of entries) {
       const result = this.#commit([entry]);
       if (Array.isArray(result)) this.#told([entry], result);
@@ -216,7 +216,7 @@ export class Journal {
     }
   }
 
-  #failed(entries: JournalEntry[], error: UserError): void {
+  #failed(entries: CommitEntry[], error: UserError): void {
     this.#failing = error;
     this.#options.log.error("store cannot be written", { reason: error.message });
     const dropped = entries.filter((entry) => entry.refused !== undefined);
@@ -230,7 +230,7 @@ export class Journal {
     this.poke();
   }
 
-  #release(entries: JournalEntry[]): void {
+  #release(entries: CommitEntry[]): void {
     for (const { lock } of entries) {
       if (lock === undefined) continue;
       const left = this.#locks.get(lock)! - 1;

@@ -2,15 +2,15 @@ import type { Clock } from "../base/clock.ts";
 import { elementOf } from "../tasks/ids.ts";
 import { limits } from "../tasks/limits.ts";
 import { afterAttempt, type Seat } from "./policy.ts";
-import type { Journal } from "./group_commit.ts";
+import type { GroupCommit } from "./group_commit.ts";
 import { type QueuedTask, TaskQueue } from "./task_queue.ts";
 import type { LogOffsets } from "../tasks/service.ts";
-import type { Recovered, StoredLease, StoredTenure, TaskStore } from "./store.ts";
+import type { Recovered, StoredHolder, StoredLease, TaskStore } from "./store.ts";
 import type { Assignment, AttemptRef, AttemptResult, TaskSpec } from "../tasks/task.ts";
 
 /** A running attempt, in memory. */
-export interface Lease extends Omit<StoredLease, "tenure"> {
-  tenure: Tenure;
+export interface Lease extends Omit<StoredLease, "holder"> {
+  holder: LeaseHolder;
   /** What is stored of its logs, as far as this coordinator has seen it arrive. */
   logged: LogOffsets;
   /** False as soon as the attempt has ended, or was given away. */
@@ -18,8 +18,8 @@ export interface Lease extends Omit<StoredLease, "tenure"> {
 }
 
 /** What one worker process holds. Its leases end together, when it has not been heard for too long. */
-export interface Tenure {
-  stored: StoredTenure;
+export interface LeaseHolder {
+  stored: StoredHolder;
   /** By the task's id. */
   leases: Map<string, Lease>;
   /** Monotonic time. */
@@ -28,15 +28,15 @@ export interface Tenure {
 
 /** A seat that assignments can be sent to. */
 export interface Assignee extends Seat {
-  readonly tenure: Tenure;
+  readonly holder: LeaseHolder;
   send(assignment: Assignment): void;
 }
 
 /**
  * Which task waits, and which attempt is whose: the queue, the leases and the fences. Every change is
- * made in memory and written to the journal in the same step.
+ * made in memory and added to the next group commit in the same step.
  */
-export class Ledger {
+export class LeaseTable {
   readonly queue = new TaskQueue();
   readonly leases = new Map<string, Lease>();
   readonly stats = { superseded: 0, lost: 0 };
@@ -45,7 +45,7 @@ export class Ledger {
 
   constructor(
     readonly store: TaskStore,
-    readonly journal: Journal,
+    readonly commits: GroupCommit,
     readonly clock: Clock,
     recovered: Recovered,
   ) {
@@ -65,7 +65,7 @@ export class Ledger {
 
   hold(lease: Lease): void {
     this.leases.set(lease.ref.taskId, lease);
-    lease.tenure.leases.set(lease.ref.taskId, lease);
+    lease.holder.leases.set(lease.ref.taskId, lease);
   }
 
   /** Gives queued tasks to those who have credit, as part of the batch that is being made. */
@@ -84,7 +84,7 @@ export class Ledger {
       const lease: Lease = {
         seq: task.seq,
         ref,
-        tenure: assignee.tenure,
+        holder: assignee.holder,
         selector: task.selector,
         retries: spec.retries,
         retryDelayMs: spec.retryDelayMs,
@@ -97,9 +97,9 @@ export class Ledger {
       };
       this.hold(lease);
       assignee.credits--;
-      const { id: tenure, workerId } = assignee.tenure.stored;
-      this.journal.add({
-        change: { kind: "assign", seq: task.seq, ref, workerId, tenure, at: this.clock.now() },
+      const { id: holder, workerId } = assignee.holder.stored;
+      this.commits.add({
+        change: { kind: "assign", seq: task.seq, ref, workerId, holder, at: this.clock.now() },
         task: task.id,
         lock: task.id,
         done: () => assignee.send({ ref, spec, ...elementOf(task.id) }),
@@ -115,23 +115,23 @@ export class Ledger {
     if (unread.length > 0) throw unread[0]!.error;
   }
 
-  started(ref: AttemptRef, tenure: Tenure, at: number): void {
+  started(ref: AttemptRef, holder: LeaseHolder, at: number): void {
     const lease = this.current(ref);
-    if (lease === undefined || lease.tenure !== tenure || lease.startedAt !== undefined) return;
+    if (lease === undefined || lease.holder !== holder || lease.startedAt !== undefined) return;
     lease.startedAt = at;
     const change = { kind: "start", seq: lease.seq, ref, at } as const;
-    this.journal.add({ change, task: ref.taskId, lazy: true });
+    this.commits.add({ change, task: ref.taskId, lazy: true });
   }
 
   /** @param ack called when the result is on disk. */
-  finished(result: AttemptResult, tenure: Tenure, ack: (superseded: boolean) => void): void {
+  finished(result: AttemptResult, holder: LeaseHolder, ack: (superseded: boolean) => void): void {
     const lease = this.current(result.ref);
-    if (lease !== undefined && lease.tenure === tenure) {
+    if (lease !== undefined && lease.holder === holder) {
       this.#end(lease, result, () => ack(false));
       return;
     }
     // It was reported before, and only the acknowledgement was lost, or its lease was given away.
-    this.journal.add({
+    this.commits.add({
       change: { kind: "late", result },
       task: result.ref.taskId,
       done: (outcome) => {
@@ -163,14 +163,14 @@ export class Ledger {
     const { seq, ref } = lease;
     const lock = ref.taskId;
     if (!lease.cancelRequested) {
-      this.journal.add({ change: { kind: "release", seq, ref }, task: lock, lock });
+      this.commits.add({ change: { kind: "release", seq, ref }, task: lock, lock });
       this.queue.add(this.#queued(lease, ref.attempt - 1));
       return;
     }
-    this.journal.add({ change: { kind: "release", seq, ref }, lock });
+    this.commits.add({ change: { kind: "release", seq, ref }, lock });
     const reason = "Cancelled before it started";
     const at = this.clock.now();
-    this.journal.add({ change: { kind: "cancel", seq, reason, at }, task: lock, lock });
+    this.commits.add({ change: { kind: "cancel", seq, reason, at }, task: lock, lock });
   }
 
   #end(lease: Lease, result: AttemptResult, done?: () => void): void {
@@ -184,7 +184,7 @@ export class Ledger {
       { state, reason, failures, losses, retries, retryDelayMs, cancelRequested },
       at,
     );
-    this.journal.add({
+    this.commits.add({
       change: { kind: "end", seq, result: { ...result, reason }, after, at },
       task: result.ref.taskId,
       lock: result.ref.taskId,
@@ -205,7 +205,7 @@ export class Ledger {
 
   #drop(lease: Lease): void {
     lease.live = false;
-    lease.tenure.leases.delete(lease.ref.taskId);
+    lease.holder.leases.delete(lease.ref.taskId);
     if (this.leases.get(lease.ref.taskId) === lease) this.leases.delete(lease.ref.taskId);
   }
 

@@ -3,9 +3,9 @@ import { anySignal } from "../deno/any_signal.ts";
 import { noSuchTask } from "./client_calls.ts";
 import type { FileReader, LogFiles, LogWriter } from "./file_stores.ts";
 import { isTaskId } from "../tasks/ids.ts";
-import type { Lease, Ledger } from "./lease_table.ts";
+import type { Lease, LeaseTable } from "./lease_table.ts";
 import { LogTail, type TailReader } from "./log_tail.ts";
-import type { Notices } from "./change_feed.ts";
+import type { ChangeFeed } from "./change_feed.ts";
 import type { Progress } from "./store.ts";
 import { type LogOffsets, type LogPiece, type LogUpload, TaskError } from "../tasks/service.ts";
 import { type AttemptRef, isFinished } from "../tasks/task.ts";
@@ -27,16 +27,16 @@ export class Logs {
   readonly stats = { bytes: 0 };
 
   constructor(
-    readonly ledger: Ledger,
+    readonly leaseTable: LeaseTable,
     readonly files: LogFiles,
     /** Of new bytes and of changed tasks. */
-    readonly notices: Notices,
+    readonly notices: ChangeFeed,
     readonly stopping: AbortSignal,
     readonly clock: Clock,
   ) {}
 
   async upload(ref: AttemptRef): Promise<LogUpload> {
-    const lease = this.ledger.current(ref);
+    const lease = this.leaseTable.current(ref);
     if (lease === undefined) throw lostLease(ref);
     const key = keyOf(ref.taskId, ref.attempt);
     let writer: LogWriter;
@@ -98,7 +98,7 @@ export class Logs {
   ): AsyncGenerator<LogPiece> {
     this.stopping.throwIfAborted();
     const { taskId, follow = false } = query;
-    const progress = () => this.ledger.store.progress(taskId);
+    const progress = () => this.leaseTable.store.progress(taskId);
     const first = isTaskId(taskId) ? progress() : undefined;
     if (first === undefined) throw noSuchTask(taskId);
     const only = query.attempt || undefined;

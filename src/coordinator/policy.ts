@@ -7,7 +7,7 @@ export function workerHealth(connected: boolean, sinceHeartbeatMs: number): Work
   return sinceHeartbeatMs < leaseTimes.lateAfterMs ? "healthy" : "late";
 }
 
-export interface AttemptOutcome {
+export interface EndedAttempt {
   state: FinishedState;
   /** Why, for people. */
   reason: string | undefined;
@@ -34,7 +34,7 @@ export interface TaskAfter {
  * Whether a task is tried again. Failed and timed-out attempts use up its retries. Lost ones do
  * not, they are not its fault, but a task that is lost again and again may be what kills its workers.
  */
-export function afterAttempt(outcome: AttemptOutcome, now: number): TaskAfter {
+export function afterAttempt(outcome: EndedAttempt, now: number): TaskAfter {
   const { state, reason, retries, retryDelayMs, cancelRequested } = outcome;
   const failures = outcome.failures + (state === "failed" || state === "timed_out" ? 1 : 0);
   const losses = outcome.losses + (state === "lost" ? 1 : 0);

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { leaseTimes } from "../tasks/limits.ts";
 import {
   afterAttempt,
-  type AttemptOutcome,
+  type EndedAttempt,
   matches,
   pickSeat,
   type TaskAfter,
@@ -25,7 +25,7 @@ Deno.test("a worker's health follows its heartbeat and its stream", () => {
 });
 
 Deno.test("a task is tried again as its retries and its losses allow", () => {
-  const base: AttemptOutcome = {
+  const base: EndedAttempt = {
     state: "failed",
     reason: "exit code 1",
     failures: 0,
@@ -35,7 +35,7 @@ Deno.test("a task is tried again as its retries and its losses allow", () => {
     cancelRequested: false,
   };
   const most = leaseTimes.maxLostAttempts;
-  const cases: [string, Partial<AttemptOutcome>, Partial<TaskAfter>][] = [
+  const cases: [string, Partial<EndedAttempt>, Partial<TaskAfter>][] = [
     ["success", { state: "succeeded" }, { state: "succeeded", failures: 0, losses: 0 }],
     ["no retries", {}, { state: "failed", failures: 1, reason: "exit code 1" }],
     ["first of two", { retries: 2 }, { state: "queued", failures: 1, notBefore: undefined }],

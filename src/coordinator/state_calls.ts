@@ -1,12 +1,16 @@
-import { checkStateKey, checkStateNamespace, checkStateValue } from "../tasks/validation.ts";
-import type { Ledger } from "./lease_table.ts";
+import {
+  validateStateKey,
+  validateStateNamespace,
+  validateStateValue,
+} from "../tasks/validation.ts";
+import type { LeaseTable } from "./lease_table.ts";
 import { TaskError } from "../tasks/service.ts";
 import type { StateEntry } from "../tasks/task.ts";
 
-export function getState(ledger: Ledger, namespace: string, key: string): StateEntry {
-  checkStateNamespace(namespace);
-  checkStateKey(key);
-  const entry = ledger.store.state(namespace, key);
+export function getState(leaseTable: LeaseTable, namespace: string, key: string): StateEntry {
+  validateStateNamespace(namespace);
+  validateStateKey(key);
+  const entry = leaseTable.store.state(namespace, key);
   if (entry === undefined) throw noSuchKey(namespace, key);
   return entry;
 }
@@ -16,32 +20,32 @@ function noSuchKey(namespace: string, key: string): TaskError {
 }
 
 export async function putState(
-  ledger: Ledger,
+  leaseTable: LeaseTable,
   namespace: string,
   key: string,
   value: Uint8Array,
   ifRevision?: number,
 ): Promise<StateEntry> {
-  checkStateNamespace(namespace);
-  checkStateKey(key);
-  checkStateValue(value);
-  const at = ledger.clock.now();
+  validateStateNamespace(namespace);
+  validateStateKey(key);
+  validateStateValue(value);
+  const at = leaseTable.clock.now();
   const change = { kind: "put_state", namespace, key, value, ifRevision, at } as const;
-  const outcome = await ledger.journal.write(change);
+  const outcome = await leaseTable.commits.write(change);
   if (outcome !== undefined && "entry" in outcome) return outcome.entry;
   throw conflict(key, ifRevision, outcome);
 }
 
 export async function deleteState(
-  ledger: Ledger,
+  leaseTable: LeaseTable,
   namespace: string,
   key: string,
   ifRevision?: number,
 ): Promise<{ revision: number }> {
-  checkStateNamespace(namespace);
-  checkStateKey(key);
+  validateStateNamespace(namespace);
+  validateStateKey(key);
   const change = { kind: "delete_state", namespace, key, ifRevision } as const;
-  const outcome = await ledger.journal.write(change);
+  const outcome = await leaseTable.commits.write(change);
   if (outcome !== undefined && "revision" in outcome) return outcome;
   if (ifRevision === undefined) throw noSuchKey(namespace, key);
   throw conflict(key, ifRevision, outcome);
@@ -56,12 +60,12 @@ function conflict(key: string, expected: number | undefined, outcome: unknown): 
 /** Answers are one message: beyond this many bytes the caller has to narrow the prefix. */
 const maxListedStateBytes = 3 * 1024 * 1024;
 
-export function listState(ledger: Ledger, namespace: string, prefix: string): StateEntry[] {
-  checkStateNamespace(namespace);
-  if (prefix !== "") checkStateKey(prefix);
+export function listState(leaseTable: LeaseTable, namespace: string, prefix: string): StateEntry[] {
+  validateStateNamespace(namespace);
+  if (prefix !== "") validateStateKey(prefix);
   const entries: StateEntry[] = [];
   let bytes = 0;
-  for (const entry of ledger.store.stateList(namespace, prefix)) {
+  for (const entry of leaseTable.store.stateList(namespace, prefix)) {
     bytes += entry.value.length + entry.key.length + 64;
     if (bytes > maxListedStateBytes) {
       throw new TaskError(

@@ -29,7 +29,7 @@ export interface Progress {
  *   does not hold (late results, the revisions of state) is decided here, inside the transaction.
  */
 export interface TaskStore extends Disposable {
-  commit(changes: readonly Change[]): Outcome[];
+  commit(changes: readonly Change[]): ChangeResult[];
 
   /** What the engine holds in memory, as an earlier start left it. */
   recover(): Recovered;
@@ -65,7 +65,7 @@ export interface TaskStore extends Disposable {
 export interface Recovered {
   queued: Iterable<QueuedTask>;
   running: StoredLease[];
-  tenures: StoredTenure[];
+  holders: StoredHolder[];
   workers: StoredWorker[];
   nextSeq: number;
   nextFence: number;
@@ -76,7 +76,7 @@ export interface Recovered {
 export interface StoredLease {
   seq: number;
   ref: AttemptRef;
-  tenure: number;
+  holder: number;
   selector: Labels;
   retries: number;
   retryDelayMs: number;
@@ -87,7 +87,7 @@ export interface StoredLease {
 }
 
 /** One worker process, or its successors in the same data folder. */
-export interface StoredTenure {
+export interface StoredHolder {
   id: number;
   workerId: string;
   instance: string;
@@ -124,7 +124,7 @@ export type Change =
     arrayId: string | undefined;
     key: { text: string; hash: string } | undefined;
   }
-  | { kind: "assign"; seq: number; ref: AttemptRef; workerId: string; tenure: number; at: number }
+  | { kind: "assign"; seq: number; ref: AttemptRef; workerId: string; holder: number; at: number }
   | { kind: "start"; seq: number; ref: AttemptRef; at: number }
   /** The attempt has ended, and the task goes on as `after` says. */
   | {
@@ -136,7 +136,7 @@ export type Change =
   }
   /** The attempt never ran: it is forgotten, and its task waits again. */
   | { kind: "release"; seq: number; ref: AttemptRef }
-  /** A result of an attempt that is no longer running. Outcome: whether it had been lost. */
+  /** A result of an attempt that is no longer running. ChangeResult: whether it had been lost. */
   | { kind: "late"; result: AttemptResult }
   /** A queued task. */
   | { kind: "cancel"; seq: number; reason: string; at: number }
@@ -146,11 +146,11 @@ export type Change =
   | { kind: "retry"; seq: number; from: TaskState }
   | { kind: "worker"; worker: StoredWorker }
   | { kind: "forget_worker"; id: string }
-  | { kind: "tenure"; tenure: StoredTenure }
-  /** The attempt is another tenure's from now on. */
-  | { kind: "move"; seq: number; ref: AttemptRef; tenure: number }
+  | { kind: "holder"; holder: StoredHolder }
+  /** The attempt is another holder's from now on. */
+  | { kind: "move"; seq: number; ref: AttemptRef; holder: number }
   | { kind: "artifact"; seq: number; artifact: Artifact }
-  /** Outcome: the entry, or the revision that stood against it. */
+  /** ChangeResult: the entry, or the revision that stood against it. */
   | {
     kind: "put_state";
     namespace: string;
@@ -159,12 +159,12 @@ export type Change =
     ifRevision: number | undefined;
     at: number;
   }
-  /** Outcome: the namespace's new revision, or the one that stood against it; missing: 0. */
+  /** ChangeResult: the namespace's new revision, or the one that stood against it; missing: 0. */
   | { kind: "delete_state"; namespace: string; key: string; ifRevision: number | undefined }
   /** Nothing but a write, to see whether there is room again. */
   | { kind: "probe" };
 
-export type Outcome =
+export type ChangeResult =
   | undefined
   | { lost: boolean }
   | { entry: StateEntry }

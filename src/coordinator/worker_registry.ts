@@ -1,7 +1,7 @@
 import { formatDuration } from "../base/durations.ts";
 import type { Log } from "../base/log.ts";
-import { checkHello } from "../tasks/validation.ts";
-import type { Lease, Ledger, Tenure } from "./lease_table.ts";
+import { validateHello } from "../tasks/validation.ts";
+import type { Lease, LeaseHolder, LeaseTable } from "./lease_table.ts";
 import { leaseTimes, limits } from "../tasks/limits.ts";
 import { workerHealth } from "./policy.ts";
 import {
@@ -11,73 +11,73 @@ import {
   type WorkerSink,
 } from "../tasks/service.ts";
 import { Session } from "./worker_session.ts";
-import type { Recovered, StoredTenure, StoredWorker } from "./store.ts";
+import type { Recovered, StoredHolder, StoredWorker } from "./store.ts";
 import type { AttemptRef, Labels, WorkerInfo } from "../tasks/task.ts";
 
 /** A worker as the coordinator knows it, connected or not. */
-export interface Worker {
+export interface KnownWorker {
   stored: StoredWorker;
   session: Session | undefined;
   /** Usually one: former processes of the worker keep theirs until their leases run out. */
-  tenures: Set<Tenure>;
+  holders: Set<LeaseHolder>;
   lastHeartbeatAt: number | undefined;
 }
 
 /** The workers, their sessions and whether they are still heard from. */
-export class Fleet {
-  readonly #workers = new Map<string, Worker>();
-  #nextTenure: number;
+export class WorkerRegistry {
+  readonly #workers = new Map<string, KnownWorker>();
+  #nextHolder: number;
   #stopping = false;
   readonly stats = { leaseExpiries: 0, sessions: 0 };
   /** Sessions with assignments that are on disk and not yet sent. */
   readonly outgoing = new Set<Session>();
 
-  constructor(readonly ledger: Ledger, readonly log: Log, recovered: Recovered) {
-    const now = ledger.clock.monotonic();
+  constructor(readonly leaseTable: LeaseTable, readonly log: Log, recovered: Recovered) {
+    const now = leaseTable.clock.monotonic();
     for (const stored of recovered.workers) {
-      const tenures = new Set<Tenure>();
+      const holders = new Set<LeaseHolder>();
       this.#workers.set(stored.id, {
         stored,
         session: undefined,
-        tenures,
+        holders,
         lastHeartbeatAt: undefined,
       });
     }
-    const byId = new Map<number, Tenure>();
-    for (const stored of recovered.tenures) {
+    const byId = new Map<number, LeaseHolder>();
+    for (const stored of recovered.holders) {
       // No clock tells how long the coordinator was away: leases run their whole length from here.
       const leaseUntil = now + Math.max(leaseTimes.leaseMs, stored.holdMs);
-      const tenure: Tenure = { stored, leases: new Map(), leaseUntil };
-      byId.set(stored.id, tenure);
-      this.#workers.get(stored.workerId)!.tenures.add(tenure);
+      const holder: LeaseHolder = { stored, leases: new Map(), leaseUntil };
+      byId.set(stored.id, holder);
+      this.#workers.get(stored.workerId)!.holders.add(holder);
     }
-    for (const { tenure, ...lease } of recovered.running) {
+    for (const { holder, ...lease } of recovered.running) {
       const logged = { stdout: 0, stderr: 0 };
-      ledger.hold({ ...lease, tenure: byId.get(tenure)!, logged, live: true });
+      leaseTable.hold({ ...lease, holder: byId.get(holder)!, logged, live: true });
     }
-    this.#nextTenure = Math.max(0, ...byId.keys()) + 1;
+    this.#nextHolder = Math.max(0, ...byId.keys()) + 1;
   }
 
   /** Those who may be given work. */
   *assignees(): Iterable<Session> {
     // Who is told to hold on is written down first: nobody may get work after that.
     if (this.#stopping) return;
-    const now = this.ledger.clock.monotonic();
+    const now = this.leaseTable.clock.monotonic();
     for (const { session, stored } of this.#workers.values()) {
       if (session?.open && !stored.draining && !session.late(now)) yield session;
     }
   }
 
   connect(hello: WorkerHello, sink: WorkerSink): WorkerSession {
-    checkHello(hello);
+    validateHello(hello);
     if (this.#stopping) throw new TaskError("unavailable", "The coordinator stops");
-    const { clock, journal } = this.ledger;
+    const { clock, commits } = this.leaseTable;
     const now = clock.monotonic();
     let worker = this.#workers.get(hello.workerId);
     if (worker === undefined && this.#workers.size >= limits.maxWorkers) this.#forgetOne();
     const former = worker?.session;
     if (former !== undefined) {
-      if (former.tenure.stored.instance !== hello.instance && !former.late(now)) {
+      if (former.holder.stored.instance !== hello.instance && !former.late(now)) {
         throw new TaskError(
           "wrong_state",
           `The worker id "${hello.workerId}" is in use by the worker at ${former.address}; ` +
@@ -101,15 +101,15 @@ export class Fleet {
       warnings,
     };
     if (worker === undefined) {
-      const tenures = new Set<Tenure>();
-      worker = { stored, session: undefined, tenures, lastHeartbeatAt: undefined };
+      const holders = new Set<LeaseHolder>();
+      worker = { stored, session: undefined, holders, lastHeartbeatAt: undefined };
       this.#workers.set(stored.id, worker);
     }
     worker.stored = stored;
-    journal.add({ change: { kind: "worker", worker: stored }, lazy: true });
-    const tenure = this.#tenure(worker, hello);
-    const lost = this.#settle(worker, tenure, hello);
-    const session = new Session(this, worker, tenure, hello, lost, sink);
+    commits.add({ change: { kind: "worker", worker: stored }, lazy: true });
+    const holder = this.#holder(worker, hello);
+    const lost = this.#settle(worker, holder, hello);
+    const session = new Session(this, worker, holder, hello, lost, sink);
     worker.session = session;
     this.stats.sessions++;
     this.log.info("worker connected", {
@@ -117,107 +117,110 @@ export class Fleet {
       address,
       identity,
       slots,
-      held: tenure.leases.size,
+      held: holder.leases.size,
     });
     return session;
   }
 
   /** Makes room for a worker: of those that are gone and hold nothing, the one that came first. */
   #forgetOne(): void {
-    for (const [id, { session, tenures, stored }] of this.#workers) {
+    for (const [id, { session, holders, stored }] of this.#workers) {
       if (session !== undefined || stored.draining) continue;
-      if ([...tenures].some((tenure) => tenure.leases.size > 0)) continue;
+      if ([...holders].some((holder) => holder.leases.size > 0)) continue;
       this.#workers.delete(id);
-      this.ledger.journal.add({ change: { kind: "forget_worker", id } });
+      this.leaseTable.commits.add({ change: { kind: "forget_worker", id } });
       return;
     }
     throw new TaskError("exhausted", `There are ${limits.maxWorkers} workers already`);
   }
 
-  /** The tenure that this process goes on with. */
-  #tenure(worker: Worker, hello: WorkerHello): Tenure {
+  /** The holder that this process goes on with. */
+  #holder(worker: KnownWorker, hello: WorkerHello): LeaseHolder {
     const { instance, home } = hello;
-    const known = [...worker.tenures].find((tenure) => tenure.stored.instance === instance);
-    const stored: StoredTenure = {
-      id: known?.stored.id ?? this.#nextTenure++,
+    const known = [...worker.holders].find((holder) => holder.stored.instance === instance);
+    const stored: StoredHolder = {
+      id: known?.stored.id ?? this.#nextHolder++,
       workerId: worker.stored.id,
       instance,
       home,
       holdMs: 0,
     };
-    const tenure = known ?? { stored, leases: new Map(), leaseUntil: 0 };
+    const holder = known ?? { stored, leases: new Map(), leaseUntil: 0 };
     const before = known?.stored;
     if (before === undefined || before.home !== home || before.holdMs !== 0) {
-      tenure.stored = stored;
-      this.ledger.journal.add({ change: { kind: "tenure", tenure: stored } });
+      holder.stored = stored;
+      this.leaseTable.commits.add({ change: { kind: "holder", holder: stored } });
     }
-    worker.tenures.add(tenure);
-    return tenure;
+    worker.holders.add(holder);
+    return holder;
   }
 
   /** Compares what the worker says that it holds with what it should; the head of agent.proto tells. */
-  #settle(worker: Worker, tenure: Tenure, hello: WorkerHello): AttemptRef[] {
-    const { ledger } = this;
+  #settle(worker: KnownWorker, holder: LeaseHolder, hello: WorkerHello): AttemptRef[] {
+    const { leaseTable } = this;
     const held = new Set<Lease>();
     const lost: AttemptRef[] = [];
     for (const ref of hello.held) {
-      const lease = ledger.current(ref);
-      if (lease !== undefined && worker.tenures.has(lease.tenure)) held.add(lease);
+      const lease = leaseTable.current(ref);
+      if (lease !== undefined && worker.holders.has(lease.holder)) held.add(lease);
       else lost.push(ref);
     }
-    for (const other of worker.tenures) {
-      const same = other === tenure;
+    for (const other of worker.holders) {
+      const same = other === holder;
       const ended = same || hello.home !== undefined && other.stored.home === hello.home;
       for (const lease of [...other.leases.values()]) {
         if (held.has(lease)) {
-          if (!same) this.#move(lease, tenure);
+          if (!same) this.#move(lease, holder);
         } else if (same && lease.startedAt === undefined) {
-          ledger.release(lease);
+          leaseTable.release(lease);
         } else if (ended) {
-          ledger.lose(lease, `Worker "${worker.stored.id}" was restarted and had ended it`);
+          leaseTable.lose(
+            lease,
+            `KnownWorker "${worker.stored.id}" was restarted and had ended it`,
+          );
         }
       }
-      if (!same && other.leases.size === 0) worker.tenures.delete(other);
+      if (!same && other.leases.size === 0) worker.holders.delete(other);
     }
     return lost;
   }
 
-  #move(lease: Lease, tenure: Tenure): void {
-    lease.tenure.leases.delete(lease.ref.taskId);
-    lease.tenure = tenure;
-    tenure.leases.set(lease.ref.taskId, lease);
+  #move(lease: Lease, holder: LeaseHolder): void {
+    lease.holder.leases.delete(lease.ref.taskId);
+    lease.holder = holder;
+    holder.leases.set(lease.ref.taskId, lease);
     const { seq, ref } = lease;
-    this.ledger.journal.add({ change: { kind: "move", seq, ref, tenure: tenure.stored.id } });
+    this.leaseTable.commits.add({ change: { kind: "move", seq, ref, holder: holder.stored.id } });
   }
 
   /** For a time in which nobody could be heard; what workers sent meanwhile is still to be read. */
   prolong(ms: number): void {
-    for (const { tenures } of this.#workers.values()) {
-      for (const tenure of tenures) tenure.leaseUntil += ms;
+    for (const { holders } of this.#workers.values()) {
+      for (const holder of holders) holder.leaseUntil += ms;
     }
   }
 
   /** Gives away what is held by workers that have not been heard for the length of a lease. */
   expire(): void {
-    const now = this.ledger.clock.monotonic();
+    const now = this.leaseTable.clock.monotonic();
     for (const worker of this.#workers.values()) {
-      for (const tenure of worker.tenures) {
-        const session = worker.session?.tenure === tenure ? worker.session : undefined;
-        if (now < tenure.leaseUntil) continue;
-        const silence = formatDuration(Math.max(leaseTimes.leaseMs, tenure.stored.holdMs));
-        const reason = `Worker "${worker.stored.id}" was not heard from for ${silence}`;
-        if (session !== undefined || tenure.leases.size > 0) {
+      for (const holder of worker.holders) {
+        const session = worker.session?.holder === holder ? worker.session : undefined;
+        if (now < holder.leaseUntil) continue;
+        const silence = formatDuration(Math.max(leaseTimes.leaseMs, holder.stored.holdMs));
+        const reason = `KnownWorker "${worker.stored.id}" was not heard from for ${silence}`;
+        if (session !== undefined || holder.leases.size > 0) {
           this.log.warn("lease expired", {
             worker: worker.stored.id,
-            attempts: tenure.leases.size,
+            attempts: holder.leases.size,
           });
         }
         session?.finish(new TaskError("conflict", `No heartbeat for ${silence}: leases are lost`));
-        for (const lease of [...tenure.leases.values()]) {
+        for (const lease of [...holder.leases.values()]) {
           this.stats.leaseExpiries++;
-          this.ledger.lose(lease, reason);
+          this.leaseTable.lose(lease, reason);
         }
-        worker.tenures.delete(tenure);
+        worker.holders.delete(holder);
       }
     }
   }
@@ -229,7 +232,7 @@ export class Fleet {
   }
 
   cancel(lease: Lease): void {
-    this.#workers.get(lease.tenure.stored.workerId)?.session?.cancel(lease);
+    this.#workers.get(lease.holder.stored.workerId)?.session?.cancel(lease);
   }
 
   list(): WorkerInfo[] {
@@ -243,7 +246,7 @@ export class Fleet {
     }
     const before = worker.stored;
     worker.stored = { ...before, draining };
-    const written = this.ledger.journal.write(
+    const written = this.leaseTable.commits.write(
       { kind: "worker", worker: worker.stored },
       { undo: () => worker.stored = { ...worker.stored, draining: before.draining } },
     );
@@ -253,11 +256,11 @@ export class Fleet {
     });
   }
 
-  #info(worker: Worker): WorkerInfo {
+  #info(worker: KnownWorker): WorkerInfo {
     const { session, stored, lastHeartbeatAt } = worker;
-    const silent = session === undefined ? 0 : session.silentMs(this.ledger.clock.monotonic());
+    const silent = session === undefined ? 0 : session.silentMs(this.leaseTable.clock.monotonic());
     let running = 0;
-    for (const tenure of worker.tenures) running += tenure.leases.size;
+    for (const holder of worker.holders) running += holder.leases.size;
     return {
       ...stored,
       running,
@@ -269,7 +272,7 @@ export class Fleet {
 
   /** What connected workers there are, for why a task waits. */
   *connected(): Iterable<{ labels: Labels; draining: boolean; health: WorkerInfo["health"] }> {
-    const now = this.ledger.clock.monotonic();
+    const now = this.leaseTable.clock.monotonic();
     for (const { stored, session } of this.#workers.values()) {
       if (session === undefined) continue;
       yield { ...stored, health: workerHealth(true, session.silentMs(now)) };
@@ -283,17 +286,17 @@ export class Fleet {
   /** Tells the workers to keep their attempts, and for how long, and ends their sessions. */
   stop(holdMs: number): void {
     this.#stopping = true;
-    const { journal } = this.ledger;
+    const { commits } = this.leaseTable;
     const sessions = [...this.#workers.values()].flatMap((worker) => worker.session ?? []);
-    for (const { tenure } of sessions) {
-      if (tenure.leases.size === 0) continue;
-      tenure.stored = { ...tenure.stored, holdMs };
-      journal.add({ change: { kind: "tenure", tenure: tenure.stored } });
+    for (const { holder } of sessions) {
+      if (holder.leases.size === 0) continue;
+      holder.stored = { ...holder.stored, holdMs };
+      commits.add({ change: { kind: "holder", holder: holder.stored } });
     }
-    journal.flush();
+    commits.flush();
     for (const session of sessions) {
       // A promise that is not on disk would not be kept.
-      if (journal.failing === undefined) session.hold(holdMs);
+      if (commits.failing === undefined) session.hold(holdMs);
       session.finish(new TaskError("unavailable", "The coordinator stops"));
     }
   }

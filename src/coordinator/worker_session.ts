@@ -1,6 +1,6 @@
-import { checkResult } from "../tasks/validation.ts";
-import type { Fleet, Worker } from "./worker_registry.ts";
-import type { Assignee, Lease, Tenure } from "./lease_table.ts";
+import { validateResult } from "../tasks/validation.ts";
+import type { KnownWorker, WorkerRegistry } from "./worker_registry.ts";
+import type { Assignee, Lease, LeaseHolder } from "./lease_table.ts";
 import { leaseTimes, limits } from "../tasks/limits.ts";
 import {
   TaskError,
@@ -26,9 +26,9 @@ export class Session implements WorkerSession, Assignee {
   #outbox: Assignment[] = [];
 
   constructor(
-    readonly fleet: Fleet,
-    readonly worker: Worker,
-    readonly tenure: Tenure,
+    readonly registry: WorkerRegistry,
+    readonly worker: KnownWorker,
+    readonly holder: LeaseHolder,
     hello: WorkerHello,
     readonly lost: AttemptRef[],
     readonly sink: WorkerSink,
@@ -37,13 +37,13 @@ export class Session implements WorkerSession, Assignee {
     this.slots = hello.slots;
     this.address = hello.address;
     this.draining = worker.stored.draining;
-    this.#lastHeartbeat = fleet.ledger.clock.monotonic();
+    this.#lastHeartbeat = registry.leaseTable.clock.monotonic();
     this.#renew();
     setImmediate(() => this.#begin());
   }
 
   get held(): number {
-    return this.tenure.leases.size;
+    return this.holder.leases.size;
   }
 
   silentMs(now: number): number {
@@ -55,22 +55,22 @@ export class Session implements WorkerSession, Assignee {
   }
 
   #renew(): void {
-    const { clock } = this.fleet.ledger;
+    const { clock } = this.registry.leaseTable;
     const wasLate = this.late(clock.monotonic());
     this.#lastHeartbeat = clock.monotonic();
-    this.tenure.leaseUntil = this.#lastHeartbeat + leaseTimes.leaseMs;
+    this.holder.leaseUntil = this.#lastHeartbeat + leaseTimes.leaseMs;
     this.worker.lastHeartbeatAt = clock.now();
-    if (wasLate && this.credits > 0) this.fleet.ledger.journal.poke();
+    if (wasLate && this.credits > 0) this.registry.leaseTable.commits.poke();
   }
 
   #begin(): void {
     if (this.#ended) return;
     this.open = true;
-    for (const lease of this.tenure.leases.values()) {
+    for (const lease of this.holder.leases.values()) {
       if (lease.cancelRequested) this.sink.cancel(lease.ref);
     }
     if (this.worker.stored.draining !== this.draining) this.sink.drain(!this.draining);
-    if (this.credits > 0) this.fleet.ledger.journal.poke();
+    if (this.credits > 0) this.registry.leaseTable.commits.poke();
   }
 
   heartbeat(): Promise<void> {
@@ -83,17 +83,17 @@ export class Session implements WorkerSession, Assignee {
     if (this.#ended) return;
     // More than this no worker can hold; a wrong count must not overflow anything.
     this.credits = Math.min(this.credits + Math.max(0, Math.trunc(count)), limits.maxHeld);
-    if (this.open) this.fleet.ledger.journal.poke();
+    if (this.open) this.registry.leaseTable.commits.poke();
   }
 
   started(ref: AttemptRef, at: number): void {
-    if (!this.#ended) this.fleet.ledger.started(ref, this.tenure, at);
+    if (!this.#ended) this.registry.leaseTable.started(ref, this.holder, at);
   }
 
   finished(result: AttemptResult): void {
     if (this.#ended) return;
-    checkResult(result);
-    this.fleet.ledger.finished(result, this.tenure, (superseded) => {
+    validateResult(result);
+    this.registry.leaseTable.finished(result, this.holder, (superseded) => {
       if (!this.#ended) this.sink.finishedAck(result.ref, superseded);
     });
   }
@@ -101,21 +101,21 @@ export class Session implements WorkerSession, Assignee {
   released(refs: AttemptRef[]): void {
     if (this.#ended) return;
     for (const ref of refs) {
-      const lease = this.fleet.ledger.current(ref);
-      if (lease?.tenure === this.tenure) this.fleet.ledger.release(lease);
+      const lease = this.registry.leaseTable.current(ref);
+      if (lease?.holder === this.holder) this.registry.leaseTable.release(lease);
     }
   }
 
   closed(): void {
     if (this.#ended) return;
     this.#end();
-    this.fleet.log.info("worker disconnected", { worker: this.worker.stored.id });
+    this.registry.log.info("worker disconnected", { worker: this.worker.stored.id });
   }
 
   /** Queues an assignment; `deliver` sends all of a batch at once. */
   send(assignment: Assignment): void {
     this.#outbox.push(assignment);
-    this.fleet.outgoing.add(this);
+    this.registry.outgoing.add(this);
   }
 
   deliver(): void {
@@ -125,13 +125,13 @@ export class Session implements WorkerSession, Assignee {
   }
 
   cancel(lease: Lease): void {
-    if (this.open && lease.tenure === this.tenure) this.sink.cancel(lease.ref);
+    if (this.open && lease.holder === this.holder) this.sink.cancel(lease.ref);
   }
 
   drain(draining: boolean): void {
     if (!this.open) return;
     this.sink.drain(draining);
-    if (!draining) this.fleet.ledger.journal.poke();
+    if (!draining) this.registry.leaseTable.commits.poke();
   }
 
   hold(holdMs: number): void {

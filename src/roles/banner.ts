@@ -17,7 +17,7 @@ export interface Banner {
 }
 
 /** One line with all that is asked first when something does not work. */
-export function sayBanner(env: Env, config: Config, banner: Banner): void {
+export function printBanner(env: Env, config: Config, banner: Banner): void {
   const { role, mode, certificateEnds, fields } = banner;
   const idle = idleFiles(config);
   if (idle !== undefined) env.log.warn(idle);
@@ -41,7 +41,7 @@ export function sayBanner(env: Env, config: Config, banner: Banner): void {
  * The line that says that a role is up, with its real address; supervisors and tests wait for it,
  * so it is written whatever the level of the log, and as text it stands alone on its line.
  */
-export function sayReady(
+export function printReady(
   env: Env,
   config: Config,
   fields: { role: string; address: string } & Fields,

@@ -6,9 +6,9 @@ import { splitAddress } from "../config/kinds.ts";
 import { peerMode } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
 import { servePeer } from "../peer/server.ts";
-import { openDataFolder } from "../store/coordinator.ts";
+import { openCoordinatorStorage } from "../store/coordinator.ts";
 import { type EngineStats, openEngine } from "../coordinator/engine.ts";
-import { sayBanner, sayReady } from "./banner.ts";
+import { printBanner, printReady } from "./banner.ts";
 import { roleEntry } from "./entry.ts";
 import { counter, gauge, type Metric, serveHealth } from "../http/health.ts";
 
@@ -24,7 +24,7 @@ async function serveCoordinator(config: Config, env: Env): Promise<void> {
   const mode = peerMode(config, "coordinator");
   await using open = new AsyncDisposableStack();
   const engine = open.use(openEngine({
-    ...openDataFolder(values["coordinator.data_dir"]),
+    ...openCoordinatorStorage(values["coordinator.data_dir"]),
     clock: env.clock,
     log: env.log,
     stoppedFromMs,
@@ -51,7 +51,7 @@ async function serveCoordinator(config: Config, env: Env): Promise<void> {
     trouble,
     metrics: () => coordinatorMetrics(engine.stats(), trouble() === undefined),
   }));
-  sayBanner(env, config, {
+  printBanner(env, config, {
     role: "coordinator",
     mode,
     certificateEnds: server.certificate()?.notAfter,
@@ -61,7 +61,7 @@ async function serveCoordinator(config: Config, env: Env): Promise<void> {
       health: health.address,
     },
   });
-  sayReady(env, config, { role: "coordinator", address: server.address });
+  printReady(env, config, { role: "coordinator", address: server.address });
   await every({
     periodMs: advanceEveryMs,
     clock: env.clock,

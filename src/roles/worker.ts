@@ -8,7 +8,7 @@ import { openSpool, readPieces } from "../store/spool/spool.ts";
 import type { Report, RunnerReady } from "../tasks/orders.ts";
 import type { WorkerStats } from "../worker/slot_scheduler.ts";
 import { createWorker } from "../worker/worker.ts";
-import { sayBanner, sayReady } from "./banner.ts";
+import { printBanner, printReady } from "./banner.ts";
 import { roleEntry } from "./entry.ts";
 import { counter, gauge, type Metric, serveHealth } from "../http/health.ts";
 
@@ -58,7 +58,7 @@ async function serveWorker(config: Config, env: Env, port: MessagePort): Promise
     trouble: () => worker.stats().sessions > 0 ? undefined : "not connected to any coordinator",
     metrics: () => workerMetrics(worker.stats()),
   }));
-  sayBanner(env, config, {
+  printBanner(env, config, {
     role: "worker",
     mode,
     fields: {
@@ -72,7 +72,7 @@ async function serveWorker(config: Config, env: Env, port: MessagePort): Promise
   const alone = env.clock.sleep(firstSessionMs, env.signal).catch(() => {/* It is stopping. */});
   void Promise.race([isUp.promise, alone]).then(() => {
     if (env.signal.aborted) return;
-    sayReady(env, config, { role: "worker", address: health.address });
+    printReady(env, config, { role: "worker", address: health.address });
   });
   await worker.serve(env.signal);
 }

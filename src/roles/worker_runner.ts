@@ -4,7 +4,7 @@ import type { Config } from "../config/schema.ts";
 import { readTlsSettings, tlsRoot } from "../pki/directory/settings.ts";
 import { Cgroups } from "../runner/cgroups.ts";
 import { tasksCanRead } from "../runner/exposure.ts";
-import { homeOf, openDataFolder } from "../runner/folders.ts";
+import { homeOf, openWorkerDirectory } from "../runner/folders.ts";
 import { allowedPrograms } from "../runner/program.ts";
 import { Runner } from "../runner/runner.ts";
 import { findTaskUser, type TaskUser } from "../runner/user.ts";
@@ -19,7 +19,7 @@ import { outputWindowBytes, type RunnerReady } from "../tasks/orders.ts";
 export async function serveRunner(port: MessagePort, config: Config, env: Env): Promise<void> {
   const { values } = config;
   const user = await findTaskUser(values["worker.user"]);
-  using folder = await openDataFolder(values["worker.data_dir"], user);
+  using folder = await openWorkerDirectory(values["worker.data_dir"], user);
   using cgroups = await Cgroups.open(`agent-${folder.mark}`, env.log);
   const allowed = values["worker.allow_commands"];
   const self = selfCommand();

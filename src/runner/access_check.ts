@@ -6,7 +6,7 @@ import type { Order, StartOrder } from "../tasks/orders.ts";
  *
  * @throws {TypeError} with what is wrong.
  */
-export function checkOrder(order: unknown): Order {
+export function validateOrder(order: unknown): Order {
   if (typeof order !== "object" || order === null) throw new TypeError("not an order");
   const { kind } = order as { kind?: unknown };
   const shape = typeof kind === "string" && Object.hasOwn(shapes, kind)

@@ -1,6 +1,6 @@
 import type { EndCause, OutputStream, Report, StartOrder } from "../tasks/orders.ts";
 import type { Clock } from "../base/clock.ts";
-import { type Rest, signal } from "./leftover_processes.ts";
+import { type AttemptProcesses, signal } from "./leftover_processes.ts";
 
 /** After SIGTERM, until SIGKILL. Half of what containers' stop commands usually give. */
 export const graceMs = 5_000;
@@ -30,7 +30,7 @@ const longestTimerMs = 2 ** 31 - 1;
 export interface AttemptContext {
   clock: Clock;
   report: (report: Report) => void;
-  rest: Rest;
+  rest: AttemptProcesses;
   /** Starts the process, which leads a group of its own. */
   spawn: () => Deno.ChildProcess;
   watch: (group: number) => void;

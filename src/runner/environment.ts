@@ -1,5 +1,5 @@
 import type { StartOrder } from "../tasks/orders.ts";
-import { markVariable } from "./leftover_processes.ts";
+import { attemptVariable } from "./leftover_processes.ts";
 import { defaultPath } from "./program.ts";
 import type { TaskUser } from "./user.ts";
 
@@ -43,7 +43,7 @@ export function taskEnvironment(
     ...base,
     ...order.env,
     AGENT_TASK_ID: order.taskId,
-    [markVariable]: mark,
+    [attemptVariable]: mark,
     ...(order.arrayIndex === undefined ? {} : { AGENT_ARRAY_INDEX: String(order.arrayIndex) }),
   };
 }

@@ -1,7 +1,7 @@
 import { setMode } from "../base/fs/file_permissions.ts";
 import { join } from "node:path";
 import { messageOf, UserError } from "../base/errors.ts";
-import { makeOwnFolder } from "../base/fs/data_directory.ts";
+import { makeDataDirectory } from "../base/fs/data_directory.ts";
 import type { TaskUser } from "./user.ts";
 
 /**
@@ -9,7 +9,7 @@ import type { TaskUser } from "./user.ts";
  * whose result is still to be delivered), `work/N` (where attempts run), and `artifacts/KEY` (copies
  * that no task can change).
  */
-export interface DataFolder {
+export interface WorkerDirectory {
   path: string;
   /** Of this data folder, the same at every start; see marks.ts. */
   mark: string;
@@ -22,13 +22,13 @@ export interface DataFolder {
  *
  * @throws {UserError} where another worker has it, or it cannot be written.
  */
-export async function openDataFolder(
+export async function openWorkerDirectory(
   path: string,
   user: TaskUser,
-): Promise<DataFolder & Disposable> {
+): Promise<WorkerDirectory & Disposable> {
   // Another user who is to run tasks below it must be able to pass through, not to look into it.
   const mode = user.ids === undefined ? 0o700 : 0o711;
-  makeOwnFolder({ path, sign: "lock", mode, setting: "worker.data_dir" });
+  makeDataDirectory({ path, sign: "lock", mode, setting: "worker.data_dir" });
   try {
     const lock = await Deno.open(join(path, "lock"), { create: true, write: true, mode: 0o600 });
     if (!await lock.tryLock(true)) {
@@ -71,7 +71,7 @@ async function readMark(file: string): Promise<string> {
  * virtual machine or an image, is another home, and so is the same one after a restart of the host
  * or in another container. Undefined where processes cannot be looked through.
  */
-export async function homeOf(folder: DataFolder): Promise<string | undefined> {
+export async function homeOf(folder: WorkerDirectory): Promise<string | undefined> {
   if (Deno.build.os !== "linux") return undefined;
   const { dev, ino } = await Deno.stat(join(folder.path, "mark"));
   const boot = await Deno.readTextFile("/proc/sys/kernel/random/boot_id");
@@ -88,7 +88,7 @@ export async function homeOf(folder: DataFolder): Promise<string | undefined> {
  * @param failed told of what cannot be removed: a task may have made it as another user, or a mount.
  */
 export async function tidyUp(
-  { path, work, artifacts }: DataFolder,
+  { path, work, artifacts }: WorkerDirectory,
   failed: (folder: string, error: unknown) => void,
 ): Promise<void> {
   const names = (folder: string) => [...Deno.readDirSync(folder)].map(({ name }) => name);

@@ -1,6 +1,6 @@
 import { killCgroups, removeTree } from "./cgroups.ts";
 import { guardianLooks } from "./guardian_protocol.ts";
-import { killMarked, signal } from "./leftover_processes.ts";
+import { killLeftoverProcesses, signal } from "./leftover_processes.ts";
 
 /**
  * The guardian where no shell will do: the same protocol, in this program.
@@ -33,7 +33,7 @@ export async function guard(
   await say("acted");
   for (const group of groups) signal(-group, "SIGKILL");
   if (cgroups !== "") killCgroups(cgroups, worker);
-  await killMarked(mark, guardianLooks);
+  await killLeftoverProcesses(mark, guardianLooks);
   if (cgroups !== "" && !isProcess(worker)) removeTree(cgroups);
 }
 

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { randomHex } from "./folders.ts";
 import { type GuardianCommand, guardianCommands } from "./guardian_protocol.ts";
 import { temporaryFolder } from "../../tests/support/temporary.ts";
-import { markVariable, signal } from "./leftover_processes.ts";
+import { attemptVariable, signal } from "./leftover_processes.ts";
 
 const loop = new URL("./guardian_loop.ts", import.meta.url).href;
 const self: GuardianCommand = {
@@ -28,7 +28,7 @@ function sleeper(mark?: string): Deno.ChildProcess {
     detached: true,
     stdin: "null",
     stdout: "null",
-    ...(mark === undefined ? {} : { env: { [markVariable]: mark } }),
+    ...(mark === undefined ? {} : { env: { [attemptVariable]: mark } }),
   }).spawn();
 }
 

@@ -6,9 +6,9 @@ import type { Cgroup } from "./cgroups.ts";
  * `<worker>.<instance>.<attempt key>`: `worker` belongs to the data folder and outlives restarts,
  * `instance` to one start of the worker's process.
  */
-export const markVariable = "AGENT_ATTEMPT";
+export const attemptVariable = "AGENT_ATTEMPT";
 
-export interface Marked {
+export interface LeftoverProcess {
   pid: number;
   /** The mark without the prefix that was looked for. */
   rest: string;
@@ -18,10 +18,10 @@ export interface Marked {
 const batchSize = 64;
 
 /** All live processes whose mark starts with `prefix`. On systems without /proc: none. */
-export async function findMarked(prefix: string): Promise<Marked[]> {
+export async function findLeftoverProcesses(prefix: string): Promise<LeftoverProcess[]> {
   if (Deno.build.os !== "linux") return [];
-  const found: Marked[] = [];
-  const wanted = new TextEncoder().encode(`${markVariable}=${prefix}`);
+  const found: LeftoverProcess[] = [];
+  const wanted = new TextEncoder().encode(`${attemptVariable}=${prefix}`);
   let read = 0;
   for (const entry of Deno.readDirSync("/proc")) {
     const pid = Number(entry.name);
@@ -80,10 +80,13 @@ export function signal(pid: number, name: Deno.Signal): boolean {
  *
  * @returns how many were killed.
  */
-export async function killMarked(prefix: string, looks = { inRow: 3, gapMs: 50 }): Promise<number> {
+export async function killLeftoverProcesses(
+  prefix: string,
+  looks = { inRow: 3, gapMs: 50 },
+): Promise<number> {
   const killed = new Set<number>();
   for (let clean = 0; clean < looks.inRow;) {
-    const found = await findMarked(prefix);
+    const found = await findLeftoverProcesses(prefix);
     for (const { pid } of found) if (signal(pid, "SIGKILL")) killed.add(pid);
     clean = found.length === 0 ? clean + 1 : 0;
     if (clean < looks.inRow) await new Promise((resolve) => setTimeout(resolve, looks.gapMs));
@@ -92,10 +95,10 @@ export async function killMarked(prefix: string, looks = { inRow: 3, gapMs: 50 }
 }
 
 /** What one attempt has running, as far as it can be told without its process group. */
-export class Rest {
+export class AttemptProcesses {
   constructor(
     private readonly key: string,
-    private readonly sweeper: Sweeper,
+    private readonly sweeper: ProcessSweeper,
     private readonly cgroup: () => Cgroup | undefined,
   ) {}
 
@@ -120,8 +123,8 @@ export class Rest {
  * Looks shared by all attempts that end at about the same time: reading all of /proc takes some
  * milliseconds, which no attempt is worth alone.
  */
-export class Sweeper {
-  #next: Promise<Marked[]> | undefined;
+export class ProcessSweeper {
+  #next: Promise<LeftoverProcess[]> | undefined;
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(private readonly prefix: string) {}
@@ -136,14 +139,14 @@ export class Sweeper {
   }
 
   /** What a look that begins after this call finds: one that is already under way is too old. */
-  look(): Promise<Marked[]> {
+  look(): Promise<LeftoverProcess[]> {
     return this.#next ??= this.#lookAfter(this.#last);
   }
 
-  async #lookAfter(previous: Promise<unknown>): Promise<Marked[]> {
+  async #lookAfter(previous: Promise<unknown>): Promise<LeftoverProcess[]> {
     await previous;
     await new Promise((resolve) => setTimeout(resolve, 10));
-    const look = findMarked(this.prefix);
+    const look = findLeftoverProcesses(this.prefix);
     this.#last = look;
     this.#next = undefined;
     return await look;

@@ -11,7 +11,7 @@ export type Resolved =
   | { path: string }
   | { exitCode: number | undefined; reason: string };
 
-export interface Search {
+export interface ProgramSearch {
   /** As the task names it. */
   program: string;
   /** PATH of the task's environment. */
@@ -27,7 +27,7 @@ export interface Search {
  * such a list the real path is what gets started, so that nobody can turn a link between the check
  * and the start; without one the path as found, since some programs look at their own name.
  */
-export function resolveProgram({ program, path, folder, allowed }: Search): Resolved {
+export function resolveProgram({ program, path, folder, allowed }: ProgramSearch): Resolved {
   const candidates = program.includes("/")
     ? [isAbsolute(program) ? program : join(folder, program)]
     : path.split(":").map((part) => join(isAbsolute(part) ? part : join(folder, part), program));

@@ -7,14 +7,20 @@ import type { Order, Report, StartOrder } from "../tasks/orders.ts";
 import { collectArtifacts } from "./artifacts.ts";
 import { Attempt } from "./attempt.ts";
 import type { Cgroup, Cgroups } from "./cgroups.ts";
-import { checkOrder } from "./access_check.ts";
+import { validateOrder } from "./access_check.ts";
 import { smuggles, taskEnvironment } from "./environment.ts";
-import { type DataFolder, randomHex, removeFolder, tidyUp } from "./folders.ts";
+import { randomHex, removeFolder, tidyUp, type WorkerDirectory } from "./folders.ts";
 import { Guardian } from "./guardian.ts";
 import { type GuardianCommand, guardianCommands } from "./guardian_protocol.ts";
 import { findLauncher, launch, type Launcher } from "./launch.ts";
 import { bootMs, type Instants, Leases } from "./leases.ts";
-import { findMarked, killMarked, Rest, signal, Sweeper } from "./leftover_processes.ts";
+import {
+  AttemptProcesses,
+  findLeftoverProcesses,
+  killLeftoverProcesses,
+  ProcessSweeper,
+  signal,
+} from "./leftover_processes.ts";
 import { resolveProgram } from "./program.ts";
 import { Reports } from "./reports.ts";
 import { checkReach, type TaskUser } from "./user.ts";
@@ -30,7 +36,7 @@ const beatMs = 1_000;
 const guardianStartMs = 15_000;
 
 export interface RunnerOptions {
-  folder: DataFolder;
+  folder: WorkerDirectory;
   user: TaskUser;
   /** Undefined where there are none. */
   cgroups: Cgroups | undefined;
@@ -64,7 +70,7 @@ export class Runner {
   readonly #running = new Set<Promise<void>>();
   readonly #leases = new Leases();
   readonly #mark: string;
-  readonly #sweeper: Sweeper;
+  readonly #sweeper: ProcessSweeper;
   readonly #folders: WorkFolders;
   readonly #launcher: Launcher;
   readonly #stop = new AbortController();
@@ -80,7 +86,7 @@ export class Runner {
   private constructor(private readonly options: RunnerOptions) {
     const { folder, cgroups, clock, log } = options;
     this.#mark = `${folder.mark}.${this.instance}.`;
-    this.#sweeper = new Sweeper(this.#mark);
+    this.#sweeper = new ProcessSweeper(this.#mark);
     this.#folders = new WorkFolders(folder.work, options.user, cannotRemove(log));
     this.#reports = new Reports(options.report);
     this.#launcher = options.launcher ?? findLauncher();
@@ -112,7 +118,7 @@ export class Runner {
   static async start(options: RunnerOptions): Promise<Runner> {
     const { folder, log } = options;
     await checkReach(folder.work, options.user);
-    const killed = await killMarked(`${folder.mark}.`);
+    const killed = await killLeftoverProcesses(`${folder.mark}.`);
     if (killed > 0) log.warn("ended processes that an earlier start left behind", { killed });
     await tidyUp(folder, cannotRemove(log));
     const runner = new Runner(options);
@@ -134,7 +140,7 @@ export class Runner {
   obey(orders: unknown): void {
     for (const order of Array.isArray(orders) ? orders : [orders]) {
       try {
-        this.#obey(checkOrder(order));
+        this.#obey(validateOrder(order));
       } catch (error) {
         this.options.log.error("refused an order", { error: messageOf(error) });
         if (order?.kind === "start") {
@@ -149,7 +155,7 @@ export class Runner {
     await Promise.all(this.#running);
     this.#stop.abort();
     await this.#rounds;
-    await killMarked(this.#mark, { inRow: 1, gapMs: 0 });
+    await killLeftoverProcesses(this.#mark, { inRow: 1, gapMs: 0 });
     await this.#guardian[Symbol.asyncDispose]();
     this.#reports[Symbol.dispose]();
   }
@@ -194,7 +200,7 @@ export class Runner {
     const attempt = new Attempt(order, {
       clock,
       report: (report) => this.#reports.add(report),
-      rest: new Rest(key, this.#sweeper, () => cgroup),
+      rest: new AttemptProcesses(key, this.#sweeper, () => cgroup),
       spawn: () => {
         own = this.#folders.take();
         return this.#spawn(order, own, () => cgroup = this.options.cgroups?.take());
@@ -316,7 +322,7 @@ export class Runner {
     this.#unswept = false;
     let isClean = true;
     const { resting } = this.#folders;
-    for (const { pid, rest } of await findMarked(this.#mark)) {
+    for (const { pid, rest } of await findLeftoverProcesses(this.#mark)) {
       if (this.#attempts.has(rest)) continue;
       this.options.log.info("ended a process that outlived its task", { pid, attempt: rest });
       signal(pid, "SIGKILL");

@@ -9,9 +9,9 @@ import {
   type Report,
   type StartOrder,
 } from "../tasks/orders.ts";
-import { checkOrder } from "./access_check.ts";
-import { openDataFolder } from "./folders.ts";
-import { findMarked, signal } from "./leftover_processes.ts";
+import { validateOrder } from "./access_check.ts";
+import { openWorkerDirectory } from "./folders.ts";
+import { findLeftoverProcesses, signal } from "./leftover_processes.ts";
 import { Runner, type RunnerOptions } from "./runner.ts";
 import { findTaskUser } from "./user.ts";
 
@@ -25,7 +25,7 @@ async function startRunner(
   const path = options.path ?? await Deno.makeTempDir({ prefix: "agent-runner-" });
   if (options.path === undefined) open.defer(() => Deno.remove(path, { recursive: true }));
   const user = await findTaskUser(undefined);
-  const folder = open.use(await openDataFolder(path, user));
+  const folder = open.use(await openWorkerDirectory(path, user));
   const reports: Report[] = [];
   let heard = () => {};
   const runner: Runner = open.use(
@@ -216,7 +216,7 @@ Deno.test("a task that is told to end may clean up, and is killed after its grac
   assert.equal(t.output(polite), "up\nbye\n");
   assert.equal(second.signal, "SIGKILL");
   assert.equal((await t.exited(asleep)).exitCode, 7, "a stopped task is woken to hear of it");
-  assert.deepEqual(await findMarked(t.mark), []);
+  assert.deepEqual(await findLeftoverProcesses(t.mark), []);
 });
 
 Deno.test("a task that takes too long is ended", async () => {
@@ -231,10 +231,10 @@ Deno.test("nothing is left behind, in the group or out of it", async () => {
   const script = "sleep 60 & setsid sleep 61 >/dev/null 2>&1 & setsid sleep 62 & echo up";
   const succeeded = t.start(["sh", "-c", script]);
   assert.equal((await t.exited(succeeded)).exitCode, 0);
-  await t.until(async () => (await findMarked(t.mark)).length === 0 ? true : undefined);
+  await t.until(async () => (await findLeftoverProcesses(t.mark)).length === 0 ? true : undefined);
   const failed = t.start(["sh", "-c", `${script}; exit 1`]);
   assert.equal((await t.exited(failed)).exitCode, 1);
-  assert.deepEqual(await findMarked(t.mark), []);
+  assert.deepEqual(await findLeftoverProcesses(t.mark), []);
   // What has cleared its environment is known by its group.
   const unmarked = t.start(["sh", "-c", "env -i sleep 63 >/dev/null 2>&1 & echo $!"]);
   assert.equal((await t.exited(unmarked)).exitCode, 0);
@@ -277,7 +277,7 @@ Deno.test("attempts end at once when their lease runs out", async () => {
   t.renew(200);
   const ended = await t.exited(key);
   assert.equal(ended.cause, "lost");
-  assert.deepEqual(await findMarked(t.mark), []);
+  assert.deepEqual(await findLeftoverProcesses(t.mark), []);
 });
 
 Deno.test("a lease counts from when it was sent, whatever the order took to arrive", async () => {
@@ -342,7 +342,7 @@ Deno.test("artifacts are collected, and no link is followed", async () => {
 Deno.test("what an earlier start left is removed, but for files that are still to be sent", async () => {
   const path = await Deno.makeTempDir({ prefix: "agent-runner-" });
   try {
-    (await openDataFolder(path, await findTaskUser(undefined)))[Symbol.dispose]();
+    (await openWorkerDirectory(path, await findTaskUser(undefined)))[Symbol.dispose]();
     for (const left of ["work/1/deep", "artifacts/t1.7.1.1", "artifacts/t1.7.1.2"]) {
       await Deno.mkdir(join(path, left), { recursive: true });
       await Deno.writeTextFile(join(path, left, "file"), "x");
@@ -362,7 +362,7 @@ Deno.test({
   ignore: Deno.uid() !== 0 || Deno.build.os !== "linux",
   async fn() {
     const path = await Deno.makeTempDir({ prefix: "agent-runner-" });
-    (await openDataFolder(path, await findTaskUser(undefined)))[Symbol.dispose]();
+    (await openWorkerDirectory(path, await findTaskUser(undefined)))[Symbol.dispose]();
     const mount = join(path, "work/1");
     await Deno.mkdir(mount);
     const run = (command: string, ...args: string[]) =>
@@ -388,7 +388,7 @@ Deno.test("malformed orders do nothing", async () => {
     key: "t.1.1",
     argv: [],
   }, { kind: "end", key: running, cause: "exit", graceMs: 0 }];
-  for (const order of bad) assert.throws(() => checkOrder(order), TypeError);
+  for (const order of bad) assert.throws(() => validateOrder(order), TypeError);
   for (const order of bad) t.runner.obey(order);
   t.start(["true"], { key: "../t.1.1" });
   assert.equal((await t.exited(t.start(["true"]))).exitCode, 0);

@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { makeOwnFolder } from "../base/fs/data_directory.ts";
+import { makeDataDirectory } from "../base/fs/data_directory.ts";
 import type { ArtifactFiles, LogFiles } from "../coordinator/file_stores.ts";
 import type { TaskStore } from "../coordinator/store.ts";
 import { artifactFiles } from "./files/artifacts.ts";
@@ -13,11 +13,11 @@ import { openSqliteStore } from "./sqlite/store.ts";
  *     logs/         what attempts wrote
  *     artifacts/    files that they left
  */
-export function openDataFolder(
+export function openCoordinatorStorage(
   folder: string,
 ): { store: TaskStore; logs: LogFiles; artifacts: ArtifactFiles } {
   const setting = "coordinator.data_dir";
-  makeOwnFolder({ path: folder, sign: "tasks.db", mode: 0o700, setting });
+  makeDataDirectory({ path: folder, sign: "tasks.db", mode: 0o700, setting });
   return {
     store: openSqliteStore(join(folder, "tasks.db")),
     logs: logFiles(join(folder, "logs")),

@@ -49,7 +49,7 @@ function checkInteger(value: number, what: string, least: number, most: number):
 /** 100 years, as for every duration. */
 const longestMs = 100 * 365 * 86_400_000;
 
-export function checkSpec(spec: TaskSpec): void {
+export function validateSpec(spec: TaskSpec): void {
   if (spec.argv.length === 0 || spec.argv[0] === "") invalid("The command is missing");
   if (spec.argv.length > limits.maxArgs) {
     invalid(`The command has more than ${limits.maxArgs} arguments`);
@@ -72,14 +72,14 @@ export function checkSpec(spec: TaskSpec): void {
     // A relative one would be another on each worker.
     if (!/^(\/|[A-Za-z]:[\\/])/.test(spec.cwd)) invalid("The working folder is no absolute path");
   }
-  checkLabels(spec.selector, "selector");
+  validateLabels(spec.selector, "selector");
   if (spec.timeoutMs !== undefined) checkInteger(spec.timeoutMs, "The timeout", 1, longestMs);
   checkInteger(spec.retries, "The number of retries", 0, limits.maxRetries);
   checkInteger(spec.retryDelayMs, "The retry delay", 0, longestMs);
   if (spec.artifacts.length > limits.maxArtifactGlobs) {
     invalid(`There are more than ${limits.maxArtifactGlobs} artifact patterns`);
   }
-  for (const glob of spec.artifacts) checkRelativePath(glob, "artifact pattern");
+  for (const glob of spec.artifacts) validateRelativePath(glob, "artifact pattern");
 }
 
 function checkEnvironment(env: Record<string, string>): void {
@@ -101,7 +101,7 @@ function checkEnvironment(env: Record<string, string>): void {
   }
 }
 
-export function checkLabels(labels: Labels, what: string): void {
+export function validateLabels(labels: Labels, what: string): void {
   const entries = Object.entries(labels);
   if (entries.length > limits.maxLabels) {
     invalid(`The ${what} has more than ${limits.maxLabels} labels`);
@@ -121,7 +121,7 @@ export function checkLabels(labels: Labels, what: string): void {
 }
 
 /** A path or glob below some folder, with forward slashes: no way up, no absolute one. */
-export function checkRelativePath(path: string, what: string): void {
+export function validateRelativePath(path: string, what: string): void {
   const shown = JSON.stringify(path.slice(0, 200));
   if (path === "") invalid(`An ${what} is empty`);
   checkLine(path, `The ${what} ${shown}`, limits.maxPathLength);
@@ -137,18 +137,18 @@ export function checkRelativePath(path: string, what: string): void {
   }
 }
 
-export function checkWorkerId(id: string): void {
+export function validateWorkerId(id: string): void {
   if (!isWorkerId(id)) invalid(`"${id.slice(0, 100)}" is not a worker id: ${workerIdSyntax}`);
 }
 
-export function checkHello(hello: WorkerHello): void {
-  checkWorkerId(hello.workerId);
+export function validateHello(hello: WorkerHello): void {
+  validateWorkerId(hello.workerId);
   for (const [what, id] of [["instance", hello.instance], ["home", hello.home]] as const) {
     if (id === undefined || /^[A-Za-z0-9._-]{8,64}$/.test(id)) continue;
     invalid(`The worker's ${what} is not made of 8 to 64 letters, digits, ".", "_" and "-"`);
   }
   checkLine(hello.version, "The worker's version", limits.maxLabelLength);
-  checkLabels(hello.labels, "list of the worker's labels");
+  validateLabels(hello.labels, "list of the worker's labels");
   checkInteger(hello.slots, "The number of slots", 1, limits.maxSlots);
   if (hello.held.length > limits.maxHeld) {
     invalid(`The worker holds more than ${limits.maxHeld} attempts`);
@@ -160,7 +160,7 @@ export function checkHello(hello: WorkerHello): void {
 }
 
 /** Of an attempt that another program names: files are called by it. */
-export function checkRef({ taskId, attempt, fence }: AttemptRef): void {
+export function validateRef({ taskId, attempt, fence }: AttemptRef): void {
   if (!/^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$/.test(taskId)) {
     invalid(`"${taskId.slice(0, 100)}" is not a task id`);
   }
@@ -171,7 +171,7 @@ export function checkRef({ taskId, attempt, fence }: AttemptRef): void {
 /** Longest run of bytes that one attempt may write: what a double holds exactly. */
 const mostBytes = Number.MAX_SAFE_INTEGER;
 
-export function checkResult(result: AttemptResult): void {
+export function validateResult(result: AttemptResult): void {
   const { exitCode, startedAt, reason } = result;
   if (reason !== undefined) checkLine(reason, "The reason", 3 * limits.maxReasonLength);
   checkInteger(result.stdoutBytes, "The length of stdout", 0, mostBytes);
@@ -185,29 +185,29 @@ export function checkResult(result: AttemptResult): void {
   }
 }
 
-export function checkStateNamespace(namespace: string): void {
+export function validateStateNamespace(namespace: string): void {
   if (namespace === "") invalid("The namespace is empty");
   checkLine(namespace, "The namespace", limits.maxStateNamespaceLength);
 }
 
-export function checkStateKey(key: string): void {
+export function validateStateKey(key: string): void {
   if (key === "") invalid("The key is empty");
   checkLine(key, "The key", limits.maxStateKeyLength);
 }
 
-export function checkStateValue(value: Uint8Array): void {
+export function validateStateValue(value: Uint8Array): void {
   if (value.length > limits.maxStateValueBytes) {
     invalid(`The value is longer than ${limits.maxStateValueBytes} bytes`);
   }
 }
 
-export function checkIdempotencyKey(key: string): void {
+export function validateIdempotencyKey(key: string): void {
   if (key === "") invalid("The idempotency key is empty");
   checkLine(key, "The idempotency key", limits.maxIdempotencyKeyLength);
 }
 
 /** @returns the number of elements. */
-export function checkArray(array: { first: number; last: number }): number {
+export function validateArray(array: { first: number; last: number }): number {
   checkInteger(array.first, "The first index of the array", 0, 2 ** 31 - 1);
   checkInteger(array.last, "The last index of the array", 0, 2 ** 31 - 1);
   const count = array.last - array.first + 1;

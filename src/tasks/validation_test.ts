@@ -1,11 +1,11 @@
 import assert from "node:assert/strict";
 import { isAbsolute, join, relative } from "node:path";
 import {
-  checkArray,
-  checkLabels,
-  checkRelativePath,
-  checkResult,
-  checkWorkerId,
+  validateArray,
+  validateLabels,
+  validateRelativePath,
+  validateResult,
+  validateWorkerId,
 } from "./validation.ts";
 import { TaskError } from "./service.ts";
 import type { AttemptResult } from "./task.ts";
@@ -29,7 +29,7 @@ Deno.test("no path that is accepted leaves its folder, whatever it is made of", 
   for (let round = 0; round < 10_000; round++) {
     const path = Array.from({ length: 1 + below(5) }, () => parts[below(parts.length)])
       .join(below(2) === 0 ? "/" : "");
-    if (!accepts(() => checkRelativePath(path, "path"))) continue;
+    if (!accepts(() => validateRelativePath(path, "path"))) continue;
     accepted++;
     const inside = relative("/root/folder", join("/root/folder", path));
     assert.ok(inside !== "" && !isAbsolute(inside), `seed ${seed}: ${JSON.stringify(path)}`);
@@ -52,19 +52,19 @@ Deno.test("labels are names and values as the configuration takes them", () => {
     { v: "1+2" },
     { v: "-a" },
   ];
-  for (const labels of good) assert.ok(accepts(() => checkLabels(labels, "list")));
+  for (const labels of good) assert.ok(accepts(() => validateLabels(labels, "list")));
   for (const labels of bad as Record<string, string>[]) {
-    assert.ok(!accepts(() => checkLabels(labels, "list")), JSON.stringify(labels));
+    assert.ok(!accepts(() => validateLabels(labels, "list")), JSON.stringify(labels));
   }
-  assert.ok(!accepts(() => checkLabels({ ["x".repeat(64)]: "" }, "list")));
+  assert.ok(!accepts(() => validateLabels({ ["x".repeat(64)]: "" }, "list")));
 });
 
 Deno.test("worker ids are like host names", () => {
   for (const id of ["gpu1", "gpu1.lan", "a-b_c", "10.0.0.1", "_a", "a-"]) {
-    assert.ok(accepts(() => checkWorkerId(id)), id);
+    assert.ok(accepts(() => validateWorkerId(id)), id);
   }
   for (const id of ["", ".a", "a b", "a/b", "../a", "host:2", "ä", "x".repeat(254)]) {
-    assert.ok(!accepts(() => checkWorkerId(id)), id);
+    assert.ok(!accepts(() => validateWorkerId(id)), id);
   }
 });
 
@@ -80,7 +80,7 @@ Deno.test("an array has from 1 to 10,000 elements", () => {
     [0, Infinity, false],
   ];
   for (const [first, last, good] of cases) {
-    assert.equal(accepts(() => checkArray({ first, last })), good, `${first}-${last}`);
+    assert.equal(accepts(() => validateArray({ first, last })), good, `${first}-${last}`);
   }
 });
 
@@ -96,7 +96,7 @@ Deno.test("a result with impossible numbers is refused", () => {
     stdoutBytes: 0,
     stderrBytes: 0,
   };
-  assert.ok(accepts(() => checkResult(result)));
+  assert.ok(accepts(() => validateResult(result)));
   const bad: Partial<AttemptResult>[] = [
     { stdoutBytes: -1 },
     { stderrBytes: 0.5 },
@@ -108,6 +108,6 @@ Deno.test("a result with impossible numbers is refused", () => {
     { reason: "x".repeat(10_000) },
   ];
   for (const more of bad) {
-    assert.ok(!accepts(() => checkResult({ ...result, ...more })), JSON.stringify(more));
+    assert.ok(!accepts(() => validateResult({ ...result, ...more })), JSON.stringify(more));
   }
 });

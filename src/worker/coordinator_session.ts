@@ -12,7 +12,7 @@ import {
 } from "../tasks/service.ts";
 import type { Assignment, AttemptRef } from "../tasks/task.ts";
 import { deliver, type Delivery } from "./delivery.ts";
-import type { Held } from "./running_attempt.ts";
+import type { RunningAttempt } from "./running_attempt.ts";
 import { heldUntil, leaseUntil } from "./lease.ts";
 
 /**
@@ -35,24 +35,28 @@ const unheard = new TaskError("unavailable", "The coordinator does not answer he
 const takesCreditsBack = new TaskError("unavailable", "The worker takes its credits back");
 
 /** What happens in a session, told to whoever keeps the slots. */
-export interface LinkEvents {
-  assigned(link: Link, assignments: Assignment[]): void;
-  cancel(link: Link, held: Held): void;
+export interface SessionEvents {
+  assigned(session: CoordinatorSession, assignments: Assignment[]): void;
+  cancel(session: CoordinatorSession, attempt: RunningAttempt): void;
   /** Delivered and acknowledged, or no longer this worker's. */
-  settled(link: Link, held: Held, how: "delivered" | "superseded" | "lost"): void;
+  settled(
+    session: CoordinatorSession,
+    attempt: RunningAttempt,
+    how: "delivered" | "superseded" | "lost",
+  ): void;
   /** The leases may be relied on for so long. */
-  renewed(link: Link, forMs: number): void;
+  renewed(session: CoordinatorSession, forMs: number): void;
   /** Connected, or draining or not any more: there may be new credits to give. */
-  changed(link: Link): void;
+  changed(session: CoordinatorSession): void;
   /** The session is over: what waits for a slot is given away by the coordinator. */
-  cut(link: Link): void;
+  cut(session: CoordinatorSession): void;
 }
 
-export interface LinkOptions {
+export interface CoordinatorSessionOptions {
   address: string;
   service: WorkerService;
   hello: Omit<WorkerHello, "held">;
-  events: LinkEvents;
+  events: SessionEvents;
   delivery: Omit<Delivery, "service" | "signal">;
   clock: Clock;
   log: Log;
@@ -60,21 +64,21 @@ export interface LinkOptions {
 }
 
 /** The worker's connection to one coordinator, with the attempts that it holds of it. */
-export class Link {
-  readonly held = new Map<string, Held>();
-  session: WorkerSession | undefined;
+export class CoordinatorSession {
+  readonly attempts = new Map<string, RunningAttempt>();
+  connection: WorkerSession | undefined;
   draining = false;
   /** Credits that it has not used yet. */
   credit = 0;
   #creditSince = 0;
   running = 0;
   servedAt = 0;
-  readonly queue: Held[] = [];
+  readonly queue: RunningAttempt[] = [];
   #scope = new AbortController();
   #endSession: ((error: TaskError) => void) | undefined;
   #lastBeatAt = -Infinity;
 
-  constructor(readonly options: LinkOptions) {}
+  constructor(readonly options: CoordinatorSessionOptions) {}
 
   get address(): string {
     return this.options.address;
@@ -82,7 +86,7 @@ export class Link {
 
   /** Takes part in the sharing of slots. */
   get open(): boolean {
-    return this.session !== undefined && !this.draining;
+    return this.connection !== undefined && !this.draining;
   }
 
   get queued(): number {
@@ -97,7 +101,7 @@ export class Link {
   grant(count: number): void {
     if (this.credit === 0) this.#creditSince = this.options.clock.monotonic();
     this.credit += count;
-    this.session?.credit(count);
+    this.connection?.credit(count);
   }
 
   /** Keeps a session, until the signal aborts. */
@@ -135,26 +139,27 @@ export class Link {
   }
 
   /** Delivers whatever there is, and then the result. */
-  async deliver(held: Held): Promise<void> {
-    const { session } = this;
+  async deliver(attempt: RunningAttempt): Promise<void> {
+    const { connection } = this;
     const { signal } = this.#scope;
     const { clock, random, log, service } = this.options;
-    if (session === undefined || held.deliveredIn === signal) return;
-    held.deliveredIn = signal;
-    for (let failures = 0; !signal.aborted && held.phase !== "gone";) {
+    if (connection === undefined || attempt.deliveredIn === signal) return;
+    attempt.deliveredIn = signal;
+    for (let failures = 0; !signal.aborted && attempt.phase !== "gone";) {
       try {
-        const isPlain = held.phase === "finished" && !held.hasOutput && held.files.length === 0;
-        if (!isPlain) await deliver(held, { ...this.options.delivery, service, signal });
-        if (held.phase === "finished" && !signal.aborted) session.finished(held.result!);
+        const isPlain = attempt.phase === "finished" && !attempt.hasOutput &&
+          attempt.files.length === 0;
+        if (!isPlain) await deliver(attempt, { ...this.options.delivery, service, signal });
+        if (attempt.phase === "finished" && !signal.aborted) connection.finished(attempt.result!);
         return;
       } catch (error) {
         if (signal.aborted) return;
-        log.warn("cannot deliver", { attempt: held.key, error: messageOf(error) });
+        log.warn("cannot deliver", { attempt: attempt.key, error: messageOf(error) });
         // Whether the lease is lost is not an upload's to say: one may also be refused because a
         // session ends. The answer to the result says it.
-        if (isFinal(error) && failures >= refusals && held.phase === "finished") {
-          held.note(`Not all of it could be stored: ${messageOf(error)}`);
-          return session.finished(held.result!);
+        if (isFinal(error) && failures >= refusals && attempt.phase === "finished") {
+          attempt.note(`Not all of it could be stored: ${messageOf(error)}`);
+          return connection.finished(attempt.result!);
         }
         const waitMs = backoffMs(redeliver, ++failures, random());
         await clock.sleep(waitMs, signal).catch(() => {/* The loop ends. */});
@@ -167,14 +172,14 @@ export class Link {
     const { service, hello, events, clock, log } = this.options;
     const ended = Promise.withResolvers<TaskError>();
     const scope = this.#scope = new AbortController();
-    for (const held of this.queue.splice(0)) this.#drop(held);
-    const names = [...this.held.values()].filter((held) => held.result?.state !== "lost");
-    for (const held of [...this.held.values()]) {
+    for (const attempt of this.queue.splice(0)) this.#drop(attempt);
+    const names = [...this.attempts.values()].filter((attempt) => attempt.result?.state !== "lost");
+    for (const attempt of [...this.attempts.values()]) {
       // The coordinator gives away what is not named.
-      if (held.result?.state === "lost") events.settled(this, held, "lost");
+      if (attempt.result?.state === "lost") events.settled(this, attempt, "lost");
     }
     const sentAt = clock.monotonic();
-    const session = await service.connect(
+    const connection = await service.connect(
       { ...hello, held: names.map(({ ref }) => ref) },
       this.#sink(ended.resolve),
     );
@@ -183,49 +188,49 @@ export class Link {
     signal.addEventListener("abort", stop, { once: true });
     try {
       if (signal.aborted) stop();
-      for (const ref of session.lost) {
-        const held = this.held.get(attemptKey(ref));
-        if (held !== undefined) events.settled(this, held, "lost");
+      for (const ref of connection.lost) {
+        const attempt = this.attempts.get(attemptKey(ref));
+        if (attempt !== undefined) events.settled(this, attempt, "lost");
       }
       // Only an acknowledged heartbeat renews leases, and without one nothing may be started.
       const unanswered = await Promise.race([
-        session.heartbeat().then(() => undefined),
+        connection.heartbeat().then(() => undefined),
         ended.promise,
         clock.sleep(silenceMs, scope.signal).then(() => unheard),
       ]);
       if (unanswered !== undefined) return unanswered;
-      this.#renew(sentAt, session.leaseMs);
-      this.session = session;
-      this.draining = session.draining;
+      this.#renew(sentAt, connection.leaseMs);
+      this.connection = connection;
+      this.draining = connection.draining;
       this.credit = 0;
       begun();
-      log.info("connected", { coordinator: this.address, held: this.held.size });
-      for (const held of this.held.values()) {
-        if (held.phase === "finished" || held.hasOutput) this.deliver(held);
+      log.info("connected", { coordinator: this.address, attempt: this.attempts.size });
+      for (const attempt of this.attempts.values()) {
+        if (attempt.phase === "finished" || attempt.hasOutput) this.deliver(attempt);
       }
       events.changed(this);
-      return await Promise.race([ended.promise, this.#beat(session, scope.signal)]);
+      return await Promise.race([ended.promise, this.#beat(connection, scope.signal)]);
     } finally {
       signal.removeEventListener("abort", stop);
-      this.session = this.#endSession = undefined;
+      this.connection = this.#endSession = undefined;
       this.credit = 0;
       scope.abort(new TaskError("unavailable", "The session is over"));
-      session.closed();
+      connection.closed();
       events.cut(this);
     }
   }
 
   /** Heartbeats, until there was no answer for too long. */
-  async #beat(session: WorkerSession, signal: AbortSignal): Promise<TaskError> {
+  async #beat(connection: WorkerSession, signal: AbortSignal): Promise<TaskError> {
     const { clock } = this.options;
     while (!signal.aborted) {
-      await clock.sleep(session.heartbeatMs, signal).catch(() => {/* The loop ends. */});
+      await clock.sleep(connection.heartbeatMs, signal).catch(() => {/* The loop ends. */});
       const sentAt = clock.monotonic();
       if (sentAt - this.#lastBeatAt > silenceMs) {
         return unheard;
       }
-      session.heartbeat().then(
-        () => this.#renew(sentAt, session.leaseMs),
+      connection.heartbeat().then(
+        () => this.#renew(sentAt, connection.leaseMs),
         () => {/* The sink hears of the end. */},
       );
     }
@@ -247,13 +252,13 @@ export class Link {
         events.assigned(this, assignments);
       },
       cancel: (ref) => {
-        const held = this.held.get(attemptKey(ref));
-        if (held !== undefined) events.cancel(this, held);
+        const attempt = this.attempts.get(attemptKey(ref));
+        if (attempt !== undefined) events.cancel(this, attempt);
       },
       finishedAck: (ref, superseded) => {
-        const held = this.held.get(attemptKey(ref));
-        if (held?.phase !== "finished") return;
-        events.settled(this, held, superseded ? "superseded" : "delivered");
+        const attempt = this.attempts.get(attemptKey(ref));
+        if (attempt?.phase !== "finished") return;
+        events.settled(this, attempt, superseded ? "superseded" : "delivered");
       },
       drain: (draining) => {
         this.draining = draining;
@@ -267,22 +272,22 @@ export class Link {
   }
 
   /** What has not begun, and is somebody else's with the end of the session. */
-  #drop(held: Held): void {
-    this.held.delete(held.key);
-    held.forget();
+  #drop(attempt: RunningAttempt): void {
+    this.attempts.delete(attempt.key);
+    attempt.forget();
   }
 
   /** Gives back what has not begun. */
-  release(refuse: (held: Held) => boolean): number {
+  release(refuse: (attempt: RunningAttempt) => boolean): number {
     const back = this.queue.filter(refuse);
     if (back.length === 0) return 0;
     const refs: AttemptRef[] = [];
-    for (const held of back) {
-      this.queue.splice(this.queue.indexOf(held), 1);
-      this.#drop(held);
-      refs.push(held.ref);
+    for (const attempt of back) {
+      this.queue.splice(this.queue.indexOf(attempt), 1);
+      this.#drop(attempt);
+      refs.push(attempt.ref);
     }
-    this.session?.released(refs);
+    this.connection?.released(refs);
     return refs.length;
   }
 }

@@ -3,7 +3,7 @@ import { hello } from "../../tests/support/engine.ts";
 import { silentLog } from "../../tests/support/silent_log.ts";
 import type { Clock } from "../base/clock.ts";
 import { TaskError, type WorkerService, type WorkerSession } from "../tasks/service.ts";
-import { Link } from "./coordinator_session.ts";
+import { CoordinatorSession } from "./coordinator_session.ts";
 
 /** A clock on which whoever sleeps is woken as soon as nothing else goes on. */
 class HurriedClock implements Clock {
@@ -43,7 +43,7 @@ async function connects(
   const clock = new HurriedClock();
   const stop = new AbortController();
   const times: number[] = [];
-  const session = { heartbeatMs: 1_000, leaseMs: 15_000, draining: false, lost: [] };
+  const connection = { heartbeatMs: 1_000, leaseMs: 15_000, draining: false, lost: [] };
   const nothing = () => {};
   const service = {
     connect: (_hello, sink) => {
@@ -51,10 +51,10 @@ async function connects(
       if (times.length === count) stop.abort();
       const heartbeat = begin((error) => sink.end(error));
       const told = { credit: nothing, started: nothing, finished: nothing, released: nothing };
-      return Promise.resolve({ ...session, ...told, heartbeat, closed: nothing });
+      return Promise.resolve({ ...connection, ...told, heartbeat, closed: nothing });
     },
   } as Partial<WorkerService> as WorkerService;
-  const link = new Link({
+  const session = new CoordinatorSession({
     address: "c:1",
     service,
     hello: hello(),
@@ -67,7 +67,7 @@ async function connects(
     log: silentLog,
     random: () => 0.5,
   });
-  await link.serve(stop.signal);
+  await session.serve(stop.signal);
   return times;
 }
 

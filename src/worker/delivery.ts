@@ -2,7 +2,7 @@ import { anySignal } from "../deno/any_signal.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Collected, OutputStream } from "../tasks/orders.ts";
 import { type LogUpload, TaskError, type WorkerService } from "../tasks/service.ts";
-import { type Held, streams } from "./running_attempt.ts";
+import { type RunningAttempt, streams } from "./running_attempt.ts";
 import { pieceBytes } from "./output_buffer.ts";
 
 /**
@@ -17,7 +17,7 @@ export interface Delivery {
   signal: AbortSignal;
   clock: Clock;
   /** The runner may send so much more output. */
-  taken: (held: Held, stream: OutputStream, bytes: number) => void;
+  taken: (attempt: RunningAttempt, stream: OutputStream, bytes: number) => void;
   /** Part of a file that the runner has collected. */
   readFile: (path: string) => AsyncIterable<Uint8Array>;
 }
@@ -28,36 +28,36 @@ export interface Delivery {
  *
  * @throws {TaskError} when the coordinator refuses, or is gone.
  */
-export async function deliver(held: Held, delivery: Delivery): Promise<void> {
-  while (!held.hasOutput && !held.isOver) await changeOf(held, delivery);
-  if (held.hasOutput && held.phase !== "gone") await deliverOutput(held, delivery);
-  while (!held.isOver) await changeOf(held, delivery);
-  if (held.phase === "gone") return;
-  for (const file of held.files) await deliverFile(held, file, delivery);
+export async function deliver(attempt: RunningAttempt, delivery: Delivery): Promise<void> {
+  while (!attempt.hasOutput && !attempt.isOver) await changeOf(attempt, delivery);
+  if (attempt.hasOutput && attempt.phase !== "gone") await deliverOutput(attempt, delivery);
+  while (!attempt.isOver) await changeOf(attempt, delivery);
+  if (attempt.phase === "gone") return;
+  for (const file of attempt.files) await deliverFile(attempt, file, delivery);
 }
 
-async function deliverOutput(held: Held, delivery: Delivery): Promise<void> {
+async function deliverOutput(attempt: RunningAttempt, delivery: Delivery): Promise<void> {
   const { service, clock } = delivery;
-  await using upload = await service.uploadLog(held.ref);
+  await using upload = await service.uploadLog(attempt.ref);
   const sent = { ...upload.offsets };
   const release = (stream: OutputStream, offset: number) => {
-    const room = held.outputs[stream].release(offset, clock.monotonic());
-    if (room > 0) delivery.taken(held, stream, room);
+    const room = attempt.outputs[stream].release(offset, clock.monotonic());
+    if (room > 0) delivery.taken(attempt, stream, room);
   };
   let lookMs = look.firstMs;
-  while (held.phase !== "gone") {
+  while (attempt.phase !== "gone") {
     delivery.signal.throwIfAborted();
     // Read before looking for more: what comes after it was there is seen in the next round.
-    const isOver = held.isOver;
+    const isOver = attempt.isOver;
     let isIdle = true;
     for (const stream of streams) {
-      const output = held.outputs[stream];
+      const output = attempt.outputs[stream];
       // A coordinator that lost its disk's last seconds wants what is gone from here too.
-      if (sent[stream] < output.start) await fill(held, stream, sent, output.start, upload);
+      if (sent[stream] < output.start) await fill(attempt, stream, sent, output.start, upload);
       if (sent[stream] < output.end) {
         const piece = output.read(sent[stream]);
         // The spool is shorter than it should be, as after a crash of the host.
-        if (piece.length === 0) await fill(held, stream, sent, output.end, upload);
+        if (piece.length === 0) await fill(attempt, stream, sent, output.end, upload);
         await upload.append(stream, sent[stream], piece);
         sent[stream] += piece.length;
         isIdle = false;
@@ -67,23 +67,23 @@ async function deliverOutput(held: Held, delivery: Delivery): Promise<void> {
     if (!isIdle) lookMs = look.firstMs;
     if (!isIdle) continue;
     if (isOver) break;
-    const isUnderway = streams.some((stream) => held.outputs[stream].start < sent[stream]);
-    await changeOf(held, delivery, isUnderway ? lookMs : undefined);
+    const isUnderway = streams.some((stream) => attempt.outputs[stream].start < sent[stream]);
+    await changeOf(attempt, delivery, isUnderway ? lookMs : undefined);
     lookMs = Math.min(look.longestMs, lookMs * 2);
   }
-  if (held.phase === "gone") return;
-  await upload.end({ stdout: held.outputs.stdout.end, stderr: held.outputs.stderr.end });
+  if (attempt.phase === "gone") return;
+  await upload.end({ stdout: attempt.outputs.stdout.end, stderr: attempt.outputs.stderr.end });
 }
 
 /** Offsets are a contract: lost bytes are replaced, and the task's reason says so. */
 async function fill(
-  held: Held,
+  attempt: RunningAttempt,
   stream: OutputStream,
   sent: Record<OutputStream, number>,
   upTo: number,
   upload: LogUpload,
 ): Promise<void> {
-  held.note(`${upTo - sent[stream]} bytes of its ${stream} were lost by a crash of a host`);
+  attempt.note(`${upTo - sent[stream]} bytes of its ${stream} were lost by a crash of a host`);
   while (sent[stream] < upTo) {
     const filler = new Uint8Array(Math.min(pieceBytes, upTo - sent[stream])).fill(0x3f);
     await upload.append(stream, sent[stream], filler);
@@ -91,10 +91,14 @@ async function fill(
   }
 }
 
-async function deliverFile(held: Held, file: Collected, delivery: Delivery): Promise<void> {
+async function deliverFile(
+  attempt: RunningAttempt,
+  file: Collected,
+  delivery: Delivery,
+): Promise<void> {
   const { path, size, mode, sha256 } = file;
   try {
-    await using upload = await delivery.service.uploadArtifact(held.ref, { path, size, mode });
+    await using upload = await delivery.service.uploadArtifact(attempt.ref, { path, size, mode });
     const from = upload.offset;
     let at = 0;
     for await (const piece of delivery.readFile(file.file)) {
@@ -107,14 +111,18 @@ async function deliverFile(held: Held, file: Collected, delivery: Delivery): Pro
   } catch (error) {
     // A path that the coordinator will not take is no reason to lose the task.
     if (!(error instanceof TaskError) || error.code !== "invalid") throw error;
-    held.note(`Artifact "${path}" was refused: ${error.message}`);
+    attempt.note(`Artifact "${path}" was refused: ${error.message}`);
   }
   // Once it is there, a later session need not look at it again.
-  held.files = held.files.filter((other) => other !== file);
+  attempt.files = attempt.files.filter((other) => other !== file);
 }
 
 /** Settles at the attempt's next change, or after `withinMs`; throws when the session is over. */
-async function changeOf(held: Held, delivery: Delivery, withinMs?: number): Promise<void> {
+async function changeOf(
+  attempt: RunningAttempt,
+  delivery: Delivery,
+  withinMs?: number,
+): Promise<void> {
   const { signal, clock } = delivery;
   signal.throwIfAborted();
   const over = new AbortController();
@@ -126,7 +134,7 @@ async function changeOf(held: Held, delivery: Delivery, withinMs?: number): Prom
     : clock.sleep(withinMs, either);
   late.catch(() => {/* Only one of the two is waited for. */});
   try {
-    await Promise.race([held.change(), late]);
+    await Promise.race([attempt.change(), late]);
   } finally {
     over.abort();
   }

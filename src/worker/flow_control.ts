@@ -25,7 +25,7 @@ export function nextMeanMs(meanMs: number | undefined, tookMs: number): number {
   return meanMs === undefined ? tookMs : meanMs + (tookMs - meanMs) / 8;
 }
 
-export interface LinkLoad {
+export interface SessionLoad {
   /** Connected, and not draining. */
   open: boolean;
   /** Tasks of this coordinator that have a slot, and that wait for one. */
@@ -45,31 +45,33 @@ export interface LinkLoad {
  * from the others: it is promised all the room besides, and what comes then waits, or goes back.
  */
 export function newCredits(
-  { slots, ahead, links }: { slots: number; ahead: number; links: readonly LinkLoad[] },
+  { slots, ahead, sessions }: { slots: number; ahead: number; sessions: readonly SessionLoad[] },
 ): number[] {
-  const held = links.reduce((sum, { running, queued }) => sum + running + queued, 0);
-  const room = slots + ahead - held;
-  const isBusy = ({ open, credit, unusedMs }: LinkLoad) =>
+  const attempt = sessions.reduce((sum, { running, queued }) => sum + running + queued, 0);
+  const room = slots + ahead - attempt;
+  const isBusy = ({ open, credit, unusedMs }: SessionLoad) =>
     open && (credit === 0 || unusedMs < answerMs);
-  const busy = links.filter(isBusy);
+  const busy = sessions.filter(isBusy);
   const shares = fairShares(room, busy);
-  return links.map((link) => {
-    if (!link.open) return 0;
-    const grant = isBusy(link) ? shares.get(link)! : Math.max(0, room - link.credit);
+  return sessions.map((session) => {
+    if (!session.open) return 0;
+    const grant = isBusy(session) ? shares.get(session)! : Math.max(0, room - session.credit);
     // With many short tasks a message for each would be waste: half of the store is still there.
-    const plenty = ahead >= 8 && link.queued + link.credit > ahead / 2 / Math.max(1, busy.length);
+    const plenty = ahead >= 8 &&
+      session.queued + session.credit > ahead / 2 / Math.max(1, busy.length);
     return plenty ? 0 : grant;
   });
 }
 
 /** What of the room is not promised yet goes, one by one, to whoever will have the fewest tasks. */
-function fairShares(room: number, links: readonly LinkLoad[]): Map<LinkLoad, number> {
-  const shares = new Map(links.map((link) => [link, 0]));
-  const left = room - links.reduce((sum, { credit }) => sum + credit, 0);
-  const inTurn = links.toSorted((a, b) => a.servedAt - b.servedAt);
-  const tasks = (link: LinkLoad) => link.running + link.queued + link.credit + shares.get(link)!;
+function fairShares(room: number, sessions: readonly SessionLoad[]): Map<SessionLoad, number> {
+  const shares = new Map(sessions.map((session) => [session, 0]));
+  const left = room - sessions.reduce((sum, { credit }) => sum + credit, 0);
+  const inTurn = sessions.toSorted((a, b) => a.servedAt - b.servedAt);
+  const tasks = (session: SessionLoad) =>
+    session.running + session.queued + session.credit + shares.get(session)!;
   for (let n = 0; n < left && inTurn.length > 0; n++) {
-    const next = inTurn.reduce((least, link) => tasks(link) < tasks(least) ? link : least);
+    const next = inTurn.reduce((least, session) => tasks(session) < tasks(least) ? session : least);
     shares.set(next, shares.get(next)! + 1);
   }
   return shares;
@@ -77,9 +79,9 @@ function fairShares(room: number, links: readonly LinkLoad[]): Map<LinkLoad, num
 
 /** Which coordinator's task gets the next free slot: of those that have one waiting, the one with the
  * fewest running, and among equals the one that was served longest ago. */
-export function nextLink<L extends { running: number; queued: number; servedAt: number }>(
-  links: readonly L[],
+export function nextSession<L extends { running: number; queued: number; servedAt: number }>(
+  sessions: readonly L[],
 ): L | undefined {
-  return links.filter(({ queued }) => queued > 0)
+  return sessions.filter(({ queued }) => queued > 0)
     .sort((a, b) => a.running - b.running || a.servedAt - b.servedAt)[0];
 }

@@ -1,12 +1,18 @@
 import assert from "node:assert/strict";
-import { type LinkLoad, newCredits, nextLink, nextMeanMs, tasksAhead } from "./flow_control.ts";
+import {
+  newCredits,
+  nextMeanMs,
+  nextSession,
+  type SessionLoad,
+  tasksAhead,
+} from "./flow_control.ts";
 
-const idle: LinkLoad = {
+const idle: SessionLoad = {
   ...{ open: true, running: 0, queued: 0, credit: 0, unusedMs: 0, servedAt: 0 },
 };
 
 Deno.test("credits cover free slots, and what is to lie ready", () => {
-  const cases: [string, { slots: number; ahead: number }, Partial<LinkLoad>[], number[]][] = [
+  const cases: [string, { slots: number; ahead: number }, Partial<SessionLoad>[], number[]][] = [
     ["all slots at first", { slots: 4, ahead: 0 }, [{}], [4]],
     ["shared out", { slots: 4, ahead: 0 }, [{}, {}], [2, 2]],
     ["in turn", { slots: 3, ahead: 0 }, [{ servedAt: 2 }, { servedAt: 1 }], [1, 2]],
@@ -33,8 +39,8 @@ Deno.test("credits cover free slots, and what is to lie ready", () => {
     ], [2, 2]],
   ];
   for (const [name, state, loads, expected] of cases) {
-    const links = loads.map((load) => ({ ...idle, ...load }));
-    assert.deepEqual(newCredits({ ...state, links }), expected, name);
+    const sessions = loads.map((load) => ({ ...idle, ...load }));
+    assert.deepEqual(newCredits({ ...state, sessions }), expected, name);
   }
 });
 
@@ -78,15 +84,19 @@ function simulate({ slots, taskMs, spread, answersMs }: {
   let [now, running, served, seed] = [0, 0, 0, 1];
   let meanMs: number | undefined;
   const random = () => (seed = (seed * 48271) % 2147483647) / 2147483647;
-  const links = answersMs.map((answerMs) => ({ ...idle, answerMs, since: 0, usedMs: 0 }));
+  const sessions = answersMs.map((answerMs) => ({ ...idle, answerMs, since: 0, usedMs: 0 }));
   const events: { at: number; happens: () => void }[] = [];
   const after = (ms: number, happens: () => void) => events.push({ at: now + ms, happens });
   const step = () => {
-    for (let link; running < slots && (link = nextLink(links)) !== undefined;) {
+    for (let session; running < slots && (session = nextSession(sessions)) !== undefined;) {
       const { at, ms } = { at: now, ms: taskMs * (1 + spread * (random() - 0.5)) };
-      [link.queued, link.running, link.servedAt] = [link.queued - 1, link.running + 1, ++served];
+      [session.queued, session.running, session.servedAt] = [
+        session.queued - 1,
+        session.running + 1,
+        ++served,
+      ];
       running++;
-      const mine = link;
+      const mine = session;
       after(ms, () => {
         running--;
         mine.running--;
@@ -94,16 +104,22 @@ function simulate({ slots, taskMs, spread, answersMs }: {
         step();
       });
     }
-    for (const link of links) link.unusedMs = link.credit === 0 ? 0 : now - link.since;
+    for (const session of sessions) {
+      session.unusedMs = session.credit === 0 ? 0 : now - session.since;
+    }
     const ahead = meanMs === undefined ? 0 : tasksAhead(slots, meanMs);
-    newCredits({ slots, ahead, links }).forEach((count, at) => {
-      const link = links[at]!;
+    newCredits({ slots, ahead, sessions }).forEach((count, at) => {
+      const session = sessions[at]!;
       if (count === 0) return;
-      if (link.credit === 0) link.since = now;
-      link.credit += count;
-      if (link.answerMs === undefined) return;
-      after(link.answerMs, () => {
-        [link.credit, link.queued, link.since] = [link.credit - count, link.queued + count, now];
+      if (session.credit === 0) session.since = now;
+      session.credit += count;
+      if (session.answerMs === undefined) return;
+      after(session.answerMs, () => {
+        [session.credit, session.queued, session.since] = [
+          session.credit - count,
+          session.queued + count,
+          now,
+        ];
         step();
       });
     });
@@ -118,13 +134,13 @@ function simulate({ slots, taskMs, spread, answersMs }: {
     const next = events.reduce((first, event) => event.at < first.at ? event : first);
     events.splice(events.indexOf(next), 1);
     const ms = Math.max(0, Math.min(next.at, endAt) - Math.max(now, settledAt));
-    for (const link of links) link.usedMs += link.running * ms;
+    for (const session of sessions) session.usedMs += session.running * ms;
     now = next.at;
     next.happens();
   }
-  const used = links.reduce((sum, { usedMs }) => sum + usedMs, 0);
+  const used = sessions.reduce((sum, { usedMs }) => sum + usedMs, 0);
   return {
-    shares: links.map(({ usedMs }) => usedMs / used),
+    shares: sessions.map(({ usedMs }) => usedMs / used),
     unused: 1 - used / (slots * (endAt - settledAt)),
   };
 }
@@ -144,14 +160,14 @@ Deno.test("the shorter the tasks, the more of them lie ready", () => {
 });
 
 Deno.test("a free slot goes to the coordinator with the fewest running, in turn", () => {
-  const link = (running: number, queued: number, servedAt: number) => ({
+  const session = (running: number, queued: number, servedAt: number) => ({
     running,
     queued,
     servedAt,
   });
-  const [a, b, c] = [link(2, 1, 1), link(1, 1, 3), link(1, 1, 2)];
-  assert.equal(nextLink([a, b, c]), c);
-  assert.equal(nextLink([a, b]), b);
-  assert.equal(nextLink([a, link(0, 0, 0)]), a);
-  assert.equal(nextLink([link(0, 0, 0)]), undefined);
+  const [a, b, c] = [session(2, 1, 1), session(1, 1, 3), session(1, 1, 2)];
+  assert.equal(nextSession([a, b, c]), c);
+  assert.equal(nextSession([a, b]), b);
+  assert.equal(nextSession([a, session(0, 0, 0)]), a);
+  assert.equal(nextSession([session(0, 0, 0)]), undefined);
 });

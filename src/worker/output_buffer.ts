@@ -18,7 +18,7 @@ export const pieceBytes = 128 * 1024;
  * The bytes before `start` are gone; from there to `#memoryStart` they are in the file, whose first
  * byte is `#fileStart`; the rest is in memory.
  */
-export class Output {
+export class OutputBuffer {
   #start = 0;
   #end = 0;
   #fileStart = 0;
@@ -38,8 +38,8 @@ export class Output {
   ) {}
 
   /** The rest of a stream that an earlier start of the worker has left in the spool. */
-  static restored(open: () => SpoolFile, start: number, end: number): Output {
-    const output = new Output(open, 0);
+  static restored(open: () => SpoolFile, start: number, end: number): OutputBuffer {
+    const output = new OutputBuffer(open, 0);
     output.#start = output.#fileStart = start;
     output.#end = output.#memoryStart = end;
     if (end > start) output.#file = open();
@@ -117,8 +117,8 @@ export class Output {
    * @throws where the disk is full; nothing is lost then.
    * @returns how much the runner may send in its place.
    */
-  relieve(now: number, patienceMs: number): number {
-    if (this.#owed === 0 || now - this.#releasedAt < patienceMs) return 0;
+  relieve(now: number, spillAfterMs: number): number {
+    if (this.#owed === 0 || now - this.#releasedAt < spillAfterMs) return 0;
     if ((this.#file?.length ?? 0) + this.#inMemory() > maxFileBytes) return 0;
     this.spill();
     return this.#settle();

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Output } from "./output_buffer.ts";
+import { OutputBuffer } from "./output_buffer.ts";
 import type { SpoolFile } from "./spool.ts";
 
 class MemoryFile implements SpoolFile {
@@ -27,7 +27,7 @@ const bytes = (from: number, count: number) =>
   Uint8Array.from({ length: count }, (_, at) => byteAt(from + at));
 
 Deno.test("what memory can hold may be replaced at once; beyond, the runner waits", () => {
-  const output = new Output(() => new MemoryFile(), 100);
+  const output = new OutputBuffer(() => new MemoryFile(), 100);
   assert.equal(output.append(bytes(0, 60)), 60);
   assert.equal(output.append(bytes(60, 60)), 0);
   assert.equal(output.release(30, 1), 0, "pieces leave memory as a whole");
@@ -37,7 +37,7 @@ Deno.test("what memory can hold may be replaced at once; beyond, the runner wait
 
 Deno.test("what is not taken off goes to the file after a while, and the runner goes on", () => {
   const file = new MemoryFile();
-  const output = new Output(() => file, 100);
+  const output = new OutputBuffer(() => file, 100);
   output.append(bytes(0, 150));
   output.release(50, 1_000);
   assert.equal(output.relieve(1_050, 100), 0);
@@ -54,7 +54,7 @@ Deno.test("what is not taken off goes to the file after a while, and the runner 
 Deno.test("a full disk loses nothing", () => {
   const file = new MemoryFile();
   file.full = true;
-  const output = new Output(() => file, 100);
+  const output = new OutputBuffer(() => file, 100);
   output.append(bytes(0, 150));
   assert.throws(() => output.relieve(1_000, 100), /No space/);
   assert.deepEqual(output.read(0), bytes(0, 150));
@@ -67,7 +67,7 @@ Deno.test("any order of writing, spilling and releasing keeps every byte in its 
   const random = (below: number) => (state = (state * 48271) % 2147483647) % below;
   for (let round = 0; round < 200; round++) {
     const file = new MemoryFile();
-    let output = new Output(() => file, 64);
+    let output = new OutputBuffer(() => file, 64);
     let owed = 0;
     let isRestored = false;
     for (let step = 0; step < 60; step++) {
@@ -91,7 +91,7 @@ Deno.test("any order of writing, spilling and releasing keeps every byte in its 
           if (owed > 0 || random(4) > 0) break;
           isRestored = true;
           const { end, start } = output;
-          output = Output.restored(() => file, output.keep(), end);
+          output = OutputBuffer.restored(() => file, output.keep(), end);
           output.release(start, step);
         }
       }

@@ -1,6 +1,6 @@
 import { attemptKey, type Collected, type OutputStream } from "../tasks/orders.ts";
 import type { Assignment, AttemptRef, AttemptResult } from "../tasks/task.ts";
-import { Output } from "./output_buffer.ts";
+import { OutputBuffer } from "./output_buffer.ts";
 import { attemptResult, type Exited } from "./attempt_result.ts";
 import type { Spool, SpooledResult } from "./spool.ts";
 
@@ -20,9 +20,9 @@ export type Phase =
   | "gone";
 
 /** One attempt that this worker holds a lease of. */
-export class Held {
+export class RunningAttempt {
   readonly key: string;
-  readonly outputs: Record<OutputStream, Output>;
+  readonly outputs: Record<OutputStream, OutputBuffer>;
   phase: Phase = "queued";
   result: AttemptResult | undefined;
   files: Collected[] = [];
@@ -53,24 +53,24 @@ export class Held {
     this.key = attemptKey(ref);
     this.queuedAt = now;
     const output = (stream: OutputStream) =>
-      new Output(() => spool.open(this.key, stream), memoryBytes);
+      new OutputBuffer(() => spool.open(this.key, stream), memoryBytes);
     this.outputs = { stdout: output("stdout"), stderr: output("stderr") };
   }
 
   /** What an earlier start of the worker could not deliver. */
-  static restored({ key, result, starts, files }: SpooledResult, spool: Spool): Held {
-    const held = new Held(result.ref, undefined, 0, spool, 0);
+  static restored({ key, result, starts, files }: SpooledResult, spool: Spool): RunningAttempt {
+    const attempt = new RunningAttempt(result.ref, undefined, 0, spool, 0);
     for (const stream of streams) {
       const end = stream === "stdout" ? result.stdoutBytes : result.stderrBytes;
       const open = () => spool.open(key, stream);
-      held.outputs[stream] = Output.restored(open, starts[stream], end);
+      attempt.outputs[stream] = OutputBuffer.restored(open, starts[stream], end);
     }
-    held.phase = "finished";
-    held.result = result;
-    held.files = files;
-    held.spooled = true;
-    held.collects = files.length > 0;
-    return held;
+    attempt.phase = "finished";
+    attempt.result = result;
+    attempt.files = files;
+    attempt.spooled = true;
+    attempt.collects = files.length > 0;
+    return attempt;
   }
 
   get hasOutput(): boolean {

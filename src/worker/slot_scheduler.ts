@@ -2,11 +2,11 @@ import { createHash } from "node:crypto";
 import { aborted } from "../base/lifetimes.ts";
 import type { Order, OutputStream, Report } from "../tasks/orders.ts";
 import type { Assignment } from "../tasks/task.ts";
-import { newCredits, nextLink, nextMeanMs, releaseAfterMs, tasksAhead } from "./flow_control.ts";
-import { Held, streams } from "./running_attempt.ts";
-import { Link, type LinkEvents } from "./coordinator_session.ts";
+import { newCredits, nextMeanMs, nextSession, releaseAfterMs, tasksAhead } from "./flow_control.ts";
+import { RunningAttempt, streams } from "./running_attempt.ts";
+import { CoordinatorSession, type SessionEvents } from "./coordinator_session.ts";
 import type { Exited } from "./attempt_result.ts";
-import { Relief } from "./spill.ts";
+import { DiskSpill } from "./spill.ts";
 import type { WorkerOptions } from "./worker.ts";
 
 /**
@@ -52,10 +52,10 @@ export interface WorkerStats {
 }
 
 /** The slots, and who has them. */
-export class Pool implements LinkEvents {
-  readonly links: Link[];
+export class SlotScheduler implements SessionEvents {
+  readonly sessions: CoordinatorSession[];
   /** Known to the runner. */
-  readonly #started = new Map<string, { held: Held; link: Link }>();
+  readonly #started = new Map<string, { attempt: RunningAttempt; session: CoordinatorSession }>();
   /** Have written something that nobody was told of yet. */
   readonly #gathering = new Set<string>();
   #gatherer: ReturnType<typeof setTimeout> | undefined;
@@ -64,7 +64,7 @@ export class Pool implements LinkEvents {
   #meanMs: number | undefined;
   #served = 0;
   #stopping = false;
-  readonly #relief: Relief;
+  readonly #spill: DiskSpill;
   #settledSome = () => {};
   #outputBytes = 0;
   readonly #finished: Record<string, number> = {};
@@ -74,19 +74,19 @@ export class Pool implements LinkEvents {
     const perStream = outputMemory.totalBytes / (2 * hello.slots);
     const { mostBytes, leastBytes } = outputMemory;
     this.#memoryBytes = Math.min(mostBytes, Math.max(leastBytes, perStream));
-    const taken = (held: Held, stream: OutputStream, bytes: number) =>
-      options.order([{ kind: "taken", key: held.key, stream, bytes }]);
-    this.#relief = new Relief(spool, log, taken);
+    const taken = (attempt: RunningAttempt, stream: OutputStream, bytes: number) =>
+      options.order([{ kind: "taken", key: attempt.key, stream, bytes }]);
+    this.#spill = new DiskSpill(spool, log, taken);
     const delivery = { clock, taken, readFile };
-    this.links = coordinators.map(({ address, service }) => {
+    this.sessions = coordinators.map(({ address, service }) => {
       const parts = { address, service, delivery, clock, log, random };
-      return new Link({ ...parts, hello: helloTo(address, hello), events: this });
+      return new CoordinatorSession({ ...parts, hello: helloTo(address, hello), events: this });
     });
     for (const record of spool.load()) {
-      const link = this.links.find(({ address }) => address === record.lease);
-      if (link !== undefined) {
-        const held = Held.restored(record, spool);
-        link.held.set(held.key, held);
+      const session = this.sessions.find(({ address }) => address === record.lease);
+      if (session !== undefined) {
+        const attempt = RunningAttempt.restored(record, spool);
+        session.attempts.set(attempt.key, attempt);
         continue;
       }
       const { key, lease: coordinator } = record;
@@ -97,16 +97,16 @@ export class Pool implements LinkEvents {
   }
 
   stats(): WorkerStats {
-    const sum = (count: (link: Link) => number) =>
-      this.links.reduce((all, link) => all + count(link), 0);
+    const sum = (count: (session: CoordinatorSession) => number) =>
+      this.sessions.reduce((all, session) => all + count(session), 0);
     const waiting = sum(({ queued }) => queued);
     return {
       slots: this.options.hello.slots,
       running: this.#running,
       waiting,
-      undelivered: Math.max(0, sum(({ held }) => held.size) - waiting - this.#running),
-      sessions: sum(({ session }) => session === undefined ? 0 : 1),
-      coordinators: this.links.length,
+      undelivered: Math.max(0, sum(({ attempts }) => attempts.size) - waiting - this.#running),
+      sessions: sum(({ connection }) => connection === undefined ? 0 : 1),
+      coordinators: this.sessions.length,
       finished: this.#finished,
       outputBytes: this.#outputBytes,
     };
@@ -114,52 +114,56 @@ export class Pool implements LinkEvents {
 
   // What coordinators say.
 
-  assigned(link: Link, assignments: Assignment[]): void {
+  assigned(session: CoordinatorSession, assignments: Assignment[]): void {
     const { clock, spool } = this.options;
     const now = clock.monotonic();
     for (const assignment of assignments) {
-      const held = new Held(assignment.ref, assignment, now, spool, this.#memoryBytes);
-      if (link.held.has(held.key)) continue;
-      link.held.set(held.key, held);
-      link.queue.push(held);
+      const attempt = new RunningAttempt(assignment.ref, assignment, now, spool, this.#memoryBytes);
+      if (session.attempts.has(attempt.key)) continue;
+      session.attempts.set(attempt.key, attempt);
+      session.queue.push(attempt);
     }
-    if (this.#stopping || link.draining) link.release(() => true);
+    if (this.#stopping || session.draining) session.release(() => true);
     this.#startWaiting();
     this.#credit();
   }
 
-  cancel(link: Link, held: Held): void {
+  cancel(session: CoordinatorSession, attempt: RunningAttempt): void {
     const { clock, order } = this.options;
-    if (held.phase === "running") {
-      return order([{ kind: "end", key: held.key, cause: "cancelled", graceMs }]);
+    if (attempt.phase === "running") {
+      return order([{ kind: "end", key: attempt.key, cause: "cancelled", graceMs }]);
     }
-    if (held.phase !== "queued") return;
-    link.queue.splice(link.queue.indexOf(held), 1);
-    held.neverRan("cancelled", clock.now(), clock.monotonic());
-    link.deliver(held);
+    if (attempt.phase !== "queued") return;
+    session.queue.splice(session.queue.indexOf(attempt), 1);
+    attempt.neverRan("cancelled", clock.now(), clock.monotonic());
+    session.deliver(attempt);
   }
 
-  settled(link: Link, held: Held, how: "delivered" | "superseded" | "lost"): void {
+  settled(
+    session: CoordinatorSession,
+    attempt: RunningAttempt,
+    how: "delivered" | "superseded" | "lost",
+  ): void {
     const { spool, order, log } = this.options;
-    const { key } = held;
+    const { key } = attempt;
     if (how === "superseded") log.warn("a result came too late", { attempt: key });
-    link.held.delete(key);
+    session.attempts.delete(key);
     // Its slot is free when the runner has reported the end.
-    if (held.phase === "running") order([{ kind: "end", key, cause: "lost", graceMs: 0 }]);
-    if (held.phase === "finished" && held.collects) order([{ kind: "forget", key }]);
-    const usesDisk = held.spooled || streams.some((stream) => held.outputs[stream].usesFile);
-    held.forget();
+    if (attempt.phase === "running") order([{ kind: "end", key, cause: "lost", graceMs: 0 }]);
+    if (attempt.phase === "finished" && attempt.collects) order([{ kind: "forget", key }]);
+    const usesDisk = attempt.spooled || streams.some((stream) => attempt.outputs[stream].usesFile);
+    attempt.forget();
     if (usesDisk) spool.remove(key);
     this.#settledSome();
   }
 
-  renewed(link: Link, forMs: number): void {
+  renewed(session: CoordinatorSession, forMs: number): void {
     const sentAt = this.options.clock.now();
-    this.options.order([{ kind: "renew", lease: link.address, forMs, sentAt }]);
+    this.options.order([{ kind: "renew", lease: session.address, forMs, sentAt }]);
   }
 
-  changed(link: Link): void {
-    if (link.draining) link.release(() => true);
+  changed(session: CoordinatorSession): void {
+    if (session.draining) session.release(() => true);
     this.#credit();
     this.#tellConnected();
   }
@@ -171,89 +175,98 @@ export class Pool implements LinkEvents {
   // What the runner says.
 
   heard(reports: Report[]): void {
-    const begun: [Held, Link, number][] = [];
+    const begun: [RunningAttempt, CoordinatorSession, number][] = [];
     const room: Order[] = [];
     for (const report of reports) {
       const entry = this.#started.get(report.key);
       if (entry === undefined) continue;
-      const { held, link } = entry;
+      const { attempt, session } = entry;
       switch (report.kind) {
         case "started":
-          begun.push([held, link, report.at]);
+          begun.push([attempt, session, report.at]);
           break;
         case "output": {
-          if (held.phase === "gone") break;
+          if (attempt.phase === "gone") break;
           this.#outputBytes += report.data.length;
-          const bytes = held.outputs[report.stream].append(report.data);
-          if (bytes > 0) room.push({ kind: "taken", key: held.key, stream: report.stream, bytes });
-          held.changed();
-          this.#gather(held);
+          const bytes = attempt.outputs[report.stream].append(report.data);
+          if (bytes > 0) {
+            room.push({ kind: "taken", key: attempt.key, stream: report.stream, bytes });
+          }
+          attempt.changed();
+          this.#gather(attempt);
           break;
         }
         case "exited":
-          this.#exited(held, link, report);
+          this.#exited(attempt, session, report);
           break;
         case "collected":
-          this.#started.delete(held.key);
-          if (held.phase === "gone") this.options.order([{ kind: "forget", key: held.key }]);
-          else this.#finish(held, link, report.files, report.notes);
+          this.#started.delete(attempt.key);
+          if (attempt.phase === "gone") this.options.order([{ kind: "forget", key: attempt.key }]);
+          else this.#finish(attempt, session, report.files, report.notes);
       }
     }
     if (room.length > 0) this.options.order(room);
-    for (const [held, link, at] of begun) {
+    for (const [attempt, session, at] of begun) {
       // What has ended already says so in its result.
-      if (held.phase === "running") link.session?.started(held.ref, at);
+      if (attempt.phase === "running") session.connection?.started(attempt.ref, at);
     }
     this.#startWaiting();
     this.#credit();
   }
 
-  #exited(held: Held, link: Link, exited: Exited): void {
+  #exited(attempt: RunningAttempt, session: CoordinatorSession, exited: Exited): void {
     const now = this.options.clock.monotonic();
     this.#running--;
-    link.running--;
-    if (exited.cause === "exit") this.#meanMs = nextMeanMs(this.#meanMs, now - held.startedAt);
-    if (!exited.collects) this.#started.delete(held.key);
-    if (held.phase === "gone") return;
-    held.exited(exited);
-    held.collects = exited.collects;
-    if (!exited.collects) this.#finish(held, link, [], []);
+    session.running--;
+    if (exited.cause === "exit") this.#meanMs = nextMeanMs(this.#meanMs, now - attempt.startedAt);
+    if (!exited.collects) this.#started.delete(attempt.key);
+    if (attempt.phase === "gone") return;
+    attempt.exited(exited);
+    attempt.collects = exited.collects;
+    if (!exited.collects) this.#finish(attempt, session, [], []);
   }
 
-  #finish(held: Held, link: Link, files: Held["files"], notes: string[]): void {
-    held.finish(files, notes, this.options.clock.monotonic());
-    const state = held.result!.state;
+  #finish(
+    attempt: RunningAttempt,
+    session: CoordinatorSession,
+    files: RunningAttempt["files"],
+    notes: string[],
+  ): void {
+    attempt.finish(files, notes, this.options.clock.monotonic());
+    const state = attempt.result!.state;
     this.#finished[state] = (this.#finished[state] ?? 0) + 1;
-    if (state === "lost" && link.session === undefined) {
-      return this.settled(link, held, "lost");
+    if (state === "lost" && session.connection === undefined) {
+      return this.settled(session, attempt, "lost");
     }
-    link.deliver(held);
+    session.deliver(attempt);
   }
 
   // What time says.
 
   tick(): void {
     const now = this.options.clock.monotonic();
-    for (const link of this.links) {
+    for (const session of this.sessions) {
       const isFull = this.#running >= this.options.hello.slots;
-      if (isFull && link.release(({ queuedAt }) => now - queuedAt > releaseAfterMs) > 0) {
+      if (isFull && session.release(({ queuedAt }) => now - queuedAt > releaseAfterMs) > 0) {
         this.#meanMs = Math.max(this.#meanMs ?? 0, longMs);
       }
-      for (const held of link.held.values()) this.#relief.tick(held, link.address, now);
+      for (const attempt of session.attempts.values()) {
+        this.#spill.tick(attempt, session.address, now);
+      }
     }
     this.#credit();
   }
 
-  #gather(held: Held): void {
-    if (held.toldOutput) return;
-    this.#gathering.add(held.key);
+  #gather(attempt: RunningAttempt): void {
+    if (attempt.toldOutput) return;
+    this.#gathering.add(attempt.key);
     this.#gatherer ??= setTimeout(() => {
       this.#gatherer = undefined;
       for (const key of this.#gathering) {
         const entry = this.#started.get(key);
-        if (entry?.held.phase !== "running") continue;
-        entry.held.toldOutput = true;
-        entry.link.deliver(entry.held);
+        if (entry?.attempt.phase !== "running") continue;
+        entry.attempt.toldOutput = true;
+        entry.session.deliver(entry.attempt);
       }
       this.#gathering.clear();
     }, gatherMs);
@@ -263,18 +276,18 @@ export class Pool implements LinkEvents {
     const { clock, hello, order } = this.options;
     const orders: Order[] = [];
     while (this.#running < hello.slots) {
-      const link = nextLink(this.links);
-      if (link === undefined) break;
-      const held = link.queue.shift()!;
-      const { spec, arrayIndex, ref } = held.assignment!;
-      held.phase = "running";
-      held.startedAt = clock.monotonic();
+      const session = nextSession(this.sessions);
+      if (session === undefined) break;
+      const attempt = session.queue.shift()!;
+      const { spec, arrayIndex, ref } = attempt.assignment!;
+      attempt.phase = "running";
+      attempt.startedAt = clock.monotonic();
       this.#running++;
-      link.running++;
-      link.servedAt = ++this.#served;
-      this.#started.set(held.key, { held, link });
+      session.running++;
+      session.servedAt = ++this.#served;
+      this.#started.set(attempt.key, { attempt, session });
       const { argv, env, cwd, timeoutMs, artifacts } = spec;
-      const facts = { key: held.key, lease: link.address, taskId: ref.taskId, arrayIndex };
+      const facts = { key: attempt.key, lease: session.address, taskId: ref.taskId, arrayIndex };
       orders.push({ kind: "start", ...facts, argv, env, cwd, timeoutMs, artifacts });
     }
     if (orders.length > 0) order(orders);
@@ -283,49 +296,54 @@ export class Pool implements LinkEvents {
   #credit(): void {
     if (this.#stopping) return;
     const { slots } = this.options.hello;
-    const undelivered = this.links.reduce((sum, { held }) => sum + held.size, 0) - this.#running;
+    const undelivered = this.sessions.reduce((sum, { attempts }) => sum + attempts.size, 0) -
+      this.#running;
     if (undelivered > maxUndelivered) return;
     const ahead = this.#meanMs === undefined ? 0 : tasksAhead(slots, this.#meanMs);
-    newCredits({ slots, ahead, links: this.links }).forEach((count, at) => {
-      if (count > 0) this.links[at]!.grant(count);
+    newCredits({ slots, ahead, sessions: this.sessions }).forEach((count, at) => {
+      if (count > 0) this.sessions[at]!.grant(count);
     });
   }
 
   #tellConnected(): void {
-    this.options.connected?.(this.links.filter(({ session }) => session !== undefined).length);
+    this.options.connected?.(
+      this.sessions.filter(({ connection }) => connection !== undefined).length,
+    );
   }
 
   /** Takes no more work, and settles when what there was is finished, ended or handed back. */
   async drain(): Promise<void> {
     const { log, order } = this.options;
     this.#stopping = true;
-    for (const link of this.links) {
-      link.release(() => true);
-      link.revokeCredits();
+    for (const session of this.sessions) {
+      session.release(() => true);
+      session.revokeCredits();
     }
     if (this.#running > 0) log.info("waiting for running tasks", { running: this.#running });
     await this.#until(() => this.#running === 0, stop.runMs);
     if (this.#running > 0) {
       log.warn("ending tasks that are still running", { running: this.#running });
-      const left = [...this.#started.values()].filter(({ held }) => held.phase === "running");
-      order(left.map(({ held }) => {
-        const { key } = held;
-        held.why = "Its worker was told to stop";
+      const left = [...this.#started.values()].filter(({ attempt }) => attempt.phase === "running");
+      order(left.map(({ attempt }) => {
+        const { key } = attempt;
+        attempt.why = "Its worker was told to stop";
         return { kind: "end", key, cause: "lost", graceMs: stop.graceMs } as const;
       }));
       await this.#until(() => this.#running === 0, stop.graceMs + 2_000);
     }
     const isDelivered = () =>
-      this.links.every(({ session, held }) => session === undefined || held.size === 0);
-    const isQuiet = () => this.links.every(({ credit }) => credit === 0);
+      this.sessions.every(({ connection, attempts }) =>
+        connection === undefined || attempts.size === 0
+      );
+    const isQuiet = () => this.sessions.every(({ credit }) => credit === 0);
     await this.#until(() => isDelivered() && isQuiet(), stop.deliverMs);
   }
 
   /** Results that nobody acknowledged, for the next start. */
   close(): void {
     clearTimeout(this.#gatherer);
-    for (const link of this.links) {
-      for (const held of link.held.values()) this.#relief.save(held, link.address);
+    for (const session of this.sessions) {
+      for (const attempt of session.attempts.values()) this.#spill.save(attempt, session.address);
     }
   }
 

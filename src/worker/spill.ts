@@ -1,11 +1,11 @@
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { OutputStream } from "../tasks/orders.ts";
-import { type Held, streams } from "./running_attempt.ts";
+import { type RunningAttempt, streams } from "./running_attempt.ts";
 import type { Spool } from "./spool.ts";
 
 /** Output of which nothing was acknowledged for so long goes to disk. */
-const patienceMs = 100;
+const spillAfterMs = 100;
 
 /** A result that was not acknowledged for so long goes to disk. */
 const spoolAfterMs = 250;
@@ -14,7 +14,7 @@ const spoolAfterMs = 250;
  * Moves to disk what the network does not take. Without room there tasks wait for the network, and
  * results live in memory alone.
  */
-export class Relief {
+export class DiskSpill {
   /** Told once, not for each piece of output. */
   #failed = false;
 
@@ -22,27 +22,29 @@ export class Relief {
     private readonly spool: Spool,
     private readonly log: Log,
     /** The runner may send so much more. */
-    private readonly taken: (held: Held, stream: OutputStream, bytes: number) => void,
+    private readonly taken: (attempt: RunningAttempt, stream: OutputStream, bytes: number) => void,
   ) {}
 
   /** What time brings. */
-  tick(held: Held, lease: string, now: number): void {
-    if (held.phase === "finished" && now - held.finishedAt > spoolAfterMs) this.save(held, lease);
-    if (held.phase !== "running") return;
+  tick(attempt: RunningAttempt, lease: string, now: number): void {
+    if (attempt.phase === "finished" && now - attempt.finishedAt > spoolAfterMs) {
+      this.save(attempt, lease);
+    }
+    if (attempt.phase !== "running") return;
     for (const stream of streams) {
       this.#write(() => {
-        const bytes = held.outputs[stream].relieve(now, patienceMs);
-        if (bytes > 0) this.taken(held, stream, bytes);
+        const bytes = attempt.outputs[stream].relieve(now, spillAfterMs);
+        if (bytes > 0) this.taken(attempt, stream, bytes);
         return bytes > 0;
       });
     }
   }
 
   /** Writes down a result for the next start of the worker. */
-  save(held: Held, lease: string): void {
-    if (held.phase !== "finished" || held.spooled || held.result?.state === "lost") return;
+  save(attempt: RunningAttempt, lease: string): void {
+    if (attempt.phase !== "finished" || attempt.spooled || attempt.result?.state === "lost") return;
     this.#write(() => {
-      held.spool(this.spool, lease);
+      attempt.spool(this.spool, lease);
       return true;
     });
   }

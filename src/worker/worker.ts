@@ -4,7 +4,7 @@ import { aborted, every, together } from "../base/lifetimes.ts";
 import type { Log } from "../base/log.ts";
 import type { Order, Report } from "../tasks/orders.ts";
 import type { WorkerHello, WorkerService } from "../tasks/service.ts";
-import { Pool, type WorkerStats } from "./slot_scheduler.ts";
+import { SlotScheduler, type WorkerStats } from "./slot_scheduler.ts";
 import type { Spool } from "./spool.ts";
 
 /** How often what only time changes is looked at. */
@@ -37,7 +37,7 @@ export interface Worker {
 
 export function createWorker(options: WorkerOptions): Worker {
   const { clock, log } = options;
-  const pool = new Pool(options);
+  const pool = new SlotScheduler(options);
   return {
     stats: () => pool.stats(),
     async serve(signal) {
@@ -50,7 +50,7 @@ export function createWorker(options: WorkerOptions): Worker {
       };
       await together(
         closing.signal,
-        ...pool.links.map((link) => (until: AbortSignal) => link.serve(until)),
+        ...pool.sessions.map((session) => (until: AbortSignal) => session.serve(until)),
         (until) => every({ ...rounds, signal: until }, () => pool.tick()),
         async (until) => {
           await Promise.race([aborted(signal), aborted(until)]);

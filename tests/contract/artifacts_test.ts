@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { silentLog } from "../support/silent_log.ts";
-import { openDataFolder } from "../../src/store/coordinator.ts";
+import { openCoordinatorStorage } from "../../src/store/coordinator.ts";
 import { openEngine } from "../../src/coordinator/engine.ts";
 import { leaseTimes, limits } from "../../src/tasks/limits.ts";
 import { EngineHarness, FakeWorker, HandClock, spec, taskError, turn } from "../support/engine.ts";
@@ -103,7 +103,7 @@ Deno.test("of two uploads that begin at once, one goes on", async () => {
 Deno.test("a file counts once, and no file takes a look at all the others", async () => {
   const folder = await Deno.makeTempDir({ prefix: "agent-artifacts-" });
   try {
-    const { store, ...files } = openDataFolder(folder);
+    const { store, ...files } = openCoordinatorStorage(folder);
     let lists = 0;
     const counting = new Proxy(store, {
       get(target, name) {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { openDataFolder } from "../../src/store/coordinator.ts";
+import { openCoordinatorStorage } from "../../src/store/coordinator.ts";
 import { lineStream } from "../support/lines.ts";
 
 /** More than enough that commits, checkpoints and lines are cut at any place. */
@@ -31,7 +31,7 @@ Deno.test("what was acknowledged outlives kill -9, and nothing finished is done 
         finished.set(id, Number(fence));
       }
       assert.equal((await child.status).signal, "SIGKILL");
-      const { store } = openDataFolder(folder);
+      const { store } = openCoordinatorStorage(folder);
       using _closed = store;
       for (const id of submitted) assert.equal(store.tasks(id).length, 1, `${id} is gone`);
       for (const [id, fence] of finished) {

@@ -4,7 +4,7 @@ import { DatabaseSync } from "node:sqlite";
 import { systemClock } from "../../src/base/clock.ts";
 import { UserError } from "../../src/base/errors.ts";
 import { silentLog } from "../support/silent_log.ts";
-import { openDataFolder } from "../../src/store/coordinator.ts";
+import { openCoordinatorStorage } from "../../src/store/coordinator.ts";
 import { openSqliteStore } from "../../src/store/sqlite/store.ts";
 import { openEngine } from "../../src/coordinator/engine.ts";
 import type { Change, TaskStore } from "../../src/coordinator/store.ts";
@@ -49,7 +49,7 @@ withFolder("a batch that fails leaves nothing of itself", (folder) => {
 });
 
 withFolder("many changes at once share a few commits", async (folder) => {
-  const data = openDataFolder(folder);
+  const data = openCoordinatorStorage(folder);
   // As in the real coordinator, where a commit waits for company.
   await using engine = openEngine({ ...data, clock: systemClock, log: silentLog });
   await Promise.all(Array.from({ length: 1_000 }, () => engine.submit(spec())));
@@ -108,7 +108,7 @@ Deno.test({
       const folder = `${Deno.makeTempDirSync()}/data`;
       try {
         Deno.chmodSync(join(folder, ".."), 0o700);
-        const data = openDataFolder(folder);
+        const data = openCoordinatorStorage(folder);
         data.store.commit([submitted(1)]);
         await using log = await data.logs.openLog("00000000000001", 1);
         await log.append("stdout", new Uint8Array(1));
@@ -157,7 +157,7 @@ function fullable(store: TaskStore): TaskStore & { full: boolean; unreadable: bo
 }
 
 withFolder("a full disk refuses what is new, and forgets nothing of what runs", async (folder) => {
-  const data = openDataFolder(folder);
+  const data = openCoordinatorStorage(folder);
   const store = fullable(data.store);
   const clock = new HandClock();
   await using engine = openEngine({ ...data, store, clock, log: silentLog, commitEveryMs: 0 });
@@ -193,7 +193,7 @@ withFolder("a full disk refuses what is new, and forgets nothing of what runs", 
 });
 
 withFolder("an assignment that could not be written is made again", async (folder) => {
-  const data = openDataFolder(folder);
+  const data = openCoordinatorStorage(folder);
   const store = fullable(data.store);
   const clock = new HandClock();
   await using engine = openEngine({ ...data, store, clock, log: silentLog, commitEveryMs: 0 });
@@ -211,7 +211,7 @@ withFolder("an assignment that could not be written is made again", async (folde
 });
 
 withFolder("a task that cannot be read waits until it can be", async (folder) => {
-  const data = openDataFolder(folder);
+  const data = openCoordinatorStorage(folder);
   const store = fullable(data.store);
   const clock = new HandClock();
   await using engine = openEngine({ ...data, store, clock, log: silentLog, commitEveryMs: 0 });
@@ -239,7 +239,7 @@ Deno.test({
     const folder = Deno.makeTempDirSync({ prefix: "agent-full-" });
     await mount("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder);
     try {
-      const data = openDataFolder(join(folder, "data"));
+      const data = openCoordinatorStorage(join(folder, "data"));
       const clock = new HandClock();
       await using engine = openEngine({ ...data, clock, log: silentLog, commitEveryMs: 0 });
       const worker = await FakeWorker.connect(engine);

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { systemClock } from "../../src/base/clock.ts";
 import { silentLog } from "./silent_log.ts";
 import { dialCoordinator } from "../../src/peer/client.ts";
-import { findMarked } from "../../src/runner/leftover_processes.ts";
+import { findLeftoverProcesses } from "../../src/runner/leftover_processes.ts";
 import type { TaskService } from "../../src/tasks/service.ts";
 import { isFinished, type Task, type TaskSpec } from "../../src/tasks/task.ts";
 import { agent, type Running } from "./agent.ts";
@@ -88,7 +88,7 @@ export async function startCluster(): Promise<Cluster> {
           return role;
         },
         dataDir,
-        processes: async () => (await findMarked(`${mark}.`)).map(({ pid }) => pid),
+        processes: async () => (await findLeftoverProcesses(`${mark}.`)).map(({ pid }) => pid),
         guardian: () => guardianOf(role.pid, mark),
         async restart() {
           role.kill();

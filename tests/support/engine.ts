@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import type { Clock } from "../../src/base/clock.ts";
 import { silentLog } from "./silent_log.ts";
-import { openDataFolder } from "../../src/store/coordinator.ts";
+import { openCoordinatorStorage } from "../../src/store/coordinator.ts";
 import { type Engine, type EngineOptions, openEngine } from "../../src/coordinator/engine.ts";
 import {
   TaskError,
@@ -44,7 +44,7 @@ export class EngineHarness implements AsyncDisposable {
   }
 
   open(options: Partial<EngineOptions> = {}): Engine {
-    const data = openDataFolder(join(this.folder, "data"));
+    const data = openCoordinatorStorage(join(this.folder, "data"));
     this.#store = data.store;
     return this.engine = openEngine({
       ...data,

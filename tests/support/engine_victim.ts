@@ -1,13 +1,17 @@
 import { systemClock } from "../../src/base/clock.ts";
 import { silentLog } from "./silent_log.ts";
-import { openDataFolder } from "../../src/store/coordinator.ts";
+import { openCoordinatorStorage } from "../../src/store/coordinator.ts";
 import { openEngine } from "../../src/coordinator/engine.ts";
 import { FakeWorker, spec } from "./engine.ts";
 
 // A coordinator without a wire, which works until it is killed, and says on stdout, in one write a
 // line, what it has acknowledged: "submitted ID", "finished ID FENCE", "state REVISION".
 
-const engine = openEngine({ ...openDataFolder(Deno.args[0]!), clock: systemClock, log: silentLog });
+const engine = openEngine({
+  ...openCoordinatorStorage(Deno.args[0]!),
+  clock: systemClock,
+  log: silentLog,
+});
 
 const encoder = new TextEncoder();
 function say(text: string): void {

@@ -8,7 +8,7 @@
 import { closeSync, fsyncSync, openSync, writeSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { UserError } from "../errors.ts";
-import { giveFolderRights, giveRights } from "./file_permissions.ts";
+import { setFolderPermissions, setPermissions } from "./file_permissions.ts";
 
 export interface FileOptions {
   /** Told before each step that alters the disk; tests stop the process there. */
@@ -59,7 +59,7 @@ export function stage(
     const file = openSync(staged, "wx", mode);
     try {
       faults?.before(`give rights to ${staged}`);
-      giveRights(file, staged, mode);
+      setPermissions(file, staged, mode);
       faults?.before(`write ${staged}`);
       writeAll(file, typeof data === "string" ? new TextEncoder().encode(data) : data);
       faults?.before(`sync ${staged}`);
@@ -85,7 +85,7 @@ export function makeFolder(folder: string, options: FileOptions): string[] {
     Deno.mkdirSync(folder, { mode: 0o700 });
     try {
       options.faults?.before(`give rights to ${folder}`);
-      giveFolderRights(folder, 0o700);
+      setFolderPermissions(folder, 0o700);
     } catch (error) {
       removeIfEmpty(folder);
       throw error;

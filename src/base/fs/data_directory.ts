@@ -1,7 +1,7 @@
 import { setMode } from "./file_permissions.ts";
 import { messageOf, UserError } from "../errors.ts";
 
-export interface OwnFolder {
+export interface DataDirectory {
   path: string;
   /** A file by which this program knows a folder of its own; made later, by whoever uses the folder. */
   sign: string;
@@ -16,7 +16,7 @@ export interface OwnFolder {
  *
  * @throws {UserError} where the folder holds other things, or cannot be made.
  */
-export function makeOwnFolder({ path, sign, mode, setting }: OwnFolder): void {
+export function makeDataDirectory({ path, sign, mode, setting }: DataDirectory): void {
   const next = `Name a folder of its own with --${setting.replace("_", "-")}`;
   let names: string[];
   try {

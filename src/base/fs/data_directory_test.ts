@@ -1,13 +1,13 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { UserError } from "../errors.ts";
-import { makeOwnFolder } from "./data_directory.ts";
+import { makeDataDirectory } from "./data_directory.ts";
 
 Deno.test("a data folder is made, or taken if it is empty or one's own, and nothing else is touched", async () => {
   const root = await Deno.makeTempDir();
   try {
     const own = (path: string) =>
-      makeOwnFolder({ path, sign: "mark", mode: 0o700, setting: "worker.data_dir" });
+      makeDataDirectory({ path, sign: "mark", mode: 0o700, setting: "worker.data_dir" });
     const mode = (path: string) => (Deno.statSync(path).mode ?? 0) & 0o777;
     own(join(root, "a/b"));
     assert.equal(mode(join(root, "a/b")), 0o700);

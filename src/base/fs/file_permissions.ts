@@ -6,7 +6,7 @@ import { closeSync, fchmodSync, fchownSync, fstatSync, openSync } from "node:fs"
 import { dirname } from "node:path";
 
 /** Gives an open file or folder its exact mode, and where root made it the owner of its folder. */
-export function giveRights(descriptor: number, path: string, mode: number): void {
+export function setPermissions(descriptor: number, path: string, mode: number): void {
   if (Deno.build.os === "windows") return;
   fchmodSync(descriptor, mode);
   const owner = folderOwner(path);
@@ -18,9 +18,9 @@ export function giveRights(descriptor: number, path: string, mode: number): void
  *
  * @throws {Deno.errors.NotFound} where it is gone, or something else has taken its place.
  */
-export function giveFolderRights(path: string, mode: number): void {
+export function setFolderPermissions(path: string, mode: number): void {
   if (Deno.build.os === "windows") return;
-  onDescriptor(path, mode, (descriptor) => giveRights(descriptor, path, mode));
+  onDescriptor(path, mode, (descriptor) => setPermissions(descriptor, path, mode));
 }
 
 /** Gives a file or folder its mode, unless a link has taken its place. */

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { exists, reasonOf } from "./atomic_file.ts";
 import { UserError } from "../errors.ts";
-import { quoted } from "../quoted.ts";
+import { shellQuoted } from "../shell_quoted.ts";
 
 export const journalName = ".journal";
 
@@ -33,7 +33,7 @@ export function readJournal(root: string): Journal | undefined {
     if (error instanceof Deno.errors.NotFound) return undefined;
     throw new UserError(`Could not read the journal "${path}": ${reasonOf(error)}`, {
       code: "file_unreadable",
-      next: `ls -ld ${quoted(root)} ${quoted(path)}`,
+      next: `ls -ld ${shellQuoted(root)} ${shellQuoted(path)}`,
       cause: error,
     });
   }
@@ -41,7 +41,7 @@ export function readJournal(root: string): Journal | undefined {
   if (journal !== undefined) return journal;
   throw new UserError(`The journal "${path}" is not one that this version wrote`, {
     code: "unknown_journal",
-    next: `Finish the change with the agent that began it, or forget it: rm ${quoted(path)}`,
+    next: `Finish the change with the agent that began it, or forget it: rm ${shellQuoted(path)}`,
   });
 }
 

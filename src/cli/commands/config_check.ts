@@ -3,7 +3,7 @@ import { errorFacts, exitCode } from "../../base/errors.ts";
 import { idleFiles, peerMode, type PeerRole } from "../../config/peer_mode.ts";
 import { type Config, configSections } from "../../config/schema.ts";
 import { command } from "../command.ts";
-import { paints } from "../output/terminal.ts";
+import { colors } from "../output/terminal.ts";
 
 export default command({
   path: "config check",
@@ -39,7 +39,7 @@ export default command({
     return peers.every(({ code }) => code !== undefined) ? exitCode.usage : exitCode.done;
   },
   text: ({ file, problems, warnings, unknown_variables, peers }, { env }) => {
-    const paint = paints(env.stdout);
+    const paint = colors(env.stdout);
     const hint = (next?: string) => next === undefined ? [] : [`  next: ${next}`];
     return [
       `Configuration file: ${file ?? "none"}`,

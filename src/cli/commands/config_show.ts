@@ -7,7 +7,7 @@ import {
   variableOf,
 } from "../../config/schema.ts";
 import { command } from "../command.ts";
-import { paints } from "../output/terminal.ts";
+import { colors } from "../output/terminal.ts";
 import { type Cell, table } from "../output/table.ts";
 
 export default command({
@@ -36,7 +36,7 @@ export default command({
     })),
   }),
   text: ({ file, settings }, { env }) => {
-    const { dim, green } = paints(env.stdout);
+    const { dim, green } = colors(env.stdout);
     const rows = settings.map(({ key, value, origin }): Cell[] => [
       key,
       printable(shown(key, value as never)),

@@ -7,7 +7,7 @@ import { UserError } from "../../base/errors.ts";
 import { aborted } from "../../base/lifetimes.ts";
 import { selfCommand } from "../../base/self.ts";
 import { noGrants } from "../../sandbox/grants.ts";
-import { paints, widthOf } from "../output/terminal.ts";
+import { colors, widthOf } from "../output/terminal.ts";
 import { command } from "../command.ts";
 import { type Hosts, startHosts } from "../demo/hosts.ts";
 import { passedVariables, ProgramFailed } from "../demo/programs.ts";
@@ -41,7 +41,7 @@ export default command({
   async run({ env, options }) {
     const began = env.clock.monotonic();
     const folder = folderOfDemo();
-    const { green, dim } = paints(env.stderr);
+    const { green, dim } = colors(env.stderr);
     const step = async (name: string, text: string) => {
       const at = formatDuration(env.clock.monotonic() - began);
       await env.stderr.write(`${green(name.padEnd(14))}${text} ${dim(`(${at})`)}\n`);
@@ -101,7 +101,7 @@ async function makeFolder(folder: string): Promise<void> {
 }
 
 function pageOf(result: Story & { seconds: number }, output: Output): string {
-  const page = report(result, { paints: paints(output), width: widthOf(output) });
+  const page = report(result, { colors: colors(output), width: widthOf(output) });
   return `${page}\nAll of it went well, in ${result.seconds.toFixed(1)} s.\n`;
 }
 

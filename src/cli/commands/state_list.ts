@@ -2,7 +2,7 @@ import { formatDuration } from "../../base/durations.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
 import { TaskError } from "../../tasks/service.ts";
 import { clientSections, forPerson, withTasks } from "../connect.ts";
-import { paints, widthOf } from "../output/terminal.ts";
+import { colors, widthOf } from "../output/terminal.ts";
 import { checkNames } from "../../client/state_names.ts";
 import { table } from "../output/table.ts";
 import { stateView } from "../../client/views.ts";
@@ -53,7 +53,7 @@ export default command({
         shownValue(entry),
       ];
     });
-    const paintTitle = paints(env.stdout).dim;
+    const paintTitle = colors(env.stdout).dim;
     return table(columns, rows, { width: widthOf(env.stdout), paintTitle });
   },
 });

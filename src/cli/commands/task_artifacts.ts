@@ -5,7 +5,7 @@ import { widthOf } from "../output/terminal.ts";
 import { table } from "../output/table.ts";
 import { artifactView } from "../../client/views.ts";
 import { printable } from "../../base/printable.ts";
-import { count, formatBytes } from "../output/format.ts";
+import { counted, formatBytes } from "../output/format.ts";
 import { UsageError } from "../../base/errors.ts";
 import { command } from "../command.ts";
 
@@ -49,7 +49,7 @@ export default command({
   text({ task_id, artifacts, saved }, { env }) {
     if (saved !== null) {
       return saved.map((path) => `${printable(path)}\n`).join("") +
-        (env.stdout.isTerminal ? `Saved ${count(saved.length, "file")}\n` : "");
+        (env.stdout.isTerminal ? `Saved ${counted(saved.length, "file")}\n` : "");
     }
     if (artifacts.length === 0) return env.stdout.isTerminal ? `${task_id} left no artifacts` : "";
     const columns = [{ title: "SIZE", right: true }, { title: "SHA-256" }, {

@@ -2,7 +2,7 @@ import type { TaskService } from "../../tasks/service.ts";
 import { type Task, taskStates } from "../../tasks/task.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
 import { clientSections, withTasks } from "../connect.ts";
-import { paints, widthOf } from "../output/terminal.ts";
+import { colors, widthOf } from "../output/terminal.ts";
 import { taskTable } from "../output/task_table.ts";
 import { taskView } from "../../client/views.ts";
 import { watchList } from "../output/watch_list.ts";
@@ -48,7 +48,7 @@ export default command({
         return await env.stderr.write(`There are no${which} tasks\n`);
       }
       const now = env.clock.now();
-      const context = { paints: paints(env.stdout), width: widthOf(env.stdout), now };
+      const context = { colors: colors(env.stdout), width: widthOf(env.stdout), now };
       await env.stdout.write(taskTable(found.tasks.map(taskView), context));
       if (found.more) {
         await env.stderr.write(`There are more; show them with --limit ${options.limit * 10}\n`);

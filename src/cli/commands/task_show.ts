@@ -1,7 +1,7 @@
 import { clientGrants } from "../../sandbox/roles.ts";
 import { clientSections, withTasks } from "../connect.ts";
 import { commonId, findTask } from "../../client/find_task.ts";
-import { paints, widthOf } from "../output/terminal.ts";
+import { colors, widthOf } from "../output/terminal.ts";
 import { taskPage } from "../output/task_page.ts";
 import { taskTable } from "../output/task_table.ts";
 import { taskView } from "../../client/views.ts";
@@ -27,7 +27,7 @@ export default command({
     }),
   text(result, { env }) {
     const context = {
-      paints: paints(env.stdout),
+      colors: colors(env.stdout),
       width: widthOf(env.stdout),
       now: env.clock.now(),
     };

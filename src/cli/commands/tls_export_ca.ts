@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { pkiOf } from "../../pki/directory/context.ts";
 import { recordOf } from "../../pki/x509/describe.ts";
-import { quoted } from "../../base/quoted.ts";
+import { shellQuoted } from "../../base/shell_quoted.ts";
 import { tlsGrants } from "../../sandbox/tls.ts";
 import { command } from "../command.ts";
 
@@ -35,8 +35,8 @@ export default command({
       `Wrote the CA certificate to ${file}`,
       `  SHA-256 ${ca.fingerprint_sha256}`,
       "",
-      `Next: on another cluster's host: agent tls import-ca ${quoted(file)}`,
-      `      on a peer of this CA:      agent tls install --ca ${quoted(file)}`,
+      `Next: on another cluster's host: agent tls import-ca ${shellQuoted(file)}`,
+      `      on a peer of this CA:      agent tls install --ca ${shellQuoted(file)}`,
       "      in a browser:              agent tls trust-system",
     ].join("\n"),
 });

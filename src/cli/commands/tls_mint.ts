@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import { pkiOf } from "../../pki/directory/context.ts";
 import { day } from "../../pki/x509/dates.ts";
 import { namesText, recordOf } from "../../pki/x509/describe.ts";
-import { quoted } from "../../base/quoted.ts";
+import { shellQuoted } from "../../base/shell_quoted.ts";
 import { tlsGrants } from "../../sandbox/tls.ts";
 import { command } from "../command.ts";
 import { confirm } from "../confirm.ts";
@@ -66,7 +66,7 @@ export default command({
     const { folder, files, certificate, not_certified } = made;
     const hasKey = files.some((file) => file.endsWith(".key"));
     const names = files.map((file) => file.slice(folder.length + 1));
-    const all = names.map((name) => quoted(`${folder}/${name}`)).join(" ");
+    const all = names.map((name) => shellQuoted(`${folder}/${name}`)).join(" ");
     return [
       `Wrote ${names.join(", ")} to ${folder}`,
       `  It covers ${namesText(certificate)}, and is valid until ${day(certificate.not_after)}`,
@@ -81,7 +81,7 @@ export default command({
       ...hasKey
         ? [
           "      on HOST: rm server.crt server.key ca.crt",
-          `      here:    rm -r ${quoted(folder)}`,
+          `      here:    rm -r ${shellQuoted(folder)}`,
           "server.key is a secret: never send it by mail or chat.",
         ]
         : [],

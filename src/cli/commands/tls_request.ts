@@ -1,7 +1,7 @@
 import { basename, resolve } from "node:path";
 import { pkiOf } from "../../pki/directory/context.ts";
 import { namesText } from "../../pki/x509/describe.ts";
-import { quoted } from "../../base/quoted.ts";
+import { shellQuoted } from "../../base/shell_quoted.ts";
 import { makeConfigFolder, tlsGrants } from "../../sandbox/tls.ts";
 import { command } from "../command.ts";
 
@@ -58,7 +58,7 @@ export default command({
         : `  Its key stays here: ${made.pending_key}`,
       "",
       `Next: copy ${made.file} to the CA's host, and there:`,
-      `        agent tls mint --csr ${quoted(basename(made.file))} -o DIR`,
+      `        agent tls mint --csr ${shellQuoted(basename(made.file))} -o DIR`,
       "      copy server.crt and ca.crt from DIR back here, and here:",
       "        agent tls install --cert server.crt --ca ca.crt",
     ].join("\n"),

@@ -3,7 +3,7 @@ import { type CertificateRecord, nameOf } from "../../pki/x509/describe.ts";
 import { pkiOf } from "../../pki/directory/context.ts";
 import { tlsGrants } from "../../sandbox/tls.ts";
 import { command } from "../command.ts";
-import { paints } from "../output/terminal.ts";
+import { colors } from "../output/terminal.ts";
 
 export default command({
   path: "tls status",
@@ -25,7 +25,7 @@ export default command({
   },
   exit: (report) => report.check && report.warnings.length > 0 ? exitCode.attention : exitCode.done,
   text: (report, { env }) => {
-    const { green, yellow } = paints(env.stdout);
+    const { green, yellow } = colors(env.stdout);
     const lines = [`${headline[report.host]}; TLS is ${report.enabled ? "on" : "off"}`, ""];
     if (report.ca !== null) {
       lines.push(...certificateLines("CA", nameOf(report.ca), report.ca));

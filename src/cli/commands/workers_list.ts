@@ -1,7 +1,7 @@
 import { formatDuration } from "../../base/durations.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
 import { clientSections, withTasks } from "../connect.ts";
-import { type Paints, paints, widthOf } from "../output/terminal.ts";
+import { type Colors, colors, widthOf } from "../output/terminal.ts";
 import { type Cell, table } from "../output/table.ts";
 import { type WorkerView, workerView } from "../../client/views.ts";
 import { printable } from "../../base/printable.ts";
@@ -23,7 +23,7 @@ export default command({
     withTasks(request, async (tasks) => ({ workers: (await tasks.listWorkers()).map(workerView) })),
   text({ workers }, { env }) {
     if (workers.length === 0) return "No worker has connected yet (agent worker)";
-    const paint = paints(env.stdout);
+    const paint = colors(env.stdout);
     const now = env.clock.now();
     const columns = [
       { title: "ID" },
@@ -57,7 +57,7 @@ export default command({
   },
 });
 
-function health({ health, draining, connected }: WorkerView, paint: Paints): Cell {
+function health({ health, draining, connected }: WorkerView, paint: Colors): Cell {
   const words = [health, ...(draining ? ["draining"] : []), ...(connected ? [] : ["gone"])];
   const color = health === "lost"
     ? paint.red

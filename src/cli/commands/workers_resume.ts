@@ -2,7 +2,7 @@ import { clientGrants } from "../../sandbox/roles.ts";
 import { clientSections, withTasks } from "../connect.ts";
 import { workerView } from "../../client/views.ts";
 import { printable } from "../../base/printable.ts";
-import { count } from "../output/format.ts";
+import { counted } from "../output/format.ts";
 import { command } from "../command.ts";
 
 export default command({
@@ -17,5 +17,5 @@ export default command({
   run: (request) =>
     withTasks(request, async (tasks) => workerView(await tasks.resumeWorker(request.args[0]!))),
   text: ({ id, running }) =>
-    `${printable(id)} takes tasks again; it runs ${count(running, "task")}`,
+    `${printable(id)} takes tasks again; it runs ${counted(running, "task")}`,
 });

@@ -1,12 +1,12 @@
 import { formatDuration } from "../../base/durations.ts";
-import type { Paints } from "../output/terminal.ts";
+import type { Colors } from "../output/terminal.ts";
 import { type Cell, table } from "../output/table.ts";
 import type { Story, Work } from "./story.ts";
 
 /** What ran where, how long it took, and who proved to be whom. */
 export function report(
   { work, workers }: Story,
-  { paints, width }: { paints: Paints; width: number | undefined },
+  { colors, width }: { colors: Colors; width: number | undefined },
 ): string {
   const columns = [
     { title: "WORK" },
@@ -20,10 +20,10 @@ export function report(
     places(each),
     String(each.tasks.reduce((sum, task) => sum + task.attempts.length, 0)),
     took(each),
-    { text: each.outcome, paint: paints.green },
+    { text: each.outcome, paint: colors.green },
   ]);
   const identities = workers.map(({ id, identity }) => `${id} as ${identity}`);
-  return table(columns, rows, { width, paintTitle: paints.dim }) +
+  return table(columns, rows, { width, paintTitle: colors.dim }) +
     "\nEvery connection was mutually authenticated:\n" +
     `  the coordinator verified ${identities.join(" and ")}, and the client's certificate;\n` +
     "  each of them verified the coordinator; a client without a certificate was refused.\n";

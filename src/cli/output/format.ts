@@ -1,9 +1,9 @@
 import { printable } from "../../base/printable.ts";
-import { quoted } from "../../base/quoted.ts";
+import { shellQuoted } from "../../base/shell_quoted.ts";
 
 /** A command as one would type it into a POSIX shell. */
 export function shellLine(argv: string[]): string {
-  return argv.map((word) => quoted(printable(word))).join(" ");
+  return argv.map((word) => shellQuoted(printable(word))).join(" ");
 }
 
 /** `512 B`, `4.2 KiB`, `1.0 GiB`. */
@@ -19,6 +19,6 @@ export function formatBytes(bytes: number): string {
 }
 
 /** `1 task`, `3 tasks`. */
-export function count(number: number, noun: string): string {
+export function counted(number: number, noun: string): string {
   return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }

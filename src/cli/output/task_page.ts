@@ -8,9 +8,9 @@ import { formatBytes, shellLine } from "./format.ts";
 
 /** One task for people: what, how it went, what to do next. */
 export function taskPage(task: TaskView, context: TableContext): string {
-  const { paints, now } = context;
+  const { colors, now } = context;
   const { spec } = task;
-  const state = stateCell(task.state, paints) as Exclude<Cell, string>;
+  const state = stateCell(task.state, colors) as Exclude<Cell, string>;
   const facts: [string, string | undefined][] = [
     ["Task", task.id],
     [
@@ -36,11 +36,11 @@ export function taskPage(task: TaskView, context: TableContext): string {
   ];
   const wide = Math.max(...facts.map(([name]) => name.length)) + 2;
   const head = facts.filter(([, value]) => value !== undefined)
-    .map(([name, value]) => `${paints.dim(name.padEnd(wide))}${value}\n`).join("");
+    .map(([name, value]) => `${colors.dim(name.padEnd(wide))}${value}\n`).join("");
   return `${head}\n${attempts(task, context)}\n${nextCommands(task)}`;
 }
 
-function attempts(task: TaskView, { paints, width, now }: TableContext): string {
+function attempts(task: TaskView, { colors, width, now }: TableContext): string {
   if (task.attempts.length === 0) return "No worker has it yet (agent workers list)\n";
   const columns = [
     { title: "ATTEMPT", right: true },
@@ -60,7 +60,7 @@ function attempts(task: TaskView, { paints, width, now }: TableContext): string 
       : formatDuration(Math.max(0, Date.parse(attempt.started_at) - Date.parse(since)));
     return [
       String(attempt.attempt),
-      stateCell(attempt.state, paints),
+      stateCell(attempt.state, colors),
       printable(attempt.worker_id),
       waited,
       took(attempt, now),
@@ -70,7 +70,7 @@ function attempts(task: TaskView, { paints, width, now }: TableContext): string 
       printable(attempt.superseded ? "came too late, superseded" : attempt.reason ?? ""),
     ];
   });
-  return table(columns, rows, { width, paintTitle: paints.dim });
+  return table(columns, rows, { width, paintTitle: colors.dim });
 }
 
 function nextCommands(task: TaskView): string {

@@ -1,20 +1,20 @@
 import { formatDuration } from "../../base/durations.ts";
 import type { TaskState } from "../../tasks/task.ts";
-import type { Paints } from "./terminal.ts";
+import type { Colors } from "./terminal.ts";
 import { type Cell, table } from "./table.ts";
 import type { TaskView } from "../../client/views.ts";
 import { printable } from "../../base/printable.ts";
 import { shellLine } from "./format.ts";
 
 export interface TableContext {
-  paints: Paints;
+  colors: Colors;
   width: number | undefined;
   /** Milliseconds since the epoch. */
   now: number;
 }
 
 /** Tasks for people, one a line. */
-export function taskTable(tasks: TaskView[], { paints, width, now }: TableContext): string {
+export function taskTable(tasks: TaskView[], { colors, width, now }: TableContext): string {
   const columns = [
     { title: "ID" },
     { title: "STATE" },
@@ -28,7 +28,7 @@ export function taskTable(tasks: TaskView[], { paints, width, now }: TableContex
     const last = task.attempts.findLast((attempt) => !attempt.superseded);
     return [
       task.id,
-      stateCell(task.state, paints),
+      stateCell(task.state, colors),
       formatDuration(Math.max(0, now - Date.parse(task.submitted_at))),
       took(last, now),
       last?.signal ?? String(last?.exit_code ?? ""),
@@ -36,7 +36,7 @@ export function taskTable(tasks: TaskView[], { paints, width, now }: TableContex
       shellLine(task.spec.argv),
     ];
   });
-  return table(columns, rows, { width, paintTitle: paints.dim });
+  return table(columns, rows, { width, paintTitle: colors.dim });
 }
 
 /** How long an attempt took, or takes already. */
@@ -46,15 +46,15 @@ export function took(attempt: TaskView["attempts"][number] | undefined, now: num
   return formatDuration(Math.max(0, end - Date.parse(attempt.started_at)));
 }
 
-export function stateCell(state: TaskState, paints: Paints): Cell {
+export function stateCell(state: TaskState, colors: Colors): Cell {
   const paint = state === "succeeded"
-    ? paints.green
+    ? colors.green
     : state === "running"
-    ? paints.blue
+    ? colors.blue
     : state === "queued"
-    ? paints.dim
+    ? colors.dim
     : state === "cancelled"
-    ? paints.yellow
-    : paints.red;
+    ? colors.yellow
+    : colors.red;
   return { text: state, paint };
 }

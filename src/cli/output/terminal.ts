@@ -16,7 +16,7 @@ export function sizeOf(): { columns: number; rows: number } | undefined {
 
 type Paint = (text: string) => string;
 
-export interface Paints {
+export interface Colors {
   green: Paint;
   red: Paint;
   yellow: Paint;
@@ -26,7 +26,7 @@ export interface Paints {
 }
 
 /** SGR codes (ECMA-48, 8.3.117), or nothing where colour is not wanted. */
-export function paints(output: Output): Paints {
+export function colors(output: Output): Colors {
   const code = (on: number, off: number): Paint =>
     output.color ? (text) => `\x1b[${on}m${text}\x1b[${off}m` : (text) => text;
   return {

@@ -2,8 +2,8 @@ import { anySignal } from "../../deno/any_signal.ts";
 import type { Env } from "../../base/env.ts";
 import type { TaskService } from "../../tasks/service.ts";
 import type { Task, TaskState } from "../../tasks/task.ts";
-import { patience } from "../../client/follow.ts";
-import { paints, sizeOf } from "./terminal.ts";
+import { retryWhileUnavailable } from "../../client/follow.ts";
+import { colors, sizeOf } from "./terminal.ts";
 import { taskTable } from "./task_table.ts";
 import { taskView } from "../../client/views.ts";
 import { printable } from "../../base/printable.ts";
@@ -31,7 +31,7 @@ export async function watchList(watch: Watch): Promise<void> {
   const { tasks, env, states } = watch;
   const wanted = (task: Task) => states.length === 0 || states.includes(task.state);
   const screen = env.stdout.isTerminal && !watch.json ? openScreen(watch) : undefined;
-  const patiently = patience({
+  const patiently = retryWhileUnavailable({
     ...env,
     silent: (error) => env.log.warn("waiting for the coordinator", { reason: error.message }),
   });
@@ -72,7 +72,7 @@ function openScreen({ env, most }: Watch) {
     const size = sizeOf();
     const rows = Math.min(most, Math.max(1, (size?.rows ?? 25) - 3));
     const newest = [...shown.values()].toSorted((a, b) => b.submittedAt - a.submittedAt);
-    const context = { paints: paints(env.stdout), width: size?.columns, now: env.clock.now() };
+    const context = { colors: colors(env.stdout), width: size?.columns, now: env.clock.now() };
     const text = taskTable(newest.slice(0, rows).map(taskView), context);
     const hidden = newest.length - rows;
     const foot = `${hidden > 0 ? `${hidden} older ones are not shown. ` : ""}Ctrl-C ends this\n`;

@@ -5,7 +5,7 @@ import {
   type WorkerSession,
   type WorkerSink,
 } from "../../tasks/service.ts";
-import { checkRef, checkSpec } from "../../tasks/validation.ts";
+import { validateRef, validateSpec } from "../../tasks/validation.ts";
 import { assignmentFrom, numberFrom, refFrom, required } from "../from_wire.ts";
 import type * as wire from "../gen/agent/v1/agent.ts";
 import { protocolVersion } from "../protocol.ts";
@@ -159,8 +159,8 @@ function tell(message: Response, sink: WorkerSink, beats: Map<bigint, Waiting>):
     case "assign": {
       const assignments = message.value.assignments.map(assignmentFrom);
       for (const { ref, spec } of assignments) {
-        checkRef(ref);
-        checkSpec(spec);
+        validateRef(ref);
+        validateSpec(spec);
       }
       return sink.assign(assignments);
     }

@@ -14,7 +14,7 @@ export const chunkBytes = 256 * 1024;
  * One upload: messages go out while the window has room, and answers come back. It fails once, and
  * from then on every wait throws that error.
  */
-export interface Upload<Request> {
+export interface UploadStream<Request> {
   /** Settles when the message is on its way and the window has room again. */
   send(message: Request, bytes: number): Promise<void>;
   /** Settles when the coordinator has answered the first message, or said that all is complete. */
@@ -27,7 +27,7 @@ export async function openUpload<Request, Response extends { complete: boolean }
   open: () => ClientDuplexStream<Request, Response>,
   /** Takes note of an answer; returns how many of the bytes sent are stored. */
   stored: (answer: Response) => number,
-): Promise<Upload<Request>> {
+): Promise<UploadStream<Request>> {
   await dialled.ready();
   const call = open();
   const first = settled();

@@ -18,7 +18,7 @@ import {
 import { isWithin, readTlsSettings, type TlsSettings } from "./settings.ts";
 
 /** What was found in a place: nothing, what belongs there, or why it could not be read. */
-export type Found<T> = undefined | T | PkiError;
+export type FoundFile<T> = undefined | T | PkiError;
 
 /** A file or folder that others on this host could read or change. */
 export interface Exposed {
@@ -30,11 +30,11 @@ export interface Exposed {
 export interface TlsState {
   settings: TlsSettings;
   kind: HostKind;
-  ca: Found<Certificate[]>;
+  ca: FoundFile<Certificate[]>;
   /** Whether the CA's key belongs to it; undefined without a key. */
-  caKeyFits: Found<boolean>;
-  server: Found<Certificate[]>;
-  serverKeyFits: Found<boolean>;
+  caKeyFits: FoundFile<boolean>;
+  server: FoundFile<Certificate[]>;
+  serverKeyFits: FoundFile<boolean>;
   /** A request of this host waits for its answer. */
   isPending: boolean;
   trusted: Trusted[];
@@ -87,7 +87,7 @@ export function journalError(root: string): UserError | undefined {
   }
 }
 
-function found<T>(path: string, read: (path: string) => T): Found<T> {
+function found<T>(path: string, read: (path: string) => T): FoundFile<T> {
   try {
     return read(path);
   } catch (error) {
@@ -96,8 +96,8 @@ function found<T>(path: string, read: (path: string) => T): Found<T> {
   }
 }
 
-function fits(keyFile: string, of: Found<Certificate[]>): Found<boolean> {
-  const key: Found<KeyObject> = found(keyFile, readKey);
+function fits(keyFile: string, of: FoundFile<Certificate[]>): FoundFile<boolean> {
+  const key: FoundFile<KeyObject> = found(keyFile, readKey);
   if (key === undefined || key instanceof PkiError) return key;
   return Array.isArray(of) && matches(of[0]!, key);
 }

@@ -5,7 +5,7 @@ import type { Pki } from "../directory/context.ts";
 import { isThere } from "../directory/tls_directory.ts";
 import { PkiError } from "../errors.ts";
 import { readTlsSettings, type TlsPaths, tlsPaths } from "../directory/settings.ts";
-import { quoted } from "../../base/quoted.ts";
+import { shellQuoted } from "../../base/shell_quoted.ts";
 
 export interface Cleaned {
   root: string;
@@ -23,7 +23,7 @@ export async function clean(pki: Pki): Promise<Cleaned> {
   if (other !== undefined) {
     // AGENT_TLS_DIR may name any folder by mistake: a database has its server.crt beside its data.
     throw new Refusal(`"${root}" holds what is no part of a TLS directory: "${other}"`, {
-      next: `Look at it and move it away, or remove all of it with: rm -r ${quoted(root)}`,
+      next: `Look at it and move it away, or remove all of it with: rm -r ${shellQuoted(root)}`,
     });
   }
   folder.removeAll();

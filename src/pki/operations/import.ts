@@ -5,7 +5,7 @@ import type { Pki } from "../directory/context.ts";
 import { publicMode, withDirectory } from "../directory/tls_directory.ts";
 import { PkiError } from "../errors.ts";
 import { type Certificate, readCertificates } from "../x509/inspect.ts";
-import { quoted } from "../../base/quoted.ts";
+import { shellQuoted } from "../../base/shell_quoted.ts";
 import { checkCa } from "../x509/validate.ts";
 
 export interface Imported {
@@ -39,7 +39,7 @@ export async function importCa(pki: Pki, file: string, name?: string): Promise<I
     if (isIn(directory.caCertificates())) return { ...result, label: "ca", added: false };
     if (trusted.some((known) => known.label === label)) {
       throw new Refusal(`Another CA is already trusted under the name "${label}"`, {
-        next: `Choose another name: agent tls import-ca ${quoted(file)} --name ${label}-2`,
+        next: `Choose another name: agent tls import-ca ${shellQuoted(file)} --name ${label}-2`,
       });
     }
     await directory.save({
@@ -76,7 +76,7 @@ function labelOf(label: string, file: string): string {
       `Names with "${previousPrefix}" are kept for this host's own CAs`,
       {
         exit: 2,
-        next: `agent tls import-ca ${quoted(file)} --name ${
+        next: `agent tls import-ca ${shellQuoted(file)} --name ${
           label.slice(previousPrefix.length) || "other"
         }`,
       },

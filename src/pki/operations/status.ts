@@ -9,7 +9,7 @@ import { flagsOf, isEmpty, listNames, loopbackNames, missing, union } from "../x
 import { placeholderName } from "../directory/placeholder.ts";
 import { isWithin } from "../directory/settings.ts";
 import type { TlsState } from "../directory/state.ts";
-import { quoted } from "../../base/quoted.ts";
+import { shellQuoted } from "../../base/shell_quoted.ts";
 import { daysLeft, expiresSoon, isIssuedBy, maySignIn } from "../x509/validate.ts";
 
 export type WarningCode =
@@ -103,10 +103,10 @@ function mending(
   if (obstacle === undefined) return { message, command: "agent tls status" };
   const journal = join(settings.root, journalName);
   const command = obstacle.code === "unknown_journal"
-    ? `rm ${quoted(journal)}`
+    ? `rm ${shellQuoted(journal)}`
     : obstacle.code === "locked"
     ? "agent tls status"
-    : `ls -ld ${quoted(settings.root)}`;
+    : `ls -ld ${shellQuoted(settings.root)}`;
   return {
     message: `${message}, which agent cannot mend by itself: ${inSentence(obstacle.message)}`,
     command,
@@ -127,14 +127,16 @@ function damaged(state: TlsState): Warning[] {
     [serverKeyFits, again],
     ...trusted.map((
       { certificates, path },
-    ): [unknown, string] => [certificates, `rm ${quoted(path)}`]),
+    ): [unknown, string] => [certificates, `rm ${shellQuoted(path)}`]),
   ];
   return broken.flatMap(([what, command]) =>
     what instanceof PkiError
       ? [{
         code: "damaged",
         message: what.message,
-        command: what.code === "file_unreadable" ? `ls -l ${quoted(what.file ?? "")}` : command,
+        command: what.code === "file_unreadable"
+          ? `ls -l ${shellQuoted(what.file ?? "")}`
+          : command,
       }]
       : []
   );
@@ -150,7 +152,7 @@ function keys(state: TlsState): Warning[] {
         ? {
           code: "certificate_missing",
           message: `The CA's certificate is missing at "${settings.caCert}"`,
-          command: `cp COPY/ca.crt ${quoted(settings.caCert)}`,
+          command: `cp COPY/ca.crt ${shellQuoted(settings.caCert)}`,
         }
         : {
           code: "key_mismatch",
@@ -191,7 +193,7 @@ function dates({ ca, server, trusted, kind }: TlsState, now: number): Warning[] 
       listOf(certificates),
       label.startsWith(previousPrefix)
         ? "agent tls renew --distrust-previous"
-        : `rm ${quoted(path)}; agent tls import-ca NEW.crt`,
+        : `rm ${shellQuoted(path)}; agent tls import-ca NEW.crt`,
     ]),
   ];
   return all.flatMap(([what, certificates, command]) =>
@@ -255,7 +257,7 @@ function exposed({ exposed: found }: TlsState): Warning[] {
   return found.map(({ path, mode, wanted }) => ({
     code: "exposed",
     message: `"${path}" has mode ${mode.toString(8).padStart(4, "0")}, others can reach it`,
-    command: `chmod ${wanted.toString(8)} ${quoted(path)}`,
+    command: `chmod ${wanted.toString(8)} ${shellQuoted(path)}`,
   }));
 }
 

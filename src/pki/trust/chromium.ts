@@ -1,4 +1,4 @@
-import { quoted } from "../../base/quoted.ts";
+import { shellQuoted } from "../../base/shell_quoted.ts";
 import type { TrustStore } from "./store.ts";
 
 const database = "-d sql:$HOME/.pki/nssdb";
@@ -12,7 +12,7 @@ export const chromium: TrustStore = {
     "# certutil is in the package libnss3-tools (Debian), nss-tools (Fedora) or nss (Arch)",
     "mkdir -p $HOME/.pki/nssdb",
     `certutil ${database} -L >/dev/null 2>&1 || certutil ${database} -N --empty-password`,
-    `certutil ${database} -A -t C,, -n ${quoted(name)} -i ${quoted(file)}`,
+    `certutil ${database} -A -t C,, -n ${shellQuoted(name)} -i ${shellQuoted(file)}`,
   ],
-  remove: (_file, name) => [`certutil ${database} -D -n ${quoted(name)}`],
+  remove: (_file, name) => [`certutil ${database} -D -n ${shellQuoted(name)}`],
 };

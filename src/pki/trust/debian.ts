@@ -1,4 +1,4 @@
-import { quoted } from "../../base/quoted.ts";
+import { shellQuoted } from "../../base/shell_quoted.ts";
 import type { TrustStore } from "./store.ts";
 
 /** Only files named *.crt in this folder are taken up by update-ca-certificates. */
@@ -8,6 +8,8 @@ export const debian: TrustStore = {
   id: "debian",
   title: "Debian, Ubuntu",
   used: "curl, wget, Python, Go and most programs",
-  add: (file) => [`sudo install -m 644 ${quoted(file)} ${place}`, "sudo update-ca-certificates"],
+  add: (
+    file,
+  ) => [`sudo install -m 644 ${shellQuoted(file)} ${place}`, "sudo update-ca-certificates"],
   remove: () => [`sudo rm ${place}`, "sudo update-ca-certificates --fresh"],
 };

@@ -1,4 +1,4 @@
-import { quoted } from "../../base/quoted.ts";
+import { shellQuoted } from "../../base/shell_quoted.ts";
 import type { TrustStore } from "./store.ts";
 
 const place = "/etc/pki/ca-trust/source/anchors/agent-ca.crt";
@@ -7,6 +7,8 @@ export const fedora: TrustStore = {
   id: "fedora",
   title: "Fedora, RHEL, Rocky, Alma",
   used: "curl, wget, Python, Go and most programs",
-  add: (file) => [`sudo install -m 644 ${quoted(file)} ${place}`, "sudo update-ca-trust extract"],
+  add: (
+    file,
+  ) => [`sudo install -m 644 ${shellQuoted(file)} ${place}`, "sudo update-ca-trust extract"],
   remove: () => [`sudo rm ${place}`, "sudo update-ca-trust extract"],
 };

@@ -1,4 +1,4 @@
-import { powershellQuoted } from "../../base/quoted.ts";
+import { powershellQuoted } from "../../base/shell_quoted.ts";
 import type { TrustStore } from "./store.ts";
 
 const store = "Cert:\\LocalMachine\\Root";

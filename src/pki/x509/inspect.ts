@@ -10,7 +10,7 @@ import { type Certificate, readCertificate, sameBytes } from "./certificate.ts";
 import { type Bytes, DerError } from "./der.ts";
 import { PkiError } from "../errors.ts";
 import { parsePem, type PemBlock } from "./pem.ts";
-import { quoted } from "../../base/quoted.ts";
+import { shellQuoted } from "../../base/shell_quoted.ts";
 
 export { type Certificate, sameBytes } from "./certificate.ts";
 export { extendedUsage, keyUsageBit } from "./extensions.ts";
@@ -66,7 +66,7 @@ function parseKey(text: string, name: string): KeyObject {
   }
   if (block.encrypted || block.label === "ENCRYPTED PRIVATE KEY") {
     throw new PkiError("encrypted_key", `The key in "${name}" is encrypted with a passphrase`, {
-      next: `openssl pkey -in ${quoted(name)} -out decrypted.key`,
+      next: `openssl pkey -in ${shellQuoted(name)} -out decrypted.key`,
       file: name,
     });
   }
@@ -151,7 +151,7 @@ function keyFromBlock({ label, der }: PemBlock, name: string): KeyObject {
   } as const)[label];
   if (type === undefined) {
     throw new PkiError("unsupported_key", `"${name}" holds a key of the kind "${label}"`, {
-      next: `openssl pkey -in ${quoted(name)} -out converted.key`,
+      next: `openssl pkey -in ${shellQuoted(name)} -out converted.key`,
       file: name,
     });
   }

@@ -1,6 +1,6 @@
 import type { Bytes } from "./der.ts";
 import { PkiError } from "../errors.ts";
-import { quoted } from "../../base/quoted.ts";
+import { shellQuoted } from "../../base/shell_quoted.ts";
 
 /** One block between BEGIN and END. */
 export interface PemBlock {
@@ -27,7 +27,7 @@ export function parsePem(text: string, source: string): PemBlock[] {
   if (text.includes("\0")) {
     throw new PkiError("not_pem", `"${source}" is not a PEM file: it holds NUL bytes`, {
       next: `If it is a certificate in DER: openssl x509 -inform DER -in ${
-        quoted(source)
+        shellQuoted(source)
       } -out converted.crt`,
       file: source,
     });

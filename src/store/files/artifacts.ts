@@ -9,7 +9,7 @@ import {
   shardOf,
   syncFolder,
   writeAll,
-} from "./files.ts";
+} from "./file_io.ts";
 import { OpenFileReader } from "./logs.ts";
 
 /**

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 import type { FileReader, LogFiles, LogWriter } from "../../coordinator/file_stores.ts";
-import { openAppend, openRead, readAt, shardOf, syncFolder, writeAll } from "./files.ts";
+import { openAppend, openRead, readAt, shardOf, syncFolder, writeAll } from "./file_io.ts";
 
 type Stream = "stdout" | "stderr";
 const suffixes = { stdout: "out", stderr: "err" } as const;

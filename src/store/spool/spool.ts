@@ -3,7 +3,7 @@ import { removeIfThere } from "../../base/fs/atomic_file.ts";
 import { messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import type { Spool, SpooledResult, SpoolFile } from "../../worker/spool.ts";
-import { writeAll } from "../files/files.ts";
+import { writeAll } from "../files/file_io.ts";
 
 /**
  * A spool in a folder: `KEY.stdout`, `KEY.stderr` and, where an attempt has ended, `KEY.json`. The

@@ -1,7 +1,7 @@
 import { setMode } from "../../base/fs/file_permissions.ts";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { UserError } from "../../base/errors.ts";
-import { diskFull, isDiskFull } from "../files/files.ts";
+import { diskFull, isDiskFull } from "../files/file_io.ts";
 import { migrate } from "./schema.ts";
 
 /** Result codes of SQLite, from its sqlite3.h. */

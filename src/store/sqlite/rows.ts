@@ -1,6 +1,6 @@
 import type { Artifact, Attempt, Labels, StateEntry, Task, TaskSpec } from "../../tasks/task.ts";
 import type { QueuedTask } from "../../coordinator/task_queue.ts";
-import type { StoredLease, StoredTenure, StoredWorker } from "../../coordinator/store.ts";
+import type { StoredHolder, StoredLease, StoredWorker } from "../../coordinator/store.ts";
 
 /** In the order of `taskStates`, which this folder may only know as a type. */
 export const stateNames = [
@@ -77,7 +77,7 @@ export function leaseOf(row: Row): StoredLease {
   return {
     seq: row.seq as number,
     ref: { taskId: row.id as string, attempt: row.attempt as number, fence: row.fence as number },
-    tenure: row.tenure as number,
+    holder: row.holder as number,
     selector: spec.selector,
     retries: spec.retries,
     retryDelayMs: spec.retryDelayMs,
@@ -88,7 +88,7 @@ export function leaseOf(row: Row): StoredLease {
   };
 }
 
-export function tenureOf(row: Row): StoredTenure {
+export function holderOf(row: Row): StoredHolder {
   return {
     id: row.id as number,
     workerId: row.worker_id as string,

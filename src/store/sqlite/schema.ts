@@ -37,7 +37,7 @@ const migrations: readonly string[] = [`
     attempt INTEGER NOT NULL,
     fence INTEGER NOT NULL,
     worker_id TEXT NOT NULL,
-    tenure INTEGER NOT NULL,
+    holder INTEGER NOT NULL,
     state INTEGER NOT NULL,
     assigned_at INTEGER NOT NULL,
     started_at INTEGER,
@@ -66,7 +66,7 @@ const migrations: readonly string[] = [`
     identity TEXT,
     warnings TEXT NOT NULL
   ) WITHOUT ROWID;
-  CREATE TABLE tenures (
+  CREATE TABLE holders (
     id INTEGER PRIMARY KEY,
     worker_id TEXT NOT NULL,
     instance TEXT NOT NULL,

@@ -1,7 +1,7 @@
 import type { DatabaseSync, SQLInputValue } from "node:sqlite";
 import type {
   Change,
-  Outcome,
+  ChangeResult,
   Recovered,
   StoredLease,
   TaskStore,
@@ -13,13 +13,13 @@ import {
   artifactOf,
   attemptOf,
   entryOf,
+  holderOf,
   leaseOf,
   queuedOf,
   type Row,
   specOf,
   stateNames,
   taskOf,
-  tenureOf,
   workerOf,
 } from "./rows.ts";
 import { createWriter, type Writer } from "./writes.ts";
@@ -64,7 +64,7 @@ class SqliteStore implements TaskStore {
     this.#counts = stateNames.map((state) => this.#number(`tasks.${state}`));
   }
 
-  commit(changes: readonly Change[]): Outcome[] {
+  commit(changes: readonly Change[]): ChangeResult[] {
     try {
       this.#run(`BEGIN IMMEDIATE`);
       const outcomes = changes.map(this.#write);
@@ -91,13 +91,13 @@ class SqliteStore implements TaskStore {
 
   recover(): Recovered {
     // Tenures without attempts are of no use to anybody.
-    this.#run(`DELETE FROM tenures WHERE id NOT IN (
-      SELECT a.tenure FROM tasks t JOIN attempts a ON a.seq = t.seq AND a.attempt = t.attempts
+    this.#run(`DELETE FROM holders WHERE id NOT IN (
+      SELECT a.holder FROM tasks t JOIN attempts a ON a.seq = t.seq AND a.attempt = t.attempts
       WHERE t.state = 1 AND t.state < 2)`);
     return {
       queued: this.#queued(),
       running: Array.from(this.#running()),
-      tenures: this.#all(`SELECT * FROM tenures ORDER BY id`).map(tenureOf),
+      holders: this.#all(`SELECT * FROM holders ORDER BY id`).map(holderOf),
       workers: this.#all(`SELECT * FROM workers ORDER BY id`).map(workerOf),
       nextSeq: Number(this.#get(`SELECT coalesce(max(seq), 0) + 1 AS n FROM tasks`)!.n),
       nextFence: this.#number("fence") + 1,
@@ -110,7 +110,7 @@ class SqliteStore implements TaskStore {
   /** One at a time, for the specs that come with them are large together. */
   *#running(): Iterable<StoredLease> {
     const rows = this.#db.prepare(
-      `SELECT t.seq, t.id, t.cancel_requested, t.failures, t.losses, a.attempt, a.fence, a.tenure,
+      `SELECT t.seq, t.id, t.cancel_requested, t.failures, t.losses, a.attempt, a.fence, a.holder,
          a.started_at, coalesce(t.spec, (SELECT r.spec FROM arrays r WHERE r.id = t.array_id)) AS spec
        FROM tasks t JOIN attempts a ON a.seq = t.seq AND a.attempt = t.attempts
        WHERE t.state = 1 AND t.state < 2 ORDER BY t.seq`,

@@ -1,11 +1,11 @@
 import type { DatabaseSync, SQLInputValue } from "node:sqlite";
-import type { Change, Outcome } from "../../coordinator/store.ts";
+import type { Change, ChangeResult } from "../../coordinator/store.ts";
 import type { AttemptResult, TaskSpec } from "../../tasks/task.ts";
 import { statementsOf } from "./database.ts";
 import { stateNames } from "./rows.ts";
 
 /** Applies one change inside an open transaction. */
-export type Writer = (change: Change) => Outcome;
+export type Writer = (change: Change) => ChangeResult;
 
 const number = (state: typeof stateNames[number]) => stateNames.indexOf(state);
 const orNull = <T>(value: T | undefined): T | null => value ?? null;
@@ -43,13 +43,13 @@ export function createWriter(
           change,
         );
         run(
-          `INSERT INTO attempts (seq, attempt, fence, worker_id, tenure, state, assigned_at)
+          `INSERT INTO attempts (seq, attempt, fence, worker_id, holder, state, assigned_at)
            VALUES (?, ?, ?, ?, ?, 1, ?)`,
           change.seq,
           change.ref.attempt,
           change.ref.fence,
           change.workerId,
-          change.tenure,
+          change.holder,
           change.at,
         );
         setNumber("fence", change.ref.fence);
@@ -130,10 +130,10 @@ export function createWriter(
       case "forget_worker":
         run(`DELETE FROM workers WHERE id = ?`, change.id);
         return;
-      case "tenure": {
-        const { id, workerId, instance, home, holdMs } = change.tenure;
+      case "holder": {
+        const { id, workerId, instance, home, holdMs } = change.holder;
         run(
-          `INSERT OR REPLACE INTO tenures VALUES (?, ?, ?, ?, ?)`,
+          `INSERT OR REPLACE INTO holders VALUES (?, ?, ?, ?, ?)`,
           id,
           workerId,
           instance,
@@ -144,8 +144,8 @@ export function createWriter(
       }
       case "move":
         run(
-          `UPDATE attempts SET tenure = ? WHERE seq = ? AND attempt = ?`,
-          change.tenure,
+          `UPDATE attempts SET holder = ? WHERE seq = ? AND attempt = ?`,
+          change.holder,
           change.seq,
           change.ref.attempt,
         );
@@ -258,7 +258,7 @@ export function createWriter(
     return true;
   }
 
-  function putState(change: Change & { kind: "put_state" }): Outcome {
+  function putState(change: Change & { kind: "put_state" }): ChangeResult {
     const { namespace, key, value, ifRevision, at } = change;
     const current = revisionOf(namespace, key);
     if (ifRevision !== undefined && ifRevision !== current) return { conflict: current };
@@ -275,7 +275,7 @@ export function createWriter(
     return { entry: { namespace, key, value, revision, updatedAt: at } };
   }
 
-  function deleteState(change: Change & { kind: "delete_state" }): Outcome {
+  function deleteState(change: Change & { kind: "delete_state" }): ChangeResult {
     const { namespace, key, ifRevision } = change;
     const current = revisionOf(namespace, key);
     const stands = current === 0 || ifRevision !== undefined && ifRevision !== current;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { TaskError, type TaskErrorCode, type TaskService } from "../tasks/service.ts";
 import { aTask, aWorker, fakeTasks } from "../../tests/support/fake_tasks.ts";
-import { several } from "./several.ts";
+import { oneOfSeveral } from "./one_of_several.ts";
 
 const fails = (code: TaskErrorCode) => () => Promise.reject(new TaskError(code, `says ${code}`));
 const silent = fakeTasks(new Proxy({}, { get: () => fails("unavailable") }));
@@ -21,7 +21,7 @@ function over(...tasks: TaskService[]): { tasks: TaskService; missing: string[] 
   const coordinators = tasks.map((each, i) => ({ address: `c${i}:1`, tasks: each }));
   const unanswered = (address: string) => missing.push(address);
   const again = <T>(ask: () => Promise<T>) => ask().catch(ask);
-  return { tasks: several(coordinators, { unanswered, again }), missing };
+  return { tasks: oneOfSeveral(coordinators, { unanswered, again }), missing };
 }
 
 const spec = aTask().spec;

@@ -2,12 +2,12 @@ import { TaskError, type TaskService } from "../tasks/service.ts";
 import type { Task, WorkerHealth, WorkerInfo } from "../tasks/task.ts";
 
 /** One coordinator that a client dials. */
-export interface Coordinator {
+export interface DialledCoordinator {
   address: string;
   tasks: TaskService;
 }
 
-export interface Circumstances {
+export interface SeveralOptions {
   /** Told of each coordinator that is missing in a merged list. */
   unanswered: (address: string, error: TaskError) => void;
   /** Asks again while the answer is that the coordinator is not there, as long as is sensible. */
@@ -22,13 +22,13 @@ export interface Circumstances {
  * A submit whose answer got lost must not go to the next coordinator, because it may have been
  * accepted. It is sent again to the same one, under a key by which that knows it.
  */
-export function several(
-  coordinators: Coordinator[],
-  { unanswered, again }: Circumstances,
+export function oneOfSeveral(
+  coordinators: DialledCoordinator[],
+  { unanswered, again }: SeveralOptions,
 ): TaskService {
   const [first] = coordinators;
   if (first === undefined) throw new TypeError("No coordinators");
-  const owners = new Map<string, Coordinator>();
+  const owners = new Map<string, DialledCoordinator>();
 
   /** The coordinator that knows a task or an array. */
   const owner = async (id: string): Promise<TaskService> => {
@@ -113,14 +113,14 @@ export function several(
 }
 
 interface Answer<T> {
-  at: Coordinator;
+  at: DialledCoordinator;
   value?: T;
   error?: unknown;
 }
 
 function settled<T>(
-  coordinators: Coordinator[],
-  ask: (coordinator: Coordinator) => Promise<T>,
+  coordinators: DialledCoordinator[],
+  ask: (coordinator: DialledCoordinator) => Promise<T>,
 ): Promise<Answer<T>[]> {
   return Promise.all(coordinators.map(async (at) => {
     try {
@@ -132,7 +132,7 @@ function settled<T>(
 }
 
 /** Asked before anything is sent: one that is not there at all is told at once. */
-async function firstToAnswer(coordinators: Coordinator[]): Promise<Coordinator> {
+async function firstToAnswer(coordinators: DialledCoordinator[]): Promise<DialledCoordinator> {
   const errors: unknown[] = [];
   for (const coordinator of coordinators) {
     try {
@@ -147,9 +147,9 @@ async function firstToAnswer(coordinators: Coordinator[]): Promise<Coordinator> 
 
 /** Does not wait for the slow ones once one knows it. */
 async function firstToKnow<T>(
-  coordinators: Coordinator[],
+  coordinators: DialledCoordinator[],
   what: string,
-  ask: (coordinator: Coordinator) => Promise<T>,
+  ask: (coordinator: DialledCoordinator) => Promise<T>,
 ): Promise<T> {
   const failures: Answer<T>[] = [];
   try {

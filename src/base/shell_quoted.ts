@@ -1,5 +1,5 @@
 /** One word for a POSIX shell, whatever it holds. */
-export function quoted(text: string): string {
+export function shellQuoted(text: string): string {
   return /^[A-Za-z0-9_.,:/@%+=-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
