@@ -1,11 +1,13 @@
 /**
- * Runs the checks, then the tests from source, then the black-box tests once more on the
- * executable. Closes with one line: `N passed, N failed, N skipped`.
+ * Runs the checks, then the tests from source, then the black-box tests again on the executable.
+ * The last lines name what was skipped and what failed; the very last one is
+ * `N passed, N failed, N skipped`. With CI=true a skip is a failure.
  */
 import { join, normalize } from "node:path";
+import { type Counts, countsOf, failuresIn } from "./deno_test_output.ts";
 import { leftBehind, runVariable } from "./left_behind.ts";
 
-/** What is not over by then hangs; the whole run is to stay below 25 minutes on 2 cores. */
+/** A run that takes longer hangs: it takes up to 12 minutes on 2 cores. */
 const limitMs = 24 * 60_000;
 /** These start the program as users do, so they run on the source and on the executable. */
 const blackBox = ["tests/cli", "tests/scenario"];
@@ -17,13 +19,9 @@ const shellScripts = [
   "tests/support/host.sh",
 ];
 
-interface Counts {
-  passed: number;
-  failed: number;
-  skipped: number;
-}
-
 const total: Counts = { passed: 0, failed: 0, skipped: 0 };
+/** The names of what failed, in the order of the run. */
+const failures: string[] = [];
 const over = AbortSignal.timeout(limitMs);
 const paths = [...Deno.args];
 const at = paths.indexOf("--filter");
@@ -46,13 +44,16 @@ if (executable?.path !== undefined) {
 }
 
 const left = await leftBehind(thisRun);
-if (left.length > 0) say("\nProcesses that tests have left behind:", ...left);
-total[left.length > 0 ? "failed" : "passed"]++;
-say(`check nothing is left running ... ${left.length > 0 ? "FAILED" : "ok"}`);
+if (left.length > 0) say("\nProcesses that tests left behind:", ...left);
+checked("no process is left running", left.length === 0);
 
 const reasons = (await Deno.readTextFile(skips)).split("\n").filter((line) => line !== "");
 await Deno.remove(skips);
-if (reasons.length > 0) say("Skipped for want of:", ...new Set(reasons));
+if (reasons.length > 0) say("\nSkipped, because of what is missing:", ...new Set(reasons));
+if (Deno.env.get("CI") === "true" && !chosen) {
+  checked("nothing is skipped in CI", total.skipped === 0);
+}
+if (failures.length > 0) say("\nFailed:", ...failures);
 say(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
 Deno.exit(total.failed > 0 ? 1 : 0);
 
@@ -65,22 +66,26 @@ async function checks(): Promise<void> {
   await check("shell scripts", "shellcheck", ...shellScripts);
 }
 
-/** One check counts as one test; a program that is not here skips it. */
+/** One check counts as one test; a program that is not installed skips it. */
 async function check(name: string, program: string, ...args: string[]): Promise<void> {
   const ran = await run(program, args);
   if (ran === undefined) {
     total.skipped++;
     await Deno.writeTextFile(skips, `${name}: not installed: ${program}\n`, { append: true });
-  } else if (ran.success) {
-    total.passed++;
-  } else {
-    total.failed++;
-    say(ran.output);
+    return say(`check ${name} ... skipped`);
   }
-  say(`check ${name} ... ${ran === undefined ? "skipped" : ran.success ? "ok" : "FAILED"}`);
+  if (!ran.success) say(ran.output);
+  checked(name, ran.success);
 }
 
-/** The executable, or why there is none: a runtime that cannot be had is not our failure. */
+/** Counts a check and says how it ended. */
+function checked(name: string, ok: boolean): void {
+  total[ok ? "passed" : "failed"]++;
+  if (!ok) failures.push(`check ${name}`);
+  say(`check ${name} ... ${ok ? "ok" : "FAILED"}`);
+}
+
+/** The executable, or why there is none: an unavailable runtime skips tests, it fails none. */
 async function builtExecutable(): Promise<{ path?: string; reason?: string }> {
   const given = Deno.env.get("AGENT_UNDER_TEST");
   if (given !== undefined) return { path: given };
@@ -89,19 +94,18 @@ async function builtExecutable(): Promise<{ path?: string; reason?: string }> {
   const args = recovered?.success ? ["--runtime-from-pypi"] : [];
   const compiled = await run("scripts/compile", args);
   if (compiled?.success) {
-    say("check executable ... ok");
-    total.passed++;
+    checked("executable", true);
     return { path: await Deno.realPath("dist/agent") };
   }
   const reason = `${recovered?.output ?? ""}${compiled?.output ?? ""}`.trim();
   if (known) {
-    total.failed++;
-    say(reason, "check executable ... FAILED");
+    say(reason);
+    checked("executable", false);
   }
   return { reason: reason.split("\n").at(-1) ?? "" };
 }
 
-/** Runs test files and adds what came of them to the total. */
+/** Runs test files and adds their counts to the total. */
 async function tests(
   title: string,
   where: string[],
@@ -113,22 +117,12 @@ async function tests(
   if (filter !== undefined) args.push("--filter", filter);
   const own = { AGENT_TEST_SKIPS: skips, [runVariable]: thisRun, NO_COLOR: "1" };
   const ran = await run(Deno.execPath(), [...args, ...where], { ...env, ...own }, true);
-  const counts = counted(ran!.output, ran!.success);
+  const counts = countsOf(ran!.output, ran!.success);
   for (const name of ["passed", "failed", "skipped"] as const) total[name] += counts[name];
-  if (over.aborted) say(`Not over after ${limitMs / 60_000} minutes`);
+  failures.push(...failuresIn(ran!.output).map((name) => `${title}: ${name}`));
+  if (over.aborted) failures.push(`${title}: not over after ${limitMs / 60_000} minutes`);
+  else if (counts.brokeOff) failures.push(`${title}: the run ended without a summary`);
   return counts;
-}
-
-/** Reads Deno's own summary; a run that breaks off without one counts as one failure. */
-function counted(output: string, success: boolean): Counts {
-  const line = output.split("\n").findLast((line) => /\| \d+ passed .*\| \d+ failed/.test(line));
-  const count = (word: string) => Number(new RegExp(`(\\d+) ${word}`).exec(line ?? "")?.[1] ?? 0);
-  const failed = count("failed");
-  return {
-    passed: count("passed"),
-    failed: success || failed > 0 ? failed : 1,
-    skipped: count("ignored"),
-  };
 }
 
 /** Runs a program to its end; `undefined` where it does not exist. */

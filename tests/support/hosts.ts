@@ -13,10 +13,13 @@
 import { join } from "node:path";
 import { agent, type Ran, type Running } from "./agent.ts";
 import { asRoot, type Check, networkNamespaces, programs } from "./component.ts";
+import { eventually } from "./eventually.ts";
 import { denoDir, type Home } from "./home.ts";
 
 /** Commands over ssh that start several programs on a busy machine; none takes as long. */
 const runWithinMs = 120_000;
+/** Duplicate address detection takes 1 to 2 s where it cannot be turned off. */
+const settledWithinMs = 20_000;
 
 export interface Host {
   name: string;
@@ -81,6 +84,7 @@ export async function startHosts<Name extends string>(names: Name[]): Promise<Ho
     await shell(
       `flock /run ip netns add $1 && ip -n $2 link add v-$3 type veth peer name eth0 netns $1
        ip -n $2 link set v-$3 master br0 up
+       ip netns exec $1 sh -c 'echo 0 >/proc/sys/net/ipv6/conf/eth0/accept_dad || true'
        ip -n $1 addr add $4/24 dev eth0 && ip -n $1 link set eth0 up
        ip -n $1 route add 224.0.0.0/4 dev eth0`,
       namespace(name),
@@ -109,6 +113,7 @@ export async function startHosts<Name extends string>(names: Name[]): Promise<Ho
     const pid = await hold(name, made, namespace(name));
     return [name, host(name, address(name), pid)] as const;
   }));
+  await Promise.all(names.map((name) => settled(namespace(name))));
   const ends = undo.move();
   return Object.assign(Object.fromEntries(hosts) as Record<Name, Host>, {
     list: hosts.map(([, host]) => host),
@@ -145,6 +150,22 @@ function reaper(made: string, namespaces: string[]): AsyncDisposable {
       await child.status;
     },
   };
+}
+
+/**
+ * Waits until the interfaces of a host no longer change by themselves: the kernel reports a link as
+ * up within a second, and an IPv6 address as usable once nobody else claims it. Chromium aborts
+ * every request that such a change falls into.
+ */
+async function settled(namespace: string): Promise<void> {
+  await eventually(settledWithinMs, async () => {
+    const { stdout } = await new Deno.Command("ip", {
+      args: ["-n", namespace, "addr", "show", "dev", "eth0"],
+    }).output();
+    const shown = new TextDecoder().decode(stdout);
+    if (shown.includes(" state UP ") && !shown.includes(" tentative ")) return true;
+    throw new Error(`The interface of ${namespace} does not settle:\n${shown}`);
+  });
 }
 
 /** One key for the user of all hosts, and one for each host. */

@@ -252,9 +252,16 @@ server=$!
 trap 'kill $server' EXIT
 until openssl s_client -connect 127.0.0.1:8443 </dev/null >/dev/null 2>&1; do :; done
 export HOME=${lab.path}
-page() {
+load() {
   timeout 60 chromium --headless --no-sandbox --disable-gpu --disable-dev-shm-usage \\
     --user-data-dir=$1 --dump-dom https://localhost:8443/ 2>/dev/null
+}
+page() { # A request during which an interface changes is aborted; the next one is not.
+  for _ in 1 2 3 4; do
+    shown=$(load $1)
+    case $shown in *ERR_NETWORK_CHANGED*) ;; *) break ;; esac
+  done
+  echo "$shown"
 }
 mkdir -p $HOME/.pki/nssdb
 certutil -N -d sql:$HOME/.pki/nssdb --empty-password
