@@ -14,6 +14,8 @@ export type PkiCode =
   | "encrypted_key"
   | "unsupported_key"
   | "key_mismatch"
+  /** Whole, and a TLS handshake with it fails all the same. */
+  | "unusable_pair"
   | "not_a_ca"
   | "wrong_key_usage"
   | "bad_chain"

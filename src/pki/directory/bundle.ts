@@ -36,8 +36,3 @@ export function bundleOf(ca: Certificate[], trusted: Trusted[]): string {
     .map((certificate) => `# ${certificate.subject}\n${certificatePem(certificate.der)}`)
     .join("");
 }
-
-/** The PEM text of certificates alone, without anything else that their file held. */
-export function pemOf(certificates: Certificate[]): string {
-  return certificates.map(({ der }) => certificatePem(der)).join("");
-}

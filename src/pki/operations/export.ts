@@ -1,5 +1,5 @@
 import { writeFileAtomic } from "../../base/fs/atomic_file.ts";
-import { pemOf } from "../directory/bundle.ts";
+import { pemOf } from "../x509/pem.ts";
 import type { Pki } from "../directory/context.ts";
 import { isThere, publicMode, readCas } from "../directory/tls_directory.ts";
 import { PkiError } from "../errors.ts";

@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import { Refusal } from "../../base/errors.ts";
-import { pemOf, previousPrefix } from "../directory/bundle.ts";
+import { previousPrefix } from "../directory/bundle.ts";
+import { pemOf } from "../x509/pem.ts";
 import type { Pki } from "../directory/context.ts";
 import { publicMode, withDirectory } from "../directory/tls_directory.ts";
 import { PkiError } from "../errors.ts";

@@ -2,7 +2,8 @@ import { join } from "node:path";
 import type { KeyObject } from "node:crypto";
 import { Refusal } from "../../base/errors.ts";
 import type { FileChange } from "../../base/fs/file_transaction.ts";
-import { pemOf, previousLabel } from "../directory/bundle.ts";
+import { previousLabel } from "../directory/bundle.ts";
+import { pemOf } from "../x509/pem.ts";
 import type { Pki } from "../directory/context.ts";
 import {
   keyMode,
@@ -15,11 +16,12 @@ import {
   type Certificate,
   keyMismatch,
   matches,
+  pkcs8Pem,
   readCertificates,
   readKey,
 } from "../x509/inspect.ts";
 import { setCaAside } from "./issue.ts";
-import { pkcs8Pem } from "../x509/keys.ts";
+
 import { chainOf, checkCa, checkLeaf, isSelfIssued, maySignIn } from "../x509/validate.ts";
 
 export interface InstallOptions {

@@ -1,13 +1,14 @@
 /** What it takes on disk to have a new CA or a new server certificate. */
 import { dirname, join } from "node:path";
 import type { FileChange } from "../../base/fs/file_transaction.ts";
-import { pemOf, shortFingerprint } from "../directory/bundle.ts";
+import { shortFingerprint } from "../directory/bundle.ts";
+import { pemOf } from "../x509/pem.ts";
 import { issueCa, issueLeaf, type Issuer } from "../x509/sign.ts";
 import { keyMode, publicMode, type TlsDirectory } from "../directory/tls_directory.ts";
 import { PkiError } from "../errors.ts";
-import type { Certificate } from "../x509/inspect.ts";
+import { type Certificate, pkcs8Pem } from "../x509/inspect.ts";
 import type { KeyType } from "../x509/key_types.ts";
-import { generateKey, pkcs8Pem, publicKeyOf } from "../x509/keys.ts";
+import { generateKey, publicKeyOf } from "../x509/keys.ts";
 import { maxCommonName, type Names } from "../x509/names.ts";
 import { isSelfIssued } from "../x509/validate.ts";
 

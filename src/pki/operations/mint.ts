@@ -2,7 +2,8 @@ import { setMode } from "../../base/fs/file_permissions.ts";
 import { basename, join } from "node:path";
 import { Refusal } from "../../base/errors.ts";
 import { type FileChange, lockFolder } from "../../base/fs/file_transaction.ts";
-import { pemOf, previousPrefix } from "../directory/bundle.ts";
+import { previousPrefix } from "../directory/bundle.ts";
+import { pemOf } from "../x509/pem.ts";
 import { issueLeaf } from "../x509/sign.ts";
 import type { Pki } from "../directory/context.ts";
 import { namesText } from "../x509/describe.ts";
@@ -15,9 +16,9 @@ import {
   withDirectory,
 } from "../directory/tls_directory.ts";
 import { PkiError } from "../errors.ts";
-import { type Certificate, parseCertificates, readSmallText } from "../x509/inspect.ts";
+import { type Certificate, parseCertificates, pkcs8Pem, readSmallText } from "../x509/inspect.ts";
 import { intermediatesOf, leafDays, serialChange } from "./issue.ts";
-import { generateKey, pkcs8Pem, publicKeyOf, sameKind } from "../x509/keys.ts";
+import { generateKey, publicKeyOf, sameKind } from "../x509/keys.ts";
 import { flagsOf, isEmpty, loopbackNames, missing, type Names, parseNames } from "../x509/names.ts";
 import { placeholderName } from "../directory/placeholder.ts";
 import { isWithin } from "../directory/settings.ts";

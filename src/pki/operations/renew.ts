@@ -1,7 +1,8 @@
 import { join } from "node:path";
 import { Refusal } from "../../base/errors.ts";
 import type { FileChange } from "../../base/fs/file_transaction.ts";
-import { pemOf, previousLabel, previousPrefix } from "../directory/bundle.ts";
+import { previousLabel, previousPrefix } from "../directory/bundle.ts";
+import { pemOf } from "../x509/pem.ts";
 import type { Pki } from "../directory/context.ts";
 import { publicMode, type TlsDirectory, withDirectory } from "../directory/tls_directory.ts";
 import { PkiError } from "../errors.ts";

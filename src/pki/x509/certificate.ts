@@ -29,7 +29,7 @@ export interface Certificate extends Extensions {
   serial: string;
   notBefore: Date;
   notAfter: Date;
-  /** "ec-p256", "rsa-3072", "ed25519", …; "unknown" for what is none of the usual ones. */
+  /** "ec-p256", "rsa-3072", "ed25519", …; "unknown" for anything unusual. */
   keyType: string;
   /** SubjectPublicKeyInfo. */
   publicKey: Bytes;
@@ -113,6 +113,8 @@ function keyTypeOf(publicKey: Der): string {
       return parameters?.tag === tag.oid ? curves[readOid(parameters)] ?? "unknown" : "unknown";
     case "1.2.840.113549.1.1.1":
       return `rsa-${rsaBits(bits)}`;
+    case "1.2.840.113549.1.1.10":
+      return "rsa-pss";
     case "1.3.101.112":
       return "ed25519";
     default:

@@ -9,7 +9,7 @@ import { dirname } from "node:path";
 import { type Certificate, readCertificate, sameBytes } from "./certificate.ts";
 import { type Bytes, DerError } from "./der.ts";
 import { PkiError } from "../errors.ts";
-import { parsePem, type PemBlock } from "./pem.ts";
+import { parsePem, type PemBlock, pemOf, toPem } from "./pem.ts";
 import { shellQuoted } from "../../base/shell_quoted.ts";
 
 export { type Certificate, sameBytes } from "./certificate.ts";
@@ -20,7 +20,10 @@ export interface Pair {
   certificate: Certificate;
   /** All certificates of the file, the leaf first. */
   chain: Certificate[];
-  /** As read. */
+  /**
+   * The chain and the key (PKCS#8) as we write them, not as they were read: TLS understands fewer
+   * forms of PEM, and would fail at the first connection.
+   */
   certPem: string;
   keyPem: string;
 }
@@ -73,6 +76,11 @@ function parseKey(text: string, name: string): KeyObject {
   return keyFromBlock(block, name);
 }
 
+/** PKCS#8 PEM, the form that every program reads, whatever form the key was read in. */
+export function pkcs8Pem(key: KeyObject): string {
+  return toPem("PRIVATE KEY", new Uint8Array(key.export({ type: "pkcs8", format: "der" })));
+}
+
 export function readCertificates(file: string): Certificate[] {
   return parseCertificates(readSmallText(file), file);
 }
@@ -95,11 +103,11 @@ export function matches(certificate: Certificate, key: KeyObject): boolean {
  */
 export async function readPair(certFile: string, keyFile: string): Promise<Pair> {
   for (const end = performance.now() + pairWaitMs;;) {
-    const [certPem, keyPem] = await Promise.all([readSmallText(certFile), readSmallText(keyFile)]);
-    const chain = parseCertificates(certPem, certFile);
+    const chain = readCertificates(certFile);
+    const key = readKey(keyFile);
     const certificate = chain[0]!;
-    if (matches(certificate, parseKey(keyPem, keyFile))) {
-      return { certificate, chain, certPem, keyPem };
+    if (matches(certificate, key)) {
+      return { certificate, chain, certPem: pemOf(chain), keyPem: pkcs8Pem(key) };
     }
     if (performance.now() > end) {
       throw keyMismatch(certFile, keyFile);
@@ -155,16 +163,28 @@ function keyFromBlock({ label, der }: PemBlock, name: string): KeyObject {
       file: name,
     });
   }
+  let key: KeyObject;
   try {
-    return createPrivateKey({ key: Buffer.from(der), format: "der", type });
+    key = createPrivateKey({ key: Buffer.from(der), format: "der", type });
   } catch (cause) {
     throw new PkiError("bad_key", `The private key in "${name}" is damaged or of an unknown kind`, {
-      next: "Give an RSA, EC P-256, EC P-384 or Ed25519 key",
+      next: usualKeys,
       file: name,
       cause,
     });
   }
+  if (key.asymmetricKeyType === "rsa-pss") {
+    // TLS could use it, but the runtime's does not, and cannot even write it down again.
+    throw new PkiError(
+      "unsupported_key",
+      `The private key in "${name}" is limited to RSA-PSS, which agent does not support`,
+      { next: usualKeys, file: name },
+    );
+  }
+  return key;
 }
+
+const usualKeys = "Use an RSA, EC P-256, P-384 or P-521, or Ed25519 key";
 
 function fromDer(der: Bytes, name: string): Certificate {
   try {

@@ -7,7 +7,6 @@ import { promisify } from "node:util";
 import type { Bytes } from "./der.ts";
 import { PkiError } from "../errors.ts";
 import { defaultKeyType, type KeyType, keyTypes } from "./key_types.ts";
-import { toPem } from "./pem.ts";
 
 const newKeyPair = promisify(generateKeyPair);
 
@@ -27,11 +26,6 @@ function pairOf(type: KeyType): Promise<{ privateKey: KeyObject }> {
     case "ed25519":
       return newKeyPair("ed25519", {});
   }
-}
-
-/** PKCS#8 PEM, the form that every program reads, whatever form the key was read in. */
-export function pkcs8Pem(key: KeyObject): string {
-  return toPem("PRIVATE KEY", new Uint8Array(key.export({ type: "pkcs8", format: "der" })));
 }
 
 /** SubjectPublicKeyInfo of a private key's other half. */

@@ -64,6 +64,11 @@ export function certificatePem(der: Bytes): string {
   return toPem("CERTIFICATE", der);
 }
 
+/** Certificates in the one form of PEM that every program reads, without the rest of their file. */
+export function pemOf(certificates: { der: Bytes }[]): string {
+  return certificates.map(({ der }) => certificatePem(der)).join("");
+}
+
 function block(label: string, lines: string[], fail: (what: string) => void): PemBlock {
   // RFC 1421 headers, which end with an empty line.
   const hasHeaders = lines.some((line) => /^[A-Za-z-]+:/.test(line));

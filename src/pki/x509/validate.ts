@@ -35,14 +35,24 @@ export function isSelfIssued(certificate: Certificate): boolean {
   return sameBytes(certificate.issuerDer, certificate.subjectDer);
 }
 
-/** Throws on what no TLS library would go on with. */
-function checkStrength({ subject, keyType, unknownCritical }: Certificate, source: string): void {
+/** Throws on what TLS libraries refuse: weak or unusual keys, critical extensions that nobody knows. */
+export function checkStrength(
+  { subject, keyType, unknownCritical }: Certificate,
+  source: string,
+): void {
   const rsaBits = Number(/^rsa-(\d+)$/.exec(keyType)?.[1] ?? leastRsaBits);
-  if (keyType === "unknown" || rsaBits < leastRsaBits) {
-    const what = keyType === "unknown" ? "of an unusual kind" : `RSA with only ${rsaBits} bits`;
-    throw new PkiError("unsupported_key", `The key of "${subject}" in "${source}" is ${what}`, {
+  const fault = keyType === "unknown"
+    ? "of an unusual kind"
+    : keyType === "rsa-pss"
+    ? "limited to RSA-PSS, which agent does not support"
+    : rsaBits < leastRsaBits
+    ? `RSA with only ${rsaBits} bits`
+    : undefined;
+  if (fault !== undefined) {
+    throw new PkiError("unsupported_key", `The key of "${subject}" in "${source}" is ${fault}`, {
       next:
-        `Have one certified that is RSA from ${leastRsaBits} bits, EC P-256 or P-384, or Ed25519`,
+        `Have a key certified that is RSA from ${leastRsaBits} bits, EC P-256, P-384 or P-521, ` +
+        "or Ed25519",
       file: source,
     });
   }
