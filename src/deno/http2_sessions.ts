@@ -1,4 +1,5 @@
 import http2 from "node:http2";
+import type { Socket } from "node:net";
 
 /**
  * Bytes that may be underway to this side before it says that there is room for more: on one stream,
@@ -27,7 +28,7 @@ export function prepareHttp2(): void {
   const { connect, createServer, createSecureServer } = http2;
   const watched = <S extends http2.Http2Server | http2.Http2SecureServer>(server: S): S => {
     server.prependListener("session", prepare);
-    server.prependListener("session", expectGreeting);
+    server.prependListener("session", reportGreeting);
     server.prependListener("stream", letWriterWait);
     return server;
   };
@@ -60,15 +61,34 @@ function prepare(session: http2.Http2Session): void {
   session.setLocalWindowSize(receiveWindow.connectionBytes);
 }
 
-/** Clients send their SETTINGS with the first bytes (RFC 9113, 3.4); this is for a network that stalls. */
-const greetingMs = 10_000;
+/** By connection: who waits for its client to open HTTP/2. */
+const awaitingGreeting = new Map<string, () => void>();
 
-/** Deno 2.7 does not say that what came is no HTTP/2, and would keep the connection for good. */
-function expectGreeting(session: http2.ServerHttp2Session): void {
-  const late = setTimeout(() => session.destroy(), greetingMs);
-  const over = () => clearTimeout(late);
-  session.once("remoteSettings", over);
-  session.once("close", over);
+/**
+ * Calls the listener once the client of this connection, which a server of this process has taken,
+ * sent its SETTINGS: the end of its TLS handshake and of the opening of HTTP/2 (RFC 9113, 3.4).
+ * Deno 2.7 reports neither a client that sends something else nor one that sends nothing.
+ */
+export function onceGreeted(socket: Socket, listener: () => void): void {
+  const key = connectionKey(socket);
+  awaitingGreeting.set(key, listener);
+  socket.once("close", () => {
+    // The next connection may already have the same ends.
+    if (awaitingGreeting.get(key) === listener) awaitingGreeting.delete(key);
+  });
+}
+
+function reportGreeting(session: http2.ServerHttp2Session): void {
+  session.once("remoteSettings", () => {
+    const key = session.socket === undefined ? "" : connectionKey(session.socket);
+    awaitingGreeting.get(key)?.();
+    awaitingGreeting.delete(key);
+  });
+}
+
+/** Names a connection by its ends: a session does not give away the socket that it was made of. */
+function connectionKey({ localAddress, localPort, remoteAddress, remotePort }: Socket): string {
+  return [localAddress, localPort, remoteAddress, remotePort].join(" ");
 }
 
 /**

@@ -3,6 +3,7 @@ import { Server, ServerCredentials, type ServerOptions } from "@grpc/grpc-js";
 import { systemClock } from "../base/clock.ts";
 import type { Env } from "../base/env.ts";
 import { UsageError } from "../base/errors.ts";
+import type { ConnectionCounts, ConnectionLimits } from "../base/connection_limit.ts";
 import { aborted, every } from "../base/lifetimes.ts";
 import { limits } from "../tasks/limits.ts";
 import type { TaskService, WorkerService } from "../tasks/service.ts";
@@ -20,7 +21,7 @@ import { callerFacts } from "./server/caller.ts";
 import { TlsServerCredentials } from "./server/credentials.ts";
 import { fleetHandlers } from "./server/fleet.ts";
 import { Health } from "./server/health.ts";
-import { accept, type Listener } from "./server/listener.ts";
+import { accept, callerLimits, type Listener } from "./server/listener.ts";
 import { reflectionHandler, reflectionV1, reflectionV1Alpha } from "./server/reflection.ts";
 import { stateHandlers } from "./server/state.ts";
 import { tasksHandlers } from "./server/tasks.ts";
@@ -35,6 +36,8 @@ export interface PeerServerOptions {
   tasks: TaskService;
   workers: WorkerService;
   env: Pick<Env, "clock" | "log">;
+  /** For tests; `callerLimits` otherwise. */
+  callers?: ConnectionLimits;
 }
 
 export interface PeerServer {
@@ -45,6 +48,8 @@ export interface PeerServer {
   certificate(): { subject: string; notAfter: Date; fingerprint: string } | undefined;
   /** Why callers cannot be served as they should be; undefined: all is well. For readiness. */
   trouble(): string | undefined;
+  /** For metrics. */
+  connections(): Readonly<ConnectionCounts>;
   /** Ends what still runs; twice is fine. */
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -73,8 +78,7 @@ export async function servePeer(
   const listener = await accept(
     server,
     credentials ?? ServerCredentials.createInsecure(),
-    options.host,
-    options.port,
+    { host: options.host, port: options.port, limits: options.callers ?? callerLimits },
   );
 
   stopping.addEventListener("abort", () => health.set(false), { once: true });
@@ -89,6 +93,7 @@ export async function servePeer(
     port: listener.port,
     certificate: () => credentials?.files.loaded().pair?.certificate,
     trouble,
+    connections: () => listener.connections(),
     async [Symbol.asyncDispose]() {
       stop.abort();
       await Promise.all([shutDown(server, listener, serving.running), following]);

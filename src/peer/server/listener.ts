@@ -1,56 +1,69 @@
 import type { Server, ServerCredentials } from "@grpc/grpc-js";
 import { createServer, type Socket } from "node:net";
+import {
+  type ConnectionCounts,
+  ConnectionLimit,
+  type ConnectionLimits,
+} from "../../base/connection_limit.ts";
 import { UserError } from "../../base/errors.ts";
+import { onceGreeted } from "../../deno/http2_sessions.ts";
 import { joinHost } from "../../base/address.ts";
 import { keepaliveTimes } from "../keepalive.ts";
 
 export interface Listener {
   readonly port: number;
-  /** Takes no more connections. */
+  /** For metrics. */
+  connections(): Readonly<ConnectionCounts>;
+  /** Accepts no more connections. */
   close(): void;
   /** Ends those that are open. */
   cut(): void;
 }
 
-/** The preface of HTTP/2 and an empty SETTINGS (RFC 9113, 3.4): less says nobody who wants something. */
-const fewestBytes = 24 + 9;
-
 /**
- * One connection more takes the place of one that has said nothing, or is hung up on. Far above what
- * a few hundred hosts need, and below the 4,096 files that systems commonly let a process open: a
- * listener of Deno that has run out of files is deaf from then on, without a word (tried with 2.7 and
- * 2.9).
+ * How many callers may be connected at once. The total is far above what a few hundred hosts need,
+ * and below the 4,096 files that systems commonly let a process open: a listener of Deno that has
+ * run out of files accepts nothing more, without an error (seen with 2.7 and 2.9). One address may
+ * use half of it, for hosts behind one NAT or on one machine. A TLS handshake and the opening of
+ * HTTP/2 take two round trips; 10 s cover several lost packets.
  */
-const mostConnections = 3_000;
+export const callerLimits: ConnectionLimits = {
+  total: 3_000,
+  perAddress: 1_500,
+  pendingMs: 10_000,
+};
 
 /**
  * Accepts connections for a gRPC server, which would do that itself but then end them with GOAWAY:
- * a client on Deno 2.9 may crash over one (denoland/deno issue 36788). To be cut off means the same
- * to a client, and every client is made for that.
+ * a client on Deno 2.9 may crash over one (see deno/http2_sessions.ts). A client takes a closed
+ * connection in the same way, and every client is made for that. A connection is pending until its
+ * client has opened HTTP/2; see base/connection_limit.ts.
+ *
+ * @throws {UserError} where it cannot listen on that address.
  */
 export async function accept(
   server: Server,
   credentials: ServerCredentials,
-  host: string,
-  port: number,
-  most = mostConnections,
+  { host, port, limits = callerLimits }: {
+    host: string;
+    port: number;
+    limits?: ConnectionLimits;
+  },
 ): Promise<Listener> {
   const injector = server.createConnectionInjector(credentials);
+  const limit = new ConnectionLimit(limits);
   const open = new Set<Socket>();
   const listener = createServer((socket) => {
-    if (open.size >= most) {
-      const silent = [...open].find(({ bytesRead }) => bytesRead < fewestBytes);
-      if (silent === undefined) return void socket.destroy();
-      silent.destroy();
-      open.delete(silent);
-    }
+    // A connection that breaks fails its calls; it must not end the process.
+    socket.on("error", () => {});
+    const admission = limit.admit(socket);
+    if (admission === undefined) return;
     open.add(socket);
     socket.once("close", () => open.delete(socket));
-    // A connection that breaks is the calls' concern; it must not be the process's.
-    socket.on("error", () => {});
+    onceGreeted(socket, admission.established);
     // Small messages must not wait for one another (RFC 896).
     socket.setNoDelay(true);
-    // The least that finds out about a client that is gone; see keepalive.ts.
+    // Finds clients that vanished without a packet; see keepalive.ts.
     socket.setKeepAlive(true, keepaliveTimes.periodMs);
     injector.injectConnection(socket);
   });
@@ -78,6 +91,7 @@ export async function accept(
   const bound = listener.address();
   return {
     port: bound === null || typeof bound === "string" ? port : bound.port,
+    connections: () => limit.counts(),
     close: () => void listener.close(),
     cut: () => open.forEach((socket) => socket.destroy()),
   };
