@@ -1,24 +1,26 @@
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { randomHex } from "./folders.ts";
 
 /** Cgroups that are kept ready beyond those in use: making one takes as long as filling it. */
 const spares = 16;
 
-/** After a kill: the time between two looks whether all have ended, and the most of them. */
+/** After a kill: how often to check whether all processes have ended, and how many times. */
 const ending = { gapMs: 5, looks: 400 };
 
 /**
  * Control groups (cgroups(7), version 2), one for each attempt. What a task starts stays in its
- * cgroup whatever session, environment or parent it gives itself, and all of it ends at one word.
+ * cgroup whatever session, environment or parent it gives itself, and one write kills all of it.
  *
- * A process is in the cgroup of who forked it. So this process is always in the next attempt's,
- * alone, and moves on to another once it has started the attempt: moving the child instead would give
- * that the time to fork, and moving there and back at each start would delay it, since the kernel
- * lets the first move after a pause wait for all processors (some 10 ms).
+ * A new process is in the cgroup of the process that forked it. So this process is always in the
+ * cgroup of the next attempt, alone, and moves to another one after it has started the attempt.
+ * Moving the child instead would leave it time to fork, and moving back and forth at each start
+ * would be slow: the first move after a pause waits for all processors (about 10 ms).
  *
- * They are below the worker's own cgroup, so that what limits the worker limits its tasks; they set
- * no limits themselves.
+ * They are below the worker's own cgroup, so that limits of the worker also limit its tasks; they
+ * set no limits themselves. Each start of a worker has a folder of its own: the guardian of a worker
+ * that was killed removes that worker's cgroups while the next one already starts.
  */
 export class Cgroups implements Disposable {
   readonly #made = new Set<Cgroup>();
@@ -27,6 +29,7 @@ export class Cgroups implements Disposable {
   /** This process is in it; undefined once it could not move on. */
   #next: Cgroup | undefined;
   #isTaken = false;
+  #hasFailed = false;
   #mover: ReturnType<typeof setTimeout> | undefined;
 
   private constructor(
@@ -37,10 +40,11 @@ export class Cgroups implements Disposable {
   ) {}
 
   /**
-   * Opens the cgroups of that name, and ends what an earlier start left in them.
+   * Makes a folder of cgroups, and kills what earlier starts with the same name left in theirs.
    *
-   * @returns undefined where there is no `cgroup.kill` (Linux 5.14), or this process may not make
-   * cgroups, as in most containers and for most users.
+   * @param name without a dot.
+   * @returns undefined where there is no `cgroup.kill` (Linux 5.14), or where this process may not
+   * make cgroups, as in most containers and for most users.
    */
   static async open(name: string, log: Log): Promise<Cgroups | undefined> {
     if (Deno.build.os !== "linux") return undefined;
@@ -50,22 +54,18 @@ export class Cgroups implements Disposable {
         Deno.readTextFileSync("/proc/self/mountinfo"),
       );
       if (own === undefined) return undefined;
-      const path = join(own, name);
-      Deno.mkdirSync(path, { recursive: true });
-      const left = new Cgroup(path);
-      try {
-        await left.end();
-      } finally {
-        left[Symbol.dispose]();
+      for (const old of childrenOf(own)) {
+        if (basename(old) === name || basename(old).startsWith(`${name}.`)) await endTree(old);
       }
-      for (const child of childrenOf(path)) removeTree(child);
+      const path = join(own, `${name}.${randomHex(4)}`);
+      Deno.mkdirSync(path);
       const home = Deno.openSync(join(own, "cgroup.procs"), { write: true });
       const cgroups = new Cgroups(path, home, log);
       cgroups.#moveOn();
       if (cgroups.#next !== undefined) return cgroups;
       cgroups[Symbol.dispose]();
     } catch (error) {
-      // Process groups and marks are what there is then.
+      // Process groups and marks have to do then.
       log.debug("no cgroups for tasks", { reason: messageOf(error) });
     }
     return undefined;
@@ -73,10 +73,10 @@ export class Cgroups implements Disposable {
 
   /** The cgroup of the process that is started next, before anything else happens. */
   take(): Cgroup | undefined {
+    if (this.#isTaken || this.#next === undefined) this.#moveOn();
     if (this.#next === undefined) return undefined;
-    if (this.#isTaken) this.#moveOn();
     this.#isTaken = true;
-    // The start is told of first: it may be the pause after which moving takes its time.
+    // The start is reported first: moving may be slow after a pause.
     this.#mover ??= setTimeout(() => this.#moveOn(), 0);
     return this.#next;
   }
@@ -88,7 +88,12 @@ export class Cgroups implements Disposable {
     try {
       return start();
     } finally {
-      moveTo(this.#next.procs);
+      try {
+        moveTo(this.#next.procs);
+      } catch {
+        // Somebody removed it while it was empty.
+        this.#moveOn();
+      }
     }
   }
 
@@ -120,21 +125,40 @@ export class Cgroups implements Disposable {
   #moveOn(): void {
     clearTimeout(this.#mover);
     this.#mover = undefined;
+    this.#isTaken = false;
     try {
-      const next = this.#ready.pop() ?? this.#make();
-      moveTo(next.procs);
-      this.#next = next;
+      this.#next = this.#enterReady() ?? this.#enter(this.#make());
+      this.#hasFailed = false;
     } catch (error) {
-      this.log.warn("no more cgroups for tasks", { reason: messageOf(error) });
+      if (!this.#hasFailed) this.log.warn("no cgroup for a task", { reason: messageOf(error) });
+      this.#hasFailed = true;
       moveTo(this.home);
       this.#next = undefined;
     }
-    this.#isTaken = false;
+  }
+
+  /** Those that somebody removed meanwhile are dropped. */
+  #enterReady(): Cgroup | undefined {
+    for (let next; (next = this.#ready.pop()) !== undefined;) {
+      try {
+        return this.#enter(next);
+      } catch (error) {
+        this.log.debug("a cgroup is gone", { path: next.path, reason: messageOf(error) });
+        this.#remove(next);
+      }
+    }
+    return undefined;
+  }
+
+  #enter(cgroup: Cgroup): Cgroup {
+    moveTo(cgroup.procs);
+    return cgroup;
   }
 
   #make(): Cgroup {
     const path = join(this.path, `task-${++this.#count}`);
-    Deno.mkdirSync(path);
+    // The folder may have been removed as well.
+    Deno.mkdirSync(path, { recursive: true });
     const cgroup = new Cgroup(path, (cgroup) => this.#leave(cgroup));
     this.#made.add(cgroup);
     return cgroup;
@@ -247,6 +271,23 @@ function pidsIn(path: string): number[] {
 function childrenOf(path: string): string[] {
   return [...Deno.readDirSync(path)].filter(({ isDirectory }) => isDirectory)
     .map(({ name }) => join(path, name));
+}
+
+/** Kills all processes in a folder of an earlier start, and removes it. */
+async function endTree(path: string): Promise<void> {
+  try {
+    using left = new Cgroup(path);
+    await left.end();
+  } catch (error) {
+    // Its guardian removed it at the same time.
+    if (!(error instanceof Deno.errors.NotFound) && !isGone(error)) throw error;
+  }
+  removeTree(path);
+}
+
+/** ENODEV: the cgroup was removed while one of its files was open. */
+function isGone(error: unknown): boolean {
+  return error instanceof Error && /No such device/.test(error.message);
 }
 
 /** Removes cgroups that are empty; the others stay, and the next start finds them. */

@@ -1,7 +1,8 @@
 /** What leaves its session, its process group, its parent and its mark is still the task's. */
 import assert from "node:assert/strict";
 import { ownCgroup } from "../../src/runner/cgroups.ts";
-import { type Cluster, startCluster } from "../support/cluster.ts";
+import { signal } from "../../src/runner/leftover_processes.ts";
+import { type Cluster, type ClusterWorker, startCluster } from "../support/cluster.ts";
 import { component } from "../support/component.ts";
 import { eventually } from "../support/eventually.ts";
 
@@ -39,6 +40,17 @@ async function evaded(cluster: Cluster, name: string): Promise<number> {
 async function isAlive(pid: number): Promise<boolean> {
   // Empty for one that only waits to be reaped.
   return await Deno.readTextFile(`/proc/${pid}/cmdline`).catch(() => "") !== "";
+}
+
+/** Folders of cgroups of any start of that worker. */
+async function foldersOf(worker: ClusterWorker): Promise<string[]> {
+  const own = ownCgroup(
+    await Deno.readTextFile(`/proc/self/cgroup`),
+    await Deno.readTextFile("/proc/self/mountinfo"),
+  )!;
+  const name = `agent-${await Deno.readTextFile(`${worker.dataDir}/mark`)}`;
+  return (await Array.fromAsync(Deno.readDir(own))).map((entry) => `${own}/${entry.name}`)
+    .filter((path) => path.startsWith(`${own}/${name}`));
 }
 
 async function cgroupOf(pid: number): Promise<string> {
@@ -97,11 +109,6 @@ Deno.test({
   async fn() {
     await using cluster = await startCluster();
     const worker = await cluster.startWorker();
-    const own = ownCgroup(
-      await Deno.readTextFile(`/proc/self/cgroup`),
-      await Deno.readTextFile("/proc/self/mountinfo"),
-    )!;
-    const folder = `${own}/agent-${await Deno.readTextFile(`${worker.dataDir}/mark`)}`;
     const id = await cluster.submit(`${evader(`${cluster.folder}/one`)} sleep 600`);
     const pid = await evaded(cluster, "one");
     await cluster.started(id);
@@ -110,7 +117,7 @@ Deno.test({
     await eventually(10_000, async () => await worker.guardian() !== first);
     assert.ok(await isAlive(pid));
     assert.notEqual(await cgroupOf(await worker.guardian()), await cgroupOf(worker.role.pid));
-    const isThere = () => Deno.stat(folder).then(() => true, () => false);
+    const isThere = async () => (await foldersOf(worker)).length > 0;
     assert.ok(await isThere());
     worker.role.kill();
     await worker.role.exit;
@@ -120,5 +127,58 @@ Deno.test({
     assert.ok(await isThere());
     await worker.role.stop();
     assert.ok(!await isThere());
+  },
+});
+
+Deno.test({
+  name: "a guardian that acts late does nothing to the next start of its worker",
+  ...cgroups,
+  async fn() {
+    await using cluster = await startCluster();
+    const worker = await cluster.startWorker();
+    const late = await worker.guardian();
+    Deno.kill(late, "SIGSTOP");
+    try {
+      await worker.restart();
+      const id = await cluster.submit("sleep 600");
+      await cluster.started(id);
+      Deno.kill(late, "SIGCONT");
+      await eventually(10_000, async () => !await isAlive(late));
+      const first = await worker.guardian();
+      Deno.kill(first, "SIGKILL");
+      await eventually(10_000, async () => await worker.guardian() !== first);
+      const [task] = await cluster.finished(await cluster.submit("true"));
+      assert.equal(task!.state, "succeeded");
+      const [long] = await cluster.tasks.getTask(id);
+      assert.deepEqual(long!.attempts.map(({ state }) => state), ["running"]);
+    } finally {
+      signal(late, "SIGKILL");
+    }
+  },
+});
+
+Deno.test({
+  name: "cgroups that somebody removes are replaced",
+  ...cgroups,
+  async fn() {
+    await using cluster = await startCluster();
+    const worker = await cluster.startWorker();
+    await cluster.finished(await cluster.submit("true", {}, 20));
+    let removed = 0;
+    for (const folder of await foldersOf(worker)) {
+      for await (const { name } of Deno.readDir(folder)) {
+        if (!name.startsWith("task-")) continue;
+        // The one that the worker is in stays: it is not empty.
+        await Deno.remove(`${folder}/${name}`).then(() => removed++, () => {});
+      }
+    }
+    assert.ok(removed > 0);
+    // The worker tries the removed ones one after the other.
+    await cluster.finished(await cluster.submit("true", {}, 20));
+    const id = await cluster.submit(`${evader(`${cluster.folder}/after`)} sleep 600`);
+    const pid = await evaded(cluster, "after");
+    await cluster.tasks.cancelTask(id);
+    await cluster.finished(id);
+    assert.ok(!await isAlive(pid));
   },
 });
