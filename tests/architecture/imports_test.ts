@@ -1,66 +1,28 @@
 /**
- * Who may import whom, checked on the module graph. What is started by URL as a thread is no
- * import: all files are roots of the graph here, so nothing is missed.
+ * Who may import whom: the tables of docs/architecture.md, compared with the module graph. A thread
+ * is started by URL and imported by nobody; all files are roots of the graph here, so none is missed.
  */
 import assert from "node:assert/strict";
 import { join, relative } from "node:path";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { sourceFiles, threadEntries } from "../../scripts/entries.ts";
+import config from "../../deno.json" with { type: "json" };
+import { quotedIn, root, tableRows } from "./document.ts";
 
-/**
- * Folders that a folder may import; with `type:` only types of it, with `lazy:` only by `import()`.
- * The same table stands in docs/architecture.md.
- */
-const mayImport: Record<string, string[]> = {
-  deno: [],
-  base: ["deno"],
-  config: ["base", "tasks"],
-  pki: ["base"],
-  tls: ["base", "pki", "deno"],
-  http: ["base", "pki", "deno"],
-  tasks: ["base"],
-  coordinator: ["base", "tasks", "deno"],
-  worker: ["base", "tasks", "deno"],
-  store: ["base", "tasks", "type:coordinator", "type:worker"],
-  runner: ["base", "type:tasks"],
-  peer: ["base", "pki", "tls", "tasks", "type:coordinator", "type:worker", "deno"],
-  client: ["base", "tasks", "deno"],
-  mesh: ["base", "pki", "tls", "http", "type:tasks"],
-  web: ["base", "type:tasks", "type:mesh"],
-  deploy: ["base", "pki"],
-  container: ["base", "pki"],
-  sandbox: ["base", "config", "pki"],
-  roles: [
-    ...[
-      "base",
-      "config",
-      "pki",
-      "tls",
-      "http",
-      "tasks",
-      "coordinator",
-      "worker",
-      "store",
-      "runner",
-    ],
-    ...["peer", "client", "mesh", "web", "deploy", "container", "sandbox", "deno"],
-  ],
-  cli: [
-    ...["base", "config", "pki", "tls", "http", "tasks", "coordinator", "worker", "runner"],
-    ...["client", "container", "sandbox", "roles", "deno"],
-    ...["lazy:peer", "lazy:mesh", "lazy:deploy"],
-  ],
-};
+/** Folders that a folder may import; with `type:` only types of it, with `lazy:` also by `import()`. */
+const mayImport = readRules();
 
-/** Packages that belong to one place; what is not named here may be imported by nobody. */
-const packages: [name: RegExp, who: RegExp][] = [
-  [/^npm:@grpc\/|^npm:@bufbuild\/protobuf/, /^src\/peer\//],
-  [/^npm:@peculiar\/x509|^npm:reflect-metadata/, /^src\/pki\//],
-  [/^npm:deno-std/, /^src\/std\//],
-  [/^src\/std\/yaml\./, /^src\/(config|pki)\//],
-  [/^src\/std\/parse_args\./, /^src\/cli\//],
-  [/^src\/std\/fs\./, /^src\//],
-];
+/** Packages, by their names in deno.json, and the places that alone may import them. */
+const mayUse: Map<string, string[]> = new Map(
+  tableRows("packages").map(([name, places]) => [quotedIn(name!)[0]!, quotedIn(places!)]),
+);
+
+/** Circles of types alone that were here before this rule. */
+const typeCircles = new Set([
+  "src/coordinator/worker_registry.ts src/coordinator/worker_session.ts",
+  "src/pki/x509/certificate.ts src/pki/x509/extensions.ts src/pki/x509/name_constraints.ts",
+  "src/worker/slot_scheduler.ts src/worker/worker.ts",
+]);
 
 interface Import {
   from: string;
@@ -68,8 +30,6 @@ interface Import {
   to: string;
   kind: "code" | "type" | "lazy";
 }
-
-const root = fileURLToPath(new URL("../../", import.meta.url));
 
 Deno.test("the graph is read", async () => {
   const told = (await imports()).map(({ from, to, kind }) => `${kind} ${from} ${to}`);
@@ -86,12 +46,35 @@ Deno.test("each folder imports only what it may import", async () => {
 });
 
 Deno.test("each package is imported only where it belongs", async () => {
-  const broken = (await imports()).filter(({ from, to }) =>
-    from.startsWith("src/") && (to.startsWith("npm:") || to.startsWith("src/std/")) &&
-    !from.startsWith("src/std/") &&
-    !packages.some(([name, who]) => name.test(to) && who.test(from))
-  ).map(told);
+  const packages = packageTargets();
+  const broken = (await imports()).filter(({ from, to }) => {
+    if (!from.startsWith("src/") || from.startsWith("src/std/")) return false;
+    if (!to.startsWith("npm:") && !to.startsWith("jsr:") && !to.startsWith("src/std/")) {
+      return false;
+    }
+    const places = mayUse.get(packages.get(to.replace(/\.d\.ts$/, ".ts")) ?? "") ?? [];
+    return !places.includes("anywhere") &&
+      !places.some((place) => from === `src/${place}` || from.startsWith(`src/${place}/`));
+  }).map(told);
   assert.deepEqual(broken, []);
+});
+
+Deno.test("each package of deno.json has its place in the table", () => {
+  assert.deepEqual(Object.keys(config.imports).filter((name) => !mayUse.has(name)), []);
+});
+
+Deno.test("the module graph has no circles", async () => {
+  const graph = await imports();
+  assert.deepEqual(circles(graph.filter(({ kind }) => kind === "code")), []);
+  // Types vanish before anything runs, but a circle of them is one thing in two files as well.
+  const withTypes = circles(graph.filter(({ kind }) => kind !== "lazy"));
+  assert.deepEqual(withTypes.filter((circle) => !typeCircles.has(circle.join(" "))), []);
+});
+
+Deno.test("a circle is found, and told as the files on it", () => {
+  const edge = (from: string, to: string): Import => ({ from, to, kind: "code" });
+  const graph = [edge("a", "b"), edge("b", "c"), edge("c", "b"), edge("d", "a"), edge("e", "e")];
+  assert.deepEqual(circles(graph), [["b", "c"], ["e"]]);
 });
 
 Deno.test("what starts, parses and helps loads no package", async () => {
@@ -113,7 +96,7 @@ Deno.test("the program imports neither its tests nor its scripts", async () => {
 Deno.test("there are no folders without such a rule", async () => {
   const folders = [];
   for await (const found of Deno.readDir(join(root, "src"))) folders.push(found.name);
-  assert.deepEqual(folders.filter((name) => name !== "std" && !(name in mayImport)), []);
+  assert.deepEqual(folders.filter((name) => name !== "std" && !mayImport.has(name)), []);
 });
 
 Deno.test("every thread that is started by URL has its file", async () => {
@@ -131,10 +114,63 @@ Deno.test("the rules tell an import of code from one of types and a lazy one", (
 });
 
 function folderAllowed(from: string, to: string, kind: Import["kind"]): boolean {
-  const allowed = mayImport[from] ?? [];
+  const allowed = mayImport.get(from) ?? [];
   return from === to || allowed.includes(to) ||
     kind === "type" && (allowed.includes(`type:${to}`) || allowed.includes(`lazy:${to}`)) ||
     kind === "lazy" && allowed.includes(`lazy:${to}`);
+}
+
+/** The table of folders: `base, tasks (types), peer (lazy)`, or `all except store; peer (lazy)`. */
+function readRules(): Map<string, string[]> {
+  const rows = tableRows("imports");
+  const all = rows.map(([folder]) => quotedIn(folder!)[0]!);
+  const one = (text: string) => {
+    const [, name, how] = /^(\w+)(?: \((types|lazy)\))?$/.exec(text) ?? [];
+    assert.ok(
+      name !== undefined && all.includes(name),
+      `docs/architecture.md: no folder "${text}"`,
+    );
+    return how === "types" ? `type:${name}` : how === "lazy" ? `lazy:${name}` : name;
+  };
+  return new Map(rows.map(([, , cell], at) => {
+    if (cell === "nothing") return [all[at]!, []];
+    const [, but, more] = /^all except ([^;]+)(?:; (.+))?$/.exec(cell!) ?? [];
+    if (but === undefined) return [all[at]!, cell!.split(", ").map(one)];
+    const without = but.split(", ").map(one);
+    const lazy = more?.split(", ").map(one) ?? [];
+    return [all[at]!, [...all.filter((name) => !without.includes(name)), ...lazy]];
+  }));
+}
+
+/** The names of packages in deno.json by what they stand for in the graph. */
+function packageTargets(): Map<string, string> {
+  return new Map(
+    Object.entries(config.imports).map(([name, target]) => [target.replace(/^\.\//, ""), name]),
+  );
+}
+
+/** Files that reach themselves by imports, circle by circle, each sorted (Tarjan's algorithm). */
+function circles(graph: Import[]): string[][] {
+  const next = Map.groupBy(graph, ({ from }) => from);
+  const order = new Map<string, number>();
+  const lowest = new Map<string, number>();
+  const open: string[] = [];
+  const found: string[][] = [];
+  const visit = (file: string) => {
+    order.set(file, order.size);
+    lowest.set(file, order.get(file)!);
+    open.push(file);
+    for (const { to } of next.get(file) ?? []) {
+      if (!order.has(to)) visit(to);
+      if (open.includes(to)) lowest.set(file, Math.min(lowest.get(file)!, lowest.get(to)!));
+    }
+    if (lowest.get(file) !== order.get(file)) return;
+    const circle = open.splice(open.indexOf(file));
+    const isOwn = next.get(file)?.some(({ to }) => to === file) ?? false;
+    if (circle.length > 1 || isOwn) found.push(circle.sort());
+  };
+  for (const file of next.keys()) if (!order.has(file)) visit(file);
+  return found.sort();
 }
 
 /** All that an import of the file loads at once, not by a later `import()`. */
