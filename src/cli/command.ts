@@ -1,5 +1,6 @@
 import type { Config, ConfigSection } from "../config/schema.ts";
 import type { Findings } from "../config/load.ts";
+import type { ValueOf, ValuesOf, ValueSpec } from "../config/values.ts";
 import type { Env } from "../base/env.ts";
 import type { RoleName } from "../sandbox/entries.ts";
 import type { Grants } from "../sandbox/grants.ts";
@@ -63,7 +64,9 @@ export interface Usage<O extends OptionSpecs = OptionSpecs> {
   rest?: { placeholder: string; help: string };
   options: O;
   /** Sections of the configuration whose keys are accepted as flags and given in `config`. */
-  config?: ConfigSection[];
+  config?: readonly ConfigSection[];
+  /** The section whose short flags are accepted too, as `-H` of `node.host`. */
+  shortFlags?: ConfigSection;
   examples: Example[];
   /** Exit codes beyond 0, 1 and 2, for the help text. */
   exits?: Record<number, string>;
@@ -104,38 +107,23 @@ export interface Example {
 export type OptionSpecs = Record<string, OptionSpec>;
 
 /** One option. Its key in camelCase is the flag in kebab-case: `addHostname` is `--add-hostname`. */
-export type OptionSpec =
-  & {
-    help: string;
-    /** One letter. */
-    short?: string;
-    /** What stands for the value in the usage: "DIR". Derived from the kind otherwise. */
-    placeholder?: string;
-    /** May be given more than once; the value is a list, empty where absent. */
-    repeat?: boolean;
-    required?: boolean;
-  }
-  & (
-    | { kind: "text" | "path" }
-    | { kind: "flag"; default?: boolean }
-    | { kind: "integer"; min?: number; max?: number; default?: number }
-    | { kind: "duration"; default?: number }
-    | { kind: "choice"; choices: readonly string[]; default?: string }
-    /** `NAME=VALUE`. */
-    | { kind: "pair" }
-  );
-
-type Single<S extends OptionSpec> = S extends { kind: "flag" } ? boolean
-  : S extends { kind: "integer" | "duration" } ? number
-  : S extends { kind: "choice"; choices: readonly (infer C)[] } ? C
-  : S extends { kind: "pair" } ? [string, string]
-  : string;
+export type OptionSpec = ValueSpec & {
+  help: string;
+  /** One letter. */
+  short?: string;
+  /** What stands for the value in the usage: "DIR". Derived from the kind otherwise. */
+  placeholder?: string;
+  /** May be given more than once; the value is a list, of pairs a record; empty where absent. */
+  repeat?: boolean;
+  required?: boolean;
+  default?: string | number | boolean;
+};
 
 export type OptionValues<O extends OptionSpecs> = {
-  [K in keyof O]: O[K] extends { repeat: true } ? Single<O[K]>[]
+  [K in keyof O]: O[K] extends { repeat: true } ? ValuesOf<O[K]>
     : O[K] extends { required: true } | { default: string | number | boolean } | { kind: "flag" }
-      ? Single<O[K]>
-    : Single<O[K]> | undefined;
+      ? ValueOf<O[K]>
+    : ValueOf<O[K]> | undefined;
 };
 
 // Each command knows its own options; who handles them all does not.

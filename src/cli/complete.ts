@@ -1,5 +1,5 @@
 import type { AnyCommand } from "./command.ts";
-import { type Flag, flagsOf } from "./flags.ts";
+import { type Flag, flagsOf, spellings } from "./flags.ts";
 import { loadCommand, namesIn, registry } from "./registry.ts";
 
 /**
@@ -46,10 +46,10 @@ async function nextWords(path: readonly string[]): Promise<string[]> {
 /** Flags that may still be given. */
 function flagWords(spec: AnyCommand, flags: Flag[], left: readonly string[]): string[] {
   const free = flags.filter((flag) => flag.repeat || !left.some((word) => named(flag, word)));
-  return [...free.map(({ name }) => `--${name}`), ...spec.rest === undefined ? [] : ["--"]];
+  const words = free.flatMap(spellings).filter((word) => word.startsWith("--"));
+  return [...words, ...spec.rest === undefined ? [] : ["--"]];
 }
 
 function named(flag: Flag, word: string | undefined): boolean {
-  return word?.split("=")[0] === `--${flag.name}` ||
-    flag.short !== undefined && word === `-${flag.short}`;
+  return word !== undefined && spellings(flag).includes(word.split("=")[0]!);
 }

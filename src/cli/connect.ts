@@ -7,8 +7,11 @@ import { retryWhileUnavailable } from "../client/follow.ts";
 import { printable } from "../base/printable.ts";
 import { oneOfSeveral } from "../client/one_of_several.ts";
 
-/** Sections of the configuration of every command that dials coordinators. */
-export const clientSections = ["client", "peer", "log"] as const;
+/** The settings of every command that dials coordinators. */
+export const dialSettings = {
+  config: ["client", "peer", "log"],
+  shortFlags: "client",
+} as const;
 
 /** A coordinator that was there a moment ago restarts; longer than this nobody waits to submit. */
 const longestRestartMs = 30_000;

@@ -1,17 +1,14 @@
-import {
-  type ConfigKey,
-  configKeys,
-  type ConfigValues,
-  flagOf,
-  schema,
-  sectionOf,
-} from "../config/schema.ts";
+import { type ConfigKey, configKeys, flagOf, sectionOf, settingOf } from "../config/schema.ts";
+import { placeholderOf, showValue } from "../config/values.ts";
 import type { OptionSpec, OptionSpecs, Usage } from "./command.ts";
 
 /** A flag as parsing, help and completion see it, whatever it sets. */
 export interface Flag {
   /** Without the dashes. */
   name: string;
+  /** A second, shorter name. */
+  alias?: string;
+  /** One letter. */
   short?: string;
   /** Undefined for a flag that may stand alone. */
   placeholder?: string;
@@ -37,7 +34,7 @@ const common: Record<CommonFlag, Omit<Flag, "name" | "repeat" | "sets">> = {
   config: { placeholder: "FILE", help: "Configuration file to read" },
 };
 
-/** All flags that a command takes. The second name of a key is a flag of its own for the same key. */
+/** All flags that a command takes. */
 export function flagsOf(usage: Usage): Flag[] {
   const flags = [...optionFlags(usage.options), ...configFlags(usage)];
   const names = (Object.keys(common) as CommonFlag[])
@@ -50,7 +47,7 @@ export function flagsOf(usage: Usage): Flag[] {
 
 export function optionFlags(options: OptionSpecs): Flag[] {
   return Object.entries(options).map(([key, spec]) => {
-    const placeholder = placeholderOf(key, spec);
+    const placeholder = optionPlaceholder(key, spec);
     return {
       name: kebab(key),
       help: spec.help,
@@ -64,27 +61,46 @@ export function optionFlags(options: OptionSpecs): Flag[] {
 }
 
 export function configFlags(usage: Usage): Flag[] {
-  return configKeys.filter((key) => usage.config?.includes(sectionOf(key))).flatMap((key) => {
-    const { kind, help, flag } = schema[key];
-    const choices = "choices" in kind ? { choices: kind.choices as string[] } : {};
-    return [flagOf(key), ...(flag === undefined ? [] : [flag])].map((name) => ({
-      name,
-      help: name === flag ? `Short for --${flagOf(key)}` : help,
-      repeat: false,
-      ...(kind.placeholder === undefined ? {} : { placeholder: kind.placeholder }),
-      ...choices,
-      sets: { kind: "config" as const, key },
-    }));
-  });
+  return (usage.config ?? []).flatMap((section) =>
+    configKeys.filter((key) => sectionOf(key) === section)
+      .map((key) => configFlag(key, usage.shortFlags === section))
+  );
+}
+
+function configFlag(key: ConfigKey, withShort: boolean): Flag {
+  const setting = settingOf(key);
+  const placeholder = placeholderOf(setting);
+  const { alias, short } = setting;
+  return {
+    name: flagOf(key),
+    help: setting.help,
+    repeat: setting.repeat ?? false,
+    ...(withShort && alias !== undefined ? { alias } : {}),
+    ...(withShort && short !== undefined ? { short } : {}),
+    ...(placeholder === undefined ? {} : { placeholder }),
+    ...(setting.kind === "choice" ? { choices: setting.choices } : {}),
+    sets: { kind: "config", key },
+  };
 }
 
 /** The default of a key for help: in words, or the value where it is the same on every host. */
-export function configDefault(key: ConfigKey): string {
-  const spec = schema[key];
-  if (spec.defaultHelp !== undefined) return `default ${spec.defaultHelp}`;
-  const nowhere = { hostname: "", cpus: 1, stateRoot: "", terminal: false };
-  const value = spec.default(nowhere, {} as ConfigValues);
-  return value === undefined ? "" : `default ${String(value)}`;
+export function configDefault(key: ConfigKey): string | undefined {
+  const { defaultHelp, default: text } = settingOf(key);
+  return defaultHelp ?? (typeof text === "string" ? text : undefined);
+}
+
+/** The default of an option for help. */
+export function optionDefault(spec: OptionSpec): string | undefined {
+  return spec.default === undefined ? undefined : showValue(spec, spec.default);
+}
+
+/** How a flag can be written: `-o`, `--out`. */
+export function spellings({ short, alias, name }: Flag): string[] {
+  return [
+    ...short === undefined ? [] : [`-${short}`],
+    ...alias === undefined ? [] : [`--${alias}`],
+    `--${name}`,
+  ];
 }
 
 /** `addHostname` → `add-hostname`. */
@@ -92,21 +108,9 @@ export function kebab(name: string): string {
   return name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 }
 
-function placeholderOf(key: string, spec: OptionSpec): string | undefined {
-  if (spec.kind === "flag") return undefined;
-  if (spec.placeholder !== undefined) return spec.placeholder;
-  switch (spec.kind) {
-    case "choice":
-      return spec.choices.join("|");
-    case "integer":
-      return "N";
-    case "duration":
-      return "DURATION";
-    case "pair":
-      return "NAME=VALUE";
-    case "path":
-      return "PATH";
-    case "text":
-      return kebab(key).split("-").at(-1)!.toUpperCase();
-  }
+function optionPlaceholder(key: string, spec: OptionSpec): string | undefined {
+  if (spec.placeholder !== undefined && spec.kind !== "flag") return spec.placeholder;
+  return spec.kind === "text" || spec.kind === "line"
+    ? kebab(key).split("-").at(-1)!.toUpperCase()
+    : placeholderOf(spec);
 }

@@ -1,6 +1,13 @@
 import type { AnyCommand } from "./command.ts";
-import { configDefault, configFlags, type Flag, flagsOf, optionFlags } from "./flags.ts";
-import { flagOf } from "../config/schema.ts";
+import {
+  configDefault,
+  configFlags,
+  type Flag,
+  flagsOf,
+  optionDefault,
+  optionFlags,
+  spellings,
+} from "./flags.ts";
 import { groups, loadCommand, registry } from "./registry.ts";
 
 /** The help of one command: what it does, examples first, then all that it takes. */
@@ -63,20 +70,20 @@ function usageLine(spec: AnyCommand, flags: Flag[]): string {
 }
 
 function flagRow(flag: Flag): readonly [string, string] {
-  const short = flag.short === undefined ? "    " : `-${flag.short}, `;
+  const indent = flag.short === undefined ? "    " : "";
   const value = flag.placeholder === undefined ? "" : ` ${flag.placeholder}`;
-  const notes = [flag.repeat ? "may be repeated" : "", defaultOf(flag)].filter((note) =>
-    note !== ""
-  );
+  const standard = defaultOf(flag);
+  const notes = [
+    ...flag.repeat ? ["may be repeated"] : [],
+    ...standard === undefined ? [] : [`default ${standard}`],
+  ];
   const note = notes.length === 0 ? "" : ` (${notes.join("; ")})`;
-  return [`${short}--${flag.name}${value}`, flag.help + note];
+  return [`${indent}${spellings(flag).join(", ")}${value}`, flag.help + note];
 }
 
-function defaultOf({ sets, name }: Flag): string {
-  if (sets.kind === "option" && "default" in sets.spec && sets.spec.default !== undefined) {
-    return `default ${sets.spec.default}`;
-  }
-  return sets.kind === "config" && name === flagOf(sets.key) ? configDefault(sets.key) : "";
+function defaultOf({ sets }: Flag): string | undefined {
+  if (sets.kind === "option") return optionDefault(sets.spec);
+  return sets.kind === "config" ? configDefault(sets.key) : undefined;
 }
 
 function exits(spec: AnyCommand): (readonly [string, string])[] {

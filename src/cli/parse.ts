@@ -1,16 +1,16 @@
 import { UsageError } from "../base/errors.ts";
 import { suggestion } from "../base/suggest.ts";
 import { type ConfigKey, configKeys, flagOf } from "../config/schema.ts";
-import type { OptionValues, Usage } from "./command.ts";
-import { type CommonFlag, type Flag, flagsOf } from "./flags.ts";
-import { optionValue } from "./values.ts";
+import type { OptionSpec, OptionValues, Usage } from "./command.ts";
+import { InvalidValue, parseValue, parseValues } from "../config/values.ts";
+import { type CommonFlag, type Flag, flagsOf, spellings } from "./flags.ts";
 
 export interface Parsed {
   options: OptionValues<Record<string, never>>;
   args: string[];
   rest: string[];
-  /** Keys of the configuration that were set by a flag, as typed. */
-  config: Map<ConfigKey, string>;
+  /** Keys of the configuration that were set by a flag, as typed: each time that it was given. */
+  config: Map<ConfigKey, string[]>;
   common: Partial<Record<CommonFlag, string>>;
 }
 
@@ -43,7 +43,7 @@ export function parse(usage: Usage, words: readonly string[]): Parsed {
     }
     for (const { flag, name, value } of readWord(word, usage, flags, queue)) {
       const before = given.get(flag.sets.key);
-      if (flag.placeholder === undefined && word === `--${flag.name}`) {
+      if (flag.placeholder === undefined && word === name && word.startsWith("--")) {
         joined ??= `${word}=${queue[0]}`;
       }
       if (before !== undefined && !flag.repeat) {
@@ -55,10 +55,11 @@ export function parse(usage: Usage, words: readonly string[]): Parsed {
   const common: Parsed["common"] = {};
   const config: Parsed["config"] = new Map();
   for (const { name, sets, choices } of flags) {
-    const value = given.get(sets.key)?.[0];
-    if (value === undefined) continue;
-    if (sets.kind === "config") config.set(sets.key, value);
+    const values = given.get(sets.key);
+    if (values === undefined) continue;
+    if (sets.kind === "config") config.set(sets.key, values);
     if (sets.kind === "common") {
+      const [value = ""] = values;
       if (choices !== undefined && !choices.includes(value)) {
         throw wrong(usage, `"--${name}" is "${value}", must be one of ${choices.join(", ")}`);
       }
@@ -89,13 +90,13 @@ function readWord(word: string, usage: Usage, flags: Flag[], queue: string[]): R
   const attached = equals < 0 ? undefined : word.slice(equals + 1);
   if (!word.startsWith("--")) return readBundle(word, usage, flags, queue);
 
-  const flag = flags.find((known) => `--${known.name}` === name);
+  const flag = flags.find((known) => spellings(known).includes(name));
   if (flag !== undefined) {
     if (flag.placeholder === undefined) return [{ flag, name, value: bool(usage, name, attached) }];
     return [{ flag, name, value: attached ?? nextWord(name, flag, usage, flags, queue) }];
   }
   const negated = flags.find((known) =>
-    known.placeholder === undefined && `--no-${known.name}` === name
+    known.placeholder === undefined && spellings(known).includes(name.replace("--no-", "--"))
   );
   if (negated !== undefined) {
     if (attached !== undefined) throw wrong(usage, `"${name}" takes no value`);
@@ -105,10 +106,13 @@ function readWord(word: string, usage: Usage, flags: Flag[], queue: string[]): R
   if (elsewhere !== undefined) {
     throw wrong(usage, `"${name}" has no meaning for "agent ${usage.path}"`);
   }
-  throw new UsageError(
-    `Unknown flag "${name}"`,
-    suggestion(name, flags.map((known) => `--${known.name}`), helpFor(usage)),
-  );
+  // `--port` for `--coordinator.port`: the name without its section is what comes to mind.
+  const long = flags.find((known) => known.name.endsWith(`.${name.slice(2)}`));
+  if (long !== undefined) {
+    throw wrong(usage, `Unknown flag "${name}"`, `Did you mean "--${long.name}"?`);
+  }
+  const known = flags.flatMap(spellings).filter((spelling) => spelling.startsWith("--"));
+  throw new UsageError(`Unknown flag "${name}"`, suggestion(name, known, helpFor(usage)));
 }
 
 /** `-fv`, `-oDIR`, `-o=DIR`, `-o DIR`: all but the last letter must stand alone. */
@@ -148,7 +152,7 @@ function nextWord(
 ): string {
   const next = queue[0];
   const isFlag = next !== undefined &&
-    flags.some((known) => next.split("=")[0] === `--${known.name}` || next === `-${known.short}`);
+    flags.some((known) => spellings(known).includes(next.split("=")[0]!));
   if (next === undefined || next === "--" || isFlag) {
     const found = next === undefined ? "nothing follows" : `"${next}" follows`;
     const hint = isFlag ? `If "${next}" is meant, write ${name}=${next}` : undefined;
@@ -172,14 +176,26 @@ function readOptions(
   for (const { name, sets, placeholder } of flags) {
     if (sets.kind !== "option") continue;
     const { key, spec } = sets;
-    const values = (given.get(key) ?? []).map((text) => optionValue(`--${name}`, spec, text));
-    if (spec.required && values.length === 0) {
+    const texts = given.get(key) ?? [];
+    if (spec.required && texts.length === 0) {
       throw wrong(usage, `"--${name}${placeholder ? ` ${placeholder}` : ""}" is required`);
     }
-    const fallback = "default" in spec ? spec.default : spec.kind === "flag" ? false : undefined;
-    options[key] = spec.repeat ? values : values[0] ?? fallback;
+    options[key] = readOption(`--${name}`, spec, texts);
   }
   return options as Parsed["options"];
+}
+
+function readOption(name: string, spec: OptionSpec, texts: string[]): unknown {
+  const [text] = texts;
+  try {
+    if (spec.repeat) return parseValues(spec, texts);
+    if (text !== undefined) return parseValue(spec, text);
+  } catch (error) {
+    if (!(error instanceof InvalidValue)) throw error;
+    const shown = JSON.stringify(texts.join(" "));
+    throw new UsageError(`"${name}" is ${shown}, must be ${error.wanted}`);
+  }
+  return spec.default ?? (spec.kind === "flag" ? false : undefined);
 }
 
 function checkArgs(usage: Usage, positional: string[], joined: string | undefined): string[] {

@@ -6,7 +6,8 @@ import { parse } from "./parse.ts";
 const submit = command({
   path: "submit",
   summary: "Test",
-  config: ["peer", "client"],
+  config: ["peer", "client", "node"],
+  shortFlags: "client",
   args: [{ name: "FIRST", help: "One" }, { name: "MORE", help: "Others", repeat: true }],
   rest: { placeholder: "CMD", help: "Command" },
   options: {
@@ -30,7 +31,7 @@ const defaults = {
   verbose: false,
   color2: true,
   addHostname: [],
-  env: [],
+  env: {},
   retries: 3,
   timeout: undefined,
   state: undefined,
@@ -67,7 +68,7 @@ Deno.test("options have their types and defaults", () => {
       [["--no-color2"], { color2: false }],
       [["--color2=false"], { color2: false }],
       [["--add-hostname", "a", "--add-hostname=b"], { addHostname: ["a", "b"] }],
-      [["--env", "A=1=2", "--env", "B="], { env: [["A", "1=2"], ["B", ""]] }],
+      [["--env", "A=1=2", "--env", "B="], { env: { A: "1=2", B: "" } }],
       [["--retries", "10"], { retries: 10 }],
       [["--timeout", "1m30s"], { timeout: 90_000 }],
       [["--state=running"], { state: "running" }],
@@ -103,7 +104,11 @@ Deno.test("wrong words are refused with what was meant", () => {
       [["--coordinator.port", "1"], /has no meaning for "agent submit"/],
       [["--peer.insecur=false"], /Did you mean "--peer.insecure"/],
       [["--peer:insecure=false"], /Unknown flag/],
-      [["--coordinators", "a:1", "--client.coordinators", "b:1"], /given twice/],
+      [["--peer.server-name", "a", "--peer.server-name", "b"], /given twice/],
+      [["--env", "A=1", "--env", "A=2"], /must be a list that sets "A" only once/],
+      [["--server-name=a"], /Unknown flag "--server-name" \| Did you mean "--peer.server-name"/],
+      [["-H", "::"], /Unknown flag "-H"/],
+      [["--port", "1"], /Did you mean "--node.port"/],
       [["--color", "green"], /must be one of auto, always, never/],
     ] as [string[], RegExp][]
   ) assert.match(wrong(words), message, words.join(" "));
@@ -120,13 +125,45 @@ Deno.test("dotted flags are kept in every order", () => {
   for (const order of permutations(groups)) {
     const { config, options } = parse(submit, order.flat());
     assert.deepEqual(Object.fromEntries(config), {
-      "peer.insecure": "false",
-      "peer.cert_file": "c",
-      "peer.key_file": "k",
-      "client.coordinators": "h:1",
+      "peer.insecure": ["false"],
+      "peer.cert_file": ["c"],
+      "peer.key_file": ["k"],
+      "client.coordinators": ["h:1"],
     }, order.flat().join(" "));
-    assert.deepEqual(options, { ...defaults, env: [["A", "1"]] });
+    assert.deepEqual(options, { ...defaults, env: { A: "1" } });
   }
+});
+
+Deno.test("short flags of settings exist only where the command binds them", () => {
+  const node = command({
+    path: "node",
+    summary: "Test",
+    config: ["node", "peer"],
+    shortFlags: "node",
+    options: {},
+    examples: [],
+    run: () => {},
+  });
+  // deno-fmt-ignore
+  const { config } = parse(node, [
+    "-H", "0.0.0.0", "--port=1", "--peer", "a", "--peer=b:1,c", "--node.peers=d", "--cluster", "x",
+    "--name=y", "--no-tls", "--insecure", "--tls-cert=c", "--tls-key", "k", "--no-auth",
+  ]);
+  assert.deepEqual(Object.fromEntries(config), {
+    "node.host": ["0.0.0.0"],
+    "node.port": ["1"],
+    "node.peers": ["a", "b:1,c", "d"],
+    "node.cluster": ["x"],
+    "node.name": ["y"],
+    "node.tls": ["false"],
+    "node.insecure": ["true"],
+    "node.tls_cert": ["c"],
+    "node.tls_key": ["k"],
+    "node.no_auth": ["true"],
+  });
+  assert.throws(() => parse(node, ["--port=1", "--node.port=2"]), /"--node.port" is given twice/);
+  assert.throws(() => parse(node, ["--tls", "--no-node.tls"]), /is given twice/);
+  assert.throws(() => parse(node, ["--coordinators=a"]), /Unknown flag "--coordinators"/);
 });
 
 Deno.test("positional arguments mix with flags, and what follows -- is left alone", () => {

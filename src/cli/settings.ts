@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { UserError } from "../base/errors.ts";
 import { type Account, folders } from "../config/folders.ts";
 import { type Findings, loadConfig, requireSound, withValues } from "../config/load.ts";
-import type { Config } from "../config/schema.ts";
+import { type Config, configKeys, variablesOf } from "../config/schema.ts";
 import type { TlsSettings } from "../pki/directory/settings.ts";
 import type { EnvFacts } from "../sandbox/env.ts";
 import type { Usage } from "./command.ts";
@@ -96,7 +96,10 @@ async function withTlsDirectory(config: Config, tls: () => Promise<TlsSettings>)
 
 function ownVariables(): Record<string, string> {
   const all = Object.entries(Deno.env.toObject());
-  return Object.fromEntries(all.filter(([name]) => name.startsWith("AGENT_")));
+  const known = new Set(configKeys.flatMap(variablesOf));
+  return Object.fromEntries(
+    all.filter(([name]) => name.startsWith("AGENT_") || known.has(name)),
+  );
 }
 
 /** A file that was named must be there; the one in the user's folder may be missing. */

@@ -6,8 +6,8 @@ import type { TaskSpec } from "../tasks/task.ts";
 
 /** The options of `submit` as they were parsed. */
 export interface SubmitRequest {
-  selector: [string, string][];
-  env: [string, string][];
+  selector: Readonly<Record<string, string>>;
+  env: Readonly<Record<string, string>>;
   cwd: string | undefined;
   shell: boolean;
   timeout: number | undefined;
@@ -70,7 +70,8 @@ function argv(words: string[], shell: boolean): string[] {
   return all;
 }
 
-function environment(pairs: [string, string][]): Record<string, string> {
+function environment(variables: Readonly<Record<string, string>>): Record<string, string> {
+  const pairs = Object.entries(variables);
   for (const [name, value] of pairs) {
     // Names as POSIX has them (XBD 8.1), in either case; others no shell could pass on.
     if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
@@ -87,10 +88,11 @@ function environment(pairs: [string, string][]): Record<string, string> {
         `more than ${limits.maxEnvEntries} or ${limits.maxEnvBytes} bytes`,
     );
   }
-  return unique(pairs, "--env");
+  return { ...variables };
 }
 
-function selector(pairs: [string, string][]): Record<string, string> {
+function selector(labels: Readonly<Record<string, string>>): Record<string, string> {
+  const pairs = Object.entries(labels);
   for (const [name, value] of pairs) {
     if (parseLabel(`${name}=${value}`) === undefined) {
       throw new UsageError(`--selector "${name}=${value}" is no label`, {
@@ -104,14 +106,7 @@ function selector(pairs: [string, string][]): Record<string, string> {
       `--selector is given ${pairs.length} times, more than ${limits.maxLabels}`,
     );
   }
-  return unique(pairs, "--selector");
-}
-
-function unique(pairs: [string, string][], option: string): Record<string, string> {
-  const names = pairs.map(([name]) => name);
-  const twice = names.find((name, at) => names.indexOf(name) !== at);
-  if (twice !== undefined) throw new UsageError(`${option} sets "${twice}" twice`);
-  return Object.fromEntries(pairs);
+  return { ...labels };
 }
 
 function folder(path: string): string {

@@ -3,8 +3,8 @@ import { UsageError } from "../base/errors.ts";
 import { type SubmitRequest, taskSpec } from "./task_spec.ts";
 
 const plain: SubmitRequest = {
-  selector: [],
-  env: [],
+  selector: {},
+  env: {},
   cwd: undefined,
   shell: false,
   timeout: undefined,
@@ -18,8 +18,8 @@ const plain: SubmitRequest = {
 Deno.test("a submit says what its flags say", () => {
   const { spec, options } = taskSpec({
     ...plain,
-    selector: [["gpu", "a100"]],
-    env: [["A", "1=2"], ["EMPTY", ""]],
+    selector: { gpu: "a100" },
+    env: { A: "1=2", EMPTY: "" },
     cwd: "/srv/work",
     shell: true,
     timeout: 90_000,
@@ -44,13 +44,11 @@ Deno.test("a submit says what its flags say", () => {
 
 Deno.test("what is wrong is refused before anything is sent, by the name of its flag", () => {
   const cases: [Partial<SubmitRequest>, RegExp][] = [
-    [{ selector: [["a b", "c"]] }, /--selector "a b=c" is no label/],
-    [{ selector: [["a", "x".repeat(64)]] }, /--selector/],
-    [{ selector: [["a", "1"], ["a", "2"]] }, /--selector sets "a" twice/],
-    [{ env: [["1A", "x"]] }, /"1A" is no name of a variable/],
-    [{ env: [["A", "x\0"]] }, /--env A contains a NUL/],
-    [{ env: [["A", "1"], ["A", "1"]] }, /--env sets "A" twice/],
-    [{ env: [["A", "x".repeat(300_000)]] }, /--env sets 1 variables of/],
+    [{ selector: { "a b": "c" } }, /--selector "a b=c" is no label/],
+    [{ selector: { "a": "x".repeat(64) } }, /--selector/],
+    [{ env: { "1A": "x" } }, /"1A" is no name of a variable/],
+    [{ env: { "A": "x\0" } }, /--env A contains a NUL/],
+    [{ env: { "A": "x".repeat(300_000) } }, /--env sets 1 variables of/],
     [{ cwd: "here" }, /--cwd "here" is not an absolute path/],
     [{ timeout: 0 }, /--timeout 0/],
     [{ artifact: ["/etc/passwd"] }, /is an absolute path/],

@@ -1,8 +1,7 @@
 import { dirname } from "node:path";
 import { UsageError } from "../base/errors.ts";
 import { nearest } from "../base/suggest.ts";
-import type { ConfigFile, FileValue, Problem } from "./file.ts";
-import { InvalidValue, type Kind } from "./kinds.ts";
+import type { ConfigFile, Problem } from "./file.ts";
 import {
   type Config,
   type ConfigKey,
@@ -12,14 +11,16 @@ import {
   type Host,
   type Origin,
   otherVariables,
-  schema,
-  variableOf,
+  type Setting,
+  settingOf,
+  variablesOf,
 } from "./schema.ts";
+import { InvalidValue, parseValue, parseValues, showValue, splitList } from "./values.ts";
 
 export interface Sources {
-  /** Values of flags by key, as typed. */
-  flags: ReadonlyMap<ConfigKey, string>;
-  /** The environment: what is set of `AGENT_*`. */
+  /** Values of flags by key, as typed; several of a list. */
+  flags: ReadonlyMap<ConfigKey, string | readonly string[]>;
+  /** The environment: `AGENT_*`, and further names that the schema has. */
   variables: Readonly<Record<string, string>>;
   /** The configuration file as `parseFile` read it, if there is one. */
   file: ConfigFile | undefined;
@@ -43,22 +44,18 @@ export interface Findings {
 
 /** Flags win over the environment, that over the file, that over the defaults. Pure. */
 export function loadConfig(sources: Sources): Loaded {
-  const { flags, variables, file, workingFolder, host } = sources;
+  const { file, variables, host } = sources;
   const warnings: string[] = [];
   const problems = [...file?.problems ?? []];
   const values: Record<string, unknown> = {};
   const origins: Record<string, Origin> = {};
-
+  const above = (key: string) => {
+    if (!(key in values)) throw new TypeError(`"${key}" does not stand above in the schema`);
+    return showValue(settingOf(key as ConfigKey), values[key]);
+  };
   for (const key of configKeys) {
-    const spec = schema[key];
-    const variable = variableOf(key);
-    const candidates: (Candidate | undefined)[] = [
-      flag(flags.get(key), `--${flagOf(key)}`, workingFolder),
-      environment(variables[variable], variable, workingFolder),
-      inFile(file?.values.get(key), key, file?.path ?? ""),
-    ];
-    for (const candidate of candidates) {
-      if (candidate === undefined) continue;
+    const setting = settingOf(key);
+    for (const candidate of candidatesFor(key, sources)) {
       if (isServiceLink(key, candidate)) {
         warnings.push(
           `Ignored ${candidate.name}="${candidate.text}": a Kubernetes service link, not a port`,
@@ -66,15 +63,12 @@ export function loadConfig(sources: Sources): Loaded {
         continue;
       }
       // Checked even where a stronger source has set it: a wrong value is wrong.
-      const read = attempt(spec.kind, candidate);
+      const read = attempt(setting, candidate);
       if ("problem" in read) problems.push(read.problem);
       else if (!(key in values)) [values[key], origins[key]] = [read.value, candidate.origin];
     }
     if (!(key in values)) {
-      [values[key], origins[key]] = [
-        spec.default(host, values as unknown as ConfigValues),
-        "default",
-      ];
+      [values[key], origins[key]] = [defaultOf(setting, host, above), "default"];
     }
   }
   return {
@@ -122,7 +116,8 @@ function freeze(config: Config): Config {
 }
 
 interface Candidate {
-  text: string;
+  /** Items of a list where the source has them apart, else one text. */
+  text: string | readonly string[];
   /** What relative paths are meant from. */
   folder: string;
   /** As the person knows it: a flag, a variable, a key and line of a file. */
@@ -130,42 +125,76 @@ interface Candidate {
   origin: Origin;
 }
 
-function flag(text: string | undefined, name: string, folder: string): Candidate | undefined {
-  return text === undefined ? undefined : { text, folder, name, origin: "flag" };
-}
-
-/** A variable that is set to nothing counts as not set, as compose files and units leave them. */
-function environment(text: string | undefined, name: string, folder: string) {
-  return text === undefined || text === ""
-    ? undefined
-    : { text, folder, name, origin: "environment" as const };
-}
-
-function inFile(value: FileValue | undefined, key: ConfigKey, path: string) {
-  if (value === undefined) return undefined;
-  const name = `"${key}" in ${path}${value.line === undefined ? "" : `:${value.line}`}`;
-  return { text: value.text, folder: dirname(path), name, origin: "file" as const };
+/** What the sources say of a key, the strongest first. */
+function candidatesFor(key: ConfigKey, sources: Sources): Candidate[] {
+  const { flags, variables, file, workingFolder: folder } = sources;
+  const found: Candidate[] = [];
+  const flag = flags.get(key);
+  if (flag !== undefined) {
+    // Each flag of a list may hold several items.
+    const text = typeof flag === "string" ? flag : flag.join(",");
+    found.push({ text, folder, name: `"--${flagOf(key)}"`, origin: "flag" });
+  }
+  for (const name of variablesOf(key)) {
+    const text = variables[name];
+    // A variable that is set to nothing counts as not set: compose files and units leave them so.
+    if (text !== undefined && text !== "") {
+      found.push({ text, folder, name, origin: "environment" });
+    }
+  }
+  const value = file?.values.get(key);
+  if (file !== undefined && value !== undefined) {
+    const line = value.line === undefined ? "" : `:${value.line}`;
+    const name = `"${key}" in ${file.path}${line}`;
+    found.push({ text: value.text, folder: dirname(file.path), name, origin: "file" });
+  }
+  return found;
 }
 
 function attempt(
-  kind: Pick<Kind<unknown>, "parse">,
+  setting: Setting,
   { text, folder, name }: Candidate,
 ): { value: unknown } | { problem: Problem } {
   try {
-    return { value: kind.parse(text, folder) };
+    return { value: readSetting(setting, text, folder) };
   } catch (error) {
     if (!(error instanceof InvalidValue)) throw error;
-    return { problem: { message: `${name} is ${JSON.stringify(text)}, must be ${error.wanted}` } };
+    const shown = JSON.stringify(typeof text === "string" ? text : text.join(","));
+    return { problem: { message: `${name} is ${shown}, must be ${error.wanted}` } };
   }
+}
+
+function readSetting(setting: Setting, text: Candidate["text"], folder?: string): unknown {
+  if (!setting.repeat) return parseValue(setting, String(text), folder);
+  const items = typeof text === "string" ? splitList(text) : text;
+  if (setting.nonEmpty && items.length === 0) throw new InvalidValue("a list of at least one item");
+  try {
+    return parseValues(setting, items, folder);
+  } catch (error) {
+    if (!(error instanceof InvalidValue)) throw error;
+    const isWhole = error.wanted.startsWith("a list");
+    throw isWhole
+      ? error
+      : new InvalidValue(`a comma-separated list; each item must be ${error.wanted}`);
+  }
+}
+
+/** A default is written as in any other source, and needs no folder: its paths are absolute. */
+function defaultOf(setting: Setting, host: Host, above: (key: string) => string): unknown {
+  const { default: text } = setting;
+  if (text === undefined) return undefined;
+  const written = typeof text === "string" ? text : text(host, above);
+  const items = setting.repeat && splitList(written);
+  return items ? parseValues(setting, items) : parseValue(setting, written);
 }
 
 /** Kubernetes sets AGENT_COORDINATOR_PORT=tcp://… for a service named agent-coordinator. */
 function isServiceLink(key: ConfigKey, { text, origin }: Candidate): boolean {
-  return origin === "environment" && key.endsWith("port") && /^(tcp|udp|sctp):\/\//.test(text);
+  return origin === "environment" && key.endsWith("port") && /^(tcp|udp|sctp):\/\//.test(`${text}`);
 }
 
 function unknownVariables(variables: Readonly<Record<string, string>>) {
-  const known = [...configKeys.map(variableOf), ...otherVariables];
+  const known = [...configKeys.flatMap(variablesOf), ...otherVariables];
   return Object.keys(variables).filter((name) => !known.includes(name)).sort().map((name) => {
     const near = nearest(name, known);
     return { name, ...(near === undefined ? {} : { nearest: near }) };

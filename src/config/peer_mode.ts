@@ -1,6 +1,5 @@
-import { isIP } from "node:net";
 import { Refusal, UsageError } from "../base/errors.ts";
-import { splitAddress } from "./kinds.ts";
+import { isLoopback } from "./addresses.ts";
 import type { Config } from "./schema.ts";
 
 /** Who speaks: the coordinator serves, the others dial it. */
@@ -84,14 +83,3 @@ export function idleFiles({ values, origins }: Config): string | undefined {
 }
 
 const fileKeys = ["peer.cert_file", "peer.key_file", "peer.client_ca_file"] as const;
-
-/** Literal 127.0.0.0/8, ::1 and localhost; no other name is resolved to decide. */
-export function isLoopback(address: string): boolean {
-  const host = isIP(address) === 0 ? splitAddress(address, 1)?.host ?? address : address;
-  if (host.toLowerCase() === "localhost") return true;
-  if (isIP(host) === 4) return host.startsWith("127.");
-  return isIP(host) === 6 && loopback6.test(host);
-}
-
-/** ::1 however many zeros are written out. */
-const loopback6 = /^(0{0,4}:){1,7}0{0,3}1$/;

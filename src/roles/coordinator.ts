@@ -2,7 +2,7 @@ import { messageOf } from "../base/errors.ts";
 import type { Env } from "../base/env.ts";
 import { every } from "../base/lifetimes.ts";
 import { joinHost } from "../base/address.ts";
-import { splitAddress } from "../config/kinds.ts";
+import { splitAddress } from "../config/addresses.ts";
 import { peerMode } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
 import { servePeer } from "../peer/server.ts";

@@ -88,7 +88,7 @@ Deno.test("an enabled TLS directory supplies the files that were not named", asy
     const { settings } = JSON.parse(stdout) as {
       settings: { key: string; value: string; origin: string }[];
     };
-    return settings.filter(({ key }) => key.endsWith("_file"))
+    return settings.filter(({ key }) => /^peer\..*_file$/.test(key))
       .map(({ value, origin }) => [value, origin]);
   };
   const none = [null, "default"];

@@ -51,7 +51,7 @@ function rowsOf(table: string): string[] {
 
 Deno.test("README: the table of settings is that of the schema", () => {
   const rows = configKeys.map((key) => {
-    const standard = configDefault(key).replace(/^default /, "") || "none";
+    const standard = configDefault(key) ?? "none";
     return `| \`${key}\` | ${standard} | ${schema[key].help} |`;
   });
   assert.deepEqual(rowsOf("settings"), rows);

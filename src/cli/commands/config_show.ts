@@ -1,11 +1,12 @@
 import { printable } from "../../base/printable.ts";
 import {
+  type ConfigKey,
   configKeys,
   configSections,
-  type ConfigValues,
-  schema,
+  settingOf,
   variableOf,
 } from "../../config/schema.ts";
+import { showValue } from "../../config/values.ts";
 import { command } from "../command.ts";
 import { colors } from "../output/terminal.ts";
 import { type Cell, table } from "../output/table.ts";
@@ -39,7 +40,7 @@ export default command({
     const { dim, green } = colors(env.stdout);
     const rows = settings.map(({ key, value, origin }): Cell[] => [
       key,
-      printable(shown(key, value as never)),
+      printable(shown(key, value)),
       { text: printable(origin), paint: origin === "default" ? dim : green },
     ]);
     const columns = [{ title: "KEY" }, { title: "VALUE" }, { title: "ORIGIN" }];
@@ -47,8 +48,6 @@ export default command({
   },
 });
 
-function shown<K extends keyof ConfigValues>(key: K, value: ConfigValues[K] | null): string {
-  if (value === null || value === undefined) return "-";
-  const kind = schema[key].kind as { show: (value: ConfigValues[K]) => string };
-  return kind.show(value) || "-";
+function shown(key: ConfigKey, value: unknown): string {
+  return value === null ? "-" : showValue(settingOf(key), value) || "-";
 }

@@ -11,6 +11,7 @@ export default role({
     Beyond this host it needs TLS: agent tls init, then --peer.insecure=false.`,
   options: {},
   config: ["coordinator", "peer", "log"],
+  shortFlags: "coordinator",
   examples: [
     { line: "agent coordinator", does: "For this host only, without TLS" },
     {

@@ -1,5 +1,5 @@
 import { clientGrants } from "../../sandbox/roles.ts";
-import { clientSections, withTasks } from "../connect.ts";
+import { dialSettings, withTasks } from "../connect.ts";
 import { orConflict } from "../output/state_conflict.ts";
 import { checkNames } from "../../client/state_names.ts";
 import { command } from "../command.ts";
@@ -16,7 +16,7 @@ export default command({
   options: {
     ifRevision: { kind: "integer", min: 1, help: "Only if this is the current revision" },
   },
-  config: [...clientSections],
+  ...dialSettings,
   examples: [{ line: "agent state delete build lock", does: "Gives the lock back" }],
   exits: { 1: "Failed, or --if-revision is not the current revision" },
   grants: ({ config }) => clientGrants(config),

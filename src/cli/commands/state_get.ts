@@ -1,5 +1,5 @@
 import { clientGrants } from "../../sandbox/roles.ts";
-import { clientSections, withTasks } from "../connect.ts";
+import { dialSettings, withTasks } from "../connect.ts";
 import { checkNames } from "../../client/state_names.ts";
 import { stateView } from "../../client/views.ts";
 import { command } from "../command.ts";
@@ -13,7 +13,7 @@ export default command({
     { name: "KEY", help: "Key in it", required: true },
   ],
   options: {},
-  config: [...clientSections],
+  ...dialSettings,
   examples: [
     { line: "agent state get build last-commit", does: "Prints the value and nothing else" },
     { line: "agent state get build last-commit --json", does: "With its revision" },

@@ -1,7 +1,7 @@
 import { formatDuration } from "../../base/durations.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
 import { TaskError } from "../../tasks/service.ts";
-import { clientSections, forPerson, withTasks } from "../connect.ts";
+import { dialSettings, forPerson, withTasks } from "../connect.ts";
 import { colors, widthOf } from "../output/terminal.ts";
 import { checkNames } from "../../client/state_names.ts";
 import { table } from "../output/table.ts";
@@ -15,7 +15,7 @@ export default command({
   summary: "Show the keys of a namespace",
   args: [{ name: "NS", help: "Namespace", required: true }],
   options: { prefix: { kind: "text", help: "Only keys that begin so" } },
-  config: [...clientSections],
+  ...dialSettings,
   examples: [
     { line: "agent state list build", does: "Keys with revision, age and value" },
     { line: "agent state list build --prefix lock/", does: "Some of them" },

@@ -3,7 +3,7 @@ import { UsageError, UserError } from "../../base/errors.ts";
 import type { Env } from "../../base/env.ts";
 import { limits } from "../../tasks/limits.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
-import { clientSections, withTasks } from "../connect.ts";
+import { dialSettings, withTasks } from "../connect.ts";
 import { orConflict } from "../output/state_conflict.ts";
 import { checkNames } from "../../client/state_names.ts";
 import { stateView } from "../../client/views.ts";
@@ -23,7 +23,7 @@ export default command({
   options: {
     ifRevision: { kind: "integer", min: 0, help: "Only if this is the current revision" },
   },
-  config: [...clientSections],
+  ...dialSettings,
   examples: [
     { line: "agent state put build last-commit 4f2a9c1", does: "Sets it, whatever it was" },
     { line: 'agent state put build lock "$HOSTNAME" --if-revision 0', does: "Takes a lock, once" },

@@ -1,6 +1,6 @@
 import { limits } from "../../tasks/limits.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
-import { clientSections, withTasks } from "../connect.ts";
+import { dialSettings, withTasks } from "../connect.ts";
 import { followExits, followOutput } from "../output/follow_output.ts";
 import { taskSpec } from "../../client/task_spec.ts";
 import { taskView } from "../../client/views.ts";
@@ -57,7 +57,7 @@ export default command({
     },
     follow: { kind: "flag", help: "Show the output until the end, and exit with the task's code" },
   },
-  config: [...clientSections],
+  ...dialSettings,
   examples: [
     { line: "agent submit -- uname -a", does: "Prints the id at once" },
     {

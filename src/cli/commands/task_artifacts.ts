@@ -1,5 +1,5 @@
 import { clientGrants } from "../../sandbox/roles.ts";
-import { clientSections, withTasks } from "../connect.ts";
+import { dialSettings, withTasks } from "../connect.ts";
 import { commonId, findTask } from "../../client/find_task.ts";
 import { widthOf } from "../output/terminal.ts";
 import { table } from "../output/table.ts";
@@ -19,7 +19,7 @@ export default command({
     output: { short: "o", kind: "path", placeholder: "DIR", help: "Folder to save them in" },
     force: { kind: "flag", help: "Overwrite files that exist" },
   },
-  config: [...clientSections],
+  ...dialSettings,
   examples: [
     { line: "agent task artifacts 01jd3p9x", does: "Paths, sizes and checksums" },
     { line: "agent task artifacts 01jd3p9x -o results", does: "Saves them below results/" },

@@ -1,6 +1,6 @@
 import { isFinished } from "../../tasks/task.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
-import { clientSections, withTasks } from "../connect.ts";
+import { dialSettings, withTasks } from "../connect.ts";
 import { commonId, findTask } from "../../client/find_task.ts";
 import { changed } from "../../client/task_change.ts";
 import { command } from "../command.ts";
@@ -12,7 +12,7 @@ export default command({
     "A queued task is over at once; a running one gets SIGTERM, and is killed if it does not end.",
   args: [{ name: "ID", help: "Of the task or array; its beginning is enough", required: true }],
   options: {},
-  config: [...clientSections],
+  ...dialSettings,
   examples: [{ line: "agent task cancel 01jd3p9x", does: "Says in which state it is then" }],
   grants: ({ config }) => clientGrants(config),
   run: (request) =>

@@ -1,7 +1,7 @@
 import type { TaskService } from "../../tasks/service.ts";
 import { type Task, taskStates } from "../../tasks/task.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
-import { clientSections, withTasks } from "../connect.ts";
+import { dialSettings, withTasks } from "../connect.ts";
 import { colors, widthOf } from "../output/terminal.ts";
 import { taskTable } from "../output/task_table.ts";
 import { taskView } from "../../client/views.ts";
@@ -24,7 +24,7 @@ export default command({
     limit: { kind: "integer", min: 1, default: 50, help: "At most this many" },
     watch: { kind: "flag", help: "Go on showing what changes, until Ctrl-C" },
   },
-  config: [...clientSections],
+  ...dialSettings,
   examples: [
     { line: "agent task list", does: "The newest tasks" },
     { line: "agent task list --state failed --state lost", does: "What went wrong" },

@@ -1,6 +1,6 @@
 import { UsageError } from "../../base/errors.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
-import { clientSections, withTasks } from "../connect.ts";
+import { dialSettings, withTasks } from "../connect.ts";
 import { commonId, findTask } from "../../client/find_task.ts";
 import { followExits, followOutput } from "../output/follow_output.ts";
 import { jsonWriter, plainWriter } from "../output/log_writers.ts";
@@ -17,7 +17,7 @@ export default command({
     follow: { kind: "flag", short: "f", help: "Go on until the task has finished" },
     attempt: { kind: "integer", min: 1, help: "Of this attempt, not the newest" },
   },
-  config: [...clientSections],
+  ...dialSettings,
   examples: [
     { line: "agent task logs 01jd3p9x", does: "What its newest attempt wrote so far" },
     { line: "agent task logs 01jd3p9x --follow", does: "Resumes a submit --follow" },

@@ -1,5 +1,5 @@
 import { clientGrants } from "../../sandbox/roles.ts";
-import { clientSections, withTasks } from "../connect.ts";
+import { dialSettings, withTasks } from "../connect.ts";
 import { commonId, findTask } from "../../client/find_task.ts";
 import { changed } from "../../client/task_change.ts";
 import { command } from "../command.ts";
@@ -11,7 +11,7 @@ export default command({
     "A further attempt of the same task, with the same id. Of an array, the elements that did not succeed.",
   args: [{ name: "ID", help: "Of the task or array; its beginning is enough", required: true }],
   options: {},
-  config: [...clientSections],
+  ...dialSettings,
   examples: [{ line: "agent task retry 01jd3p9x", does: "Says in which state it is then" }],
   grants: ({ config }) => clientGrants(config),
   run: (request) =>

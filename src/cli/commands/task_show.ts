@@ -1,5 +1,5 @@
 import { clientGrants } from "../../sandbox/roles.ts";
-import { clientSections, withTasks } from "../connect.ts";
+import { dialSettings, withTasks } from "../connect.ts";
 import { commonId, findTask } from "../../client/find_task.ts";
 import { colors, widthOf } from "../output/terminal.ts";
 import { taskPage } from "../output/task_page.ts";
@@ -12,7 +12,7 @@ export default command({
   summary: "Show all about one task, or the elements of an array",
   args: [{ name: "ID", help: "Of the task or array; its beginning is enough", required: true }],
   options: {},
-  config: [...clientSections],
+  ...dialSettings,
   examples: [
     { line: "agent task show 01jd3p9x", does: "What it runs, where it ran, why it ended" },
     { line: "agent task show 01jd3p9x --json", does: "The same for programs" },

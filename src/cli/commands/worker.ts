@@ -17,6 +17,7 @@ export default role({
     have them run as another.`,
   options: {},
   config: ["worker", "peer", "log"],
+  shortFlags: "worker",
   examples: [
     { line: "agent worker", does: "For a coordinator on this host" },
     {

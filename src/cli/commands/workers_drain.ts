@@ -1,5 +1,5 @@
 import { clientGrants } from "../../sandbox/roles.ts";
-import { clientSections, withTasks } from "../connect.ts";
+import { dialSettings, withTasks } from "../connect.ts";
 import { workerView } from "../../client/views.ts";
 import { printable } from "../../base/printable.ts";
 import { counted } from "../output/format.ts";
@@ -12,7 +12,7 @@ export default command({
     "It finishes what it runs, and gets nothing more until agent workers resume, also after a restart.",
   args: [{ name: "ID", help: "Of the worker, as agent workers list shows it", required: true }],
   options: {},
-  config: [...clientSections],
+  ...dialSettings,
   examples: [{ line: "agent workers drain gpu1", does: "Before its host is updated" }],
   grants: ({ config }) => clientGrants(config),
   run: (request) =>

@@ -1,6 +1,6 @@
 import { formatDuration } from "../../base/durations.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
-import { clientSections, withTasks } from "../connect.ts";
+import { dialSettings, withTasks } from "../connect.ts";
 import { type Colors, colors, widthOf } from "../output/terminal.ts";
 import { type Cell, table } from "../output/table.ts";
 import { type WorkerView, workerView } from "../../client/views.ts";
@@ -13,7 +13,7 @@ export default command({
   description: `A worker is healthy while its last heartbeat is under 5 seconds old, late up to 15
     seconds, and lost after that. The identity is that of its verified certificate.`,
   options: {},
-  config: [...clientSections],
+  ...dialSettings,
   examples: [
     { line: "agent workers list", does: "One worker a line, warnings below" },
     { line: "agent workers list --json", does: "The same for programs" },

@@ -1,5 +1,5 @@
 import { clientGrants } from "../../sandbox/roles.ts";
-import { clientSections, withTasks } from "../connect.ts";
+import { dialSettings, withTasks } from "../connect.ts";
 import { workerView } from "../../client/views.ts";
 import { printable } from "../../base/printable.ts";
 import { counted } from "../output/format.ts";
@@ -11,7 +11,7 @@ export default command({
   description: "The opposite of agent workers drain.",
   args: [{ name: "ID", help: "Of the worker, as agent workers list shows it", required: true }],
   options: {},
-  config: [...clientSections],
+  ...dialSettings,
   examples: [{ line: "agent workers resume gpu1", does: "It takes tasks at once" }],
   grants: ({ config }) => clientGrants(config),
   run: (request) =>
