@@ -61,6 +61,7 @@ export function workerView(worker: WorkerInfo) {
     connected_at: timestamp(worker.connectedAt),
     last_heartbeat_at: timestamp(worker.lastHeartbeatAt),
     warnings: worker.warnings,
+    trouble: worker.trouble ?? null,
   };
 }
 

@@ -11,7 +11,7 @@ import { leaseTimes } from "../tasks/limits.ts";
 import { Logs } from "./logs.ts";
 import { ChangeFeed } from "./change_feed.ts";
 import * as state from "./state_calls.ts";
-import { TaskError, type TaskService, type WorkerService } from "../tasks/service.ts";
+import { TaskError, type TaskService, type WorkerServer } from "../tasks/service.ts";
 import type { TaskStore } from "./store.ts";
 import type { TaskState } from "../tasks/task.ts";
 
@@ -48,7 +48,7 @@ export interface EngineStats {
   leaseExpiries: number;
 }
 
-export interface Engine extends TaskService, WorkerService, AsyncDisposable {
+export interface Engine extends TaskService, WorkerServer, AsyncDisposable {
   /** What time brings: leases that run out, retries that are due. To be called each 100 ms or so. */
   advance(): void;
   stats(): EngineStats;

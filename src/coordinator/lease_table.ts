@@ -26,7 +26,7 @@ export interface LeaseHolder {
   leaseUntil: number;
 }
 
-/** A seat that assignments can be sent to. */
+/** A session that assignments can be sent to. */
 export interface Assignee extends Seat {
   readonly holder: LeaseHolder;
   send(assignment: Assignment): void;
@@ -53,6 +53,11 @@ export class LeaseTable {
     this.#nextFence = recovered.nextFence;
   }
 
+  /** There may be something to assign: queued tasks, or a worker with credits. */
+  assignSoon(): void {
+    this.commits.poke();
+  }
+
   takeSeq(): number {
     return this.#nextSeq++;
   }
@@ -68,7 +73,7 @@ export class LeaseTable {
     lease.holder.leases.set(lease.ref.taskId, lease);
   }
 
-  /** Gives queued tasks to those who have credit, as part of the batch that is being made. */
+  /** Assigns queued tasks to workers with credits, as part of the batch that is being made. */
   assign(assignees: Iterable<Assignee>): void {
     const unread: { task: QueuedTask; error: unknown }[] = [];
     this.queue.assign(assignees, (task, assignee) => {
@@ -142,7 +147,7 @@ export class LeaseTable {
     });
   }
 
-  /** The attempt is not running any more, and nobody knows how it ended. */
+  /** The attempt no longer runs, and how it ended is unknown. */
   lose(lease: Lease, reason: string): void {
     this.#end(lease, {
       ref: lease.ref,
@@ -157,20 +162,29 @@ export class LeaseTable {
     });
   }
 
-  /** The attempt never ran: as if it had not been assigned. */
-  release(lease: Lease): void {
+  /**
+   * No process of the attempt ran: its task is as if it had not been assigned.
+   *
+   * @param reason why its worker could not start it; other workers are then preferred.
+   */
+  release(lease: Lease, reason?: string): void {
+    // The next attempt would take the same number, and its output would join this one's.
+    if (lease.logged.stdout + lease.logged.stderr > 0) {
+      return this.lose(lease, reason ?? "Its worker gave it back");
+    }
     this.#drop(lease);
     const { seq, ref } = lease;
     const lock = ref.taskId;
     if (!lease.cancelRequested) {
       this.commits.add({ change: { kind: "release", seq, ref }, task: lock, lock });
-      this.queue.add(this.#queued(lease, ref.attempt - 1));
+      const task = this.#queued(lease, ref.attempt - 1);
+      this.queue.add(reason === undefined ? task : this.#avoiding(task, lease));
       return;
     }
     this.commits.add({ change: { kind: "release", seq, ref }, lock });
-    const reason = "Cancelled before it started";
     const at = this.clock.now();
-    this.commits.add({ change: { kind: "cancel", seq, reason, at }, task: lock, lock });
+    const cancelled = { kind: "cancel", seq, reason: "Cancelled before it started", at } as const;
+    this.commits.add({ change: cancelled, task: lock, lock });
   }
 
   #end(lease: Lease, result: AttemptResult, done?: () => void): void {
@@ -193,7 +207,15 @@ export class LeaseTable {
     if (after.state !== "queued") return;
     const notBefore = monotonicOf(after.notBefore, this.clock);
     const counts = { failures: after.failures, losses: after.losses };
-    this.queue.add({ ...this.#queued(lease, lease.ref.attempt), ...counts, notBefore });
+    const task = { ...this.#queued(lease, lease.ref.attempt), ...counts, notBefore };
+    this.queue.add(this.#avoiding(task, lease));
+  }
+
+  /** The task prefers other workers than the lease's: what failed there may work elsewhere. */
+  #avoiding(task: QueuedTask, lease: Lease): QueuedTask {
+    const { workerId } = lease.holder.stored;
+    const from = task.notBefore ?? this.clock.monotonic();
+    return { ...task, avoid: { workerId, until: from + avoidMs } };
   }
 
   #queued(lease: Lease, attempts: number): QueuedTask {
@@ -215,6 +237,12 @@ export class LeaseTable {
     return spec;
   }
 }
+
+/**
+ * How long a retry waits for another worker that fits. Longer than short tasks keep a slot, short
+ * beside what a retry costs; where all others are busy for hours, the same worker is better than none.
+ */
+const avoidMs = 30_000;
 
 /** A time of day by the monotonic clock, as both stand now. */
 export function monotonicOf(time: number | undefined, clock: Clock): number | undefined {

@@ -65,6 +65,7 @@ export function matches(selector: Labels, labels: Labels): boolean {
 
 /** A worker's session as the assignment sees it. */
 export interface Seat {
+  readonly workerId: string;
   readonly labels: Labels;
   readonly slots: number;
   /** Attempts that it has. */
@@ -88,7 +89,13 @@ export interface Waiting {
   selector: Labels;
   notBefore: number | undefined;
   /** Every worker that is connected. */
-  workers: { labels: Labels; draining: boolean; health: WorkerHealth }[];
+  workers: {
+    id: string;
+    labels: Labels;
+    draining: boolean;
+    health: WorkerHealth;
+    trouble: string | undefined;
+  }[];
 }
 
 /** Why a queued task is not running yet, for people. */
@@ -106,8 +113,11 @@ export function waitReason(waiting: Waiting, now: number): string {
   }
   const active = fitting.filter((worker) => !worker.draining);
   if (active.length === 0) return "Every worker that fits is drained";
-  if (active.every((worker) => worker.health !== "healthy")) {
-    return "Every worker that fits is late with its heartbeat";
+  const heard = active.filter((worker) => worker.health === "healthy");
+  if (heard.length === 0) return "Every worker that fits is late with its heartbeat";
+  const ill = heard[0]!;
+  if (heard.every((worker) => worker.trouble !== undefined)) {
+    return `No worker that fits can start tasks now; ${ill.id}: ${ill.trouble}`;
   }
   return "Waits for a free slot";
 }

@@ -69,8 +69,8 @@ Deno.test("a selector needs each of its labels, and no inherited name counts", (
 });
 
 Deno.test("the least busy worker for its size gets the next task", () => {
-  const seat = (name: string, slots: number, held: number, credits: number) => ({
-    name,
+  const seat = (workerId: string, slots: number, held: number, credits: number) => ({
+    workerId,
     slots,
     held,
     credits,
@@ -78,22 +78,26 @@ Deno.test("the least busy worker for its size gets the next task", () => {
   });
   assert.equal(pickSeat([]), undefined);
   assert.equal(pickSeat([seat("full", 4, 4, 0)]), undefined);
-  assert.equal(pickSeat([seat("a", 2, 1, 9), seat("b", 8, 2, 9)])?.name, "b");
-  assert.equal(pickSeat([seat("a", 2, 0, 9), seat("b", 8, 0, 9)])?.name, "a");
+  assert.equal(pickSeat([seat("a", 2, 1, 9), seat("b", 8, 2, 9)])?.workerId, "b");
+  assert.equal(pickSeat([seat("a", 2, 0, 9), seat("b", 8, 0, 9)])?.workerId, "a");
 });
 
 Deno.test("a task that waits says what for", () => {
-  const worker = { labels: { zone: "a" }, draining: false, health: "healthy" } as const;
+  const labels = { zone: "a" };
+  const worker = { id: "w1", labels, draining: false, trouble: undefined } as const;
+  const healthy = { ...worker, health: "healthy" } as const;
   const plain = { selector: {}, notBefore: undefined };
   const cases = [
     [{ ...plain, workers: [] }, /^No worker is connected$/],
-    [{ ...plain, notBefore: 2_000, workers: [worker] }, /retry at 1970-01-01T00:00:02/],
-    [{ ...plain, notBefore: 500, workers: [worker] }, /free slot/],
-    [{ ...plain, selector: { gpu: "yes" }, workers: [worker] }, /has the label gpu=yes$/],
-    [{ ...plain, selector: { zone: "a", gpu: "yes" }, workers: [worker] }, /all of the labels/],
-    [{ ...plain, workers: [{ ...worker, draining: true }] }, /drained/],
+    [{ ...plain, notBefore: 2_000, workers: [healthy] }, /retry at 1970-01-01T00:00:02/],
+    [{ ...plain, notBefore: 500, workers: [healthy] }, /free slot/],
+    [{ ...plain, selector: { gpu: "yes" }, workers: [healthy] }, /has the label gpu=yes$/],
+    [{ ...plain, selector: { zone: "a", gpu: "yes" }, workers: [healthy] }, /all of the labels/],
+    [{ ...plain, workers: [{ ...healthy, draining: true }] }, /drained/],
     [{ ...plain, workers: [{ ...worker, health: "late" as const }] }, /late/],
-    [{ ...plain, workers: [worker] }, /free slot/],
+    [{ ...plain, workers: [{ ...healthy, trouble: "no inode left" }] }, /now; w1: no inode left$/],
+    [{ ...plain, workers: [{ ...healthy, trouble: "no inode left" }, healthy] }, /free slot/],
+    [{ ...plain, workers: [healthy] }, /free slot/],
   ] as const;
   for (const [waiting, expected] of cases) {
     assert.match(waitReason({ ...waiting, workers: [...waiting.workers] }, 1_000), expected);

@@ -1,7 +1,7 @@
 import { matches, pickSeat, type Seat } from "./policy.ts";
 import type { Labels, TaskSpec } from "../tasks/task.ts";
 
-/** What is kept in memory of a task that waits: little, for there may be a million. */
+/** A waiting task in memory: small, because there may be a million. */
 export interface QueuedTask {
   /** Order of submission. */
   seq: number;
@@ -15,16 +15,19 @@ export interface QueuedTask {
   attempts: number;
   /** Only until it is in the store. */
   spec: TaskSpec | undefined;
+  /** The worker of its failed attempt: others are preferred, until then by the monotonic clock. */
+  avoid?: { workerId: string; until: number };
 }
 
 /**
- * Tasks that wait, in groups of one selector each, first submitted first served. A group that no
+ * Waiting tasks in groups that the same workers fit, first submitted first served. A group that no
  * worker fits does not hold up the others.
  */
 export class TaskQueue {
   readonly #groups = new Map<string, Group>();
   readonly #tasks = new Map<string, QueuedTask>();
   readonly #delayed = new Heap<QueuedTask>((task) => task.notBefore!);
+  readonly #avoiding = new Heap<QueuedTask>((task) => task.avoid!.until);
 
   get size(): number {
     return this.#tasks.size;
@@ -38,14 +41,15 @@ export class TaskQueue {
     this.#tasks.set(task.id, task);
     if (task.notBefore === undefined) this.#group(task).push(task);
     else this.#delayed.push(task);
+    if (task.avoid !== undefined) this.#avoiding.push(task);
   }
 
-  /** Heaps forget it when they meet it. */
+  /** The heaps drop it when it comes to their top. */
   remove(id: string): void {
     this.#tasks.delete(id);
   }
 
-  /** Lets the tasks go whose time has come. */
+  /** @returns how many tasks may be assigned from `now` on that could not before. */
   release(now: number): number {
     let released = 0;
     for (let task; (task = this.#delayed.peek()) !== undefined && task.notBefore! <= now;) {
@@ -55,12 +59,22 @@ export class TaskQueue {
       this.#group(task).push(task);
       released++;
     }
+    for (let task; (task = this.#avoiding.peek()) !== undefined && task.avoid!.until <= now;) {
+      this.#avoiding.pop();
+      if (!this.#has(task)) continue;
+      // A copy: the entry in its former group is no longer the task's own.
+      const { avoid: _, ...free } = task;
+      this.#tasks.delete(task.id);
+      this.add(free);
+      released++;
+    }
     return released;
   }
 
   /** Gives each task, in order, to the best seat that has credit for it; `take` uses that credit up. */
   assign<S extends Seat>(seats: Iterable<S>, take: (task: QueuedTask, seat: S) => void): void {
-    const open = [...seats].filter((seat) => seat.credits > 0);
+    const all = [...seats];
+    const open = all.filter((seat) => seat.credits > 0);
     if (open.length === 0 || this.#tasks.size === 0) return;
     const heads = new Heap<{ seq: number; group: Group; fitting: S[] }>((head) => head.seq);
     const offer = (group: Group, fitting: S[]) => {
@@ -71,7 +85,12 @@ export class TaskQueue {
       if (this.#peek(group) === undefined) this.#groups.delete(key);
       else {
         const fitting = open.filter((seat) => matches(group.selector, seat.labels));
-        if (fitting.length > 0) offer(group, fitting);
+        const others = fitting.filter((seat) => seat.workerId !== group.avoid);
+        const waitsForOther = others.length === 0 &&
+          all.some((seat) => seat.workerId !== group.avoid && matches(group.selector, seat.labels));
+        if (fitting.length > 0 && !waitsForOther) {
+          offer(group, others.length > 0 ? others : fitting);
+        }
       }
     }
     for (let head; (head = heads.pop()) !== undefined;) {
@@ -85,9 +104,10 @@ export class TaskQueue {
   }
 
   #group(task: QueuedTask): Group {
-    const key = selectorKey(task.selector);
+    const avoid = task.avoid?.workerId;
+    const key = selectorKey(task.selector) + (avoid === undefined ? "" : ` not ${avoid}`);
     let group = this.#groups.get(key);
-    if (group === undefined) this.#groups.set(key, group = new Group(task.selector));
+    if (group === undefined) this.#groups.set(key, group = new Group(task.selector, avoid));
     return group;
   }
 
@@ -155,7 +175,7 @@ class Heap<T> {
 }
 
 class Group extends Heap<QueuedTask> {
-  constructor(readonly selector: Labels) {
+  constructor(readonly selector: Labels, readonly avoid: string | undefined) {
     super((task) => task.seq);
   }
 }

@@ -7,8 +7,8 @@ function task(seq: number, selector?: Labels, notBefore?: number): QueuedTask {
   return { seq, id: `t${seq}`, selector: selector ?? {}, notBefore, ...counts, spec: undefined };
 }
 
-function seat(name: string, credits: number, labels: Labels = {}, slots = 4) {
-  return { name, credits, labels, slots, held: 0 };
+function seat(workerId: string, credits: number, labels: Labels = {}, slots = 4) {
+  return { workerId, credits, labels, slots, held: 0 };
 }
 
 function assigned(queue: TaskQueue, seats: ReturnType<typeof seat>[]): string[] {
@@ -16,7 +16,7 @@ function assigned(queue: TaskQueue, seats: ReturnType<typeof seat>[]): string[] 
   queue.assign(seats, (task, seat) => {
     seat.credits--;
     seat.held++;
-    out.push(`${task.id}@${seat.name}`);
+    out.push(`${task.id}@${seat.workerId}`);
   });
   return out;
 }
@@ -83,4 +83,22 @@ Deno.test("a task taken out and added again is assigned once", () => {
   queue.remove("t1");
   queue.add(task(1));
   assert.deepEqual(assigned(queue, [seat("a", 9)]), ["t1@a"]);
+});
+
+Deno.test("a task prefers other workers than the one that it failed on, for a while", () => {
+  const failed = (seq: number) => ({ ...task(seq), avoid: { workerId: "a", until: 100 } });
+  const queue = new TaskQueue();
+  queue.add(failed(1));
+  queue.add(task(2));
+  // The other worker is busy: the task waits for it, and does not hold up the next.
+  assert.deepEqual(assigned(queue, [seat("a", 9), seat("b", 0)]), ["t2@a"]);
+  assert.deepEqual(assigned(queue, [seat("a", 9), seat("b", 9)]), ["t1@b"]);
+  queue.add(failed(3));
+  assert.deepEqual(assigned(queue, [seat("a", 9)]), ["t3@a"], "there is no other worker");
+  queue.add(failed(4));
+  assert.equal(queue.release(99), 0);
+  assert.deepEqual(assigned(queue, [seat("a", 9), seat("b", 0)]), []);
+  assert.equal(queue.release(100), 1);
+  assert.deepEqual(assigned(queue, [seat("a", 9), seat("b", 0)]), ["t4@a"]);
+  assert.equal(queue.size, 0);
 });

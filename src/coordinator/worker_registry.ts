@@ -3,16 +3,11 @@ import type { Log } from "../base/log.ts";
 import { validateHello } from "../tasks/validation.ts";
 import type { Lease, LeaseHolder, LeaseTable } from "./lease_table.ts";
 import { leaseTimes, limits } from "../tasks/limits.ts";
-import { workerHealth } from "./policy.ts";
-import {
-  TaskError,
-  type WorkerHello,
-  type WorkerSession,
-  type WorkerSink,
-} from "../tasks/service.ts";
-import { Session } from "./worker_session.ts";
+import { type Waiting, workerHealth } from "./policy.ts";
+import { TaskError, type WorkerHello, type WorkerSink } from "../tasks/service.ts";
+import { Session, type SessionEvents } from "./worker_session.ts";
 import type { Recovered, StoredHolder, StoredWorker } from "./store.ts";
-import type { AttemptRef, Labels, WorkerInfo } from "../tasks/task.ts";
+import type { AttemptRef, WorkerInfo } from "../tasks/task.ts";
 
 /** A worker as the coordinator knows it, connected or not. */
 export interface KnownWorker {
@@ -23,14 +18,14 @@ export interface KnownWorker {
   lastHeartbeatAt: number | undefined;
 }
 
-/** The workers, their sessions and whether they are still heard from. */
+/** The known workers, their sessions and their health. */
 export class WorkerRegistry {
   readonly #workers = new Map<string, KnownWorker>();
   #nextHolder: number;
   #stopping = false;
   readonly stats = { leaseExpiries: 0, sessions: 0 };
   /** Sessions with assignments that are on disk and not yet sent. */
-  readonly outgoing = new Set<Session>();
+  readonly #outgoing = new Set<Session>();
 
   constructor(readonly leaseTable: LeaseTable, readonly log: Log, recovered: Recovered) {
     const now = leaseTable.clock.monotonic();
@@ -58,17 +53,17 @@ export class WorkerRegistry {
     this.#nextHolder = Math.max(0, ...byId.keys()) + 1;
   }
 
-  /** Those who may be given work. */
+  /** Sessions that may be given work, as far as they have credits. */
   *assignees(): Iterable<Session> {
-    // Who is told to hold on is written down first: nobody may get work after that.
+    // A stop first stores the promise to hold the leases: nothing may be assigned after that.
     if (this.#stopping) return;
     const now = this.leaseTable.clock.monotonic();
     for (const { session, stored } of this.#workers.values()) {
-      if (session?.open && !stored.draining && !session.late(now)) yield session;
+      if (session?.isReady(now) && !stored.draining) yield session;
     }
   }
 
-  connect(hello: WorkerHello, sink: WorkerSink): WorkerSession {
+  connect(hello: WorkerHello, sink: WorkerSink): Session {
     validateHello(hello);
     if (this.#stopping) throw new TaskError("unavailable", "The coordinator stops");
     const { clock, commits } = this.leaseTable;
@@ -109,7 +104,7 @@ export class WorkerRegistry {
     commits.add({ change: { kind: "worker", worker: stored }, lazy: true });
     const holder = this.#holder(worker, hello);
     const lost = this.#settle(worker, holder, hello);
-    const session = new Session(this, worker, holder, hello, lost, sink);
+    const session = this.#session(worker, holder, hello, lost, sink);
     worker.session = session;
     this.stats.sessions++;
     this.log.info("worker connected", {
@@ -122,7 +117,28 @@ export class WorkerRegistry {
     return session;
   }
 
-  /** Makes room for a worker: of those that are gone and hold nothing, the one that came first. */
+  #session(
+    worker: KnownWorker,
+    holder: LeaseHolder,
+    hello: WorkerHello,
+    lost: AttemptRef[],
+    sink: WorkerSink,
+  ): Session {
+    const { leaseTable } = this;
+    const { clock } = leaseTable;
+    const events: SessionEvents = {
+      heard: () => worker.lastHeartbeatAt = clock.now(),
+      outgoing: (session) => this.#outgoing.add(session),
+      ended: (session, byWorker) => {
+        if (worker.session === session) worker.session = undefined;
+        if (byWorker) this.log.info("worker disconnected", { worker: worker.stored.id });
+      },
+    };
+    const isDraining = () => worker.stored.draining;
+    return new Session({ hello, holder, leaseTable, clock, lost, sink, isDraining, events });
+  }
+
+  /** Makes room for a worker: forgets the oldest that is not connected and holds nothing. */
   #forgetOne(): void {
     for (const [id, { session, holders, stored }] of this.#workers) {
       if (session !== undefined || stored.draining) continue;
@@ -134,7 +150,7 @@ export class WorkerRegistry {
     throw new TaskError("exhausted", `There are ${limits.maxWorkers} workers already`);
   }
 
-  /** The holder that this process goes on with. */
+  /** The holder of this process's leases: the one that it had before, or a new one. */
   #holder(worker: KnownWorker, hello: WorkerHello): LeaseHolder {
     const { instance, home } = hello;
     const known = [...worker.holders].find((holder) => holder.stored.instance === instance);
@@ -155,7 +171,7 @@ export class WorkerRegistry {
     return holder;
   }
 
-  /** Compares what the worker says that it holds with what it should; the head of agent.proto tells. */
+  /** Compares what the worker says it holds with what it should hold; see the head of agent.proto. */
   #settle(worker: KnownWorker, holder: LeaseHolder, hello: WorkerHello): AttemptRef[] {
     const { leaseTable } = this;
     const held = new Set<Lease>();
@@ -176,7 +192,7 @@ export class WorkerRegistry {
         } else if (ended) {
           leaseTable.lose(
             lease,
-            `KnownWorker "${worker.stored.id}" was restarted and had ended it`,
+            `Worker "${worker.stored.id}" was restarted and had ended it`,
           );
         }
       }
@@ -193,14 +209,17 @@ export class WorkerRegistry {
     this.leaseTable.commits.add({ change: { kind: "move", seq, ref, holder: holder.stored.id } });
   }
 
-  /** For a time in which nobody could be heard; what workers sent meanwhile is still to be read. */
+  /**
+   * Adds the time in which this process could not read: heartbeats that came in meanwhile are still
+   * unread.
+   */
   prolong(ms: number): void {
     for (const { holders } of this.#workers.values()) {
       for (const holder of holders) holder.leaseUntil += ms;
     }
   }
 
-  /** Gives away what is held by workers that have not been heard for the length of a lease. */
+  /** Ends the leases of workers that were silent for the length of a lease. */
   expire(): void {
     const now = this.leaseTable.clock.monotonic();
     for (const worker of this.#workers.values()) {
@@ -208,7 +227,7 @@ export class WorkerRegistry {
         const session = worker.session?.holder === holder ? worker.session : undefined;
         if (now < holder.leaseUntil) continue;
         const silence = formatDuration(Math.max(leaseTimes.leaseMs, holder.stored.holdMs));
-        const reason = `KnownWorker "${worker.stored.id}" was not heard from for ${silence}`;
+        const reason = `Worker "${worker.stored.id}" was not heard from for ${silence}`;
         if (session !== undefined || holder.leases.size > 0) {
           this.log.warn("lease expired", {
             worker: worker.stored.id,
@@ -227,8 +246,8 @@ export class WorkerRegistry {
 
   /** Sends what the last batch assigned. */
   deliver(): void {
-    for (const session of this.outgoing) session.deliver();
-    this.outgoing.clear();
+    for (const session of this.#outgoing) session.deliver();
+    this.#outgoing.clear();
   }
 
   cancel(lease: Lease): void {
@@ -267,15 +286,17 @@ export class WorkerRegistry {
       health: workerHealth(session !== undefined, silent),
       connected: session !== undefined,
       lastHeartbeatAt,
+      trouble: session?.trouble,
     };
   }
 
-  /** What connected workers there are, for why a task waits. */
-  *connected(): Iterable<{ labels: Labels; draining: boolean; health: WorkerInfo["health"] }> {
+  /** The connected workers, for why a task waits. */
+  *connected(): Iterable<Waiting["workers"][number]> {
     const now = this.leaseTable.clock.monotonic();
     for (const { stored, session } of this.#workers.values()) {
       if (session === undefined) continue;
-      yield { ...stored, health: workerHealth(true, session.silentMs(now)) };
+      const health = workerHealth(true, session.silentMs(now));
+      yield { ...stored, health, trouble: session.trouble };
     }
   }
 
@@ -283,7 +304,7 @@ export class WorkerRegistry {
     return [...this.#workers.values()].filter((worker) => worker.session !== undefined).length;
   }
 
-  /** Tells the workers to keep their attempts, and for how long, and ends their sessions. */
+  /** Ends all sessions, and promises the workers to keep their leases for `holdMs`. */
   stop(holdMs: number): void {
     this.#stopping = true;
     const { commits } = this.leaseTable;
@@ -295,7 +316,7 @@ export class WorkerRegistry {
     }
     commits.flush();
     for (const session of sessions) {
-      // A promise that is not on disk would not be kept.
+      // Only a promise that is on disk outlives this process.
       if (commits.failing === undefined) session.hold(holdMs);
       session.finish(new TaskError("unavailable", "The coordinator stops"));
     }

@@ -1,49 +1,82 @@
-import { validateResult } from "../tasks/validation.ts";
-import type { KnownWorker, WorkerRegistry } from "./worker_registry.ts";
-import type { Assignee, Lease, LeaseHolder } from "./lease_table.ts";
+import type { Clock } from "../base/clock.ts";
+import { validateResult, validateTrouble } from "../tasks/validation.ts";
+import type { Assignee, Lease, LeaseHolder, LeaseTable } from "./lease_table.ts";
 import { leaseTimes, limits } from "../tasks/limits.ts";
 import {
+  type ServedSession,
   TaskError,
   type WorkerHello,
-  type WorkerSession,
   type WorkerSink,
 } from "../tasks/service.ts";
 import type { Assignment, AttemptRef, AttemptResult, Labels } from "../tasks/task.ts";
 
+/** What a session tells the registry that keeps it. */
+export interface SessionEvents {
+  /** The worker is there: Hello or a heartbeat came. */
+  heard(): void;
+  /** Assignments wait for `deliver`. */
+  outgoing(session: Session): void;
+  /** Called once, when the session is over. `byWorker`: the stream closed from the worker's side. */
+  ended(session: Session, byWorker: boolean): void;
+}
+
+export interface SessionOptions {
+  hello: WorkerHello;
+  holder: LeaseHolder;
+  leaseTable: LeaseTable;
+  clock: Clock;
+  /** Attempts of Hello that are no longer the worker's own. */
+  lost: AttemptRef[];
+  sink: WorkerSink;
+  /** Whether the worker is drained, now. */
+  isDraining: () => boolean;
+  events: SessionEvents;
+}
+
 /** One worker's stream, from Hello to its end. */
-export class Session implements WorkerSession, Assignee {
+export class Session implements ServedSession, Assignee {
   readonly heartbeatMs = leaseTimes.heartbeatMs;
   readonly leaseMs = leaseTimes.leaseMs;
   readonly draining: boolean;
   readonly labels: Labels;
   readonly slots: number;
+  readonly workerId: string;
   readonly address: string;
+  readonly holder: LeaseHolder;
+  readonly lost: AttemptRef[];
   credits = 0;
-  /** May be told things: the wire has had the time to send Welcome. */
+  /** Why the worker can start nothing at the moment. */
+  trouble: string | undefined;
+  /** The wire has had the time to send Welcome: the sink may be called. */
   open = false;
   #ended = false;
+  #isBlocked = false;
   #lastHeartbeat: number;
   #outbox: Assignment[] = [];
+  readonly #options: SessionOptions;
 
-  constructor(
-    readonly registry: WorkerRegistry,
-    readonly worker: KnownWorker,
-    readonly holder: LeaseHolder,
-    hello: WorkerHello,
-    readonly lost: AttemptRef[],
-    readonly sink: WorkerSink,
-  ) {
+  constructor(options: SessionOptions) {
+    const { hello, clock } = options;
+    this.#options = options;
+    this.holder = options.holder;
+    this.lost = options.lost;
+    this.workerId = hello.workerId;
     this.labels = hello.labels;
     this.slots = hello.slots;
     this.address = hello.address;
-    this.draining = worker.stored.draining;
-    this.#lastHeartbeat = registry.leaseTable.clock.monotonic();
+    this.draining = options.isDraining();
+    this.#lastHeartbeat = clock.monotonic();
     this.#renew();
     setImmediate(() => this.#begin());
   }
 
   get held(): number {
     return this.holder.leases.size;
+  }
+
+  /** Whether it may be given work at `now`, if it has credits. */
+  isReady(now: number): boolean {
+    return this.open && !this.#isBlocked && this.trouble === undefined && !this.late(now);
   }
 
   silentMs(now: number): number {
@@ -55,100 +88,116 @@ export class Session implements WorkerSession, Assignee {
   }
 
   #renew(): void {
-    const { clock } = this.registry.leaseTable;
+    const { clock, events } = this.#options;
     const wasLate = this.late(clock.monotonic());
     this.#lastHeartbeat = clock.monotonic();
     this.holder.leaseUntil = this.#lastHeartbeat + leaseTimes.leaseMs;
-    this.worker.lastHeartbeatAt = clock.now();
-    if (wasLate && this.credits > 0) this.registry.leaseTable.commits.poke();
+    events.heard();
+    if (wasLate) this.#assignSoon();
   }
 
   #begin(): void {
     if (this.#ended) return;
     this.open = true;
+    const { sink, isDraining } = this.#options;
     for (const lease of this.holder.leases.values()) {
-      if (lease.cancelRequested) this.sink.cancel(lease.ref);
+      if (lease.cancelRequested) sink.cancel(lease.ref);
     }
-    if (this.worker.stored.draining !== this.draining) this.sink.drain(!this.draining);
-    if (this.credits > 0) this.registry.leaseTable.commits.poke();
+    if (isDraining() !== this.draining) sink.drain(!this.draining);
+    this.#assignSoon();
   }
 
-  heartbeat(): Promise<void> {
+  #assignSoon(): void {
+    if (this.open && this.credits > 0) this.#options.leaseTable.assignSoon();
+  }
+
+  heartbeat(trouble?: string): Promise<void> {
     if (this.#ended) return Promise.reject(new TaskError("conflict", "The session has ended"));
+    if (trouble !== undefined) validateTrouble(trouble);
+    const hadTrouble = this.trouble !== undefined;
+    this.trouble = trouble;
     this.#renew();
+    if (hadTrouble && trouble === undefined) this.#assignSoon();
     return Promise.resolve();
   }
 
   credit(count: number): void {
     if (this.#ended) return;
-    // More than this no worker can hold; a wrong count must not overflow anything.
+    // A worker cannot hold more than this; the sum must not overflow.
     this.credits = Math.min(this.credits + Math.max(0, Math.trunc(count)), limits.maxHeld);
-    if (this.open) this.registry.leaseTable.commits.poke();
+    this.#assignSoon();
   }
 
   started(ref: AttemptRef, at: number): void {
-    if (!this.#ended) this.registry.leaseTable.started(ref, this.holder, at);
+    if (!this.#ended) this.#options.leaseTable.started(ref, this.holder, at);
   }
 
   finished(result: AttemptResult): void {
     if (this.#ended) return;
     validateResult(result);
-    this.registry.leaseTable.finished(result, this.holder, (superseded) => {
-      if (!this.#ended) this.sink.finishedAck(result.ref, superseded);
+    const { leaseTable, sink } = this.#options;
+    leaseTable.finished(result, this.holder, (superseded) => {
+      if (!this.#ended) sink.finishedAck(result.ref, superseded);
     });
   }
 
-  released(refs: AttemptRef[]): void {
+  released(refs: AttemptRef[], reason?: string): void {
     if (this.#ended) return;
+    if (reason !== undefined) validateTrouble(reason);
+    const { leaseTable } = this.#options;
     for (const ref of refs) {
-      const lease = this.registry.leaseTable.current(ref);
-      if (lease?.holder === this.holder) this.registry.leaseTable.release(lease);
+      const lease = leaseTable.current(ref);
+      if (lease?.holder === this.holder) leaseTable.release(lease, reason);
     }
   }
 
+  blocked(isBlocked: boolean): void {
+    this.#isBlocked = isBlocked;
+    if (!isBlocked) this.#assignSoon();
+  }
+
   closed(): void {
-    if (this.#ended) return;
-    this.#end();
-    this.registry.log.info("worker disconnected", { worker: this.worker.stored.id });
+    this.#end(true);
   }
 
   /** Queues an assignment; `deliver` sends all of a batch at once. */
   send(assignment: Assignment): void {
     this.#outbox.push(assignment);
-    this.registry.outgoing.add(this);
+    this.#options.events.outgoing(this);
   }
 
   deliver(): void {
     const assignments = this.#outbox;
     this.#outbox = [];
-    if (!this.#ended) this.sink.assign(assignments);
+    if (!this.#ended) this.#options.sink.assign(assignments);
   }
 
   cancel(lease: Lease): void {
-    if (this.open && lease.holder === this.holder) this.sink.cancel(lease.ref);
+    if (this.open && lease.holder === this.holder) this.#options.sink.cancel(lease.ref);
   }
 
   drain(draining: boolean): void {
     if (!this.open) return;
-    this.sink.drain(draining);
-    if (!draining) this.registry.leaseTable.commits.poke();
+    this.#options.sink.drain(draining);
+    if (!draining) this.#assignSoon();
   }
 
   hold(holdMs: number): void {
-    if (this.open) this.sink.hold(holdMs);
+    if (this.open) this.#options.sink.hold(holdMs);
   }
 
   /** Ends the session from this side. */
   finish(error: TaskError): void {
-    if (this.#ended) return;
-    this.#end();
-    this.sink.end(error);
+    if (this.#end(false)) this.#options.sink.end(error);
   }
 
-  #end(): void {
+  /** @returns whether it was not over before. */
+  #end(byWorker: boolean): boolean {
+    if (this.#ended) return false;
     this.#ended = true;
     this.open = false;
     this.credits = 0;
-    if (this.worker.session === this) this.worker.session = undefined;
+    this.#options.events.ended(this, byWorker);
+    return true;
   }
 }

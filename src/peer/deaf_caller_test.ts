@@ -107,6 +107,7 @@ Deno.test("a worker that has no room for answers is not heard without end", asyn
     Promise.resolve({
       ...{ heartbeatMs: 1_000, leaseMs: 15_000, draining: false, lost: [] },
       ...{ credit: nothing, started: nothing, finished: nothing, released: nothing },
+      blocked: nothing,
       closed: nothing,
       heartbeat: () => Promise.resolve(void heard++),
     });
@@ -125,7 +126,7 @@ Deno.test("a worker that has no room for answers is not heard without end", asyn
       ...{ held: [], warnings: [] },
     };
     call.write(framed({ message: { $case: "hello", value: hello } }));
-    const beat = framed({ message: { $case: "heartbeat", value: { sequence: 1n } } });
+    const beat = framed({ message: { $case: "heartbeat", value: { sequence: 1n, trouble: "" } } });
     const asked = 20_000;
     for (let n = 0; n < asked; n += 100) {
       call.write(Buffer.concat(Array.from({ length: 100 }, () => beat)));

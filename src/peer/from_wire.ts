@@ -57,7 +57,8 @@ export function timeFrom(value: Date | undefined): number | undefined {
   return ms;
 }
 
-const textFrom = (value: string) => value === "" ? undefined : value;
+/** The empty text stands for none. */
+export const textFrom = (value: string) => value === "" ? undefined : value;
 
 export function refFrom(value: wire.AttemptRef | undefined): AttemptRef {
   const ref = required("The attempt", value);
@@ -75,7 +76,15 @@ export function specFrom(value: wire.TaskSpec | undefined): TaskSpec {
     retries: spec.retries,
     retryDelayMs: numberFrom(spec.retryDelayMs),
     artifacts: spec.artifacts,
+    ...lostAfterFrom(spec.lostAfterMs),
+    ...(spec.noRequeue ? { noRequeue: true } : {}),
+    ...(spec.maxLost === undefined ? {} : { maxLost: spec.maxLost }),
   };
+}
+
+function lostAfterFrom(ms: bigint | undefined): Pick<TaskSpec, "lostAfterMs"> {
+  if (ms === undefined) return {};
+  return { lostAfterMs: ms === 0n ? "never" : numberFrom(ms) };
 }
 
 export function assignmentFrom(value: wire.Assignment): Assignment {
@@ -158,6 +167,7 @@ export function workerFrom(value: wire.Worker | undefined): WorkerInfo {
     address: worker.address,
     identity: textFrom(worker.identity),
     warnings: worker.warnings,
+    trouble: textFrom(worker.trouble),
   };
 }
 

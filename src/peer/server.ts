@@ -6,7 +6,7 @@ import { UsageError } from "../base/errors.ts";
 import type { ConnectionCounts, ConnectionLimits } from "../base/connection_limit.ts";
 import { aborted, every } from "../base/lifetimes.ts";
 import { limits } from "../tasks/limits.ts";
-import type { TaskService, WorkerService } from "../tasks/service.ts";
+import type { TaskService, WorkerServer } from "../tasks/service.ts";
 import { joinHost } from "../base/address.ts";
 import { type Credentials, isExpired } from "../tls/credentials.ts";
 import * as wire from "./gen/agent/v1/agent.ts";
@@ -34,7 +34,7 @@ export interface PeerServerOptions {
   port: number;
   mode: PeerMode;
   tasks: TaskService;
-  workers: WorkerService;
+  workers: WorkerServer;
   env: Pick<Env, "clock" | "log">;
   /** For tests; `callerLimits` otherwise. */
   callers?: ConnectionLimits;

@@ -171,7 +171,7 @@ Deno.test("garbage is refused with a status and harms nobody", async (t) => {
     });
   }
   await t.step("a session that does not begin with Hello", async () => {
-    const beat = { message: { $case: "heartbeat" as const, value: { sequence: 1n } } };
+    const beat = { message: { $case: "heartbeat" as const, value: { sequence: 1n, trouble: "" } } };
     const body = request(wire.SessionRequest, beat);
     assert.equal((await raw.call("/agent.v1.WorkerService/Session", body)).status, 3);
   });

@@ -62,7 +62,14 @@ export function wireSpec(spec: TaskSpec): wire.TaskSpec {
     retries: spec.retries,
     retryDelayMs: BigInt(spec.retryDelayMs),
     artifacts: spec.artifacts,
+    lostAfterMs: lostAfter(spec.lostAfterMs),
+    noRequeue: spec.noRequeue ?? false,
+    maxLost: spec.maxLost,
   };
+}
+
+function lostAfter(ms: TaskSpec["lostAfterMs"]): bigint | undefined {
+  return ms === undefined ? undefined : BigInt(ms === "never" ? 0 : ms);
 }
 
 export function wireAssignment(assignment: Assignment): wire.Assignment {
@@ -141,6 +148,7 @@ export function wireWorker(worker: WorkerInfo): wire.Worker {
     address: worker.address,
     identity: worker.identity ?? "",
     warnings: worker.warnings,
+    trouble: worker.trouble ?? "",
   };
 }
 

@@ -28,6 +28,10 @@ export const limits = {
   maxStateKeyLength: 500,
   maxStateValueBytes: 1024 * 1024,
   maxHeld: 20_000,
+  /** Of one worker, each a line that people read. */
+  maxWarnings: 20,
+  /** Shorter, and one slow garbage collection or one lost packet would cost running tasks. */
+  minLostAfterMs: 10_000,
 } as const;
 
 /** How leases and heartbeats are timed. The order of the deadlines is what keeps two attempts apart. */

@@ -167,15 +167,30 @@ export interface WorkerSession {
   readonly draining: boolean;
   /** Of `WorkerHello.held`: what is no longer the worker's own. */
   readonly lost: AttemptRef[];
-  /** Renews all leases. Settles when the coordinator has acknowledged it. */
-  heartbeat(): Promise<void>;
+  /**
+   * Renews all leases. Settles when the coordinator has acknowledged it.
+   *
+   * @param trouble why the worker can start nothing at the moment; it then gets no work.
+   */
+  heartbeat(trouble?: string): Promise<void>;
   credit(count: number): void;
   started(ref: AttemptRef, at: number): void;
   /** Acknowledged through the sink, after the commit. */
   finished(result: AttemptResult): void;
-  released(refs: AttemptRef[]): void;
+  /**
+   * Gives back attempts of which no process has run; no retry is used up.
+   *
+   * @param reason why the host could not start them; absent: no slot was free for them.
+   */
+  released(refs: AttemptRef[], reason?: string): void;
   /** The stream is gone. Leases run on. */
   closed(): void;
+}
+
+/** A worker's session as the coordinator keeps it, for the wire that serves it. */
+export interface ServedSession extends WorkerSession {
+  /** The worker does not read what it is sent, or reads again: nothing is assigned in between. */
+  blocked(isBlocked: boolean): void;
 }
 
 export interface LogOffsets {
@@ -201,6 +216,11 @@ export interface ArtifactUpload {
   /** Checks size and checksum, settles when it is on disk under its name. */
   end(sha256: string): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
+}
+
+/** `WorkerService` as a coordinator serves it. */
+export interface WorkerServer extends WorkerService {
+  connect(hello: WorkerHello, sink: WorkerSink): Promise<ServedSession>;
 }
 
 /** What workers may ask, over whatever wire. Uploads apply back-pressure by when `append` settles. */

@@ -35,6 +35,15 @@ export interface TaskSpec {
   retryDelayMs: number;
   /** Globs relative to the task's folder. */
   artifacts: string[];
+  /**
+   * How long its worker may be out of touch before an attempt counts as lost; absent: as the
+   * coordinator has it.
+   */
+  lostAfterMs?: number | "never";
+  /** A lost attempt ends the task as `lost`. */
+  noRequeue?: boolean;
+  /** Lost attempts after which the task is given up; absent: `leaseTimes.maxLostAttempts`. */
+  maxLost?: number;
 }
 
 /** One lease of one task. */
@@ -127,6 +136,8 @@ export interface WorkerInfo {
   address: string;
   identity: string | undefined;
   warnings: string[];
+  /** Why it can start nothing at the moment. */
+  trouble?: string | undefined;
 }
 
 export interface StateEntry {

@@ -80,6 +80,16 @@ export function validateSpec(spec: TaskSpec): void {
     invalid(`There are more than ${limits.maxArtifactGlobs} artifact patterns`);
   }
   for (const glob of spec.artifacts) validateRelativePath(glob, "artifact pattern");
+  checkLoss(spec);
+}
+
+function checkLoss({ lostAfterMs, maxLost }: TaskSpec): void {
+  if (lostAfterMs !== undefined && lostAfterMs !== "never") {
+    checkInteger(lostAfterMs, "The time after which it is lost", limits.minLostAfterMs, longestMs);
+  }
+  if (maxLost !== undefined) {
+    checkInteger(maxLost, "The number of lost attempts", 0, limits.maxRetries);
+  }
 }
 
 function checkEnvironment(env: Record<string, string>): void {
@@ -153,10 +163,17 @@ export function validateHello(hello: WorkerHello): void {
   if (hello.held.length > limits.maxHeld) {
     invalid(`The worker holds more than ${limits.maxHeld} attempts`);
   }
-  if (hello.warnings.length > 20) invalid("The worker has more than 20 warnings");
+  if (hello.warnings.length > limits.maxWarnings) {
+    invalid(`The worker has more than ${limits.maxWarnings} warnings`);
+  }
   for (const warning of hello.warnings) {
     checkLine(warning, "A warning of the worker", 3 * limits.maxReasonLength);
   }
+}
+
+/** Why a worker can start nothing, or could not start an attempt. */
+export function validateTrouble(text: string): void {
+  checkLine(text, "The trouble of the worker", 3 * limits.maxReasonLength);
 }
 
 /** Of an attempt that another program names: files are called by it. */

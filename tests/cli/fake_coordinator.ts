@@ -2,7 +2,7 @@ import { systemClock } from "../../src/base/clock.ts";
 import { silentLog } from "../support/silent_log.ts";
 import { fakeTasks } from "../support/fake_tasks.ts";
 import { servePeer } from "../../src/peer/server.ts";
-import type { TaskService, WorkerService } from "../../src/tasks/service.ts";
+import type { TaskService, WorkerServer } from "../../src/tasks/service.ts";
 import { type Home, tempHome } from "../support/home.ts";
 
 export interface FakeCoordinator extends AsyncDisposable {
@@ -25,7 +25,7 @@ export async function fakeCoordinator(answers: Partial<TaskService>): Promise<Fa
       port,
       mode: { mode: "h2c" },
       tasks: fakeTasks(given),
-      workers: {} as WorkerService,
+      workers: {} as WorkerServer,
       env: { clock: systemClock, log: silentLog },
     }, new AbortController().signal);
   let server = await serve(0, answers);

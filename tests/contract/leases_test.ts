@@ -417,3 +417,40 @@ Deno.test("a new worker takes the place of one that is gone when there are very 
   await harness.restart();
   assert.equal((await harness.engine.listWorkers()).length, limits.maxWorkers);
 });
+
+Deno.test("an attempt that its host could not start uses no retry and goes to another worker", async () => {
+  await using harness = new EngineHarness();
+  const { engine, clock } = harness;
+  const { id, worker, ref } = await running(harness);
+  const other = await FakeWorker.connect(engine, { workerId: "w2", home: "home-of-w2" });
+  await turn();
+  worker.session.released([ref], "no inode left");
+  // Both have credits: only the other one gets it.
+  worker.session.credit(1);
+  const [again] = await other.take();
+  assert.deepEqual(again!.ref, { taskId: id, attempt: 1, fence: ref.fence + 1 });
+  assert.equal(worker.assigned.length, 1);
+  // Given back there too, it returns to the first: that is another worker than the last.
+  other.session.released([again!.ref], "no inode left");
+  await worker.until(({ assigned }) => assigned.length === 2);
+  assert.equal(clock.monotonic(), 0);
+});
+
+Deno.test("a worker in trouble gets no work, and says why", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const worker = await FakeWorker.connect(engine);
+  await turn();
+  await worker.session.heartbeat("no inode left");
+  worker.session.credit(4);
+  const { id } = await engine.submit(spec());
+  await turn();
+  const [info] = await engine.listWorkers();
+  assert.deepEqual([info!.health, info!.trouble], ["healthy", "no inode left"]);
+  assert.match((await engine.getTask(id))[0]!.reason!, /can start tasks now; w1: no inode left/);
+  assert.equal(worker.assigned.length, 0);
+  await worker.session.heartbeat();
+  await worker.until(({ assigned }) => assigned.length === 1);
+  assert.equal((await engine.listWorkers())[0]!.trouble, undefined);
+  assert.throws(() => worker.session.released([], "two\nlines"), taskError("invalid"));
+});

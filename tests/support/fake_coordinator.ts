@@ -4,7 +4,7 @@ import {
   TaskError,
   type TaskService,
   type WorkerHello,
-  type WorkerService,
+  type WorkerServer,
   type WorkerSink,
 } from "../../src/tasks/service.ts";
 import type {
@@ -18,7 +18,7 @@ import type {
 /** A coordinator without rules, for tests of the wire: it notes what it is told. */
 export interface FakeCoordinator {
   tasks: TaskService;
-  workers: WorkerService;
+  workers: WorkerServer;
   hellos: WorkerHello[];
   /** Of the newest session. */
   sink: () => WorkerSink;
@@ -191,6 +191,7 @@ export function fakeCoordinator(): FakeCoordinator {
           started: (ref: AttemptRef, at: number) => void fake.events.push(["started", ref, at]),
           finished: (result: AttemptResult) => void fake.events.push(["finished", result]),
           released: (refs: AttemptRef[]) => void fake.events.push(["released", refs]),
+          blocked: () => {},
           closed: () => void fake.events.push(["closed", hello.workerId]),
         });
       },

@@ -99,20 +99,21 @@ export async function openSession(
     leaseMs: welcome.leaseMs,
     draining: welcome.draining,
     lost: welcome.lost.map(refFrom),
-    heartbeat: () =>
+    heartbeat: (trouble = "") =>
       new Promise((resolve, reject) => {
         if (phase === "ended") {
           return reject(new TaskError("unavailable", "The session has ended"));
         }
         sequence += 1n;
         beats.set(sequence, { resolve, reject });
-        send({ $case: "heartbeat", value: { sequence } });
+        send({ $case: "heartbeat", value: { sequence, trouble } });
       }),
     credit: (count) => send({ $case: "credit", value: { count } }),
     started: (ref, at) =>
       send({ $case: "started", value: { ref: wireRef(ref), at: wireTime(at) } }),
     finished: (result) => send({ $case: "finished", value: wireResult(result) }),
-    released: (refs) => send({ $case: "released", value: { refs: refs.map(wireRef) } }),
+    released: (refs, reason = "") =>
+      send({ $case: "released", value: { refs: refs.map(wireRef), reason } }),
     closed() {
       if (phase === "ended") return;
       phase = "ended";

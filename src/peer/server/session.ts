@@ -3,11 +3,11 @@ import { limits } from "../../tasks/limits.ts";
 import {
   TaskError,
   type WorkerHello,
-  type WorkerService,
+  type WorkerServer,
   type WorkerSession,
   type WorkerSink,
 } from "../../tasks/service.ts";
-import { refFrom, required, resultFrom, timeFrom } from "../from_wire.ts";
+import { refFrom, required, resultFrom, textFrom, timeFrom } from "../from_wire.ts";
 import * as wire from "../gen/agent/v1/agent.ts";
 import { protocolVersion } from "../protocol.ts";
 import { wireAssignment, wireRef } from "../to_wire.ts";
@@ -28,7 +28,7 @@ const helloWithinMs = 10_000;
  * before the coordinator has answered Hello wait for that.
  */
 export function sessionHandler(
-  workers: WorkerService,
+  workers: WorkerServer,
   serving: Serving,
   callerFacts: CallerFacts,
 ): handleBidiStreamingCall<wire.SessionRequest, wire.SessionResponse> {
@@ -101,8 +101,8 @@ function receive(
     case "hello":
       throw new TaskError("invalid", "Hello was said before");
     case "heartbeat": {
-      const { sequence } = message.value;
-      session.heartbeat()
+      const { sequence, trouble } = message.value;
+      session.heartbeat(textFrom(trouble))
         .then(() => send({ $case: "heartbeatAck", value: { sequence } }), close);
       return;
     }
@@ -115,7 +115,7 @@ function receive(
     case "finished":
       return session.finished(resultFrom(message.value));
     case "released":
-      return session.released(message.value.refs.map(refFrom));
+      return session.released(message.value.refs.map(refFrom), textFrom(message.value.reason));
   }
 }
 

@@ -1,5 +1,5 @@
 import { limits } from "../../tasks/limits.ts";
-import { TaskError, type WorkerService } from "../../tasks/service.ts";
+import { TaskError, type WorkerServer } from "../../tasks/service.ts";
 import { numberFrom, refFrom, required, streamFrom } from "../from_wire.ts";
 import type * as wire from "../gen/agent/v1/agent.ts";
 import { conversing, type Serving } from "./calls.ts";
@@ -7,7 +7,7 @@ import { type CallerFacts, sessionHandler } from "./session.ts";
 
 /** `agent.v1.WorkerService`: sessions, and what workers send of their attempts. */
 export function workersHandlers(
-  workers: WorkerService,
+  workers: WorkerServer,
   serving: Serving,
   callerFacts: CallerFacts,
 ): wire.WorkerServiceServer {
@@ -25,7 +25,7 @@ export function workersHandlers(
 const acknowledgeBytes = 1024 * 1024;
 
 async function receiveLog(
-  workers: WorkerService,
+  workers: WorkerServer,
   requests: AsyncIterable<wire.UploadLogRequest>,
   respond: (response: wire.UploadLogResponse) => Promise<void>,
 ): Promise<void> {
@@ -61,7 +61,7 @@ async function receiveLog(
 }
 
 async function receiveArtifact(
-  workers: WorkerService,
+  workers: WorkerServer,
   requests: AsyncIterable<wire.UploadArtifactRequest>,
   respond: (response: wire.UploadArtifactResponse) => Promise<void>,
 ): Promise<void> {

@@ -122,6 +122,18 @@ export interface TaskSpec {
   retryDelayMs: bigint;
   /** Globs relative to the task's folder. */
   artifacts: string[];
+  /**
+   * How long its worker may be out of touch before an attempt counts as lost. Absent: the
+   * coordinator's own setting; 0: never. The worker ends the attempt's processes before that time is
+   * over, in the proportion that it keeps for Welcome.lease_ms.
+   */
+  lostAfterMs?:
+    | bigint
+    | undefined;
+  /** A lost attempt ends the task as LOST instead of queueing it again. */
+  noRequeue: boolean;
+  /** Lost attempts after which the task is given up as LOST. Absent: 3. */
+  maxLost?: number | undefined;
 }
 
 export interface TaskSpec_EnvEntry {
@@ -257,6 +269,11 @@ export interface Welcome {
 
 export interface Heartbeat {
   sequence: bigint;
+  /**
+   * Why the worker can start nothing at the moment, one line for people, shown by `agent workers
+   * list`; empty: it can. While it is set the coordinator assigns nothing to the worker.
+   */
+  trouble: string;
 }
 
 export interface HeartbeatAck {
@@ -311,9 +328,14 @@ export interface FinishedAck {
   superseded: boolean;
 }
 
-/** Assignments that the worker did not start and gives back. */
+/** Attempts of which no process has run, which the worker gives back. They use up no retry. */
 export interface Released {
   refs: AttemptRef[];
+  /**
+   * Empty: no slot was free for them. Else why the host could not start them, one line for people;
+   * the coordinator then prefers other workers for these tasks. It may follow Started.
+   */
+  reason: string;
 }
 
 /** The worker ends it and reports how it ended, as CANCELLED unless it was faster. */
@@ -537,6 +559,8 @@ export interface Worker {
   /** Subject of its verified certificate; empty without mTLS. */
   identity: string;
   warnings: string[];
+  /** Why it can start nothing at the moment; empty: it can. */
+  trouble: string;
 }
 
 export interface Worker_LabelsEntry {
@@ -629,6 +653,9 @@ function createBaseTaskSpec(): TaskSpec {
     retries: 0,
     retryDelayMs: 0n,
     artifacts: [],
+    lostAfterMs: undefined,
+    noRequeue: false,
+    maxLost: undefined,
   };
 }
 
@@ -663,6 +690,18 @@ export const TaskSpec: MessageFns<TaskSpec> = {
     }
     for (const v of message.artifacts) {
       writer.uint32(66).string(v!);
+    }
+    if (message.lostAfterMs !== undefined) {
+      if (BigInt.asUintN(64, message.lostAfterMs) !== message.lostAfterMs) {
+        throw new globalThis.Error("value provided for field message.lostAfterMs of type uint64 too large");
+      }
+      writer.uint32(72).uint64(message.lostAfterMs);
+    }
+    if (message.noRequeue !== false) {
+      writer.uint32(80).bool(message.noRequeue);
+    }
+    if (message.maxLost !== undefined) {
+      writer.uint32(88).uint32(message.maxLost);
     }
     return writer;
   },
@@ -748,6 +787,30 @@ export const TaskSpec: MessageFns<TaskSpec> = {
             }
 
             message.artifacts.push(reader.string());
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.lostAfterMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 10: {
+            if (tag !== 80) {
+              break;
+            }
+
+            message.noRequeue = reader.bool();
+            continue;
+          }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.maxLost = reader.uint32();
             continue;
           }
         }
@@ -1945,7 +2008,7 @@ export const Welcome: MessageFns<Welcome> = {
 };
 
 function createBaseHeartbeat(): Heartbeat {
-  return { sequence: 0n };
+  return { sequence: 0n, trouble: "" };
 }
 
 export const Heartbeat: MessageFns<Heartbeat> = {
@@ -1955,6 +2018,9 @@ export const Heartbeat: MessageFns<Heartbeat> = {
         throw new globalThis.Error("value provided for field message.sequence of type uint64 too large");
       }
       writer.uint32(8).uint64(message.sequence);
+    }
+    if (message.trouble !== "") {
+      writer.uint32(18).string(message.trouble);
     }
     return writer;
   },
@@ -1978,6 +2044,14 @@ export const Heartbeat: MessageFns<Heartbeat> = {
             }
 
             message.sequence = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.trouble = reader.string();
             continue;
           }
         }
@@ -2478,13 +2552,16 @@ export const FinishedAck: MessageFns<FinishedAck> = {
 };
 
 function createBaseReleased(): Released {
-  return { refs: [] };
+  return { refs: [], reason: "" };
 }
 
 export const Released: MessageFns<Released> = {
   encode(message: Released, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     for (const v of message.refs) {
       AttemptRef.encode(v!, writer.uint32(10).fork()).join();
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
     }
     return writer;
   },
@@ -2508,6 +2585,14 @@ export const Released: MessageFns<Released> = {
             }
 
             message.refs.push(AttemptRef.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
             continue;
           }
         }
@@ -4435,6 +4520,7 @@ function createBaseWorker(): Worker {
     address: "",
     identity: "",
     warnings: [],
+    trouble: "",
   };
 }
 
@@ -4478,6 +4564,9 @@ export const Worker: MessageFns<Worker> = {
     }
     for (const v of message.warnings) {
       writer.uint32(106).string(v!);
+    }
+    if (message.trouble !== "") {
+      writer.uint32(114).string(message.trouble);
     }
     return writer;
   },
@@ -4600,6 +4689,14 @@ export const Worker: MessageFns<Worker> = {
             }
 
             message.warnings.push(reader.string());
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.trouble = reader.string();
             continue;
           }
         }
