@@ -5,6 +5,7 @@ import {
   type WorkerSession,
   type WorkerSink,
 } from "../../tasks/service.ts";
+import type { AttemptRef } from "../../tasks/task.ts";
 import { validateRef, validateSpec } from "../../tasks/validation.ts";
 import { assignmentFrom, numberFrom, refFrom, required } from "../from_wire.ts";
 import type * as wire from "../gen/agent/v1/agent.ts";
@@ -112,8 +113,7 @@ export async function openSession(
     started: (ref, at) =>
       send({ $case: "started", value: { ref: wireRef(ref), at: wireTime(at) } }),
     finished: (result) => send({ $case: "finished", value: wireResult(result) }),
-    released: (refs, reason = "") =>
-      send({ $case: "released", value: { refs: refs.map(wireRef), reason } }),
+    released: (refs, reason) => send(wireReleased(refs, reason)),
     closed() {
       if (phase === "ended") return;
       phase = "ended";
@@ -174,6 +174,10 @@ function tell(message: Response, sink: WorkerSink, beats: Map<bigint, Waiting>):
     case "hold":
       return sink.hold(numberFrom(message.value.holdMs));
   }
+}
+
+function wireReleased(refs: AttemptRef[], reason = ""): Request {
+  return { $case: "released", value: { refs: refs.map(wireRef), reason } };
 }
 
 function wireHello(hello: WorkerHello): wire.Hello {
