@@ -1,4 +1,4 @@
-/** The README's walk through the life of certificates, typed by somebody who reads nothing else. */
+/** The life of certificates as README and docs/tls.md tell it, typed in their order. */
 import assert from "node:assert/strict";
 import { component, findProgram, programs } from "../support/component.ts";
 import { type Host, hostsCheck, startHosts } from "../support/hosts.ts";
@@ -6,6 +6,7 @@ import { loadWalk, stepsBelow, Typist } from "../support/walk.ts";
 
 const names = ["hub", "gpu1", "gpu2", "laptop"] as const;
 const readme = await loadWalk("README.md", names);
+const tls = await loadWalk("docs/tls.md", names);
 const ready = await component(
   "several hosts on one machine",
   ...hostsCheck,
@@ -14,14 +15,15 @@ const ready = await component(
 );
 
 Deno.test({
-  name: "README: certificates of three hosts, from the first day to the last",
+  name: "README, docs/tls.md: certificates of three hosts, from the first day to the last",
   ...ready,
   async fn() {
     await using hosts = await startHosts([...names]);
     await using typist = new Typist(hosts.list);
-    for (const title of ["Set up real hosts", "Add a host", "From the first day to the last"]) {
+    for (const title of ["Set up real hosts", "Add a host"]) {
       await typist.type(stepsBelow(readme, title));
     }
+    await typist.type(stepsBelow(tls, "From the first day to the last"));
     assert.equal(await hosts.gpu2.ok("ls -A /etc/agent/tls 2>/dev/null || true"), "");
     assert.match(
       await hosts.hub.ok("openssl x509 -in /etc/agent/tls/server.crt -noout -ext subjectAltName"),
@@ -42,7 +44,7 @@ Deno.test({
   },
 });
 
-/** The commands that trust-system prints for Debian, as the README has them fetched. */
+/** The commands that trust-system prints for Debian, as docs/tls.md has them fetched. */
 async function advice(laptop: Host): Promise<{ add: string; remove: string }> {
   const printed = await laptop.ok("ssh hub.lan agent tls trust-system --os debian");
   const indented = (text: string) => [...text.matchAll(/^ {4}(.+)$/gm)].map(([, line]) => line);
