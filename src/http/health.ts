@@ -1,6 +1,4 @@
-import { messageOf, UserError } from "../base/errors.ts";
-import { joinHost } from "../base/address.ts";
-import { type Answer, serveProbes } from "./server.ts";
+import { type HttpServer, serveHttp } from "./server.ts";
 
 export interface HealthOptions {
   host: string;
@@ -45,19 +43,18 @@ function metricsText(metrics: Metric[]): string {
 }
 
 /**
- * Plain HTTP for probes and monitoring, open to whoever can reach it: `/healthz` says that the
+ * Plain HTTP for probes and monitoring, open to anyone who can reach it: `/healthz` says that the
  * process answers, `/readyz` whether it can do its work, `/metrics` how much of it there is. No
- * secret and no task's content is told. Serves until it is disposed; port 0 means not at all.
+ * secret and no content of a task is shown. Serves until it is disposed; port 0 means not at all.
  *
- * @returns `address` is `host:port`, or "off".
+ * @returns `address` is `host:port` with the real port, or "off".
  * @throws {UserError} where the address is not free.
  */
-export function serveHealth(
+export async function serveHealth(
   { host, port, setting, trouble, metrics }: HealthOptions,
-): AsyncDisposable & { address: string } {
+): Promise<AsyncDisposable & { address: string }> {
   if (port === 0) return { address: "off", [Symbol.asyncDispose]: () => Promise.resolve() };
-  const address = joinHost(host, port);
-  const answer = (path: string): Answer => {
+  return await serveProbes({ host, port, setting }, (path) => {
     switch (path) {
       case "/healthz":
         return { status: 200, body: "ok\n" };
@@ -72,24 +69,47 @@ export function serveHealth(
         return { status: 200, body: metricsText(metrics()), type };
       }
       default:
-        return { status: 404, body: "There are /healthz, /readyz and /metrics\n" };
+        return { status: 404, body: "Paths are /healthz, /readyz and /metrics\n" };
     }
-  };
-  try {
-    const listener = Deno.listen({ hostname: host, port });
-    const served = serveProbes(listener, answer);
-    const end = () => {
-      listener.close();
-      return served;
-    };
-    return { address, [Symbol.asyncDispose]: end };
-  } catch (error) {
-    const why = error instanceof Deno.errors.AddrInUse
-      ? "another program uses the port"
-      : messageOf(error);
-    throw new UserError(`Could not listen on "${address}" for health: ${why}`, {
-      next: `Stop what uses the port, or set ${setting} to another; 0 switches it off`,
-      cause: error,
-    });
-  }
+  });
+}
+
+/** Probes and monitoring of a host are a handful; each connection serves one request. */
+const connections = { total: 64, perAddress: 64, pendingMs: 5_000 };
+
+export interface ProbeAnswer {
+  status: 200 | 404 | 503;
+  body: string;
+  type?: string;
+}
+
+/** GET and HEAD of a few paths, one request for each connection. Exported for its test. */
+export async function serveProbes(
+  at: { host: string; port: number; setting: string },
+  answer: (path: string) => ProbeAnswer,
+): Promise<HttpServer> {
+  return await serveHttp({
+    ...at,
+    connections,
+    idleMs: 0,
+    bodyMs: connections.pendingMs,
+    handle: (request, response) => {
+      const send = (status: number, body: string, type = "text/plain; charset=utf-8") => {
+        response.writeHead(status, {
+          "content-type": type,
+          "content-length": new TextEncoder().encode(body).length,
+          "cache-control": "no-store",
+        });
+        response.end(request.method === "HEAD" ? undefined : body);
+      };
+      if (request.method !== "GET" && request.method !== "HEAD") return send(405, "Only GET\n");
+      try {
+        const { status, body, type } = answer(request.url!.split("?")[0]!);
+        send(status, body, type);
+      } catch {
+        // The role logs its own failures; a probe only has to see that there is one.
+        send(500, "The answer could not be made\n");
+      }
+    },
+  });
 }

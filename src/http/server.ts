@@ -1,132 +1,258 @@
 /**
- * HTTP/1.1 as far as probes need it: one small GET for each connection, which ends with the answer
- * (RFC 9112, 9.6). Whoever sends nothing, or little by little, or keeps connections open, takes a
- * place for a few seconds and no more: this port is the one that may be open to everybody.
+ * HTTP and HTTPS for everything of this program that answers HTTP: the health endpoint of each role
+ * and the node. It is node:http and node:https, because Deno.serve cannot ask for a client
+ * certificate, with deadlines of our own: on Deno 2.7 `handshakeTimeout` is ignored, `headersTimeout`
+ * is late and misses a trickle, and a connection that sends nothing stays open.
+ *
+ * A connection is pending from the first instant until it has sent one whole request head, and is
+ * closed where that takes too long; afterwards it may be idle between requests for a while. Request
+ * heads and bodies are bounded in size and in time.
  */
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import { createServer as createHttpServer } from "node:http";
+import { createServer as createHttpsServer, type Server as HttpsServer } from "node:https";
+import type { AddressInfo, Socket } from "node:net";
+import { joinHost } from "../base/address.ts";
+import { ConnectionLimit, type ConnectionLimits } from "../base/connection_limit.ts";
+import { messageOf, UserError } from "../base/errors.ts";
 
-/** Probes and monitoring of a host are a handful. */
-const mostConnections = 64;
-
-/** From the connection to its end. */
-const connectionMs = 5_000;
-
-/** A request line and headers; servers usually take as much. */
-const mostHeadBytes = 8 * 1024;
-
-/** While no connection can be taken, as when too many files are open. */
-const acceptAgainMs = 100;
-
-export interface Answer {
-  status: 200 | 400 | 404 | 405 | 500 | 503;
-  body: string;
-  type?: string;
+/** What a TLS server proves itself with, all as PEM text. */
+export interface ServerMaterial {
+  /** The certificate, then its chain. */
+  cert: string;
+  key: string;
+  /** CAs that client certificates are verified against; without it none is requested. */
+  ca?: string | undefined;
 }
 
-/** Answers requests on a listener until that is closed; then ends what is open, and settles. */
-export async function serveProbes(
-  listener: Deno.TcpListener,
-  answer: (path: string) => Answer,
-): Promise<void> {
-  /** Oldest first. */
-  const open = new Map<Promise<void>, AbortController>();
-  for (;;) {
-    try {
-      const connection = await listener.accept();
-      // A probe says at once what it wants: whoever has waited longest is none.
-      if (open.size >= mostConnections) {
-        [...open.values()].find(({ signal }) => !signal.aborted)?.abort();
-      }
-      const end = new AbortController();
-      const served = serve(connection, answer, end.signal).finally(() => open.delete(served));
-      open.set(served, end);
-    } catch (error) {
-      if (error instanceof Deno.errors.BadResource) break;
-      await new Promise((resolve) => setTimeout(resolve, acceptAgainMs));
-    }
-  }
-  for (const end of open.values()) end.abort();
-  await Promise.all(open.keys());
+export interface HttpOptions {
+  host: string;
+  /** 0: any free one. */
+  port: number;
+  /** The configuration key of the port, for the error that it is taken. */
+  setting: string;
+  /** HTTPS with optional client certificates; without it plain HTTP. */
+  tls?: ServerMaterial;
+  /** `pendingMs`: from the connection to its first whole request head. */
+  connections: ConnectionLimits;
+  /** How long a connection may be idle between requests; 0: each serves one request. */
+  idleMs: number;
+  /** Time for a request's body, from its head on. */
+  bodyMs: number;
+  /** Must not throw. */
+  handle: (request: IncomingMessage, response: ServerResponse) => void;
 }
 
-async function serve(
-  connection: Deno.TcpConn,
-  answer: (path: string) => Answer,
-  stop: AbortSignal,
-): Promise<void> {
-  let isOpen = true;
-  const close = () => {
-    if (isOpen) connection.close();
-    isOpen = false;
+export interface HttpServer extends AsyncDisposable {
+  /** `host:port` with the real port. */
+  readonly address: string;
+  readonly port: number;
+  /** Later handshakes use this; open connections go on. */
+  setMaterial(material: ServerMaterial): void;
+  /** Accepts nothing more, lets answers finish for `graceMs`, then closes what is left. */
+  stop(graceMs: number): Promise<void>;
+}
+
+/** As nginx and Apache have it; cookies and proxies' headers fit many times. */
+const maxHeadBytes = 16 * 1024;
+const maxHeaders = 100;
+
+/** After an answer to a request whose body was not read: for the answer to arrive before a reset. */
+const lingerMs = 1_000;
+
+/** @throws {UserError} where the address is not free. */
+export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
+  const { tls } = options;
+  const settings = {
+    maxHeaderSize: maxHeadBytes,
+    // Both are replaced by our own deadlines; `requestTimeout` would also end long uploads.
+    headersTimeout: 0,
+    requestTimeout: 0,
+    keepAliveTimeout: options.idleMs,
+    noDelay: true,
   };
-  const late = setTimeout(close, connectionMs);
-  stop.addEventListener("abort", close);
-  try {
-    const head = await readHead(connection);
-    if (head !== undefined) await write(connection, responseTo(head, answer));
-    // Closing on what was not read yet could take the answer back.
-    await connection.closeWrite();
-    const rest = new Uint8Array(1024);
-    while (await connection.read(rest) !== null);
-  } catch {
-    // Gone, or too slow: either way there is nobody to tell.
-  } finally {
-    clearTimeout(late);
-    stop.removeEventListener("abort", close);
-    close();
-  }
+  const server = tls === undefined
+    ? createHttpServer(settings)
+    : createHttpsServer({ ...settings, ...contextOf(tls), ...clientCertificates(tls) });
+  server.maxHeadersCount = maxHeaders;
+  const connections = superviseConnections(server, options);
+  await listen(server, options);
+  const { port } = server.address() as AddressInfo;
+  const stop = async (graceMs: number) => {
+    const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+    await connections.drain(graceMs);
+    await closed;
+  };
+  return {
+    address: joinHost(options.host, port),
+    port,
+    setMaterial: (material) => (server as HttpsServer).setSecureContext(contextOf(material)),
+    stop,
+    [Symbol.asyncDispose]: () => server.listening ? stop(0) : Promise.resolve(),
+  };
 }
 
-/** Up to the empty line; undefined where the caller ends before. */
-async function readHead(connection: Deno.TcpConn): Promise<string | undefined> {
-  const buffer = new Uint8Array(mostHeadBytes);
-  for (let length = 0; length < buffer.length;) {
-    const count = await connection.read(buffer.subarray(length));
-    if (count === null) return undefined;
-    length += count;
-    const head = new TextDecoder("latin1").decode(buffer.subarray(0, length));
-    if (/\r?\n\r?\n/.test(head)) return head;
-  }
-  return "";
+/** `requestCert` without `ca` fails every handshake on Deno 2.7. */
+function clientCertificates({ ca }: ServerMaterial) {
+  return ca === undefined ? {} : { requestCert: true, rejectUnauthorized: false };
 }
 
-function responseTo(head: string, answer: (path: string) => Answer): string {
-  const [, method, path] = /^([A-Z]+) (\/[^ ?#]*)[^ ]* HTTP\/1\.[01]\r?\n/.exec(head) ?? [];
-  const { status, body, type = "text/plain; charset=utf-8" } = answerTo(method, path, answer);
+function contextOf({ cert, key, ca }: ServerMaterial) {
+  return { cert, key, minVersion: "TLSv1.2" as const, ...(ca === undefined ? {} : { ca }) };
+}
+
+/** One connection: its raw socket, and what it is doing. */
+interface Connection {
+  socket: Socket;
+  /** Requests whose answer is not complete. */
+  active: number;
+  established: () => void;
+  idle?: ReturnType<typeof setTimeout> | undefined;
+}
+
+function superviseConnections(server: Server | HttpsServer, options: HttpOptions) {
+  const limit = new ConnectionLimit(options.connections);
+  const open = new Map<string, Connection>();
+  let isStopping = false;
+
+  // The server's own listener, called once the first byte tells TLS from plain HTTP. The server
+  // itself has to listen: Deno ends kept-alive connections of a server that does not.
+  const [serve] = server.listeners("connection") as ((socket: Socket) => void)[];
+  server.removeAllListeners("connection");
+  server.on("connection", (socket: Socket) => {
+    const admission = limit.admit(socket);
+    if (admission === undefined) return;
+    const key = keyOf(socket);
+    const connection = { socket, active: 0, established: admission.established };
+    open.set(key, connection);
+    // A connection that breaks is the requests' concern; it must not be the process's.
+    socket.on("error", () => {});
+    socket.once("close", () => {
+      clearTimeout(open.get(key)?.idle);
+      if (open.get(key) === connection) open.delete(key);
+    });
+    if (options.tls === undefined) return serve!.call(server, socket);
+    socket.once("data", (first: Uint8Array) => {
+      if (first[0] !== tlsHandshake) return answerPlain(socket, first);
+      socket.pause();
+      socket.unshift(first);
+      serve!.call(server, socket);
+    });
+  });
+
+  server.on("request", (request: IncomingMessage, response: ServerResponse) => {
+    const key = keyOf(request.socket);
+    const connection = open.get(key);
+    if (connection === undefined) return void request.socket.destroy();
+    connection.established();
+    clearTimeout(connection.idle);
+    connection.active++;
+    if (options.idleMs === 0 || isStopping) response.shouldKeepAlive = false;
+    const late = setTimeout(() => {
+      if (!request.complete) request.socket.destroy();
+    }, options.bodyMs);
+    request.once("end", () => clearTimeout(late));
+    response.once("close", () => {
+      clearTimeout(late);
+      connection.active--;
+      if (open.get(key) !== connection) return;
+      if (!request.complete) linger(request.socket);
+      else if (isStopping) request.socket.destroySoon();
+      else if (connection.active === 0) {
+        clearTimeout(connection.idle);
+        // Also ends a further request that comes in little by little.
+        connection.idle = setTimeout(() => request.socket.destroy(), options.idleMs + lingerMs);
+      }
+    });
+    options.handle(request, response);
+  });
+  server.on("clientError", (error: Error & { code?: string }, socket: Socket) => {
+    refuse(error, socket);
+  });
+  server.on("tlsClientError", (_error: Error, socket: Socket) => void socket.destroy());
+
+  return {
+    async drain(graceMs: number) {
+      isStopping = true;
+      for (const { active, socket } of open.values()) if (active === 0) socket.destroy();
+      const end = performance.now() + graceMs;
+      while (open.size > 0 && performance.now() < end) {
+        await new Promise((resolve) => setTimeout(resolve, drainPollMs));
+      }
+      for (const { socket } of open.values()) socket.destroy();
+    },
+  };
+}
+
+const drainPollMs = 20;
+
+/** Content type of a TLS record that opens a handshake (RFC 8446, 5.1). */
+const tlsHandshake = 22;
+
+/** Names a connection while it is open, on the raw socket and on the TLS socket over it. */
+function keyOf({ remoteAddress, remotePort }: Socket): string {
+  return `${remoteAddress} ${remotePort}`;
+}
+
+/** Somebody typed http:// where https:// is served: say so instead of breaking off. */
+function answerPlain(socket: Socket, first: Uint8Array): void {
+  const text = new TextDecoder("latin1").decode(first.subarray(0, 16));
+  if (!/^[A-Z]+ /.test(text)) return void socket.destroy();
+  endWith(socket, "400 Bad Request", "This port speaks HTTPS: use https:// in the address\n");
+}
+
+function refuse(error: Error & { code?: string }, socket: Socket): void {
+  if (!socket.writable || error.code === "ECONNRESET") return void socket.destroy();
+  if (error.code === "HPE_HEADER_OVERFLOW") {
+    return endWith(
+      socket,
+      "431 Request Header Fields Too Large",
+      "The request head is too large\n",
+    );
+  }
+  if (error.code?.startsWith("HPE_") !== true) return void socket.destroy();
+  endWith(socket, "400 Bad Request", "This is not an HTTP request\n");
+}
+
+function endWith(socket: Socket, status: string, body: string): void {
   const lines = [
-    `HTTP/1.1 ${status} ${reasons[status]}`,
-    `content-type: ${type}`,
-    `content-length: ${new TextEncoder().encode(body).length}`,
-    "cache-control: no-store",
-    "connection: close",
+    `HTTP/1.1 ${status}`,
+    "Content-Type: text/plain; charset=utf-8",
+    `Content-Length: ${body.length}`,
+    "Connection: close",
   ];
-  return lines.join("\r\n") + "\r\n\r\n" + (method === "HEAD" ? "" : body);
+  socket.end(lines.join("\r\n") + "\r\n\r\n" + body);
+  linger(socket);
 }
 
-function answerTo(
-  method: string | undefined,
-  path: string | undefined,
-  answer: (path: string) => Answer,
-): Answer {
-  if (method === undefined || path === undefined) return { status: 400, body: "Not HTTP\n" };
-  if (method !== "GET" && method !== "HEAD") return { status: 405, body: "Only GET\n" };
-  try {
-    return answer(path);
-  } catch {
-    return { status: 500, body: "The answer could not be made\n" };
-  }
+/** Closing on unread data would reset the connection and take the answer back. */
+function linger(socket: Socket): void {
+  socket.resume();
+  const timer = setTimeout(() => socket.destroy(), lingerMs);
+  socket.once("close", () => clearTimeout(timer));
 }
 
-/** RFC 9110, 15. */
-const reasons: Record<Answer["status"], string> = {
-  200: "OK",
-  400: "Bad Request",
-  404: "Not Found",
-  405: "Method Not Allowed",
-  500: "Internal Server Error",
-  503: "Service Unavailable",
-};
-
-async function write(connection: Deno.TcpConn, text: string): Promise<void> {
-  const bytes = new TextEncoder().encode(text);
-  for (let done = 0; done < bytes.length;) done += await connection.write(bytes.subarray(done));
+function listen(server: Server, { host, port, setting }: HttpOptions): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (cause: Error & { code?: string }) => {
+      const used = cause.code === "EADDRINUSE";
+      // EINVAL is Deno 2.7's EADDRNOTAVAIL.
+      const foreign = cause.code === "EADDRNOTAVAIL" || cause.code === "EINVAL";
+      const reason = used
+        ? "another program uses the port"
+        : foreign
+        ? "this host has no such address"
+        : messageOf(cause);
+      reject(
+        new UserError(`Could not listen on "${joinHost(host, port)}": ${reason}`, {
+          code: "listen_failed",
+          next: used
+            ? `Stop that program, or choose another port with ${setting}`
+            : `Choose an address of this host, or a port above 1023 with ${setting}`,
+          cause,
+        }),
+      );
+    });
+    server.listen({ host, port }, () => resolve());
+  });
 }

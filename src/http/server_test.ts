@@ -1,70 +1,171 @@
 import assert from "node:assert/strict";
-import { serveProbes } from "./server.ts";
+import { type ClientRequestArgs, type IncomingMessage } from "node:http";
+import { Agent as SecureAgent, request as secureRequest } from "node:https";
+import { connect as connectTls, type TLSSocket } from "node:tls";
+import { makeAuthority } from "../../tests/support/openssl.ts";
+import { temporaryFolder } from "../../tests/support/temporary.ts";
+import { type HttpOptions, serveHttp } from "./server.ts";
 
-function serving(): AsyncDisposable & { port: number } {
-  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const served = serveProbes(listener, (path) => {
-    if (path === "/broken") throw new Error("broken");
-    return path === "/ok" ? { status: 200, body: "ök\n" } : { status: 404, body: "no\n" };
-  });
-  const end = () => {
-    listener.close();
-    return served;
+const limits = {
+  host: "127.0.0.1",
+  port: 0,
+  setting: "test.port",
+  connections: { total: 20, perAddress: 20, pendingMs: 400 },
+  idleMs: 300,
+  bodyMs: 400,
+};
+
+const handle: HttpOptions["handle"] = (request, response) => {
+  const socket = request.socket as Partial<TLSSocket>;
+  if (request.method === "POST") {
+    let bytes = 0;
+    request.on("data", (data: Uint8Array) => bytes += data.length);
+    return void request.on("end", () => response.end(String(bytes)));
+  }
+  response.end(socket.getPeerCertificate?.()?.subject?.CN ?? "nobody");
+};
+
+async function material(folder: string) {
+  const ca = await makeAuthority(folder, "ca");
+  const server = await ca.issue("server");
+  const client = await ca.issue("client");
+  const read = Deno.readTextFileSync;
+  return {
+    ca: read(ca.caFile),
+    tls: { cert: read(server.certFile), key: read(server.keyFile), ca: read(ca.caFile) },
+    client: { cert: read(client.certFile), key: read(client.keyFile) },
   };
-  return { port: listener.addr.port, [Symbol.asyncDispose]: end };
+}
+
+function ask(options: ClientRequestArgs & Record<string, unknown>) {
+  return new Promise<{ text: string; port: number }>((resolve, reject) => {
+    secureRequest({ host: "127.0.0.1", ...options }, async (response: IncomingMessage) => {
+      const port = response.socket.localPort!;
+      let text = "";
+      for await (const chunk of response) text += chunk;
+      resolve({ text, port });
+    }).on("error", reject).end();
+  });
 }
 
 const connect = (port: number) => Deno.connect({ hostname: "127.0.0.1", port });
 
-async function say(port: number, text: string): Promise<string> {
-  using connection = await connect(port);
-  await connection.write(new TextEncoder().encode(text));
-  await connection.closeWrite();
-  return await new Response(connection.readable).text();
+/** Milliseconds until the other side closes. */
+async function closedAfter(connection: Deno.TcpConn): Promise<number> {
+  const start = performance.now();
+  const buffer = new Uint8Array(1024);
+  try {
+    while (await connection.read(buffer) !== null);
+  } catch {
+    // A reset closes it too.
+  }
+  return performance.now() - start;
 }
 
-Deno.test("a probe gets its answer, whatever it is asked with", async () => {
-  await using t = serving();
-  const url = `http://127.0.0.1:${t.port}`;
-  const cases: [string, RequestInit, number, string][] = [
-    ["/ok", {}, 200, "ök\n"],
-    ["/ok?a=b", {}, 200, "ök\n"],
-    ["/ok", { method: "HEAD" }, 200, ""],
-    ["/ok", { method: "POST", body: "x".repeat(100_000) }, 405, "Only GET\n"],
-    ["/other", {}, 404, "no\n"],
-    ["/broken", {}, 500, "The answer could not be made\n"],
-  ];
-  for (const [path, init, status, body] of cases) {
-    const response = await fetch(url + path, init);
-    assert.equal(response.status, status);
-    assert.equal(await response.text(), body);
+Deno.test("HTTPS keeps connections, sees client certificates, and explains itself to HTTP", async () => {
+  await using folder = await temporaryFolder();
+  const { ca, tls, client } = await material(folder.path);
+  // A client goes by the whole seconds that the server announces.
+  await using server = await serveHttp({ ...limits, idleMs: 5_000, tls, handle });
+  const agent = new SecureAgent({ keepAlive: true, maxSockets: 1 });
+  const ports = new Set<number>();
+  for (let n = 0; n < 20; n++) {
+    const { text, port } = await ask({ port: server.port, ca, agent, ...client });
+    assert.equal(text, "client");
+    ports.add(port);
   }
-  const odd = ["garbage\r\n\r\n", "GET http://x/ok HTTP/1.1\r\n\r\n", "x".repeat(9_000)];
-  for (const text of odd) assert.match(await say(t.port, text), /^HTTP\/1\.1 400 /);
-  assert.match(await say(t.port, "GET /ok HTTP/1.0\n\n"), /^HTTP\/1\.1 200 OK\r\n/);
-  assert.equal(await say(t.port, "GET /ok HT"), "");
+  assert.equal(ports.size, 1);
+  agent.destroy();
+  const other = new SecureAgent({ keepAlive: false });
+  assert.equal((await ask({ port: server.port, ca, agent: other })).text, "nobody");
+
+  const plain = await fetch(`http://127.0.0.1:${server.port}/`);
+  assert.equal(plain.status, 400);
+  assert.match(await plain.text(), /https:\/\//);
 });
 
-Deno.test("who says nothing makes place for who does", async () => {
-  await using t = serving();
-  const held: Deno.TcpConn[] = [];
-  for (let n = 0; n < 200; n++) held.push(await connect(t.port));
-  for (const connection of held.slice(0, 10)) {
-    await connection.write(new TextEncoder().encode("GET /ok HTTP/1.1\r\n"));
-  }
-  assert.match(await say(t.port, "GET /ok HTTP/1.1\r\n\r\n"), /200 OK/);
-  // The first was hung up on at once, the last once its time is over.
-  for (const connection of [held[0]!, held.at(-1)!]) {
-    assert.equal(await connection.read(new Uint8Array(1)).catch(() => null), null);
-  }
-  for (const connection of held) connection.close();
+Deno.test("later handshakes use the new certificate", async () => {
+  await using folder = await temporaryFolder();
+  await using next = await temporaryFolder();
+  const first = await material(folder.path);
+  const second = await material(next.path);
+  await using server = await serveHttp({ ...limits, tls: first.tls, handle });
+  server.setMaterial(second.tls);
+  const agent = new SecureAgent({ keepAlive: false });
+  const { text } = await ask({ port: server.port, ca: second.ca, agent, ...second.client });
+  assert.equal(text, "client");
+  await assert.rejects(ask({ port: server.port, ca: first.ca, agent }));
 });
 
-Deno.test("an end waits for nobody", async () => {
-  const t = serving();
-  using _connection = await connect(t.port);
-  assert.match(await say(t.port, "GET /ok HTTP/1.1\r\n\r\n"), /200 OK/);
-  const before = performance.now();
-  await t[Symbol.asyncDispose]();
-  assert.ok(performance.now() - before < 2_000);
+Deno.test("silent, half-open, trickling and idle connections are closed at their deadlines", async () => {
+  await using folder = await temporaryFolder();
+  const { ca, tls } = await material(folder.path);
+  await using server = await serveHttp({ ...limits, tls, handle });
+  await using open = await serveHttp({ ...limits, handle });
+  const write = async (port: number, text: string) => {
+    const connection = await connect(port);
+    await connection.write(new TextEncoder().encode(text));
+    return connection;
+  };
+  const slow = async (connection: Deno.TcpConn, text: string) => {
+    try {
+      for (const letter of text) {
+        await connection.write(new TextEncoder().encode(letter));
+        await new Promise((resolve) => setTimeout(resolve, 50));
+      }
+    } catch {
+      // Closed meanwhile, as it should be.
+    }
+  };
+  const trickling = await connect(open.port);
+  const sending = slow(trickling, "GET / HTTP/1.1\r\nhost: trickle\r\nx: ".padEnd(60, "y"));
+  const cases = {
+    silent: await connect(server.port),
+    half: await write(server.port, "\x16\x03\x01"),
+    plainSilent: await connect(open.port),
+    trickling,
+    idle: await write(open.port, "GET / HTTP/1.1\r\nhost: x\r\n\r\n"),
+    body: await write(open.port, "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 10\r\n\r\nab"),
+  };
+  const times = await Promise.all(
+    Object.entries(cases).map(async ([name, connection]) => [name, await closedAfter(connection)]),
+  );
+  for (const [name, ms] of times) assert.ok(ms as number < 2_500, `${name}: ${ms} ms`);
+  await sending;
+  for (const connection of Object.values(cases)) connection.close();
+
+  const handshake = connectTls({ host: "127.0.0.1", port: server.port, ca, servername: "x.test" });
+  handshake.on("error", () => {});
+  await new Promise((resolve) => handshake.once("close", resolve));
+});
+
+Deno.test("an honest caller is served beside many silent ones", async () => {
+  await using server = await serveHttp({ ...limits, handle });
+  const silent = await Promise.all(Array.from({ length: 100 }, () => connect(server.port)));
+  const response = await fetch(`http://127.0.0.1:${server.port}/`);
+  assert.equal(await response.text(), "nobody");
+  for (const connection of silent) connection.close();
+});
+
+Deno.test("a stop lets an answer finish and waits for nobody else", async () => {
+  const server = await serveHttp({
+    ...limits,
+    handle: (_, response) => void setTimeout(() => response.end("done"), 300),
+  });
+  const idle = await connect(server.port);
+  const answer = fetch(`http://127.0.0.1:${server.port}/`).then((response) => response.text());
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  const start = performance.now();
+  await server.stop(5_000);
+  assert.equal(await answer, "done");
+  assert.ok(performance.now() - start < 2_000);
+  idle.close();
+});
+
+Deno.test("a port that is taken is reported with the setting that changes it", async () => {
+  await using server = await serveHttp({ ...limits, handle });
+  await assert.rejects(
+    serveHttp({ ...limits, port: server.port, handle }),
+    (error: { next?: string }) => error.next!.includes("test.port"),
+  );
 });

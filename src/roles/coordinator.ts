@@ -44,13 +44,15 @@ async function serveCoordinator(config: Config, env: Env): Promise<void> {
   );
   const trouble = () =>
     env.signal.aborted ? "it is stopping" : engine.trouble() ?? server.trouble();
-  const health = open.use(serveHealth({
-    host: values["coordinator.health_host"],
-    port: values["coordinator.health_port"],
-    setting: "coordinator.health_port",
-    trouble,
-    metrics: () => coordinatorMetrics(engine.stats(), trouble() === undefined),
-  }));
+  const health = open.use(
+    await serveHealth({
+      host: values["coordinator.health_host"],
+      port: values["coordinator.health_port"],
+      setting: "coordinator.health_port",
+      trouble,
+      metrics: () => coordinatorMetrics(engine.stats(), trouble() === undefined),
+    }),
+  );
   printBanner(env, config, {
     role: "coordinator",
     mode,

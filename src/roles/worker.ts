@@ -51,13 +51,15 @@ async function serveWorker(config: Config, env: Env, port: MessagePort): Promise
       if (sessions > 0) isUp.resolve();
     },
   });
-  const health = open.use(serveHealth({
-    host: values["worker.health_host"],
-    port: values["worker.health_port"],
-    setting: "worker.health_port",
-    trouble: () => worker.stats().sessions > 0 ? undefined : "not connected to any coordinator",
-    metrics: () => workerMetrics(worker.stats()),
-  }));
+  const health = open.use(
+    await serveHealth({
+      host: values["worker.health_host"],
+      port: values["worker.health_port"],
+      setting: "worker.health_port",
+      trouble: () => worker.stats().sessions > 0 ? undefined : "not connected to any coordinator",
+      metrics: () => workerMetrics(worker.stats()),
+    }),
+  );
   printBanner(env, config, {
     role: "worker",
     mode,
