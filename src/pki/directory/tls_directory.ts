@@ -5,7 +5,7 @@ import { basename, dirname, join } from "node:path";
 import { type FileChange, type LockedFolder, lockFolder } from "../../base/fs/file_transaction.ts";
 import { setMode } from "../../base/fs/file_permissions.ts";
 import { bundleOf, type Trusted } from "./bundle.ts";
-import type { Issuer } from "../x509/sign.ts";
+import type { Issuer } from "../x509/issuer.ts";
 import type { Pki } from "./context.ts";
 import { PkiError } from "../errors.ts";
 import {
@@ -15,7 +15,7 @@ import {
   readKey,
   readSmallText,
 } from "../x509/inspect.ts";
-import { signatureKind } from "../x509/keys.ts";
+import { signingAlgorithm } from "../x509/keys.ts";
 import { isWithin, readTlsSettings, type TlsSettings } from "./settings.ts";
 import { editSettings, type SettingsUpdate } from "./settings_edit.ts";
 import { checkDates, checkIsCa } from "../x509/validate.ts";
@@ -103,7 +103,7 @@ export class TlsDirectory {
       });
     }
     checkDates(certificate, caCert, this.pki.now(), "agent tls renew --ca");
-    signatureKind(key);
+    signingAlgorithm(key);
     return { certificate, others, key };
   }
 

@@ -17,7 +17,8 @@ import {
   union,
 } from "../x509/names.ts";
 import { withoutPlaceholder } from "../directory/placeholder.ts";
-import { expiresSoon, isIssuedBy } from "../x509/validate.ts";
+import { renewalDue } from "../x509/renewal.ts";
+import { isIssuedBy } from "../x509/validate.ts";
 
 export interface InitOptions {
   hostnames?: string[];
@@ -122,7 +123,9 @@ function reasonToReplace(
   }
   if (!isThere(settings.serverKey)) return "its key was missing";
   if (!hasItsKey(directory, server)) return "its key did not belong to it";
-  if (expiresSoon(server, pki.now())) return `it was valid only until ${day(server.notAfter)}`;
+  if (renewalDue({ ...server, now: pki.now() })) {
+    return `it was valid only until ${day(server.notAfter)}`;
+  }
   const gaps = missing(union(wanted, withoutPlaceholder(settings.san)), server);
   return isEmpty(gaps) ? undefined : `it did not cover ${listNames(gaps)}`;
 }

@@ -3,7 +3,7 @@ import { dirname, join } from "node:path";
 import type { FileChange } from "../../base/fs/file_transaction.ts";
 import { shortFingerprint } from "../directory/bundle.ts";
 import { pemOf } from "../x509/pem.ts";
-import { issueCa, issueLeaf, type Issuer } from "../x509/sign.ts";
+import type { Issuer } from "../x509/issuer.ts";
 import { keyMode, publicMode, type TlsDirectory } from "../directory/tls_directory.ts";
 import { PkiError } from "../errors.ts";
 import { type Certificate, pkcs8Pem } from "../x509/inspect.ts";
@@ -28,11 +28,12 @@ export async function makeCa(
 ): Promise<Made<Issuer>> {
   const key = await generateKey(keyType);
   const days = settings.caValidityDays;
-  const { certificate, pem } = issueCa({ commonName, key, days, now: pki.now() });
+  const { certifyCa } = await import("../x509/certify.ts");
+  const certificate = await certifyCa({ commonName, key, days, now: pki.now() });
   return {
     made: { certificate, others: [], key },
     files: [
-      { path: settings.caCert, data: pem, mode: publicMode },
+      { path: settings.caCert, data: pemOf([certificate]), mode: publicMode },
       { path: settings.caKey, data: pkcs8Pem(key), mode: keyMode },
     ],
   };
@@ -49,13 +50,14 @@ export async function makeServer(
   const key = await generateKey(keyType);
   const days = leafDays(settings.validityDays, settings.config);
   const publicKey = publicKeyOf(key);
-  const leaf = issueLeaf({ issuer, publicKey, names, days, now: pki.now() });
+  const { certify } = await import("../x509/certify.ts");
+  const made = await certify({ issuer, publicKey, names, days, now: pki.now() });
   return {
-    made: leaf.certificate,
+    made,
     files: [
-      { path: settings.serverCert, data: pemOf([leaf.certificate, ...between]), mode: publicMode },
+      { path: settings.serverCert, data: pemOf([made, ...between]), mode: publicMode },
       { path: settings.serverKey, data: pkcs8Pem(key), mode: keyMode },
-      serialChange(settings.caSerial, leaf.certificate),
+      serialChange(settings.caSerial, made),
     ],
   };
 }

@@ -4,7 +4,6 @@ import { Refusal } from "../../base/errors.ts";
 import { type FileChange, lockFolder } from "../../base/fs/file_transaction.ts";
 import { previousPrefix } from "../directory/bundle.ts";
 import { pemOf } from "../x509/pem.ts";
-import { issueLeaf } from "../x509/sign.ts";
 import type { Pki } from "../directory/context.ts";
 import { namesText } from "../x509/describe.ts";
 import { maxDetected } from "../directory/detect.ts";
@@ -52,6 +51,7 @@ export async function mint(pki: Pki, options: MintOptions): Promise<Minted> {
   const names = request === undefined
     ? (isEmpty(given) ? { hostnames: [placeholderName], ips: [] } : given)
     : await confirmedNames(request.names, given, options);
+  const loading = import("../x509/certify.ts");
   return await withDirectory(pki, async (directory) => {
     const { settings } = directory;
     const issuer = directory.issuer();
@@ -60,7 +60,8 @@ export async function mint(pki: Pki, options: MintOptions): Promise<Minted> {
     const key = request === undefined
       ? await generateKey(sameKind(issuer.certificate.keyType))
       : undefined;
-    const { certificate } = issueLeaf({
+    const { certify } = await loading;
+    const certificate = await certify({
       issuer,
       publicKey: key === undefined ? request!.publicKey : publicKeyOf(key),
       names,

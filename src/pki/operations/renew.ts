@@ -19,7 +19,7 @@ import {
   union,
 } from "../x509/names.ts";
 import { withoutPlaceholder } from "../directory/placeholder.ts";
-import type { Issuer } from "../x509/sign.ts";
+import type { Issuer } from "../x509/issuer.ts";
 import { isIssuedBy } from "../x509/validate.ts";
 
 export interface RenewOptions {

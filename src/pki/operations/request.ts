@@ -5,7 +5,7 @@ import type { Pki } from "../directory/context.ts";
 import { keyMode, publicMode, withDirectory } from "../directory/tls_directory.ts";
 import { PkiError } from "../errors.ts";
 import { type Certificate, pkcs8Pem, readKey } from "../x509/inspect.ts";
-import { generateKey, sameKind, signatureKind, webKeyPair } from "../x509/keys.ts";
+import { generateKey, sameKind, signingAlgorithm } from "../x509/keys.ts";
 import { isEmpty, loopbackNames, type Names, parseNames, union } from "../x509/names.ts";
 import { refuseInside } from "./mint.ts";
 import { withoutPlaceholder } from "../directory/placeholder.ts";
@@ -47,7 +47,7 @@ export async function request(pki: Pki, options: RequestOptions): Promise<Reques
     const pending = pendingKey(settings.pendingKey);
     const key = pending ?? await generateKey(sameKind(ca?.keyType));
     const { makeRequest } = await loading;
-    const pem = await makeRequest(await webKeyPair(key), names);
+    const pem = await makeRequest({ key, names });
     if (pending === undefined) {
       await directory.save({
         files: [{ path: settings.pendingKey, data: pkcs8Pem(key), mode: keyMode }],
@@ -66,7 +66,7 @@ export async function request(pki: Pki, options: RequestOptions): Promise<Reques
 function pendingKey(path: string): KeyObject | undefined {
   try {
     const key = readKey(path);
-    signatureKind(key);
+    signingAlgorithm(key);
     return key;
   } catch (error) {
     // What cannot be used is replaced: nobody can have an answer that fits it.

@@ -10,7 +10,8 @@ import { placeholderName } from "../directory/placeholder.ts";
 import { isWithin } from "../directory/settings.ts";
 import type { TlsState } from "../directory/state.ts";
 import { shellQuoted } from "../../base/shell_quoted.ts";
-import { daysLeft, expiresSoon, isIssuedBy, maySignIn } from "../x509/validate.ts";
+import { daysLeft, expiresSoon } from "../x509/renewal.ts";
+import { isIssuedBy, maySignIn } from "../x509/validate.ts";
 
 export type WarningCode =
   | "not_set_up"

@@ -1,7 +1,10 @@
 /** Certificate requests (PKCS#10). Loads a library of some weight; import it lazily. */
 import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
+import type { KeyObject } from "node:crypto";
 import type { Bytes } from "./der.ts";
+import { signingAlgorithm, webKeyPair } from "./keys.ts";
+import { type CertificateRole, roleUri } from "./roles.ts";
 import { PkiError } from "../errors.ts";
 import { commonNameFor, type Names, parseHostname, parseIp } from "./names.ts";
 import { leastRsaBits } from "./validate.ts";
@@ -13,16 +16,19 @@ export interface CertificateRequest {
   names: Names;
 }
 
-export async function makeRequest(keys: CryptoKeyPair, names: Names): Promise<string> {
-  const commonName = commonNameFor(names);
+/** Asks for a certificate: names, and optionally the role that it is to be limited to. */
+export async function makeRequest(
+  { key, names, role }: { key: KeyObject; names: Names; role?: CertificateRole | undefined },
+): Promise<string> {
   const request = await x509.Pkcs10CertificateRequestGenerator.create({
-    name: new x509.Name([{ CN: [{ utf8String: commonName }] }]).toString(),
-    keys,
-    signingAlgorithm: { name: keys.privateKey.algorithm.name, hash: "SHA-256" },
+    name: new x509.Name([{ CN: [{ utf8String: commonNameFor(names) }] }]).toString(),
+    keys: await webKeyPair(key),
+    signingAlgorithm: signingAlgorithm(key),
     extensions: [
       new x509.SubjectAlternativeNameExtension([
         ...names.hostnames.map((value) => ({ type: "dns" as const, value })),
         ...names.ips.map((value) => ({ type: "ip" as const, value })),
+        ...role === undefined ? [] : [{ type: "url" as const, value: roleUri(role) }],
       ]),
     ],
   });

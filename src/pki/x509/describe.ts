@@ -1,6 +1,6 @@
 /** How certificates look in the output of commands. */
 import type { Certificate } from "./inspect.ts";
-import { daysLeft } from "./validate.ts";
+import { daysLeft } from "./renewal.ts";
 
 /** A certificate in the output of `--json`. */
 export interface CertificateRecord {

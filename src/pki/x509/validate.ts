@@ -210,15 +210,3 @@ function checkNames(chain: Certificate[], source: string): void {
     }
   }
 }
-
-/** Long enough to notice, short enough that a warning means something. */
-const expiryWarningDays = 30;
-
-export function daysLeft(certificate: Certificate, now: number): number {
-  return Math.floor((certificate.notAfter.getTime() - now) / 86_400_000);
-}
-
-/** Within 30 days of its end, or beyond it. */
-export function expiresSoon(certificate: Certificate, now: number): boolean {
-  return daysLeft(certificate, now) < expiryWarningDays;
-}
