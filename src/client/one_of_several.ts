@@ -15,12 +15,12 @@ export interface SeveralOptions {
 }
 
 /**
- * Several coordinators as one. Each has tasks and workers of its own: what is submitted goes to the
- * first in the list that answers, lists are merged, and what has an id is looked for on all of them.
- * State lives on the first one only; spread over whichever answers it would not be one state.
+ * Several coordinators as one. Each has its own tasks and workers: a submit goes to the first in the
+ * list that can be reached, lists are merged, and an id is looked for on all of them. State lives on
+ * the first coordinator only; on several it would not be one state.
  *
  * A submit whose answer got lost must not go to the next coordinator, because it may have been
- * accepted. It is sent again to the same one, under a key by which that knows it.
+ * accepted. It is sent again to the same one, with an idempotency key.
  */
 export function oneOfSeveral(
   coordinators: DialledCoordinator[],
@@ -66,11 +66,14 @@ export function oneOfSeveral(
 
   return {
     async submit(spec, options) {
-      const chosen = await firstToAnswer(coordinators);
       const once = { idempotencyKey: `once ${crypto.randomUUID()}`, ...options };
-      const submitted = await again(() => chosen.tasks.submit(spec, once));
-      for (const id of [submitted.id, ...submitted.taskIds]) owners.set(id, chosen);
-      return submitted;
+      const { at, value } = await firstToTake(
+        coordinators,
+        again,
+        ({ tasks }) => tasks.submit(spec, once),
+      );
+      for (const id of [value.id, ...value.taskIds]) owners.set(id, at);
+      return value;
     },
     getTask: async (id) => (await owner(id)).getTask(id),
     async listTasks(query) {
@@ -131,14 +134,27 @@ function settled<T>(
   }));
 }
 
-/** Asked before anything is sent: one that is not there at all is told at once. */
-async function firstToAnswer(coordinators: DialledCoordinator[]): Promise<DialledCoordinator> {
+/**
+ * Sends a change to the first coordinator that can be reached. One that received it, or may have, is
+ * asked again and no other: it may have been done.
+ */
+async function firstToTake<T>(
+  coordinators: DialledCoordinator[],
+  again: SeveralOptions["again"],
+  send: (coordinator: DialledCoordinator) => Promise<T>,
+): Promise<{ at: DialledCoordinator; value: T }> {
   const errors: unknown[] = [];
-  for (const coordinator of coordinators) {
+  for (const at of coordinators) {
     try {
-      await coordinator.tasks.listTasks({ limit: 1 });
-      return coordinator;
+      return { at, value: await send(at) };
     } catch (error) {
+      if (isUnavailable(error) && !isUnsent(error)) {
+        return {
+          at,
+          value: await again(() => send(at)),
+        };
+      }
+      if (!isUnsent(error)) throw error;
       errors.push(error);
     }
   }
@@ -191,6 +207,10 @@ function isNotFound(error: unknown): boolean {
 
 function isUnavailable(error: unknown): boolean {
   return error instanceof TaskError && error.code === "unavailable";
+}
+
+function isUnsent(error: unknown): boolean {
+  return error instanceof TaskError && error.unsent;
 }
 
 function newestFirst(a: Task, b: Task): number {

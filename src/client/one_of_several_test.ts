@@ -27,9 +27,19 @@ function over(...tasks: TaskService[]): { tasks: TaskService; missing: string[] 
 const spec = aTask().spec;
 const submitted = (id: string) => () => Promise.resolve({ id, taskIds: [id], existing: false });
 
-Deno.test("submit goes to the first coordinator that answers", async () => {
-  const { tasks } = over(silent, holding([], { submit: submitted("b") }), holding(["c"]));
+Deno.test("submit goes to the first coordinator that can be reached, in one call", async () => {
+  const unsent = (code: TaskErrorCode) => () =>
+    Promise.reject(new TaskError(code, `says ${code}`, undefined, { unsent: true }));
+  const away = fakeTasks({ submit: unsent("unavailable") });
+  const foreign = fakeTasks({ submit: unsent("unauthenticated") });
+  const { tasks } = over(away, foreign, fakeTasks({ submit: submitted("b") }), holding(["c"]));
   assert.equal((await tasks.submit(spec)).id, "b");
+  await assert.rejects(over(away, away).tasks.submit(spec), { code: "unavailable" });
+  await assert.rejects(over(away, foreign).tasks.submit(spec), { code: "unauthenticated" });
+  const full = fakeTasks({ submit: fails("exhausted") });
+  await assert.rejects(over(full, fakeTasks({ submit: submitted("b") })).tasks.submit(spec), {
+    code: "exhausted",
+  });
 });
 
 Deno.test("a submit whose answer is lost is sent again under its key, and to nobody else", async () => {

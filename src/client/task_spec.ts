@@ -1,48 +1,112 @@
 import { UsageError } from "../base/errors.ts";
-import { limits } from "../tasks/limits.ts";
-import { parseLabel } from "../tasks/names.ts";
+import { suggestion } from "../base/suggest.ts";
 import type { SubmitOptions } from "../tasks/service.ts";
+import { TaskError } from "../tasks/service.ts";
 import type { TaskSpec } from "../tasks/task.ts";
+import { validateArray, validateIdempotencyKey, validateSpec } from "../tasks/validation.ts";
 
-/** The options of `submit` as they were parsed. */
-export interface SubmitRequest {
-  selector: Readonly<Record<string, string>>;
-  env: Readonly<Record<string, string>>;
-  cwd: string | undefined;
-  shell: boolean;
-  timeout: number | undefined;
-  retries: number;
-  retryDelay: number;
-  artifact: string[];
-  array: string | undefined;
-  idempotencyKey: string | undefined;
+/** A task as JSON describes it: the body of `POST /api/tasks`, and what `submit` makes of its flags. */
+export interface TaskDescription {
+  argv: readonly string[];
+  env?: Readonly<Record<string, string>> | undefined;
+  /** Absolute folder on the worker; without it the task gets a folder of its own. */
+  cwd?: string | undefined;
+  selector?: Readonly<Record<string, string>> | undefined;
+  timeout_ms?: number | undefined;
+  retries?: number | undefined;
+  retry_delay_ms?: number | undefined;
+  artifacts?: readonly string[] | undefined;
+  /** `0-9`: a task for each number, both ends included. */
+  array?: string | undefined;
+  /** The words of `argv` are one line for /bin/sh. */
+  shell?: boolean | undefined;
+  idempotency_key?: string | undefined;
+}
+
+type Field = keyof TaskDescription;
+
+/** What each field must be, where it is given and not null. */
+const types: Record<Field, [wanted: string, holds: (value: unknown) => boolean]> = {
+  argv: ["a list of strings", isTexts],
+  env: ["an object of strings", isRecord],
+  cwd: ["a string", isText],
+  selector: ["an object of strings", isRecord],
+  timeout_ms: ["a number", isNumber],
+  retries: ["a number", isNumber],
+  retry_delay_ms: ["a number", isNumber],
+  artifacts: ["a list of strings", isTexts],
+  array: ["a string", isText],
+  shell: ["true or false", (value) => typeof value === "boolean"],
+  idempotency_key: ["a string", isText],
+};
+
+/**
+ * Checks the shape of a description that came as JSON; `taskSpec` checks the rest.
+ *
+ * @throws {UsageError} for the first field that is wrong or unknown.
+ */
+export function readTaskDescription(json: unknown): TaskDescription {
+  if (typeof json !== "object" || json === null || Array.isArray(json)) {
+    throw new UsageError('A task is a JSON object such as {"argv": ["uname", "-a"]}');
+  }
+  const fields = Object.entries(json).filter(([, value]) => value !== null);
+  for (const [name, value] of fields) {
+    const type = Object.hasOwn(types, name) ? types[name as Field] : undefined;
+    if (type === undefined) {
+      throw new UsageError(`Unknown field "${name}"`, suggestion(name, Object.keys(types)));
+    }
+    const [wanted, holds] = type;
+    if (!holds(value)) throw new UsageError(`"${name}" must be ${wanted}`);
+  }
+  return { argv: [], ...Object.fromEntries(fields) };
 }
 
 /**
- * Checks all of a submit before anything is sent, so that what is refused is refused with the name
- * of its option. The coordinator checks again: it does not trust its callers.
+ * Checks all of a task before anything is sent, by the coordinator's own rules.
  *
- * @param words what followed `--`.
+ * @param nameOf how the caller's user knows a field: `--env` on the command line.
  * @throws {UsageError} for the first thing that is wrong.
  */
 export function taskSpec(
-  request: SubmitRequest,
-  words: string[],
+  task: TaskDescription,
+  nameOf: (field: Field) => string = (field) => `"${field}"`,
 ): { spec: TaskSpec; options: SubmitOptions } {
-  const array = request.array === undefined ? undefined : parseRange(request.array);
-  const key = request.idempotencyKey;
-  if (key !== undefined) checkKey(key);
+  const { argv, env = {}, cwd, selector = {}, timeout_ms: timeoutMs, retries = 0 } = task;
+  const { retry_delay_ms: retryDelayMs = 0, artifacts = [], idempotency_key: key } = task;
+  if (argv.length === 0 || argv[0] === "") {
+    throw new UsageError("No command to run was given", {
+      next: "agent submit -- CMD ARGS… (everything after -- is the command)",
+    });
+  }
+  if (timeoutMs === 0) {
+    throw new UsageError(`${nameOf("timeout_ms")} 0 would end the task before it starts`, {
+      next: `Leave ${nameOf("timeout_ms")} out for a task without a limit`,
+    });
+  }
+  const strange = Object.keys(env).find((name) => !variableName.test(name));
+  if (strange !== undefined) {
+    throw new UsageError(`${nameOf("env")}: "${strange}" is not the name of a variable`, {
+      next: "Use letters, digits and _, and do not begin with a digit",
+    });
+  }
+  const array = task.array === undefined ? undefined : readRange(task.array, nameOf("array"));
+  const spec: TaskSpec = {
+    argv: task.shell ? ["/bin/sh", "-c", argv.join(" ")] : [...argv],
+    env: { ...env },
+    cwd,
+    selector: { ...selector },
+    timeoutMs,
+    retries,
+    retryDelayMs,
+    artifacts: [...artifacts],
+  };
+  valid(() => {
+    validateSpec(spec);
+    if (array !== undefined) validateArray(array);
+    if (key !== undefined) validateIdempotencyKey(key);
+  });
   return {
-    spec: {
-      argv: argv(words, request.shell),
-      env: environment(request.env),
-      cwd: request.cwd === undefined ? undefined : folder(request.cwd),
-      selector: selector(request.selector),
-      timeoutMs: request.timeout === undefined ? undefined : timeout(request.timeout),
-      retries: request.retries,
-      retryDelayMs: request.retryDelay,
-      artifacts: globs(request.artifact),
-    },
+    spec,
     options: {
       ...(array === undefined ? {} : { array }),
       ...(key === undefined ? {} : { idempotencyKey: key }),
@@ -50,139 +114,43 @@ export function taskSpec(
   };
 }
 
-function argv(words: string[], shell: boolean): string[] {
-  if (words.length === 0 || words[0] === "") {
-    throw new UsageError("No command to run was given", {
-      next: "agent submit -- CMD ARGS… (everything after -- is the command)",
-    });
-  }
-  const all = shell ? ["/bin/sh", "-c", words.join(" ")] : words;
-  if (all.some((word) => word.includes("\0"))) {
-    throw new UsageError("The command contains a NUL character");
-  }
-  if (all.length > limits.maxArgs || bytesOf(all) > limits.maxArgvBytes) {
-    throw new UsageError(
-      `The command has ${all.length} words of ${bytesOf(all)} bytes, ` +
-        `more than ${limits.maxArgs} words or ${limits.maxArgvBytes} bytes`,
-      { next: "Put the list into a file that the command reads" },
-    );
-  }
-  return all;
-}
+/** As POSIX names variables (XBD 8.1), in either case; a shell could not pass on others. */
+const variableName = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
-function environment(variables: Readonly<Record<string, string>>): Record<string, string> {
-  const pairs = Object.entries(variables);
-  for (const [name, value] of pairs) {
-    // Names as POSIX has them (XBD 8.1), in either case; others no shell could pass on.
-    if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) {
-      throw new UsageError(`--env "${name}=${value}": "${name}" is no name of a variable`, {
-        next: "Write it as --env NAME=VALUE; letters, digits and _, no digit first",
-      });
-    }
-    if (value.includes("\0")) throw new UsageError(`--env ${name} contains a NUL character`);
-  }
-  const bytes = bytesOf(pairs.flat());
-  if (pairs.length > limits.maxEnvEntries || bytes > limits.maxEnvBytes) {
-    throw new UsageError(
-      `--env sets ${pairs.length} variables of ${bytes} bytes, ` +
-        `more than ${limits.maxEnvEntries} or ${limits.maxEnvBytes} bytes`,
-    );
-  }
-  return { ...variables };
-}
-
-function selector(labels: Readonly<Record<string, string>>): Record<string, string> {
-  const pairs = Object.entries(labels);
-  for (const [name, value] of pairs) {
-    if (parseLabel(`${name}=${value}`) === undefined) {
-      throw new UsageError(`--selector "${name}=${value}" is no label`, {
-        next: `Write it as --selector key=value: letters, digits, ".", "_", "-", at most ` +
-          `${limits.maxLabelLength} each`,
-      });
-    }
-  }
-  if (pairs.length > limits.maxLabels) {
-    throw new UsageError(
-      `--selector is given ${pairs.length} times, more than ${limits.maxLabels}`,
-    );
-  }
-  return { ...labels };
-}
-
-function folder(path: string): string {
-  if (!/^(\/|[A-Za-z]:[\\/])/.test(path) || path.includes("\0")) {
-    throw new UsageError(`--cwd "${path}" is not an absolute path`, {
-      next: "Name a folder that exists on the worker, or leave --cwd out for one of the task's own",
-    });
-  }
-  if (path.length > limits.maxPathLength) throw new UsageError("--cwd is too long a path");
-  return path;
-}
-
-function timeout(ms: number): number {
-  if (ms === 0) {
-    throw new UsageError("--timeout 0 would end the task before it starts", {
-      next: "Leave --timeout out for a task without a limit",
-    });
-  }
-  return ms;
-}
-
-function globs(patterns: string[]): string[] {
-  for (const pattern of patterns) {
-    const wrong = pattern === ""
-      ? "is empty"
-      : pattern.startsWith("/") || /^[A-Za-z]:/.test(pattern)
-      ? "is an absolute path"
-      : pattern.split("/").includes("..")
-      ? 'contains ".."'
-      : pattern.split("/").some((part) => part === "" || part === ".")
-      ? 'has an empty or "." part'
-      : pattern.includes("\\")
-      ? 'contains "\\"; folders are separated by "/"'
-      : /\p{Cc}/u.test(pattern)
-      ? "contains a control character"
-      : pattern.length > limits.maxPathLength
-      ? "is too long"
-      : undefined;
-    if (wrong !== undefined) {
-      throw new UsageError(`--artifact "${pattern}" ${wrong}`, {
-        next: "Write it relative to the task's folder: --artifact 'out/*'",
-      });
-    }
-  }
-  if (patterns.length > limits.maxArtifactGlobs) {
-    throw new UsageError(
-      `--artifact is given ${patterns.length} times, more than ${limits.maxArtifactGlobs}`,
-    );
-  }
-  return patterns;
-}
-
-/** `0-99`: a task for each number, both ends included. */
-function parseRange(text: string): { first: number; last: number } {
+function readRange(text: string, name: string): { first: number; last: number } {
   const match = /^(\d{1,9})-(\d{1,9})$/.exec(text);
   const [first, last] = [Number(match?.[1]), Number(match?.[2])];
   if (!match || first > last) {
-    throw new UsageError(`--array "${text}" is no range`, {
-      next: "Write it as --array 0-9, the lower number first",
+    throw new UsageError(`${name} "${text}" is not a range`, {
+      next: `Write the lower number first: ${name} 0-9`,
     });
-  }
-  if (last - first + 1 > limits.maxArray) {
-    throw new UsageError(`--array "${text}" is more than ${limits.maxArray} tasks`);
   }
   return { first, last };
 }
 
-function checkKey(key: string): void {
-  if (key !== "" && key.length <= limits.maxIdempotencyKeyLength && !/\p{Cc}/u.test(key)) return;
-  throw new UsageError(
-    `--idempotency-key must be 1 to ${limits.maxIdempotencyKeyLength} characters, none of them ` +
-      "a control character",
-  );
+/** What the coordinator would answer is wrong usage here. */
+function valid(check: () => void): void {
+  try {
+    check();
+  } catch (error) {
+    if (!(error instanceof TaskError)) throw error;
+    throw new UsageError(error.message, { cause: error });
+  }
 }
 
-function bytesOf(words: string[]): number {
-  const encoder = new TextEncoder();
-  return words.reduce((sum, word) => sum + encoder.encode(word).length + 1, 0);
+function isText(value: unknown): boolean {
+  return typeof value === "string";
+}
+
+function isNumber(value: unknown): boolean {
+  return typeof value === "number";
+}
+
+function isTexts(value: unknown): boolean {
+  return Array.isArray(value) && value.every(isText);
+}
+
+function isRecord(value: unknown): boolean {
+  return typeof value === "object" && value !== null && !Array.isArray(value) &&
+    Object.values(value).every(isText);
 }

@@ -1,34 +1,23 @@
 import assert from "node:assert/strict";
 import { UsageError } from "../base/errors.ts";
-import { type SubmitRequest, taskSpec } from "./task_spec.ts";
+import { readTaskDescription, type TaskDescription, taskSpec } from "./task_spec.ts";
 
-const plain: SubmitRequest = {
-  selector: {},
-  env: {},
-  cwd: undefined,
-  shell: false,
-  timeout: undefined,
-  retries: 0,
-  retryDelay: 0,
-  artifact: [],
-  array: undefined,
-  idempotencyKey: undefined,
+const whole: TaskDescription = {
+  argv: ["echo", "$A", "|", "cat"],
+  shell: true,
+  selector: { gpu: "a100" },
+  env: { A: "1=2", EMPTY: "" },
+  cwd: "/srv/work",
+  timeout_ms: 90_000,
+  retries: 2,
+  retry_delay_ms: 500,
+  artifacts: ["out/*", "**/*.log", "..."],
+  array: "0-9",
+  idempotency_key: "nightly 2026",
 };
 
-Deno.test("a submit says what its flags say", () => {
-  const { spec, options } = taskSpec({
-    ...plain,
-    selector: { gpu: "a100" },
-    env: { A: "1=2", EMPTY: "" },
-    cwd: "/srv/work",
-    shell: true,
-    timeout: 90_000,
-    retries: 2,
-    retryDelay: 500,
-    artifact: ["out/*", "**/*.log", "..."],
-    array: "0-9",
-    idempotencyKey: "nightly 2026",
-  }, ["echo", "$A", "|", "cat"]);
+Deno.test("a task is what its description says", () => {
+  const { spec, options } = taskSpec(whole);
   assert.deepEqual(spec, {
     argv: ["/bin/sh", "-c", "echo $A | cat"],
     env: { A: "1=2", EMPTY: "" },
@@ -42,39 +31,83 @@ Deno.test("a submit says what its flags say", () => {
   assert.deepEqual(options, { array: { first: 0, last: 9 }, idempotencyKey: "nightly 2026" });
 });
 
-Deno.test("what is wrong is refused before anything is sent, by the name of its flag", () => {
-  const cases: [Partial<SubmitRequest>, RegExp][] = [
-    [{ selector: { "a b": "c" } }, /--selector "a b=c" is no label/],
-    [{ selector: { "a": "x".repeat(64) } }, /--selector/],
-    [{ env: { "1A": "x" } }, /"1A" is no name of a variable/],
-    [{ env: { "A": "x\0" } }, /--env A contains a NUL/],
-    [{ env: { "A": "x".repeat(300_000) } }, /--env sets 1 variables of/],
-    [{ cwd: "here" }, /--cwd "here" is not an absolute path/],
-    [{ timeout: 0 }, /--timeout 0/],
-    [{ artifact: ["/etc/passwd"] }, /is an absolute path/],
-    [{ artifact: ["C:\\x"] }, /is an absolute path/],
-    [{ artifact: ["a/../../b"] }, /contains "\.\."/],
-    [{ artifact: [".."] }, /contains "\.\."/],
-    [{ artifact: [""] }, /is empty/],
-    [{ artifact: ["./a"] }, /empty or "\." part/],
-    [{ artifact: ["a//b"] }, /empty or "\." part/],
-    [{ artifact: ["a\nb"] }, /control character/],
-    [{ artifact: Array(101).fill("a") }, /--artifact is given 101 times/],
-    [{ array: "5" }, /--array "5" is no range/],
-    [{ array: "5-2" }, /is no range/],
-    [{ array: "-1-2" }, /is no range/],
-    [{ array: "0-10000" }, /is more than 10000 tasks/],
-    [{ idempotencyKey: "" }, /--idempotency-key must be/],
-    [{ idempotencyKey: "a\nb" }, /--idempotency-key must be/],
-  ];
-  for (const [wrong, message] of cases) {
+Deno.test("a description that came as JSON is the same task, null is nothing", () => {
+  assert.deepEqual(readTaskDescription(JSON.parse(JSON.stringify(whole))), whole);
+  const { spec, options } = taskSpec(readTaskDescription({ argv: ["true"], cwd: null }));
+  assert.deepEqual(spec, {
+    argv: ["true"],
+    env: {},
+    cwd: undefined,
+    selector: {},
+    timeoutMs: undefined,
+    retries: 0,
+    retryDelayMs: 0,
+    artifacts: [],
+  });
+  assert.deepEqual(options, {});
+});
+
+Deno.test("JSON of another shape is refused by the name of its field", () => {
+  for (
+    const [json, message] of [
+      [null, /is a JSON object/],
+      [[], /is a JSON object/],
+      [{ argv: "true" }, /"argv" must be a list of strings/],
+      [{ argv: [1] }, /"argv" must be a list of strings/],
+      [{ env: ["A=1"] }, /"env" must be an object of strings/],
+      [{ env: { A: 1 } }, /"env" must be an object of strings/],
+      [{ retries: "1" }, /"retries" must be a number/],
+      [{ shell: "yes" }, /"shell" must be true or false/],
+      [{ argvs: [] }, /Unknown field "argvs"/],
+      [{ constructor: 1 }, /Unknown field "constructor"/],
+      [JSON.parse('{"__proto__": 1}'), /Unknown field "__proto__"/],
+    ] as [unknown, RegExp][]
+  ) {
     assert.throws(
-      () => taskSpec({ ...plain, ...wrong }, ["true"]),
+      () => readTaskDescription(json),
       (error) => error instanceof UsageError && message.test(error.message),
-      JSON.stringify(wrong),
+      JSON.stringify(json),
     );
   }
-  for (const words of [[], [""], ["a\0"], ["x".repeat(1_100_000)], Array(10_001).fill("x")]) {
-    assert.throws(() => taskSpec(plain, words), UsageError);
+});
+
+Deno.test("what the coordinator would refuse is refused before anything is sent", () => {
+  const cases: [Partial<TaskDescription>, RegExp][] = [
+    [{ argv: [] }, /No command/],
+    [{ argv: [""] }, /No command/],
+    [{ argv: ["a\0"] }, /zero character/],
+    [{ argv: ["x".repeat(1_100_000)] }, /longer than/],
+    [{ argv: Array(10_001).fill("x") }, /more than/],
+    [{ selector: { "a b": "c" } }, /"a b" in the selector/],
+    [{ selector: { a: "x".repeat(64) } }, /in the selector/],
+    [{ env: { "1A": "x" } }, /^--env: "1A" is not the name of a variable/],
+    [{ env: { A: "x\0" } }, /variable "A"/],
+    [{ env: { A: "x".repeat(300_000) } }, /variable "A".* longer than/],
+    [{ cwd: "here" }, /working folder/],
+    [{ timeout_ms: 0 }, /^--timeout-ms 0 would/],
+    [{ timeout_ms: 1.5 }, /timeout/],
+    [{ timeout_ms: NaN }, /timeout/],
+    [{ retries: -1 }, /retries/],
+    [{ artifacts: ["/etc/passwd"] }, /"\/etc\/passwd"/],
+    [{ artifacts: ["C:\\x"] }, /artifact pattern/],
+    [{ artifacts: ["a/../../b"] }, /"\.\."/],
+    [{ artifacts: [""] }, /is empty/],
+    [{ artifacts: ["a//b"] }, /has an empty/],
+    [{ artifacts: ["a\nb"] }, /control character/],
+    [{ artifacts: Array(101).fill("a") }, /more than 100/],
+    [{ array: "5" }, /^--array "5" is not a range/],
+    [{ array: "5-2" }, /is not a range/],
+    [{ array: "-1-2" }, /is not a range/],
+    [{ array: "0-10000" }, /more than 10000/],
+    [{ idempotency_key: "" }, /idempotency key/],
+    [{ idempotency_key: "a\nb" }, /idempotency key/],
+  ];
+  for (const [wrong, message] of cases) {
+    const flags = (field: string) => `--${field.replaceAll("_", "-")}`;
+    assert.throws(
+      () => taskSpec({ argv: ["true"], ...wrong }, flags),
+      (error) => error instanceof UsageError && message.test(error.message),
+      JSON.stringify(wrong).slice(0, 100),
+    );
   }
 });

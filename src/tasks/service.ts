@@ -34,15 +34,18 @@ export class TaskError extends Error {
   override name = "TaskError";
   /** What to do about it, as in `UserError`. */
   readonly next: string | undefined;
+  /** The request was certainly not sent: another coordinator may be asked without doing it twice. */
+  readonly unsent: boolean;
   constructor(
     readonly code: TaskErrorCode,
     message: string,
     /** The current revision, for a conflict of `state put` and `state delete`; 0: no such key. */
     readonly revision?: number,
-    options?: ErrorOptions & { next?: string },
+    options?: ErrorOptions & { next?: string | undefined; unsent?: boolean },
   ) {
     super(message, options);
     this.next = options?.next;
+    this.unsent = options?.unsent ?? false;
   }
 }
 

@@ -2,9 +2,24 @@ import { limits } from "../../tasks/limits.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
 import { dialSettings, withTasks } from "../connect.ts";
 import { followExits, followOutput } from "../output/follow_output.ts";
-import { taskSpec } from "../../client/task_spec.ts";
+import { type TaskDescription, taskSpec } from "../../client/task_spec.ts";
 import { taskView } from "../../client/views.ts";
 import { command } from "../command.ts";
+
+/** The flag of each field of a task. */
+const flagNames: Record<keyof TaskDescription, string> = {
+  argv: "--",
+  env: "--env",
+  cwd: "--cwd",
+  selector: "--selector",
+  timeout_ms: "--timeout",
+  retries: "--retries",
+  retry_delay_ms: "--retry-delay",
+  artifacts: "--artifact",
+  array: "--array",
+  shell: "--shell",
+  idempotency_key: "--idempotency-key",
+};
 
 export default command({
   path: "submit",
@@ -79,7 +94,19 @@ export default command({
   grants: ({ config }) => clientGrants(config),
   async run(request) {
     const { options, rest, env, json } = request;
-    const { spec, options: submitOptions } = taskSpec(options, rest);
+    const { spec, options: submitOptions } = taskSpec({
+      argv: rest,
+      env: options.env,
+      cwd: options.cwd,
+      selector: options.selector,
+      timeout_ms: options.timeout,
+      retries: options.retries,
+      retry_delay_ms: options.retryDelay,
+      artifacts: options.artifact,
+      array: options.array,
+      shell: options.shell,
+      idempotency_key: options.idempotencyKey,
+    }, (field) => flagNames[field]);
     return await withTasks(request, async (tasks) => {
       const { id, taskIds } = await tasks.submit(spec, submitOptions);
       if (options.follow) {

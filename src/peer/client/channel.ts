@@ -199,7 +199,9 @@ export async function ask<Request, Response>(
   metadata: Metadata,
   request: Request,
 ): Promise<Response> {
-  await dialled.ready();
+  await dialled.ready().catch((error) => {
+    throw error instanceof TaskError ? unsent(error) : error;
+  });
   try {
     return await new Promise<Response>((resolve, reject) => {
       const options = { deadline: Date.now() + callTimes.answerMs };
@@ -211,6 +213,11 @@ export async function ask<Request, Response>(
   } catch (error) {
     throw await dialled.meaning(error);
   }
+}
+
+/** The same error, of a call that had no connection to be sent over. */
+function unsent({ code, message, next, cause }: TaskError): TaskError {
+  return new TaskError(code, message, undefined, { next, cause, unsent: true });
 }
 
 /** Reads a stream of answers to its end; ends quietly when the signal aborts. */
