@@ -74,9 +74,7 @@ export function taskSpec(
   const { argv, env = {}, cwd, selector = {}, timeout_ms: timeoutMs, retries = 0 } = task;
   const { retry_delay_ms: retryDelayMs = 0, artifacts = [], idempotency_key: key } = task;
   if (argv.length === 0 || argv[0] === "") {
-    throw new UsageError("No command to run was given", {
-      next: "agent submit -- CMD ARGS… (everything after -- is the command)",
-    });
+    throw new UsageError("No command to run was given");
   }
   if (timeoutMs === 0) {
     throw new UsageError(`${nameOf("timeout_ms")} 0 would end the task before it starts`, {

@@ -1,3 +1,4 @@
+import { UsageError } from "../../base/errors.ts";
 import { limits } from "../../tasks/limits.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
 import { dialSettings, withTasks } from "../connect.ts";
@@ -94,6 +95,11 @@ export default command({
   grants: ({ config }) => clientGrants(config),
   async run(request) {
     const { options, rest, env, json } = request;
+    if ((rest[0] ?? "") === "") {
+      throw new UsageError("No command to run was given", {
+        next: "agent submit -- CMD ARGS… (everything after -- is the command)",
+      });
+    }
     const { spec, options: submitOptions } = taskSpec({
       argv: rest,
       env: options.env,
