@@ -28,51 +28,16 @@ export function oneOfSeveral(
 ): TaskService {
   const [first] = coordinators;
   if (first === undefined) throw new TypeError("No coordinators");
-  const owners = new Map<string, DialledCoordinator>();
-
-  /** The coordinator that knows a task or an array. */
-  const owner = async (id: string): Promise<TaskService> => {
-    const known = coordinators.length === 1 ? first : owners.get(id);
-    if (known !== undefined) return known.tasks;
-    const found = await firstToKnow(coordinators, `task "${id}"`, async (coordinator) => {
-      await coordinator.tasks.getTask(id);
-      return coordinator;
-    });
-    owners.set(id, found);
-    return found.tasks;
-  };
-
-  const merged = async <T>(ask: (tasks: TaskService) => Promise<T>): Promise<T[]> => {
-    const answers = await settled(coordinators, ({ tasks }) => ask(tasks));
-    const good = answers.filter((answer) => answer.error === undefined);
-    if (good.length === 0) throw mostTelling(answers.map((answer) => answer.error!));
-    for (const { at, error } of answers) {
-      if (error instanceof TaskError) unanswered(at.address, error);
-      else if (error !== undefined) throw error;
-    }
-    return good.map((answer) => answer.value!);
-  };
-
-  /** A worker may serve several coordinators, and is then drained on all of them. */
-  const worker = async (id: string, ask: (tasks: TaskService) => Promise<WorkerInfo>) => {
-    const answers = await settled(coordinators, ({ tasks }) => ask(tasks));
-    const good = answers.flatMap((answer) => answer.value ?? []);
-    const failures = answers.filter((answer) => answer.error !== undefined);
-    const grave = failures.filter(({ error }) => !isNotFound(error));
-    if (good.length === 0) throw unknownTo(failures, `worker "${id}"`);
-    if (grave.length > 0) throw mostTelling(grave.map(({ error }) => error));
-    return mergeWorkers(good)[0]!;
-  };
-
+  const owners = new Owners(coordinators);
+  const owner = (id: string) => owners.of(id);
+  const merged = <T>(ask: (tasks: TaskService) => Promise<T>) =>
+    askAll(coordinators, ask, unanswered);
   return {
     async submit(spec, options) {
       const once = { idempotencyKey: `once ${crypto.randomUUID()}`, ...options };
-      const { at, value } = await firstToTake(
-        coordinators,
-        again,
-        ({ tasks }) => tasks.submit(spec, once),
-      );
-      for (const id of [value.id, ...value.taskIds]) owners.set(id, at);
+      const send = ({ tasks }: DialledCoordinator) => tasks.submit(spec, once);
+      const { at, value } = await firstToTake(coordinators, again, send);
+      owners.keep([value.id, ...value.taskIds], at);
       return value;
     },
     getTask: async (id) => (await owner(id)).getTask(id),
@@ -86,13 +51,10 @@ export function oneOfSeveral(
       };
     },
     async *watchTasks(ids, signal) {
-      const groups = new Map<TaskService, string[]>();
-      if (ids.length === 0) { for (const { tasks } of coordinators) groups.set(tasks, []); }
-      for (const id of ids) {
-        const tasks = await owner(id);
-        groups.set(tasks, [...groups.get(tasks) ?? [], id]);
-      }
-      yield* interleaved([...groups].map(([tasks, own]) => tasks.watchTasks(own, signal)));
+      const groups = ids.length === 0
+        ? coordinators.map(({ tasks }): [TaskService, string[]] => [tasks, []])
+        : await owners.groups(ids);
+      yield* interleaved(groups.map(([tasks, own]) => tasks.watchTasks(own, signal)));
     },
     cancelTask: async (id) => (await owner(id)).cancelTask(id),
     retryTask: async (id) => (await owner(id)).retryTask(id),
@@ -104,8 +66,8 @@ export function oneOfSeveral(
       yield* (await owner(query.taskId)).readArtifact(query, signal);
     },
     listWorkers: async () => mergeWorkers((await merged((tasks) => tasks.listWorkers())).flat()),
-    drainWorker: (id) => worker(id, (tasks) => tasks.drainWorker(id)),
-    resumeWorker: (id) => worker(id, (tasks) => tasks.resumeWorker(id)),
+    drainWorker: (id) => changeWorker(coordinators, id, (tasks) => tasks.drainWorker(id)),
+    resumeWorker: (id) => changeWorker(coordinators, id, (tasks) => tasks.resumeWorker(id)),
     getState: (namespace, key) => first.tasks.getState(namespace, key),
     putState: (namespace, key, value, ifRevision) =>
       first.tasks.putState(namespace, key, value, ifRevision),
@@ -113,6 +75,71 @@ export function oneOfSeveral(
       first.tasks.deleteState(namespace, key, ifRevision),
     listState: (namespace, prefix) => first.tasks.listState(namespace, prefix),
   };
+}
+
+/** Which coordinator has a task or an array; asked once for each. */
+class Owners {
+  readonly #known = new Map<string, DialledCoordinator>();
+
+  constructor(readonly coordinators: DialledCoordinator[]) {}
+
+  keep(ids: string[], at: DialledCoordinator): void {
+    for (const id of ids) this.#known.set(id, at);
+  }
+
+  async of(id: string): Promise<TaskService> {
+    const [first, ...others] = this.coordinators;
+    const known = others.length === 0 ? first : this.#known.get(id);
+    if (known !== undefined) return known.tasks;
+    const found = await firstToKnow(this.coordinators, `task "${id}"`, async (coordinator) => {
+      await coordinator.tasks.getTask(id);
+      return coordinator;
+    });
+    this.keep([id], found);
+    return found.tasks;
+  }
+
+  async groups(ids: string[]): Promise<[TaskService, string[]][]> {
+    const groups = new Map<TaskService, string[]>();
+    for (const id of ids) {
+      const tasks = await this.of(id);
+      const own = groups.get(tasks);
+      if (own === undefined) groups.set(tasks, [id]);
+      else own.push(id);
+    }
+    return [...groups];
+  }
+}
+
+/** The answers of all that answer; those that do not are reported, unless none does. */
+async function askAll<T>(
+  coordinators: DialledCoordinator[],
+  ask: (tasks: TaskService) => Promise<T>,
+  unanswered: SeveralOptions["unanswered"],
+): Promise<T[]> {
+  const answers = await settled(coordinators, ({ tasks }) => ask(tasks));
+  const good = answers.filter((answer) => answer.error === undefined);
+  if (good.length === 0) throw mostTelling(answers.map((answer) => answer.error!));
+  for (const { at, error } of answers) {
+    if (error instanceof TaskError) unanswered(at.address, error);
+    else if (error !== undefined) throw error;
+  }
+  return good.map((answer) => answer.value!);
+}
+
+/** A worker may serve several coordinators, and is then drained on all of them. */
+async function changeWorker(
+  coordinators: DialledCoordinator[],
+  id: string,
+  ask: (tasks: TaskService) => Promise<WorkerInfo>,
+): Promise<WorkerInfo> {
+  const answers = await settled(coordinators, ({ tasks }) => ask(tasks));
+  const good = answers.flatMap((answer) => answer.value ?? []);
+  const failures = answers.filter((answer) => answer.error !== undefined);
+  const grave = failures.filter(({ error }) => !isNotFound(error));
+  if (good.length === 0) throw unknownTo(failures, `worker "${id}"`);
+  if (grave.length > 0) throw mostTelling(grave.map(({ error }) => error));
+  return mergeWorkers(good)[0]!;
 }
 
 interface Answer<T> {
@@ -148,17 +175,21 @@ async function firstToTake<T>(
     try {
       return { at, value: await send(at) };
     } catch (error) {
-      if (isUnavailable(error) && !isUnsent(error)) {
-        return {
-          at,
-          value: await again(() => send(at)),
-        };
-      }
-      if (!isUnsent(error)) throw error;
+      if (!isUnsent(error)) return { at, value: await againAfter(error, again, () => send(at)) };
       errors.push(error);
     }
   }
   throw mostTelling(errors);
+}
+
+/** Lets `again` report the first failure, and wait after it. */
+function againAfter<T>(
+  failure: unknown,
+  again: SeveralOptions["again"],
+  ask: () => Promise<T>,
+): Promise<T> {
+  let tries = 0;
+  return again(() => tries++ === 0 ? Promise.reject(failure) : ask());
 }
 
 /** Does not wait for the slow ones once one knows it. */
