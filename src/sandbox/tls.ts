@@ -1,15 +1,9 @@
-import { messageOf } from "../base/errors.ts";
-import { basename, dirname, join, resolve } from "node:path";
+import { dirname, resolve } from "node:path";
 import type { Env } from "../base/env.ts";
-import { stagedName } from "../base/fs/atomic_file.ts";
+import { makeFolder, stagedName } from "../base/fs/atomic_file.ts";
 import { PkiError } from "../pki/errors.ts";
-import {
-  isWithin,
-  readTlsSettings,
-  type TlsPaths,
-  tlsPaths,
-  tlsRoot,
-} from "../pki/directory/settings.ts";
+import { isWithin, realPath } from "../base/fs/paths.ts";
+import { readTlsSettings, type TlsPaths, tlsPaths, tlsRoot } from "../pki/directory/settings.ts";
 import { type Grants, noGrants } from "./grants.ts";
 
 /** What was named on the command line; relative paths are taken from the working folder. */
@@ -50,18 +44,8 @@ export async function tlsGrants(
  * Makes the folder around the TLS directory, which a thread that is granted the directory alone
  * could not; for commands that create one.
  */
-export async function makeConfigFolder(env: Pick<Env, "configRoot" | "variable">): Promise<void> {
-  const folder = dirname(tlsRoot(env));
-  try {
-    await Deno.mkdir(folder, { recursive: true, mode: 0o700 });
-  } catch (cause) {
-    const reason = messageOf(cause);
-    throw new PkiError("file_unwritable", `Could not make the folder "${folder}": ${reason}`, {
-      next: "Make it, or name another with AGENT_TLS_DIR",
-      file: folder,
-      cause,
-    });
-  }
+export function makeConfigFolder(env: Pick<Env, "configRoot" | "variable">): void {
+  makeFolder(dirname(tlsRoot(env)));
 }
 
 /** A config.yaml that cannot be read is the command's to tell; it leads nowhere else. */
@@ -78,16 +62,6 @@ function pathsIn(paths: TlsPaths): string[] {
   const { caCert, caKey, caSerial, serverCert, serverKey, pendingKey, caBundle, trustedDir } =
     paths;
   return [caCert, caKey, caSerial, serverCert, serverKey, pendingKey, caBundle, trustedDir];
-}
-
-/** With links followed; what does not exist yet would be made in its real folder. */
-function realPath(path: string): string {
-  try {
-    return Deno.realPathSync(path);
-  } catch {
-    const folder = dirname(path);
-    return folder === path ? path : join(realPath(folder), basename(path));
-  }
 }
 
 function absolute(paths: (string | undefined)[] = []): string[] {

@@ -1,6 +1,6 @@
 /**
- * Writing one file so that it survives: under a temporary name, with its final mode from the first
- * instant, down to the disk, and then renamed into place.
+ * Writes one file so that it survives: under a temporary name, with its final mode from the first
+ * instant, synced to the disk, and then renamed into place.
  *
  * The calls are synchronous on purpose: an asynchronous one goes through a pool of threads, which on
  * a busy machine takes fifty times as long, and a command makes a hundred on files of a few bytes.
@@ -8,11 +8,18 @@
 import { closeSync, fsyncSync, openSync, writeSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
 import { UserError } from "../errors.ts";
-import { setFolderPermissions, setPermissions } from "./file_permissions.ts";
+import { setFolderPermissions, setOwner, setPermissions } from "./file_permissions.ts";
+import { reasonOf } from "./reason.ts";
 
 export interface FileOptions {
-  /** Told before each step that alters the disk; tests stop the process there. */
+  /** Called before each step that alters the disk; tests stop the process there. */
   faults?: { before(step: string): void };
+}
+
+export interface NewFile {
+  path: string;
+  data: string | Uint8Array;
+  mode: number;
 }
 
 /** The temporary name of a file: known beforehand, so that a sandbox can grant it. */
@@ -31,23 +38,44 @@ export function writeFileAtomic(
   mode: number,
   options: FileOptions = {},
 ): void {
-  stage(path, data, mode, options);
-  try {
-    options.faults?.before(`rename ${path}`);
-    Deno.renameSync(stagedName(path), path);
-  } catch (error) {
-    removeIfThere(stagedName(path));
-    throw unwritable(path, error);
-  }
-  syncFolder(dirname(path));
+  writeFiles([{ path, data, mode }], options);
 }
 
-/** Writes the temporary file with its final mode and owner, down to the disk. */
+/**
+ * Replaces or creates files: none where it throws before the first rename. A crash between the
+ * renames leaves some of them new and the others old, so this is for folders that are no state of
+ * ours; a `LockedFolder` changes several files at once.
+ */
+export function writeFiles(files: NewFile[], options: FileOptions = {}): void {
+  try {
+    for (const file of files) stage(file, options);
+    for (const { path } of files) renameStaged(path, options);
+  } catch (error) {
+    for (const { path } of files) discard(stagedName(path));
+    throw error;
+  }
+  for (const folder of new Set(files.map(({ path }) => dirname(path)))) syncFolder(folder);
+}
+
+/** Moves what was staged for a file into its place. */
+export function renameStaged(path: string, { faults }: FileOptions): void {
+  try {
+    faults?.before(`rename ${path}`);
+    Deno.renameSync(stagedName(path), path);
+  } catch (error) {
+    throw unwritable(path, error);
+  }
+}
+
+/**
+ * Writes the temporary file, with its final mode and owner, to the disk.
+ *
+ * @param keepsOwner the file stays the property of this process's user, where root would otherwise
+ * give it to the owner of its folder.
+ */
 export function stage(
-  path: string,
-  data: string | Uint8Array,
-  mode: number,
-  { faults }: FileOptions,
+  { path, data, mode }: NewFile,
+  { faults, keepsOwner = false }: FileOptions & { keepsOwner?: boolean },
 ): void {
   const staged = stagedName(path);
   try {
@@ -58,8 +86,9 @@ export function stage(
     // given back. "wx" follows no link.
     const file = openSync(staged, "wx", mode);
     try {
-      faults?.before(`give rights to ${staged}`);
-      setPermissions(file, staged, mode);
+      faults?.before(`set permissions of ${staged}`);
+      setPermissions(file, mode);
+      if (!keepsOwner) setOwner(file, staged);
       faults?.before(`write ${staged}`);
       writeAll(file, typeof data === "string" ? new TextEncoder().encode(data) : data);
       faults?.before(`sync ${staged}`);
@@ -78,13 +107,13 @@ function writeAll(file: number, data: Uint8Array): void {
 }
 
 /** Creates a folder and its parents with 0700; returns those that were absent, outermost first. */
-export function makeFolder(folder: string, options: FileOptions): string[] {
+export function makeFolder(folder: string, options: FileOptions = {}): string[] {
   if (exists(folder)) return [];
   try {
     options.faults?.before(`create ${folder}`);
     Deno.mkdirSync(folder, { mode: 0o700 });
     try {
-      options.faults?.before(`give rights to ${folder}`);
+      options.faults?.before(`set permissions of ${folder}`);
       setFolderPermissions(folder, 0o700);
     } catch (error) {
       removeIfEmpty(folder);
@@ -112,7 +141,7 @@ function refuseOther(path: string): void {
   }
 }
 
-/** Makes renames within a folder last. Some systems cannot; there the order of writes must do. */
+/** Makes renames within a folder durable, where the system can. */
 export function syncFolder(folder: string): void {
   try {
     const file = Deno.openSync(folder);
@@ -123,7 +152,7 @@ export function syncFolder(folder: string): void {
     }
   } catch (error) {
     // Windows opens no folders, some network file systems do not sync them, and a sandbox that
-    // grants a single file of somebody else's folder does not grant the folder.
+    // grants a single file of another owner's folder does not grant the folder.
     if (error instanceof Deno.errors.NotFound) throw error;
   }
 }
@@ -150,7 +179,7 @@ export function exists(path: string): boolean {
   }
 }
 
-/** Clears up after a failure, which is what is to be told, whatever comes of this. */
+/** Removes a file after a failure. Best effort: it must not mask the original error. */
 export function discard(path: string): void {
   try {
     removeIfThere(path);
@@ -169,30 +198,12 @@ export function removeIfEmpty(folder: string): void {
 
 export function unwritable(path: string, cause: unknown): UserError {
   if (cause instanceof UserError) return cause;
-  return new UserError(`Could not write "${path}": ${reasonOf(cause)}`, {
+  const isFolderMissing = cause instanceof Deno.errors.NotFound ||
+    (cause as { code?: string }).code === "ENOENT";
+  const reason = isFolderMissing ? "its folder does not exist" : reasonOf(cause);
+  return new UserError(`Could not write "${path}": ${reason}`, {
     code: "file_unwritable",
-    next: "Nothing was changed; mend that, then run the command again",
+    next: "Nothing was changed; fix that, then run the command again",
     cause,
   });
-}
-
-/** Why a call of the file system failed, in words for people. */
-export function reasonOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const code = (error as { code?: string }).code;
-  if (code === "ENOSPC") return "the disk is full";
-  if (code === "EROFS") return "the file system is read-only";
-  if (error instanceof Deno.errors.NotFound || code === "ENOENT") {
-    return "its folder does not exist";
-  }
-  if (error instanceof Deno.errors.NotADirectory || code === "ENOTDIR") {
-    return "a file is in the place of its folder";
-  }
-  if (error instanceof Deno.errors.PermissionDenied || code === "EACCES") {
-    return "permission denied";
-  }
-  if (error instanceof Deno.errors.NotCapable) {
-    return "its folder does not exist, or is not to be used";
-  }
-  return error.message;
 }

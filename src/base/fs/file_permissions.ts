@@ -1,26 +1,34 @@
 /**
- * Modes and owners, given to what is open and not to a path: whoever owns the folder around it could
+ * Sets modes and owners on what is open and not on a path: the owner of the folder around it could
  * put a link in its place between two calls, and root would give away the file that it leads to.
  */
 import { closeSync, fchmodSync, fchownSync, fstatSync, openSync } from "node:fs";
 import { dirname } from "node:path";
 
-/** Gives an open file or folder its exact mode, and where root made it the owner of its folder. */
-export function setPermissions(descriptor: number, path: string, mode: number): void {
+/** Gives an open file or folder its exact mode, whatever the umask was. */
+export function setPermissions(descriptor: number, mode: number): void {
   if (Deno.build.os === "windows") return;
   fchmodSync(descriptor, mode);
+}
+
+/** Gives an open file or folder that root made the owner of the folder around it. */
+export function setOwner(descriptor: number, path: string): void {
+  if (Deno.build.os === "windows") return;
   const owner = folderOwner(path);
   if (owner !== undefined) fchownSync(descriptor, owner.uid, owner.gid);
 }
 
 /**
- * The same for a folder that was just made.
+ * Both of these for a folder that was just made.
  *
  * @throws {Deno.errors.NotFound} where it is gone, or something else has taken its place.
  */
 export function setFolderPermissions(path: string, mode: number): void {
   if (Deno.build.os === "windows") return;
-  onDescriptor(path, mode, (descriptor) => setPermissions(descriptor, path, mode));
+  onDescriptor(path, mode, (descriptor) => {
+    setPermissions(descriptor, mode);
+    setOwner(descriptor, path);
+  });
 }
 
 /** Gives a file or folder its mode, unless a link has taken its place. */
@@ -60,7 +68,7 @@ function folderOwner(path: string): { uid: number; gid: number } | undefined {
     const { uid, gid } = Deno.statSync(dirname(path));
     return uid === null || gid === null || uid === 0 ? undefined : { uid, gid };
   } catch (error) {
-    // A sandbox that grants one folder lets nobody look at the one around it.
+    // A sandbox that grants one folder does not grant a look at the one around it.
     if (error instanceof Deno.errors.NotCapable) return undefined;
     throw error;
   }

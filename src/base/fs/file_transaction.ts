@@ -1,11 +1,14 @@
 /**
- * Several files of one folder that change together.
+ * Changes several files of one folder together.
  *
- * A change of several files is staged in temporary files beside their targets, then a journal that
- * names them is renamed into place: that rename is the moment at which the change happens. After a
- * crash whoever next takes the folder's lock finishes the renames of a journal that it finds, and
- * a change without a journal never happened. The lock is the kernel's (flock), so it dies with its
- * holder.
+ * The new files are staged under temporary names beside their targets, then a journal that names them
+ * is renamed into place: with that rename the change has happened. After a crash the next process
+ * that takes the folder's lock finishes the renames of the journal that it finds; a change without a
+ * journal never happened. The lock is the kernel's (flock), so it dies with its holder.
+ *
+ * A journal is an order to rename and remove files. It is only obeyed within its own folder, and only
+ * if this user or root wrote it (see recovery_journal.ts). Lock only folders that are ours: a folder
+ * that a person named for output may hold anything; there use `writeFiles`.
  */
 import { dirname, join, relative, resolve } from "node:path";
 import {
@@ -13,41 +16,47 @@ import {
   type FileOptions,
   isStaged,
   makeFolder,
+  type NewFile,
   removeIfEmpty,
   removeIfThere,
+  renameStaged,
   stage,
   stagedName,
   syncFolder,
   unwritable,
-  writeFileAtomic,
 } from "./atomic_file.ts";
 import { UserError } from "../errors.ts";
-import { journalName, journalText, readJournal } from "./recovery_journal.ts";
+import { isWithin } from "./paths.ts";
+import { type Journal, journalName, journalText, readJournal } from "./recovery_journal.ts";
 
-export type FileChange =
-  | { path: string; data: string | Uint8Array; mode: number }
-  | { path: string; removed: true };
+export type FileChange = NewFile | { path: string; removed: true };
 
 export interface LockOptions extends FileOptions {
-  /** Told once if another process has the lock for longer than people take for at once. */
+  /** Called once if the wait for another process exceeds 1 s. */
   waiting?: () => void;
-  /** How long another process may keep the lock before this gives up. */
-  patienceMs?: number;
+  /** Maximum wait for another process; 30 s by default. */
+  timeoutMs?: number;
 }
 
-/** Commands finish within a second; a person is told what is waited for after that. */
+/** Commands finish within a second; after that a person wants to know why nothing happens. */
 const waitingMs = 1000;
-const defaultPatienceMs = 30_000;
+const defaultTimeoutMs = 30_000;
 const pollMs = 20;
 
 const lockName = ".lock";
+
+/** A journal holds paths and no secret; a service must be able to read the one that root left. */
+const journalMode = 0o644;
+
 /**
- * Takes the lock of a folder, creating the folder (0700) if it is absent, and first finishes what
- * a crash has cut off. What it created is gone again if nothing was written.
+ * Takes the lock of a folder, creating the folder (0700) if it is absent, and finishes a change that
+ * a crash cut off. Folders that it created are removed again if nothing was written.
+ *
+ * @throws {UserError} `locked`, `file_unwritable`, `file_unreadable` or `unknown_journal`.
  */
 export async function lockFolder(root: string, options: LockOptions = {}): Promise<LockedFolder> {
   const path = join(root, lockName);
-  let told = false;
+  let hasWaited = false;
   for (const start = performance.now();;) {
     const created = makeFolder(root, options);
     const file = openLock(root, path, created);
@@ -66,21 +75,21 @@ export async function lockFolder(root: string, options: LockOptions = {}): Promi
     }
     file?.close();
     const waited = performance.now() - start;
-    if (waited > (options.patienceMs ?? defaultPatienceMs)) {
+    if (waited > (options.timeoutMs ?? defaultTimeoutMs)) {
       throw new UserError(`Another process keeps the lock of "${root}"`, {
         code: "locked",
         next: "End the other agent command, then try again",
       });
     }
-    if (waited > waitingMs && !told) {
-      told = true;
+    if (waited > waitingMs && !hasWaited) {
+      hasWaited = true;
       options.waiting?.();
     }
     await new Promise((resolve) => setTimeout(resolve, pollMs));
   }
 }
 
-/** A folder whose lock this process has; disposing of it gives the lock back. */
+/** A folder whose lock this process holds; disposing of it releases the lock. */
 export class LockedFolder implements AsyncDisposable {
   readonly #file: Deno.FsFile;
   /** Folders that taking the lock created, outermost first. */
@@ -101,54 +110,65 @@ export class LockedFolder implements AsyncDisposable {
   /**
    * Makes all changes or, when it throws or the process ends before the journal is in place, none.
    * Files that already are as wanted are left alone.
+   *
+   * Files outside of the folder are staged before the change and renamed after it: a crash in between
+   * leaves their old content.
    */
   commit(changes: FileChange[]): void {
     const needed = changes.filter((change) => !isDone(change));
-    if (needed.length === 0) return;
+    const inside = needed.filter(({ path }) => this.#owns(path));
+    const outside = needed.filter(({ path }) => !this.#owns(path));
     const created: string[] = [];
     const staged: string[] = [];
     try {
-      for (const change of needed) {
+      for (const change of [...inside, ...outside]) {
         if ("removed" in change) continue;
         if (this.#owns(change.path)) {
           created.push(...makeFolder(dirname(change.path), this.#options));
         }
         staged.push(stagedName(change.path));
-        stage(change.path, change.data, change.mode, this.#options);
+        stage(change, this.#options);
       }
-      for (const folder of new Set(needed.map(({ path }) => dirname(path)))) {
-        syncFolder(folder);
+      for (const folder of new Set(needed.map(({ path }) => dirname(path)))) syncFolder(folder);
+      if (inside.length > 0) {
+        this.#writeJournal(inside.map((change) => ({
+          path: relative(this.root, change.path),
+          removed: "removed" in change,
+        })));
       }
-      const journal = needed.map((change) => ({
-        path: relative(this.root, change.path),
-        removed: "removed" in change,
-      }));
-      writeFileAtomic(
-        join(this.root, journalName),
-        journalText(journal),
-        0o600,
-        this.#options,
-      );
     } catch (error) {
       for (const path of staged) discard(path);
       for (const path of created.reverse()) removeIfEmpty(path);
       throw unwritable(this.root, error);
     }
-    this.recover();
+    if (inside.length > 0) this.recover();
+    for (const change of outside) this.#changeOutside(change);
   }
 
   /** Removes everything below the folder, and the folder; links are removed, not followed. */
   removeAll(): void {
-    writeFileAtomic(
-      join(this.root, journalName),
-      journalText("removeAll"),
-      0o600,
-      this.#options,
-    );
+    this.#writeJournal("removeAll");
     this.recover();
   }
 
-  /** Finishes the change whose journal is in place, or clears away one that never got so far. */
+  #writeJournal(journal: Journal): void {
+    const path = join(this.root, journalName);
+    // Root never executes a journal of another user, so its own journal must stay its own.
+    stage({ path, data: journalText(journal), mode: journalMode }, {
+      ...this.#options,
+      keepsOwner: true,
+    });
+    renameStaged(path, this.#options);
+    syncFolder(this.root);
+  }
+
+  #changeOutside(change: FileChange): void {
+    if ("removed" in change) removeIfThere(change.path);
+    else renameStaged(change.path, this.#options);
+    syncFolder(dirname(change.path));
+  }
+
+  /** Finishes the change whose journal is in place, or removes what one without a journal left. */
   recover(): void {
     try {
       this.#recover();
@@ -158,7 +178,7 @@ export class LockedFolder implements AsyncDisposable {
   }
 
   [Symbol.asyncDispose](): Promise<void> {
-    // While the lock is held: whoever waits for this very file sees that it is gone and starts anew.
+    // While the lock is held: a process that waits for this very file sees that it is gone.
     removeIfThere(join(this.root, lockName));
     this.#file.close();
     for (const folder of this.#created.toReversed()) {
@@ -219,7 +239,7 @@ export class LockedFolder implements AsyncDisposable {
   }
 
   #owns(path: string): boolean {
-    return path.startsWith(this.root + "/") || path.startsWith(this.root + "\\");
+    return path !== this.root && isWithin(this.root, path);
   }
 }
 
@@ -243,7 +263,7 @@ function leadsNowhere(folder: string): boolean {
   try {
     return Deno.lstatSync(folder).isSymlink;
   } catch {
-    // It is gone by now, and will be made anew.
+    // It is gone by now; the caller makes it again.
     return false;
   }
 }

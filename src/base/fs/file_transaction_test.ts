@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { crashPoints, snapshot } from "../../../tests/support/crash_points.ts";
 import { exists, makeFolder, stage, stagedName, writeFileAtomic } from "./atomic_file.ts";
 import { type FileChange, lockFolder } from "./file_transaction.ts";
-import { isUnfinished } from "./recovery_journal.ts";
+import { isUnfinished, journalName, journalText } from "./recovery_journal.ts";
 import { setMode } from "./file_permissions.ts";
 
 async function tempFolder() {
@@ -125,7 +125,7 @@ Deno.test("a lock that stays taken is an error that says so, a stale one is none
   let waited = 0;
   {
     await using _holder = await lockFolder(temp.path);
-    const options = { patienceMs: 1100, waiting: () => waited++ };
+    const options = { timeoutMs: 1100, waiting: () => waited++ };
     await assert.rejects(lockFolder(temp.path, options), { code: "locked" });
   }
   assert.equal(waited, 1);
@@ -190,14 +190,14 @@ Deno.test({
     const at = (name: string) => join(temp.path, name);
     const swapping = (path: string, target: string) => ({
       before(step: string) {
-        if (step !== `give rights to ${path}` || exists(`${path}.away`)) return;
+        if (step !== `set permissions of ${path}` || exists(`${path}.away`)) return;
         Deno.renameSync(path, `${path}.away`);
         Deno.symlinkSync(target, path);
       },
     });
     await Deno.writeTextFile(at("theirs"), "x", { mode: 0o644 });
     const faults = swapping(stagedName(at("file")), at("theirs"));
-    stage(at("file"), "secret", 0o600, { faults });
+    stage({ path: at("file"), data: "secret", mode: 0o600 }, { faults });
     assert.equal((await Deno.stat(at("theirs"))).mode! & 0o777, 0o644);
     assert.equal(await Deno.readTextFile(at("theirs")), "x");
 
@@ -209,4 +209,57 @@ Deno.test({
     await Deno.symlink(at("folder"), at("link"));
     assert.throws(() => setMode(at("link"), 0o700), Deno.errors.NotFound);
   },
+});
+
+Deno.test("a journal is obeyed only within its folder, and only from this user or root", async () => {
+  await using temp = await tempFolder();
+  const root = join(temp.path, "tls");
+  const journal = join(root, journalName);
+  await Deno.mkdir(join(root, "ca"), { recursive: true });
+  await Deno.writeTextFile(join(temp.path, "victim"), "kept");
+  await Deno.writeTextFile(join(temp.path, ".victim.new"), "planted");
+  const orders = ["../victim", join(temp.path, "victim"), "ca/../../victim", "..", ".", ""]
+    .flatMap((path) => [true, false].map((removed) => ({ path, removed })));
+  for (const order of orders) {
+    await Deno.writeTextFile(journal, JSON.stringify({ version: 1, changes: [order] }));
+    await assert.rejects(lockFolder(root), { code: "unknown_journal" }, order.path);
+    assert.equal(await Deno.readTextFile(join(temp.path, "victim")), "kept");
+  }
+  await Deno.remove(journal);
+  await Deno.writeTextFile(join(root, "a"), "kept");
+  const elsewhere = join(temp.path, "journal");
+  await Deno.writeTextFile(elsewhere, journalText([{ path: "a", removed: true }]));
+  await Deno.symlink(elsewhere, journal);
+  await assert.rejects(lockFolder(root), { code: "unknown_journal" });
+  await Deno.remove(journal);
+  await Deno.rename(elsewhere, journal);
+  if (Deno.uid() === 0) {
+    await Deno.chown(journal, 65534, 65534);
+    await assert.rejects(lockFolder(root), { code: "unknown_journal", message: /user 65534/ });
+    await Deno.chown(journal, 0, 0);
+  }
+  assert.equal(await Deno.readTextFile(join(root, "a")), "kept");
+  await (await lockFolder(root))[Symbol.asyncDispose]();
+  assert.equal(exists(join(root, "a")), false);
+});
+
+Deno.test("a file outside of the folder changes after the folder, or not at all", async () => {
+  await using temp = await tempFolder();
+  const root = join(temp.path, "tls");
+  const outside = join(temp.path, "serial");
+  await Deno.writeTextFile(outside, "old");
+  const write = async (faults: { before(step: string): void }) => {
+    await using folder = await lockFolder(root, { faults });
+    folder.commit([text(join(root, "a"), "new"), text(outside, "new")]);
+  };
+  const failAt = (wanted: RegExp) => ({
+    before(step: string) {
+      if (wanted.test(step)) throw new Error("for the test");
+    },
+  });
+  await assert.rejects(write(failAt(/^sync .*serial/)), { code: "file_unwritable" });
+  assert.deepEqual([exists(join(root, "a")), await Deno.readTextFile(outside)], [false, "old"]);
+  await write(failAt(/^never$/));
+  assert.deepEqual([exists(join(root, "a")), await Deno.readTextFile(outside)], [true, "new"]);
+  assert.deepEqual(Object.keys(snapshot(temp.path)), ["serial", "tls/", "tls/a"]);
 });

@@ -1,6 +1,6 @@
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { reasonOf } from "../../base/fs/atomic_file.ts";
+import { reasonOf } from "../../base/fs/reason.ts";
 import type { Output } from "../../base/env.ts";
 import { formatDuration } from "../../base/durations.ts";
 import { UserError } from "../../base/errors.ts";

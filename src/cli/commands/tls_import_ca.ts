@@ -25,7 +25,7 @@ export default command({
   ],
   exits: { 3: "Another CA has that name" },
   grants: async ({ args, env }) => {
-    await makeConfigFolder(env);
+    makeConfigFolder(env);
     return await tlsGrants(env, { read: [args[0]] });
   },
   run: async ({ args, options, env }) => {

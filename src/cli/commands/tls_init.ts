@@ -39,7 +39,7 @@ export default command({
   ],
   exits: { 3: "This host is a peer of another CA; --force overrides" },
   grants: async ({ env }) => {
-    await makeConfigFolder(env);
+    makeConfigFolder(env);
     return await tlsGrants(env);
   },
   run: async ({ options, env }) => {

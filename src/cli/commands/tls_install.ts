@@ -46,7 +46,7 @@ export default command({
         next: "agent tls install --cert server.crt --key server.key --ca ca.crt",
       });
     }
-    await makeConfigFolder(env);
+    makeConfigFolder(env);
     return await tlsGrants(env, { read: [cert, key, ca] });
   },
   run: async ({ options, env }) => {

@@ -31,7 +31,7 @@ export default command({
   ],
   exits: { 3: "This host holds the CA, and needs no other" },
   grants: async ({ options, env }) => {
-    await makeConfigFolder(env);
+    makeConfigFolder(env);
     return await tlsGrants(env, { write: [options.out] });
   },
   run: async ({ options, env }) => {

@@ -2,9 +2,10 @@
  * The TLS directory as everybody else sees it: where its files are and what its config.yaml says.
  * Light: every start of a role and of a command reads it.
  */
-import { isAbsolute, join, relative, resolve, sep } from "node:path";
+import { isAbsolute, join, resolve } from "node:path";
 import { messageOf, UserError } from "../../base/errors.ts";
 import { lockFolder } from "../../base/fs/file_transaction.ts";
+import { isWithin } from "../../base/fs/paths.ts";
 import { isUnfinished } from "../../base/fs/recovery_journal.ts";
 import { PkiError } from "../errors.ts";
 import { readSmallText } from "../x509/inspect.ts";
@@ -53,12 +54,6 @@ export function tlsRoot(
 ): string {
   const named = env.variable("AGENT_TLS_DIR");
   return resolve(named ? named : join(env.configRoot, "tls"));
-}
-
-/** Whether a path is the folder or lies below it. */
-export function isWithin(folder: string, path: string): boolean {
-  const way = relative(folder, path);
-  return way !== ".." && !way.startsWith(`..${sep}`) && !isAbsolute(way);
 }
 
 /** The layout of a directory whose config.yaml says nothing else. */

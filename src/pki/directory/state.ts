@@ -15,7 +15,8 @@ import {
   readKey,
   readSmallText,
 } from "../x509/inspect.ts";
-import { isWithin, readTlsSettings, type TlsSettings } from "./settings.ts";
+import { isWithin } from "../../base/fs/paths.ts";
+import { readTlsSettings, type TlsSettings } from "./settings.ts";
 
 /** What was found in a place: nothing, what belongs there, or why it could not be read. */
 export type FoundFile<T> = undefined | T | PkiError;

@@ -16,7 +16,8 @@ import {
   readSmallText,
 } from "../x509/inspect.ts";
 import { signingAlgorithm } from "../x509/keys.ts";
-import { isWithin, readTlsSettings, type TlsSettings } from "./settings.ts";
+import { isWithin } from "../../base/fs/paths.ts";
+import { readTlsSettings, type TlsSettings } from "./settings.ts";
 import { editSettings, type SettingsUpdate } from "./settings_edit.ts";
 import { checkDates, checkIsCa } from "../x509/validate.ts";
 

@@ -1,7 +1,8 @@
 import { setMode } from "../../base/fs/file_permissions.ts";
 import { basename, join } from "node:path";
 import { Refusal } from "../../base/errors.ts";
-import { type FileChange, lockFolder } from "../../base/fs/file_transaction.ts";
+import { makeFolder, type NewFile, removeIfEmpty, writeFiles } from "../../base/fs/atomic_file.ts";
+import { realPath } from "../../base/fs/paths.ts";
 import { previousPrefix } from "../directory/bundle.ts";
 import { pemOf } from "../x509/pem.ts";
 import type { Pki } from "../directory/context.ts";
@@ -20,7 +21,7 @@ import { intermediatesOf, leafDays, serialChange } from "./issue.ts";
 import { generateKey, publicKeyOf, sameKind } from "../x509/keys.ts";
 import { flagsOf, isEmpty, loopbackNames, missing, type Names, parseNames } from "../x509/names.ts";
 import { placeholderName } from "../directory/placeholder.ts";
-import { isWithin } from "../directory/settings.ts";
+import { isWithin } from "../../base/fs/paths.ts";
 import { isIssuedBy } from "../x509/validate.ts";
 
 export interface MintOptions {
@@ -69,7 +70,7 @@ export async function mint(pki: Pki, options: MintOptions): Promise<Minted> {
       now: pki.now(),
     });
     const at = (name: string) => join(options.out, name);
-    const files: FileChange[] = [
+    const files: NewFile[] = [
       {
         path: at("server.crt"),
         data: pemOf([certificate, ...intermediatesOf(caFile)]),
@@ -78,14 +79,15 @@ export async function mint(pki: Pki, options: MintOptions): Promise<Minted> {
       ...key === undefined ? [] : [{ path: at("server.key"), data: pkcs8Pem(key), mode: keyMode }],
       { path: at("ca.crt"), data: pemOf(caFile), mode: publicMode },
     ];
-    // Taken first, so that a folder that cannot be written fails before a serial number is used.
-    await using folder = await lockFolder(options.out, pki);
-    if (Deno.build.os !== "windows") {
-      refuseOthers(options.out);
-      setMode(Deno.realPathSync(options.out), 0o700);
+    const created = prepareFolder(options.out);
+    try {
+      await directory.save({ files: [serialChange(settings.caSerial, certificate)] });
+      // No journal: this folder may be anybody's idea of a good place, and is no state of ours.
+      writeFiles(files, pki);
+    } catch (error) {
+      created.reverse().forEach(removeIfEmpty);
+      throw error;
     }
-    await directory.save({ files: [serialChange(settings.caSerial, certificate)] });
-    folder.commit(files);
     return {
       out: options.out,
       files: files.map(({ path }) => path),
@@ -106,15 +108,6 @@ export function refuseInside(root: string, path: string): void {
     throw refuse(`is within the TLS directory "${root}"`);
   }
   if (holdsKey(path)) throw refuse("holds a private key, which would be lost");
-}
-
-function realPath(path: string): string {
-  try {
-    return Deno.realPathSync(path);
-  } catch {
-    // What is not there yet, or not to be looked at, leads nowhere.
-    return path;
-  }
 }
 
 function holdsKey(file: string): boolean {
@@ -174,7 +167,21 @@ function checkFolder({ out, csr }: MintOptions, cas: Certificate[]): void {
   }
 }
 
-/** In a folder that another user has put there, in /tmp say, the key would be theirs. */
+/**
+ * Makes the folder, or takes the one that is there, with mode 0700.
+ *
+ * @returns the folders that were absent, outermost first.
+ */
+function prepareFolder(out: string): string[] {
+  const created = makeFolder(out);
+  if (Deno.build.os !== "windows") {
+    refuseOthers(out);
+    setMode(Deno.realPathSync(out), 0o700);
+  }
+  return created;
+}
+
+/** In a folder that another user put there, in /tmp for example, the key would be theirs. */
 function refuseOthers(out: string): void {
   const own = Deno.uid();
   if ([Deno.lstatSync(out), Deno.statSync(out)].every(({ uid }) => uid === own)) return;

@@ -202,3 +202,26 @@ Deno.test("a request for thousands of names is refused in a few lines", async ()
     return true;
   });
 });
+
+Deno.test("mint obeys no journal in the folder that it writes to, and sweeps nothing there", async () => {
+  await using lab = await tlsLab();
+  const pki = lab.host("a");
+  await initTls(pki);
+  const before = snapshot(pki.root);
+  const changes = [{ path: "../a/tls/ca/ca.key", removed: true }, { path: "kept", removed: true }];
+  for (const journal of [{ version: 1, changes }, { version: 1, removeAll: true }]) {
+    const out = lab.at("out");
+    await Deno.mkdir(out, { mode: 0o755 });
+    await Deno.writeTextFile(`${out}/.journal`, JSON.stringify(journal));
+    await Deno.writeTextFile(`${out}/.kept.new`, "kept");
+    await mint(pki, { out });
+    const { "ca/ca.srl": _serial, ...after } = snapshot(pki.root);
+    const { "ca/ca.srl": _former, ...wanted } = before;
+    assert.deepEqual(after, wanted);
+    assert.deepEqual(
+      [...Deno.readDirSync(out)].map(({ name }) => name).toSorted(),
+      [".journal", ".kept.new", "ca.crt", "server.crt", "server.key"],
+    );
+    await Deno.remove(out, { recursive: true });
+  }
+});

@@ -7,7 +7,7 @@ import { PkiError } from "../errors.ts";
 import { type Certificate, sameBytes } from "../x509/inspect.ts";
 import { flagsOf, isEmpty, listNames, loopbackNames, missing, union } from "../x509/names.ts";
 import { placeholderName } from "../directory/placeholder.ts";
-import { isWithin } from "../directory/settings.ts";
+import { isWithin } from "../../base/fs/paths.ts";
 import type { TlsState } from "../directory/state.ts";
 import { shellQuoted } from "../../base/shell_quoted.ts";
 import { daysLeft, expiresSoon } from "../x509/renewal.ts";
