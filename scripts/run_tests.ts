@@ -12,7 +12,7 @@ const limitMs = 24 * 60_000;
 /** These start the program as users do, so they run on the source and on the executable. */
 const blackBox = ["tests/cli", "tests/scenario"];
 const shellScripts = [
-  ...["agent", "compile", "test", "proto", "find_deno.sh", "fetch_deno.sh"].map((name) =>
+  ...["agent", "bench", "compile", "test", "proto", "find_deno.sh", "fetch_deno.sh"].map((name) =>
     `scripts/${name}`
   ),
   ".ci/run",

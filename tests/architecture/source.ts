@@ -9,6 +9,8 @@ export interface Source {
   /** The names of functions, classes, types and constants that the file exports. */
   exports: { name: string; isFunction: boolean }[];
   functions: FoundFunction[];
+  /** Lines of declarations with `using` whose variable is used once, at the start of the next statement. */
+  inlinedUsings: number[];
 }
 
 export interface FoundFunction {
@@ -31,7 +33,7 @@ export async function sources(): Promise<Source[]> {
 
 /** Reads one file. The tree comes from Deno's linter, so that no parser has to be installed. */
 export function readSource(file: string, text: string): Source {
-  const source: Source = { file, exports: [], functions: [] };
+  const source: Source = { file, exports: [], functions: [], inlinedUsings: [] };
   const lineAt = (offset: number) => text.slice(0, offset).split("\n").length;
   const functionFound = (node: Deno.lint.Node) => {
     const [start, end] = node.range;
@@ -51,7 +53,23 @@ export function readSource(file: string, text: string): Source {
       }
     }
   };
+  const block = ({ body }: { body: Deno.lint.Statement[] }) => {
+    for (const [at, statement] of body.entries()) {
+      if (statement.type !== "VariableDeclaration" || !statement.kind.endsWith("using")) continue;
+      const { id } = statement.declarations[0]!;
+      if (id.type !== "Identifier") continue;
+      const used = (each: Deno.lint.Statement) =>
+        [...text.slice(...each.range).matchAll(new RegExp(`\\b${id.name}\\b`, "g"))].length;
+      const [next = 0, ...rest] = body.slice(at + 1).map(used);
+      const after = text.slice(...body[at + 1]?.range ?? [0, 0]);
+      const isPlain = new RegExp(`^(await |void )?${id.name}\\b`).test(after);
+      if (isPlain && next === 1 && rest.every((count) => count === 0)) {
+        source.inlinedUsings.push(lineAt(statement.range[0]));
+      }
+    }
+  };
   const create = (): Deno.lint.LintVisitor => ({
+    BlockStatement: block,
     ExportNamedDeclaration: exported,
     FunctionDeclaration: functionFound,
     FunctionExpression: functionFound,

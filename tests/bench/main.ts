@@ -1,11 +1,18 @@
 import { parseArgs } from "@std/cli/parse-args";
-import { type Bench, describe, reached } from "./report.ts";
+import { agent } from "../support/agent.ts";
+import { type Bench, describe, reached, Unavailable } from "./report.ts";
 
 const benches: Record<string, () => Promise<{ bench: Bench }>> = {
   start: () => import("./start.ts"),
+  commands: () => import("./commands.ts"),
+  array: () => import("./array.ts"),
   dispatch: () => import("./dispatch.ts"),
   latency: () => import("./latency.ts"),
+  ceiling: () => import("./ceiling.ts"),
   logs: () => import("./logs.ts"),
+  artifacts: () => import("./artifacts.ts"),
+  idle: () => import("./idle.ts"),
+  scale: () => import("./scale.ts"),
   tls: () => import("./tls.ts"),
 };
 
@@ -29,19 +36,28 @@ if (!built && source !== true) {
 if (source !== true) Deno.env.set("AGENT_UNDER_TEST", executable);
 
 const load = (await Deno.readTextFile("/proc/loadavg")).split(" ")[0];
+const { command, args } = agent.command("version");
+const version = await new Deno.Command(command, { args, stderr: "inherit" }).output();
 say(
-  `${
-    source === true ? "From source" : executable
-  }, Deno ${Deno.version.deno}, ${navigator.hardwareConcurrency} cores, load ${load} at the start`,
+  `${new TextDecoder().decode(version.stdout).trim()}\n` +
+    `${source === true ? "From source" : executable}, reference on Deno ${Deno.version.deno}, ` +
+    `${navigator.hardwareConcurrency} cores, load ${load} at the start`,
 );
 let missed = 0;
+let skipped = 0;
 for (const name of names) {
   const { bench } = await benches[name]!();
   say(`\n${bench.name}: ${bench.what}`);
-  for await (const figure of bench.run({ quick: quick === true })) {
-    say(describe(figure));
-    if (!reached(figure)) missed++;
+  try {
+    for await (const figure of bench.run({ quick: quick === true })) {
+      say(describe(figure));
+      if (!reached(figure)) missed++;
+    }
+  } catch (error) {
+    if (!(error instanceof Unavailable)) throw error;
+    say(`skip ${error.message}`);
+    skipped++;
   }
 }
-say(missed === 0 ? "\nAll targets reached" : `\n${missed} targets missed`);
+say(`\n${missed === 0 ? "All targets reached" : `${missed} targets missed`}, ${skipped} skipped`);
 Deno.exit(missed === 0 ? 0 : 1);

@@ -16,6 +16,11 @@ export interface Figure {
   notes?: string[];
 }
 
+/** A figure that cannot be had here; the message says why. */
+export class Unavailable extends Error {
+  override name = "Unavailable";
+}
+
 export interface Bench {
   name: string;
   /** One line for the list. */
@@ -60,6 +65,21 @@ export async function peakMemoryBytes(pid: number): Promise<number> {
   const kib = /^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1];
   if (kib === undefined) throw new Error(`No VmHWM in /proc/${pid}/status`);
   return Number(kib) * 1024;
+}
+
+/** Processor time of a process so far, in seconds: user and system. Linux only. */
+export async function cpuSeconds(pid: number): Promise<number> {
+  const stat = await Deno.readTextFile(`/proc/${pid}/stat`);
+  // The name in parentheses may hold spaces; utime and stime are fields 14 and 15 (proc(5)).
+  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+  const ticksPerSecond = 100;
+  return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
+}
+
+/** Resident memory of a process now, in bytes. Linux only. */
+export async function memoryBytes(pid: number): Promise<number> {
+  const status = await Deno.readTextFile(`/proc/${pid}/status`);
+  return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
 }
 
 export const mib = (bytes: number) => `${(bytes / 1024 / 1024).toFixed(0)} MiB`;

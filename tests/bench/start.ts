@@ -1,5 +1,5 @@
 import { agent } from "../support/agent.ts";
-import { type Bench, type BenchOptions, type Figure, median } from "./report.ts";
+import { type Bench, type BenchOptions, type Figure, median, Unavailable } from "./report.ts";
 
 /** How long the executable takes to say its version, against one that does nothing else. */
 export const bench: Bench = {
@@ -32,7 +32,11 @@ export const bench: Bench = {
   },
 };
 
-/** Compiled by this Deno, with the runtime of DENORT_BIN. */
+/**
+ * Compiled by this Deno, with the runtime of DENORT_BIN.
+ *
+ * @throws {Unavailable} where the runtime cannot be had.
+ */
 export async function compileHello(folder: string): Promise<string> {
   const source = `${folder}/hello.ts`;
   const executable = `${folder}/hello`;
@@ -47,7 +51,10 @@ export async function compileHello(folder: string): Promise<string> {
       stdout: "null",
     },
   ).output();
-  if (!success) throw new Error(`Hello world did not compile: ${new TextDecoder().decode(stderr)}`);
+  if (!success) {
+    const [reason] = new TextDecoder().decode(stderr).trim().split("\n");
+    throw new Unavailable(`hello world did not compile: ${reason}`);
+  }
   return executable;
 }
 
