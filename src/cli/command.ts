@@ -10,41 +10,38 @@ import type { Grants } from "../sandbox/grants.ts";
  * single source of parsing, types, help and the reference; `run` returns data, which `--json`
  * prints as it is and `text` renders for people.
  *
- * The main thread parses, resolves the configuration and asks `grants`; then it starts a thread
- * with exactly those grants, in which `run` and `text` are called. A command without `grants` is
- * run in the main thread and must neither dial nor listen.
+ * The main thread parses the line, resolves the configuration and asks for `grants`; then it starts
+ * a thread with exactly those grants, which calls `run` and `text`. A command without `grants` runs
+ * in the main thread and must neither dial nor listen.
  */
 export interface CommandSpec<O extends OptionSpecs, R> extends Usage<O> {
   grants?: (request: Request<O> & { env: Env }) => Grants | Promise<Grants>;
   run: (request: Request<O> & { env: Env }) => Promise<R> | R;
-  /** What a person sees on stdout; without it nothing is printed but with `--json`. */
+  /** What a person sees on stdout; without it only `--json` prints something. */
   text?: (result: R, request: Request<O> & { env: Env }) => string;
   /** The exit code of a run that did not throw; 0 without it. */
   exit?: (result: R) => number;
-  /**
-   * Streams: `run` writes stdout itself, also for `--json` (an object a line), and the framework
-   * prints nothing of the result.
-   */
+  /** `run` writes stdout itself, with `--json` too; nothing of its result is printed. */
   streams?: boolean;
   /**
-   * How long a run in a thread may take to end after a signal; then it is ended, whatever it waits
-   * for. A second by default, in which a coordinator that is there has answered.
+   * How long a run in a thread may take to end after a signal, before the thread is ended. 1 s by
+   * default: a coordinator that is up has answered by then.
    */
   graceMs?: number;
   entry?: never;
 }
 
 /**
- * A command that is a role: it serves until told to stop. The main thread starts the entry of
- * this name with exactly the grants (see roles/entry.ts for its inside), and drains it on the first
- * signal; a drained role exits 0.
+ * A command that is a role: it serves until told to stop. The main thread starts the entry with
+ * exactly the grants (roles/entry.ts is its inside) and drains it on the first signal; a drained role
+ * exits 0.
  */
 export interface RoleSpec<O extends OptionSpecs> extends Usage<O> {
   entry: RoleName;
   grants: (request: Request<O> & { env: Env }) => Grants | Promise<Grants>;
   /**
    * What the main thread does while the role runs, with a port to the role's thread: the worker's
-   * runner. Its `env.signal` aborts when the role has ended, however it did; its failure ends the
+   * runner. Its `env.signal` aborts when the role has ended for whatever reason; its failure ends the
    * role.
    */
   beside?: (port: MessagePort, request: Request<O> & { env: Env }) => Promise<void>;
@@ -60,19 +57,21 @@ export interface Usage<O extends OptionSpecs = OptionSpecs> {
   description?: string;
   /** Positional arguments, in order. */
   args?: ArgSpec[];
-  /** Takes `-- CMD ARGS…`; the help text says what for. */
+  /** Accepts `-- CMD ARGS…`. */
   rest?: { placeholder: string; help: string };
   options: O;
   /** Sections of the configuration whose keys are accepted as flags and given in `config`. */
   config?: readonly ConfigSection[];
   /** The section whose short flags are accepted too, as `-H` of `node.host`. */
   shortFlags?: ConfigSection;
+  /** The help of this command describes each setting; that of others, but roles, points to it. */
+  describesSettings?: boolean;
   examples: Example[];
   /** Exit codes beyond 0, 1 and 2, for the help text. */
   exits?: Record<number, string>;
-  /** Runs even where the configuration has problems, to tell them. */
+  /** Runs even where the configuration has problems, in order to report them. */
   lenient?: boolean;
-  /** Not listed in help: entry points that only `agent` itself starts. */
+  /** Not listed in help: only `agent` itself starts it. */
   hidden?: boolean;
 }
 
@@ -84,7 +83,7 @@ export interface Request<O extends OptionSpecs = OptionSpecs> {
   rest: string[];
   /** Frozen; every key of the schema with its origin. */
   config: Config;
-  /** What was found wrong with the configuration: only given to `lenient` commands. */
+  /** Problems of the configuration; only for `lenient` commands. */
   findings?: Findings;
   json: boolean;
 }
@@ -94,7 +93,7 @@ export interface ArgSpec {
   name: string;
   help: string;
   required?: boolean;
-  /** The last one only: takes all that is left. */
+  /** Only for the last one: takes all that is left. */
   repeat?: boolean;
 }
 
@@ -126,7 +125,7 @@ export type OptionValues<O extends OptionSpecs> = {
     : ValueOf<O[K]> | undefined;
 };
 
-// Each command knows its own options; who handles them all does not.
+// Only the command itself knows the types of its options.
 // deno-lint-ignore no-explicit-any
 export type AnyCommand = CommandSpec<any, any> | RoleSpec<any>;
 

@@ -10,10 +10,9 @@ import {
 } from "./flags.ts";
 import { groups, loadCommand, registry } from "./registry.ts";
 
-/** The help of one command: what it does, examples first, then all that it takes. */
+/** The help of one command: what it does, then examples, then all that it takes. */
 export function commandHelp(spec: AnyCommand, width: number): string {
   const own = optionFlags(spec.options);
-  const config = configFlags(spec);
   const common = flagsOf(spec).filter((flag) => flag.sets.kind === "common");
   const args = (spec.args ?? []).map((arg) => [arg.name, arg.help] as const);
   if (spec.rest) args.push([`-- ${spec.rest.placeholder}`, spec.rest.help]);
@@ -24,21 +23,48 @@ export function commandHelp(spec: AnyCommand, width: number): string {
     section("Examples", spec.examples.map(({ line, does }) => `  ${line}\n      ${does}`)),
     section("Usage", [`  ${usageLine(spec, own)}`]),
     section("Arguments", table(args, width)),
-    section("Flags", table(own.map(flagRow), width)),
-    section(
-      "Settings (also in the environment and in config.yaml)",
-      table(config.map(flagRow), width),
-    ),
+    section("Flags", table([...own.map(flagRow), ...shortSettings(spec)], width)),
+    settings(spec, width),
     section("Common flags", table(common.map(flagRow), width)),
     section("Exit codes", table(exits(spec), width)),
   ].filter((text) => text !== "").join("\n\n") + "\n";
 }
 
-/** What somebody who knows nothing yet tries first. */
+/** A role, or the command that is there for it, describes its settings. */
+function describesSettings(spec: AnyCommand): boolean {
+  return spec.entry !== undefined || spec.describesSettings === true;
+}
+
+/** Of a command that only points to the settings: those with a short flag are in daily use. */
+function shortSettings(spec: AnyCommand): Row[] {
+  if (describesSettings(spec)) return [];
+  return configFlags(spec).filter(({ alias, short }) => alias !== undefined || short !== undefined)
+    .map(flagRow);
+}
+
+function settings(spec: AnyCommand, width: number): string {
+  const sections = spec.config ?? [];
+  if (sections.length === 0) return "";
+  if (describesSettings(spec)) {
+    const title = "Settings (also in the environment and in config.yaml)";
+    return section(title, table(configFlags(spec).map(flagRow), width));
+  }
+  const which = sections.length > 3
+    ? "Every setting is a flag"
+    : `The settings of ${sections.slice(0, -1).join(", ")} and ${sections.at(-1)} are flags`;
+  const line =
+    `${which} too, such as --peer.insecure=false. agent config show --help describes them.`;
+  return section("Settings", wrapped(line, width - 2).split("\n").map((text) => `  ${text}`));
+}
+
+/** The name of a flag, argument or code, and what it means. */
+type Row = readonly [left: string, right: string];
+
+/** What a new user tries first. */
 const firstSteps = ["demo", "tls init", "coordinator", "worker", "submit", "task list"];
 
-/** The help of a group, or of `agent` itself. */
-export async function groupHelp(path: string, width: number): Promise<string> {
+/** The help of a group, or of `agent` itself; `brief` is its list of commands alone. */
+export async function groupHelp(path: string, width: number, brief = false): Promise<string> {
   const start = path === "" ? "" : `${path} `;
   const paths = Object.keys(registry).filter((name) => name.startsWith(start));
   const specs = (await Promise.all(paths.map(loadCommand))).filter((spec) => !spec.hidden);
@@ -51,10 +77,10 @@ export async function groupHelp(path: string, width: number): Promise<string> {
     .map(({ line, does }) => `  ${line}\n      ${does}`);
   return [
     wrapped(summary, width),
-    section("Examples", examples),
+    brief ? "" : section("Examples", examples),
     section("Usage", [`  agent ${start}COMMAND [ARGS…]`]),
     section("Commands", table(rows, width)),
-    `"agent ${start}COMMAND --help" tells all about one of them.`,
+    `Run "agent ${start}COMMAND --help" for the flags, exit codes and examples of a command.`,
   ].filter((text) => text !== "").join("\n\n") + "\n";
 }
 
@@ -69,7 +95,7 @@ function usageLine(spec: AnyCommand, flags: Flag[]): string {
   return ["agent", spec.path, ...required, "[FLAGS]", ...args, ...rest].join(" ");
 }
 
-function flagRow(flag: Flag): readonly [string, string] {
+function flagRow(flag: Flag): Row {
   const indent = flag.short === undefined ? "    " : "";
   const value = flag.placeholder === undefined ? "" : ` ${flag.placeholder}`;
   const standard = defaultOf(flag);
@@ -86,7 +112,7 @@ function defaultOf({ sets }: Flag): string | undefined {
   return sets.kind === "config" ? configDefault(sets.key) : undefined;
 }
 
-function exits(spec: AnyCommand): (readonly [string, string])[] {
+function exits(spec: AnyCommand): Row[] {
   const dials = spec.grants !== undefined && spec.config?.includes("peer");
   return Object.entries({
     0: "Done",
@@ -102,9 +128,9 @@ function section(title: string, lines: string[]): string {
   return lines.length === 0 ? "" : `${title}:\n${lines.join("\n")}`;
 }
 
-/** Two columns; the second is wrapped, or put below where the first is too wide. */
-function table(rows: (readonly [string, string])[], width: number): string[] {
-  const widestFirst = 34;
+/** Two columns. The second is wrapped, and put below where the first is too wide. */
+function table(rows: Row[], width: number): string[] {
+  const widestFirst = 34; // The longest common flag fits: --color auto|always|never.
   const first = Math.min(widestFirst, Math.max(0, ...rows.map(([left]) => left.length)));
   return rows.map(([left, right]) => {
     const indent = " ".repeat(first + 4);

@@ -1,4 +1,4 @@
-import { type ErrorFacts, errorFacts, exitCode, UserError } from "../base/errors.ts";
+import { type ErrorFacts, errorFacts, exitCode, UsageError } from "../base/errors.ts";
 import { output, realEnv } from "../sandbox/env.ts";
 import type { ThreadEnd } from "../sandbox/start.ts";
 import type { AnyCommand, Request } from "./command.ts";
@@ -11,7 +11,7 @@ import { signalOf, start } from "./start.ts";
 
 export interface RunResult {
   exit: number;
-  /** What is to be printed, if the run failed. */
+  /** To be printed, if the run failed. */
   error?: ErrorFacts;
 }
 
@@ -27,8 +27,7 @@ export async function run(argv: readonly string[], signal: AbortSignal): Promise
 async function dispatch(argv: readonly string[], signal: AbortSignal): Promise<RunResult> {
   const found = findCommand(normalized(argv));
   if (found.kind === "group") {
-    const asked = found.words.some((word) => word === "-h" || word === "--help");
-    return await showGroup(found.path, found.words, asked);
+    return await showGroup(found.path, found.words);
   }
   if (Deno.env.get(leashVariable) === "1") void leash();
   const spec = await loadCommand(found.path);
@@ -42,11 +41,10 @@ async function dispatch(argv: readonly string[], signal: AbortSignal): Promise<R
   return outcomeOf(await start(spec, request, env, settings), signal, spec.entry !== undefined);
 }
 
-/** `agent help X` and `agent --version` are what people try first. */
+/** People also try `agent help X`, `agent --version`, and common flags before the command. */
 function normalized(argv: readonly string[]): string[] {
   if (argv[0] === "help") return [...argv.slice(1), "--help"];
   if (argv[0] === "--version" || argv[0] === "-V") return ["version", ...argv.slice(1)];
-  // Common flags may stand before the command: they are moved behind its name.
   const [first, ...others] = argv;
   if (first !== undefined && /^--(json|no-json|color=.*|config=.*)$/.test(first)) {
     const at = others.findIndex((word) => word.startsWith("-"));
@@ -56,15 +54,19 @@ function normalized(argv: readonly string[]): string[] {
   return [...argv];
 }
 
-async function showGroup(path: string, words: string[], asked: boolean): Promise<RunResult> {
-  const text = await groupHelp(path, width());
-  if (asked) return await print(text);
-  const unknown = words[0];
+/** A group alone is wrong usage, and its list of commands is the remedy. */
+async function showGroup(path: string, words: string[]): Promise<RunResult> {
+  if (words.some((word) => word === "-h" || word === "--help")) {
+    return await print(await groupHelp(path, width()));
+  }
+  const [unknown] = words;
+  if (unknown === undefined) {
+    await output(Deno.stderr, false).write(await groupHelp(path, width(), true));
+    return { exit: exitCode.usage };
+  }
   const name = path === "" ? "agent" : `agent ${path}`;
-  throw new UserError(
-    unknown === undefined ? `"${name}" needs a command` : `Unknown flag "${unknown}"`,
-    { exit: exitCode.usage, code: "usage", next: `${name} --help` },
-  );
+  const message = unknown === "--json" ? `"${name}" needs a command` : `Unknown flag "${unknown}"`;
+  throw new UsageError(message, { next: `${name} --help` });
 }
 
 function requestOf(spec: AnyCommand, parsed: Parsed, { config, findings }: Settings): Request {

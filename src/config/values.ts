@@ -121,7 +121,7 @@ export function showValue(spec: ValueSpec, value: unknown): string {
   if (typeof value === "object" && value !== null) {
     return Object.entries(value).map(([name, item]) => `${name}=${item}`).join(",");
   }
-  if (spec.kind === "duration") return formatDuration(value as number);
+  if (spec.kind === "duration") return value === 0 ? "0" : formatDuration(value as number);
   if (spec.kind === "bytes") return showBytes(value as number);
   return String(value);
 }

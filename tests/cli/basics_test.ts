@@ -22,11 +22,15 @@ Deno.test("help goes to stdout, a missing command is wrong usage", async () => {
     assert.match(stdout, /\nUsage:\n/);
     assert.equal(stderr, "");
   }
+  const json = await agent.run(["config", "--json"]);
+  assert.equal(JSON.parse(json.stderr).error.message, '"agent config" needs a command');
   for (const words of [[], ["config"]]) {
     const { code, stdout, stderr } = await agent.run(words);
     assert.equal(code, 2);
     assert.equal(stdout, "");
-    assert.match(stderr, /^agent: ".*" needs a command\n {2}next: agent .*--help\n$/);
+    assert.match(stderr, /\nCommands:\n/, "what can be typed instead");
+    assert.match(stderr, /\n {2}config show {2,}Show every/);
+    assert.doesNotMatch(stderr, /\n {2}completion reply/);
   }
 });
 

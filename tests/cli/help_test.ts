@@ -55,3 +55,20 @@ Deno.test("help lists every command that is not hidden, and every group has its 
     }
   }
 });
+
+Deno.test("a client command shows its own flags and points to the settings", async () => {
+  const help = commandHelp(await loadCommand("task list"), 100);
+  const flags = help.slice(help.indexOf("\nFlags:"), help.indexOf("\nSettings:"));
+  assert.match(flags, /^ {6}--state /m);
+  assert.match(flags, /^ {6}--coordinators, --client\.coordinators HOST:PORT$/m);
+  assert.doesNotMatch(help, /--peer\.cert-file|--node\./);
+  assert.match(help.replaceAll(/\s+/g, " "), /agent config show --help describes them/);
+});
+
+Deno.test("a role describes its own settings, and no other role's", async () => {
+  const help = commandHelp(await loadCommand("worker"), 100);
+  assert.match(help, /--worker\.slots N/);
+  assert.match(help, /--peer\.cert-file PATH/);
+  assert.doesNotMatch(help, /--(coordinator|node|server|client)\./);
+  assert.match(commandHelp(await loadCommand("config show"), 100), /--node\.port PORT/);
+});

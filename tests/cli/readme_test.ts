@@ -1,7 +1,4 @@
 import assert from "node:assert/strict";
-import { configDefault } from "../../src/cli/flags.ts";
-import { loadCommand, registry } from "../../src/cli/registry.ts";
-import { configKeys, schema } from "../../src/config/schema.ts";
 import { component } from "../support/component.ts";
 import { hostsCheck, startHosts } from "../support/hosts.ts";
 import { assertAllBelow, loadWalk, stepsBelow, Typist } from "../support/walk.ts";
@@ -10,7 +7,6 @@ const file = "README.md";
 const walk = await loadWalk(file, ["hub", "gpu1"]);
 const read = (path: string) => Deno.readTextFile(new URL(`../../${path}`, import.meta.url));
 const text = await read(file);
-const reference = await read("docs/reference.md");
 /** What a new user has to read before they know whether they want it. */
 const mostLines = 250;
 const ready = await component("hosts of their own", ...hostsCheck);
@@ -43,28 +39,6 @@ Deno.test({
       ["gpu1 healthy", "hub healthy"],
     );
   },
-});
-
-/** Rows of the table between the comments that name it; the formatter pads its cells. */
-function rowsOf(table: string): string[] {
-  const between = new RegExp(`<!-- ${table}: [^\\n]*-->\\n(.*)<!-- end of ${table} -->`, "s");
-  const lines = reference.match(between)?.[1]?.trim().split("\n") ?? [];
-  return lines.map((line) => line.replaceAll(/ +/g, " ")).slice(2);
-}
-
-Deno.test("docs/reference.md: the table of settings is that of the schema", () => {
-  const rows = configKeys.map((key) => {
-    const standard = configDefault(key) ?? "none";
-    return `| \`${key}\` | ${standard} | ${schema[key].help} |`;
-  });
-  assert.deepEqual(rowsOf("settings"), rows);
-});
-
-Deno.test("docs/reference.md: the table of commands is that of the program", async () => {
-  const specs = await Promise.all(Object.keys(registry).map(loadCommand));
-  const rows = specs.filter((spec) => !spec.hidden)
-    .map(({ path, summary }) => `| \`agent ${path}\` | ${summary} |`);
-  assert.deepEqual(rowsOf("commands"), rows);
 });
 
 Deno.test(`README: it has at most ${mostLines} lines`, () => {

@@ -19,6 +19,7 @@ export default command({
     certificate, key and CA. Flags of settings are accepted here to try out what they would do.`,
   options: {},
   config: configSections,
+  describesSettings: true,
   examples: [
     { line: "agent config show", does: "A table of all settings" },
     { line: "agent config show --json", does: "The same for programs" },
