@@ -48,12 +48,14 @@ export async function compileHello(folder: string): Promise<string> {
     Deno.execPath(),
     {
       args: ["compile", "-q", "--no-config", "--no-code-cache", "--output", executable, source],
+      env: { NO_COLOR: "1" },
       stdout: "null",
     },
   ).output();
   if (!success) {
-    const [reason] = new TextDecoder().decode(stderr).trim().split("\n");
-    throw new Unavailable(`hello world did not compile: ${reason}`);
+    const said = new TextDecoder().decode(stderr);
+    const [, cause] = /Caused by:\s+(?:0: )?(.+)/.exec(said) ?? [];
+    throw new Unavailable(`hello world did not compile: ${cause ?? said.trim().split("\n")[0]}`);
   }
   return executable;
 }
