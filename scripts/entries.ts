@@ -24,7 +24,7 @@ export async function* sourceFiles(root: string, folder: string): AsyncGenerator
   for await (const found of Deno.readDir(join(root, folder))) {
     const path = join(folder, found.name);
     if (found.isDirectory) yield* sourceFiles(root, path);
-    else if (/(?<!_test|\.d)\.ts$/.test(found.name)) yield path;
+    else if (/(?<!_test|\.d)\.tsx?$/.test(found.name)) yield path;
   }
 }
 

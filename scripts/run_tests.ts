@@ -12,9 +12,10 @@ const limitMs = 24 * 60_000;
 /** These start the program as users do, so they run on the source and on the executable. */
 const blackBox = ["tests/cli", "tests/scenario"];
 const shellScripts = [
-  ...["agent", "bench", "compile", "docs", "test", "proto", "find_deno.sh", "fetch_deno.sh"].map((
-    name,
-  ) => `scripts/${name}`),
+  ...["agent", "bench", "compile", "docs", "test", "proto", "web", "find_deno.sh", "fetch_deno.sh"]
+    .map((
+      name,
+    ) => `scripts/${name}`),
   ".ci/run",
   "tests/support/host.sh",
 ];
@@ -63,6 +64,7 @@ async function checks(): Promise<void> {
   await check("lint", deno, "lint", "--quiet");
   await check("types", deno, "check", "--quiet", ".");
   await check("generated code", "scripts/proto", "--check");
+  await check("web UI", "scripts/web", "--check");
   await check("generated docs", "scripts/docs", "--check");
   await check("shell scripts", "shellcheck", ...shellScripts);
 }

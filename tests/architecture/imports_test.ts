@@ -52,7 +52,7 @@ Deno.test("each package is imported only where it belongs", async () => {
     if (!to.startsWith("npm:") && !to.startsWith("jsr:") && !to.startsWith("src/std/")) {
       return false;
     }
-    const places = mayUse.get(packages.get(to.replace(/\.d\.ts$/, ".ts")) ?? "") ?? [];
+    const places = mayUse.get(packages.get(packageOf(to)) ?? "") ?? [];
     return !places.includes("anywhere") &&
       !places.some((place) => from === `src/${place}` || from.startsWith(`src/${place}/`));
   }).map(told);
@@ -143,6 +143,12 @@ function readRules(): Map<string, string[]> {
 }
 
 /** The names of packages in deno.json by what they stand for in the graph. */
+/** What a specifier stands for in deno.json: a package without the path into it, or a wrapper. */
+function packageOf(to: string): string {
+  const whole = [...packageTargets().keys()].find((target) => to.startsWith(`${target}/`));
+  return whole ?? to.replace(/\.d\.ts$/, ".ts");
+}
+
 function packageTargets(): Map<string, string> {
   return new Map(
     Object.entries(config.imports).map(([name, target]) => [target.replace(/^\.\//, ""), name]),

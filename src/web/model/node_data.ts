@@ -1,0 +1,140 @@
+/** What all pages share: session, cluster, workers, the state of the stream. */
+import { computed, effect, signal } from "@preact/signals";
+import { call, isSignedOut, type Problem, problemOf } from "../node_api.ts";
+import type { ClusterView, SessionView, TaskView, WorkerView } from "../views.ts";
+import { announce } from "../parts/announcer.tsx";
+import { shareEvents, type StreamState } from "./event_stream.ts";
+import { nodeChanges } from "./node_changes.ts";
+import type { ServerEvent } from "./server_events.ts";
+
+export const session = signal<SessionView | undefined>(undefined);
+export const cluster = signal<ClusterView | undefined>(undefined);
+export const clusterProblem = signal<Problem | undefined>(undefined);
+export const workers = signal<WorkerView[] | undefined>(undefined);
+export const workersProblem = signal<Problem | undefined>(undefined);
+export const streamState = signal<StreamState>("connecting");
+
+/** The name that the pages show: the cluster's, or that of a node which stands alone. */
+export const clusterName = computed(() =>
+  cluster.value?.cluster ?? session.value?.cluster ?? session.value?.name ?? "agent"
+);
+
+/** Changed tasks arrive in batches, so that a busy cluster redraws a few times a second. */
+const batchMs = 150;
+const taskListeners = new Set<(tasks: TaskView[]) => void>();
+const resetListeners = new Set<() => void>();
+
+let wakeStream = () => {};
+
+/** Starts the stream and loads what every page shows. */
+export function startNodeData(): void {
+  wakeStream = shareEvents({ event: onEvent, state: onStreamState });
+  loadShared();
+}
+
+/** Calls back with changed tasks, and when everything has to be loaded again. */
+export function onTaskChanges(
+  listener: (tasks: TaskView[]) => void,
+  reset: () => void,
+): () => void {
+  taskListeners.add(listener);
+  resetListeners.add(reset);
+  return () => {
+    taskListeners.delete(listener);
+    resetListeners.delete(reset);
+  };
+}
+
+export async function loadCluster(): Promise<void> {
+  try {
+    showCluster(await call<ClusterView>("GET", "/api/cluster"));
+    clusterProblem.value = undefined;
+  } catch (error) {
+    clusterProblem.value = problemOf(error);
+  }
+}
+
+export async function loadWorkers(): Promise<void> {
+  try {
+    workers.value = (await call<{ workers: WorkerView[] }>("GET", "/api/workers")).workers;
+    workersProblem.value = undefined;
+  } catch (error) {
+    workersProblem.value = problemOf(error);
+  }
+}
+
+/** @throws {Problem} where the token is not accepted. */
+export async function signIn(token: string): Promise<void> {
+  await call("POST", "/api/session", { body: { token } });
+  isSignedOut.value = false;
+  wakeStream();
+  reload();
+}
+
+export async function signOut(): Promise<void> {
+  await call("DELETE", "/api/session");
+  isSignedOut.value = true;
+}
+
+export function retryStream(): void {
+  wakeStream();
+}
+
+async function loadShared(): Promise<void> {
+  try {
+    session.value = await call<SessionView>("GET", "/api/session");
+    isSignedOut.value = false;
+  } catch (error) {
+    clusterProblem.value = problemOf(error);
+    return;
+  }
+  await loadCluster();
+}
+
+function reload(): void {
+  loadShared();
+  if (workers.value !== undefined || workersProblem.value !== undefined) loadWorkers();
+  for (const listener of resetListeners) listener();
+}
+
+function onStreamState(state: StreamState): void {
+  const wasLive = streamState.value === "live";
+  streamState.value = state;
+  // Another tab may have signed in, with the cookie that this one shares.
+  if (state === "live" && !wasLive && isSignedOut.value) reload();
+}
+
+function onEvent({ name, data }: ServerEvent): void {
+  if (name === "reset") return reload();
+  if (name === "cluster") return showCluster(JSON.parse(data) as ClusterView);
+  if (name === "workers") {
+    workers.value = (JSON.parse(data) as { workers: WorkerView[] }).workers;
+    workersProblem.value = undefined;
+  } else if (name === "task") {
+    queueTask(JSON.parse(data) as TaskView);
+  }
+}
+
+function showCluster(view: ClusterView): void {
+  for (const change of nodeChanges(cluster.value, view)) announce(change);
+  cluster.value = view;
+  clusterProblem.value = undefined;
+}
+
+const pending = new Map<string, TaskView>();
+
+function queueTask(task: TaskView): void {
+  if (taskListeners.size === 0) return;
+  if (pending.size === 0) {
+    setTimeout(() => {
+      const tasks = [...pending.values()];
+      pending.clear();
+      for (const listener of taskListeners) listener(tasks);
+    }, batchMs);
+  }
+  pending.set(task.id, task);
+}
+
+effect(() => {
+  if (isSignedOut.value) cluster.value = undefined;
+});

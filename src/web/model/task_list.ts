@@ -1,0 +1,87 @@
+/** The tasks that match a filter: loaded page by page, newest first, and kept current. */
+import { signal } from "@preact/signals";
+import { call, type Problem, problemOf } from "../node_api.ts";
+import type { TaskView } from "../views.ts";
+
+/** One page: more than a screen, and still well below 1 MB. */
+const pageSize = 200;
+
+export class TaskList {
+  readonly tasks = signal<TaskView[]>([]);
+  readonly more = signal(true);
+  readonly isLoading = signal(false);
+  readonly problem = signal<Problem | undefined>(undefined);
+  #generation = 0;
+
+  constructor(readonly states: string[], readonly arrayId: string) {}
+
+  /** Loads the first page again. */
+  async reload(): Promise<void> {
+    await this.#load(undefined);
+  }
+
+  async loadMore(): Promise<void> {
+    const last = this.tasks.value.at(-1);
+    if (this.isLoading.value || !this.more.value || last === undefined) return;
+    await this.#load(last.id);
+  }
+
+  /** Takes in tasks that changed. */
+  apply(changed: TaskView[]): void {
+    const byId = new Map(this.tasks.value.map((task) => [task.id, task]));
+    const oldest = this.tasks.value.at(-1);
+    for (const task of changed) {
+      const isBelowWindow = this.more.value && oldest !== undefined &&
+        compareNewestFirst(task, oldest) > 0;
+      if (!this.#matches(task)) byId.delete(task.id);
+      else if (byId.has(task.id) || !isBelowWindow) byId.set(task.id, task);
+    }
+    this.tasks.value = [...byId.values()].sort(compareNewestFirst);
+  }
+
+  async #load(before: string | undefined): Promise<void> {
+    const generation = ++this.#generation;
+    this.isLoading.value = true;
+    try {
+      const query = new URLSearchParams({ limit: String(pageSize) });
+      if (this.states.length > 0) query.set("state", this.states.join(","));
+      if (this.arrayId !== "") query.set("array", this.arrayId);
+      if (before !== undefined) query.set("before", before);
+      const page = await call<{ tasks: TaskView[]; more: boolean }>("GET", `/api/tasks?${query}`);
+      if (generation !== this.#generation) return;
+      this.tasks.value = before === undefined ? page.tasks : [...this.tasks.value, ...page.tasks];
+      this.more.value = page.more;
+      this.problem.value = undefined;
+    } catch (error) {
+      if (generation === this.#generation) this.problem.value = problemOf(error);
+    } finally {
+      if (generation === this.#generation) this.isLoading.value = false;
+    }
+  }
+
+  #matches(task: TaskView): boolean {
+    return (this.states.length === 0 || this.states.includes(task.state)) &&
+      (this.arrayId === "" || task.array_id === this.arrayId);
+  }
+}
+
+/** Ids sort by time; the elements of an array by their index, the last one first. */
+export function compareNewestFirst(a: TaskView, b: TaskView): number {
+  const [idOfA, idOfB] = [a.array_id ?? a.id, b.array_id ?? b.id];
+  if (idOfA !== idOfB) return idOfA < idOfB ? 1 : -1;
+  return (b.array_index ?? 0) - (a.array_index ?? 0);
+}
+
+/** Whether the text occurs in what a person sees of the task. */
+export function matchesText(task: TaskView, text: string): boolean {
+  if (text === "") return true;
+  const shown = [
+    task.id,
+    ...task.spec.argv,
+    task.state,
+    task.reason ?? "",
+    ...task.attempts.map(({ worker_id }) => worker_id),
+    ...Object.entries(task.spec.selector).map(([key, value]) => `${key}=${value}`),
+  ].join(" ");
+  return shown.toLowerCase().includes(text.toLowerCase());
+}

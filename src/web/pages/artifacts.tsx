@@ -1,0 +1,73 @@
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { call, type Problem, problemOf } from "../node_api.ts";
+import { CopyButton } from "../parts/copy.tsx";
+import { formatBytes, shortFingerprint } from "../parts/format.ts";
+import { Failure } from "../parts/problem.tsx";
+import { isFinished } from "../parts/state.tsx";
+import type { ArtifactView, TaskView } from "../views.ts";
+
+/** Files that the task left, to download. */
+export function Artifacts({ task }: { task: TaskView }) {
+  const files = useSignal<ArtifactView[] | undefined>(undefined);
+  const problem = useSignal<Problem | undefined>(undefined);
+  const keepsNone = task.spec.artifacts.length === 0;
+  const path = `/api/tasks/${encodeURIComponent(task.id)}/artifacts`;
+  const load = async () => {
+    try {
+      files.value = (await call<{ artifacts: ArtifactView[] }>("GET", path)).artifacts;
+      problem.value = undefined;
+    } catch (error) {
+      problem.value = problemOf(error);
+    }
+  };
+  useEffect(() => {
+    if (!keepsNone) load();
+  }, [task.state, task.attempts.length]);
+  if (keepsNone) return null;
+  return (
+    <section>
+      <h2>Artifacts</h2>
+      {problem.value !== undefined && <Failure problem={problem.value} retry={load} />}
+      {files.value?.length === 0 && (
+        <p class="quiet">
+          {isFinished(task.state)
+            ? `No file matched ${task.spec.artifacts.join(" ")}.`
+            : "They are kept when the attempt ends."}
+        </p>
+      )}
+      {files.value !== undefined && files.value.length > 0 && (
+        <table class="cards">
+          <thead>
+            <tr>
+              <th scope="col">File</th>
+              <th scope="col">Size</th>
+              <th scope="col">SHA-256</th>
+              <th scope="col">Attempt</th>
+            </tr>
+          </thead>
+          <tbody>
+            {files.value.map((file) => (
+              <tr key={`${file.attempt} ${file.path}`}>
+                <th scope="row">
+                  <a
+                    href={`${path}/${file.path.split("/").map(encodeURIComponent).join("/")}`}
+                    download
+                  >
+                    {file.path}
+                  </a>
+                </th>
+                <td data-label="Size">{formatBytes(file.size)}</td>
+                <td data-label="SHA-256" class="fingerprint">
+                  <code title={file.sha256}>{shortFingerprint(file.sha256)}</code>
+                  <CopyButton text={file.sha256} label={`Copy the SHA-256 of ${file.path}`} />
+                </td>
+                <td data-label="Attempt">{file.attempt}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+    </section>
+  );
+}

@@ -1,0 +1,71 @@
+import { StateBadge } from "../parts/state.tsx";
+import { Duration, Time } from "../parts/time.tsx";
+import type { TaskView } from "../views.ts";
+
+interface AttemptsProps {
+  attempts: TaskView["attempts"];
+  current: number | undefined;
+  onChoose: (attempt: number) => void;
+}
+
+/** The attempts of a task that had more than one; choosing one shows its output. */
+export function Attempts({ attempts, current, onChoose }: AttemptsProps) {
+  if (attempts.length < 2) return null;
+  return (
+    <section>
+      <h2>Attempts</h2>
+      <table class="cards attempts">
+        <thead>
+          <tr>
+            <th scope="col">Attempt</th>
+            <th scope="col">State</th>
+            <th scope="col">Reason</th>
+            <th scope="col">Worker</th>
+            <th scope="col">Started</th>
+            <th scope="col">Took</th>
+            <th scope="col">
+              <span class="unseen">Output</span>
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {attempts.toReversed().map((each) => (
+            <tr key={each.attempt} class={each.attempt === current ? "current" : ""}>
+              <th scope="row">
+                {`#${each.attempt}`}
+                {each.superseded && <span class="tag">superseded</span>}
+              </th>
+              <td data-label="State">
+                <StateBadge state={each.state} />
+              </td>
+              <td data-label="Reason">{reasonOf(each)}</td>
+              <td data-label="Worker">{each.worker_id}</td>
+              <td data-label="Started">
+                <Time at={each.started_at} />
+              </td>
+              <td data-label="Took">
+                <Duration from={each.started_at} to={each.finished_at} />
+              </td>
+              <td class="actions">
+                <button
+                  type="button"
+                  aria-pressed={each.attempt === current}
+                  onClick={() =>
+                    onChoose(each.attempt)}
+                >
+                  Output
+                </button>
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}
+
+function reasonOf({ reason, signal, exit_code }: TaskView["attempts"][number]): string {
+  if (reason !== null) return reason;
+  if (signal !== null) return `Ended by ${signal}`;
+  return exit_code === null ? "–" : `Exit code ${exit_code}`;
+}

@@ -1,0 +1,118 @@
+import { cluster, clusterProblem, loadCluster } from "../model/node_data.ts";
+import { formatLatency, plural } from "../parts/format.ts";
+import { Empty, Failure } from "../parts/problem.tsx";
+import { exactTime, Time } from "../parts/time.tsx";
+import type { ClusterView, ConnectionView, NodeView } from "../views.ts";
+import { ClusterHeading } from "./cluster_tabs.tsx";
+import { Dot } from "./frame.tsx";
+
+/** A larger matrix is no longer read as a whole: then only the summary and the gaps are shown. */
+const largestMatrix = 32;
+
+export function NetworkPage() {
+  const view = cluster.value;
+  const problem = clusterProblem.value;
+  return (
+    <>
+      <ClusterHeading current="network" />
+      {problem !== undefined && <Failure problem={problem} retry={loadCluster} />}
+      {view !== undefined && <Network view={view} />}
+    </>
+  );
+}
+
+function Network({ view }: { view: ClusterView }) {
+  if (view.nodes.length < 2) {
+    return <Empty title="A network begins with two nodes" />;
+  }
+  const links = new Map(view.links.map((link) => [`${link.from} ${link.to}`, link]));
+  const broken = view.links.filter(({ reachable }) => !reachable);
+  // A node that is down breaks all of its connections: the others are what has to be found.
+  const up = new Set(view.nodes.filter(({ reachable }) => reachable).map(({ id }) => id));
+  const gaps = broken.filter(({ from, to }) => up.has(from) && up.has(to));
+  return (
+    <>
+      <p class="lead">
+        {broken.length === 0
+          ? "Every node reaches every other. "
+          : `${broken.length} of ${plural(view.links.length, "connection")} fail. `}
+        A row shows the round trips from its node.
+      </p>
+      {view.nodes.length <= largestMatrix && <Matrix nodes={view.nodes} links={links} />}
+      {gaps.length > 0 && <Gaps nodes={view.nodes} gaps={gaps} />}
+    </>
+  );
+}
+
+function Matrix({ nodes, links }: { nodes: NodeView[]; links: Map<string, ConnectionView> }) {
+  return (
+    <div class="scroller" tabIndex={0} role="region" aria-label="Latency between nodes">
+      <table class="matrix">
+        <thead>
+          <tr>
+            <th scope="col">
+              <span class="quiet">from ↓ to →</span>
+            </th>
+            {nodes.map((node) => <th key={node.id} scope="col">{node.name}</th>)}
+          </tr>
+        </thead>
+        <tbody>
+          {nodes.map((from) => (
+            <tr key={from.id}>
+              <th scope="row">
+                <span class="node">
+                  <Dot node={from} />
+                  <span class="name">{from.name}</span>
+                </span>
+              </th>
+              {nodes.map((to) => (
+                <Cell key={to.id} link={links.get(`${from.id} ${to.id}`)} isSelf={from === to} />
+              ))}
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </div>
+  );
+}
+
+function Cell({ link, isSelf }: { link: ConnectionView | undefined; isSelf: boolean }) {
+  if (isSelf) return <td class="itself" aria-label="itself" />;
+  if (link === undefined) return <td class="quiet" aria-label="unknown">?</td>;
+  if (!link.reachable) {
+    const title = link.last_seen === null
+      ? "Never reached"
+      : `Reached ${exactTime(link.last_seen)}`;
+    return <td class="down" title={title}>no</td>;
+  }
+  return <td class="up">{link.latency_ms === null ? "yes" : formatLatency(link.latency_ms)}</td>;
+}
+
+function Gaps({ nodes, gaps }: { nodes: NodeView[]; gaps: ConnectionView[] }) {
+  const nameOf = (id: string) => nodes.find((node) => node.id === id)?.name ?? id;
+  return (
+    <section>
+      <h2>Failing connections between nodes that are up</h2>
+      <table class="cards">
+        <thead>
+          <tr>
+            <th scope="col">From</th>
+            <th scope="col">To</th>
+            <th scope="col">Last reached</th>
+          </tr>
+        </thead>
+        <tbody>
+          {gaps.map(({ from, to, last_seen }) => (
+            <tr key={`${from} ${to}`}>
+              <th scope="row">{nameOf(from)}</th>
+              <td data-label="To">{nameOf(to)}</td>
+              <td data-label="Last reached">
+                <Time at={last_seen} empty="never" />
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </section>
+  );
+}

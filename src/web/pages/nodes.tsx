@@ -1,0 +1,225 @@
+import { useSignal } from "@preact/signals";
+import { cluster, clusterProblem, loadCluster } from "../model/node_data.ts";
+import { call, type Problem, problemOf } from "../node_api.ts";
+import { announce } from "../parts/announcer.tsx";
+import { Command, CopyButton } from "../parts/copy.tsx";
+import { Confirm } from "../parts/dialog.tsx";
+import { formatBytes, formatIn, formatOffset, shortFingerprint } from "../parts/format.ts";
+import { Empty, Failure } from "../parts/problem.tsx";
+import { Day, Time } from "../parts/time.tsx";
+import type { ClusterView, NodeView } from "../views.ts";
+import { ClusterHeading } from "./cluster_tabs.tsx";
+import { Dot } from "./frame.tsx";
+import { signOnTo } from "./sign_on.ts";
+
+export function NodesPage() {
+  const view = cluster.value;
+  const problem = clusterProblem.value;
+  return (
+    <>
+      <ClusterHeading current="nodes" />
+      {problem !== undefined && <Failure problem={problem} retry={loadCluster} />}
+      {view !== undefined && <NodesTable view={view} />}
+      {view !== undefined && view.nodes.length === 1 && <Alone view={view} />}
+    </>
+  );
+}
+
+function Alone({ view }: { view: ClusterView }) {
+  return (
+    <Empty title={view.cluster === null ? "This node stands alone" : "No other node is here yet"}>
+      <p>Start another one, on a host of the same network:</p>
+      <Command line={`agent node -H 0.0.0.0 --cluster ${view.cluster ?? "lab"}`} />
+      {view.cluster === null && (
+        <p class="quiet">This node has to be started with the same cluster name.</p>
+      )}
+    </Empty>
+  );
+}
+
+function NodesTable({ view }: { view: ClusterView }) {
+  const leaving = useSignal<NodeView | undefined>(undefined);
+  return (
+    <>
+      <table class="cards nodes">
+        <thead>
+          <tr>
+            <th scope="col">Node</th>
+            <th scope="col">Address</th>
+            <th scope="col">Role</th>
+            <th scope="col">Version</th>
+            <th scope="col">CPU</th>
+            <th scope="col">Memory</th>
+            <th scope="col">CA</th>
+            <th scope="col">Certificate until</th>
+            <th scope="col">Clock</th>
+            <th scope="col">Last seen</th>
+            <th scope="col">
+              <span class="unseen">Actions</span>
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {view.nodes.map((node) => (
+            <NodeRow
+              key={node.id}
+              node={node}
+              onForget={() => leaving.value = node}
+            />
+          ))}
+        </tbody>
+      </table>
+      {leaving.value !== undefined && (
+        <Forget
+          node={leaving.value}
+          onClose={() => leaving.value = undefined}
+        />
+      )}
+    </>
+  );
+}
+
+function NodeRow({ node, onForget }: { node: NodeView; onForget: () => void }) {
+  const problem = useSignal<Problem | undefined>(undefined);
+  const open = async (event: MouseEvent) => {
+    try {
+      problem.value = undefined;
+      await signOnTo(node, event);
+    } catch (error) {
+      problem.value = problemOf(error);
+    }
+  };
+  return (
+    <tr>
+      <th scope="row">
+        <span class="node">
+          <Dot node={node} />
+          <span class="name" title={`Node id ${node.id}`}>{node.name}</span>
+          {node.self && <span class="tag">this node</span>}
+        </span>
+        <NodeNotes node={node} />
+        {problem.value !== undefined && <Failure problem={problem.value} />}
+      </th>
+      <td data-label="Address" title={node.addresses.join("\n")}>{node.address}</td>
+      <td data-label="Role">
+        {node.role === "master" ? <span class="tag strong">master</span> : "node"}
+      </td>
+      <td data-label="Version">{node.version ?? <Unknown />}</td>
+      <td data-label="CPU">
+        <Cpu node={node} />
+      </td>
+      <td data-label="Memory">
+        <Memory node={node} />
+      </td>
+      <td data-label="CA">
+        <Fingerprint hex={node.ca_fingerprint} />
+      </td>
+      <td data-label="Certificate until">
+        <Day at={node.certificate_not_after} />
+      </td>
+      <td data-label="Clock">
+        {node.self
+          ? <span class="quiet">reference</span>
+          : node.clock_offset_ms === null
+          ? <Unknown />
+          : formatOffset(node.clock_offset_ms)}
+      </td>
+      <td data-label="Last seen">{node.self ? "now" : <Time at={node.last_seen} />}</td>
+      <td class="actions">
+        {!node.self && node.can_sign_on && (
+          <button
+            type="button"
+            class="sign-on"
+            aria-label={`Open ${node.name}`}
+            onClick={open}
+          >
+            Open
+          </button>
+        )}
+        {node.state === "unreachable" && !node.self && (
+          <button type="button" aria-label={`Forget ${node.name}`} onClick={onForget}>
+            Forget
+          </button>
+        )}
+      </td>
+    </tr>
+  );
+}
+
+/** Warnings and errors in words. */
+function NodeNotes({ node }: { node: NodeView }) {
+  const notes = [
+    ...(node.error === null ? [] : [{ kind: "error", text: node.error }]),
+    ...node.warnings.map((text) => ({ kind: "warning", text })),
+  ];
+  if (notes.length === 0) return null;
+  return (
+    <ul class="notes">
+      {notes.map(({ kind, text }) => <li key={text} class={kind}>{text}</li>)}
+    </ul>
+  );
+}
+
+function Cpu({ node: { cpu_count, load } }: { node: NodeView }) {
+  if (cpu_count === null) return <Unknown />;
+  return (
+    <span title="Load average of one minute, and the number of CPUs">
+      {load === null ? "" : `${load.toFixed(1)} / `}
+      {cpu_count}
+    </span>
+  );
+}
+
+function Memory({ node: { memory_total, memory_available } }: { node: NodeView }) {
+  if (memory_total === null) return <Unknown />;
+  const total = formatBytes(memory_total);
+  if (memory_available === null) return <>{total}</>;
+  const used = memory_total - memory_available;
+  // Both in the unit of the larger one: "47 / 128 GiB".
+  const [, unit = ""] = total.split(" ");
+  return (
+    <span title={`${formatBytes(used)} of ${total} are used`}>
+      {`${formatIn(used, unit)} / ${total}`}
+    </span>
+  );
+}
+
+function Fingerprint({ hex }: { hex: string | null }) {
+  if (hex === null) return <Unknown />;
+  return (
+    <span class="fingerprint">
+      <code title={`SHA-256 ${hex}`}>{shortFingerprint(hex)}</code>
+      <CopyButton text={hex} label="Copy the CA's fingerprint" />
+    </span>
+  );
+}
+
+function Unknown() {
+  return (
+    <span class="quiet">
+      <span aria-hidden="true">–</span>
+      <span class="unseen">unknown</span>
+    </span>
+  );
+}
+
+function Forget({ node, onClose }: { node: NodeView; onClose: () => void }) {
+  const forget = async () => {
+    await call("DELETE", `/api/cluster/nodes/${encodeURIComponent(node.id)}`);
+    announce(`${node.name} is forgotten`);
+    await loadCluster();
+  };
+  return (
+    <Confirm
+      title={`Forget ${node.name}?`}
+      action={`Forget ${node.name}`}
+      run={forget}
+      onClose={onClose}
+    >
+      <p>
+        It leaves the list until it answers again. Its certificate stays valid: to keep the host
+        out, replace the CA.
+      </p>
+    </Confirm>
+  );
+}

@@ -1,0 +1,119 @@
+/** The body of POST /api/tasks, made of what was typed. The node checks it again. */
+import { parseDuration } from "../../base/durations.ts";
+import { UserError } from "../../base/errors.ts";
+import { Problem } from "../node_api.ts";
+
+/** Everything is text; what was left empty is "". */
+export interface SubmitFields {
+  command: string;
+  /** Absent unless the box is ticked. */
+  shell?: "true";
+  selector: string;
+  timeout: string;
+  retries: string;
+  retry_delay: string;
+  cwd: string;
+  array: string;
+  env: string;
+  artifacts: string;
+  idempotency_key: string;
+}
+
+export interface SubmitBody {
+  argv?: string[];
+  command?: string;
+  shell?: true;
+  env?: Record<string, string>;
+  cwd?: string;
+  selector?: Record<string, string>;
+  timeout_ms?: number;
+  retries?: number;
+  retry_delay_ms?: number;
+  artifacts?: string[];
+  array?: string;
+  idempotency_key?: string;
+}
+
+/** @throws {Problem} for the first field that cannot be read. */
+export function submitRequest(fields: SubmitFields): SubmitBody {
+  const text = (name: keyof SubmitFields) => (fields[name] ?? "").trim();
+  const given = <T>(name: keyof SubmitFields, read: (text: string) => T): T | undefined =>
+    text(name) === "" ? undefined : read(text(name));
+  const body = {
+    ...(fields.shell === "true"
+      ? { command: text("command"), shell: true as const }
+      : { argv: splitCommand(text("command")) }),
+    env: given("env", (lines) => pairs(lines.split("\n"), "Environment")),
+    cwd: given("cwd", (folder) => folder),
+    selector: given("selector", (labels) => pairs(labels.split(/[\s,]+/), "Worker labels")),
+    timeout_ms: given("timeout", (value) => duration(value, "Timeout")),
+    retries: given("retries", wholeNumber),
+    retry_delay_ms: given("retry_delay", (value) => duration(value, "Wait before each")),
+    artifacts: given("artifacts", (lines) =>
+      lines.split("\n").map((line) => line.trim())
+        .filter((line) => line !== "")),
+    array: given("array", (range) => range),
+    idempotency_key: given("idempotency_key", (key) => key),
+  };
+  return Object.fromEntries(
+    Object.entries(body).filter(([, value]) => value !== undefined),
+  ) as SubmitBody;
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d+$/.test(text)) throw new Problem(0, `Retries: "${text}" is not a whole number`);
+  return Number(text);
+}
+
+function duration(text: string, field: string): number {
+  try {
+    return parseDuration(text);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    throw new Problem(0, `${field}: ${error.message}`, error.next);
+  }
+}
+
+function pairs(lines: string[], field: string): Record<string, string> {
+  const found: Record<string, string> = {};
+  for (const line of lines.filter((each) => each.trim() !== "")) {
+    const at = line.indexOf("=");
+    if (at < 1) {
+      throw new Problem(0, `${field}: "${line.trim()}" has no "="`, "Write it as name=value");
+    }
+    found[line.slice(0, at).trim()] = line.slice(at + 1);
+  }
+  return found;
+}
+
+/**
+ * Words as a POSIX shell splits them: quotes and backslashes, but no variables, pipes or patterns.
+ *
+ * @throws {Problem} for a quote that is not closed.
+ */
+export function splitCommand(line: string): string[] {
+  const words: string[] = [];
+  let word: string | undefined;
+  let quote = "";
+  for (let at = 0; at < line.length; at++) {
+    const char = line[at]!;
+    if (quote === "" && /\s/.test(char)) {
+      if (word !== undefined) words.push(word);
+      word = undefined;
+    } else if (quote === "" && (char === "'" || char === '"')) {
+      quote = char;
+      word ??= "";
+    } else if (char === quote) {
+      quote = "";
+    } else if (char === "\\" && quote !== "'" && at + 1 < line.length) {
+      // Between double quotes a backslash quotes only these (POSIX, 2.2.3).
+      const next = line[++at]!;
+      word = (word ?? "") + (quote === '"' && !'$`"\\'.includes(next) ? `\\${next}` : next);
+    } else {
+      word = (word ?? "") + char;
+    }
+  }
+  if (quote !== "") throw new Problem(0, `The command has a ${quote} that is not closed`);
+  if (word !== undefined) words.push(word);
+  return words;
+}

@@ -1,0 +1,136 @@
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { onTaskChanges } from "../model/node_data.ts";
+import { call, type Problem, problemOf } from "../node_api.ts";
+import { announce } from "../parts/announcer.tsx";
+import { CopyButton } from "../parts/copy.tsx";
+import { commandLine } from "../parts/format.ts";
+import { Icon } from "../parts/icons.tsx";
+import { Failure } from "../parts/problem.tsx";
+import { isFinished, shortReason, StateBadge, stateText } from "../parts/state.tsx";
+import { links } from "../route.ts";
+import type { TaskView } from "../views.ts";
+import { Artifacts } from "./artifacts.tsx";
+import { Attempts } from "./attempts.tsx";
+import { LogView } from "./log_view.tsx";
+import { TaskFacts } from "./task_facts.tsx";
+
+export function TaskPage({ id }: { id: string }) {
+  const task = useSignal<TaskView | undefined>(undefined);
+  const problem = useSignal<Problem | undefined>(undefined);
+  /** Undefined: the newest. */
+  const chosen = useSignal<number | undefined>(undefined);
+  const show = (next: TaskView) => {
+    const before = task.peek();
+    if (before !== undefined && before.state !== next.state) {
+      announce(`Task ${stateText(next.state).toLowerCase()}`);
+    }
+    task.value = next;
+  };
+  const load = async () => {
+    try {
+      const { tasks } = await call<{ tasks: TaskView[] }>("GET", pathOf(id));
+      // The id of an array stands for all of its elements.
+      if (tasks.length !== 1 || tasks[0]!.id !== id) {
+        return location.replace(links.tasksWith({ array: id }));
+      }
+      problem.value = undefined;
+      show(tasks[0]!);
+    } catch (error) {
+      problem.value = problemOf(error);
+    }
+  };
+  useEffect(() => {
+    load();
+    return onTaskChanges((changed) => {
+      const mine = changed.find((each) => each.id === id);
+      if (mine !== undefined) show(mine);
+    }, load);
+  }, []);
+  const attempt = chosen.value ?? task.value?.attempts.at(-1)?.attempt;
+  return (
+    <>
+      <nav class="path" aria-label="Breadcrumb">
+        <a href={links.tasks}>
+          <Icon name="back" />
+          Tasks
+        </a>
+      </nav>
+      {problem.value !== undefined && <Failure problem={problem.value} retry={load} />}
+      {task.value === undefined ? <h1 tabIndex={-1}>{`Task ${id}`}</h1> : (
+        <>
+          <TaskHeading task={task.value} onChange={show} />
+          <TaskFacts task={task.value} />
+          <Attempts
+            attempts={task.value.attempts}
+            current={attempt}
+            onChoose={(number) => chosen.value = number}
+          />
+          {attempt === undefined
+            ? <p class="quiet">The output appears here as soon as a worker starts the task.</p>
+            : <LogView key={attempt} task={task.value} attempt={attempt} />}
+          <Artifacts task={task.value} />
+        </>
+      )}
+    </>
+  );
+}
+
+function TaskHeading(
+  { task, onChange }: { task: TaskView; onChange: (task: TaskView) => void },
+) {
+  const problem = useSignal<Problem | undefined>(undefined);
+  const change = async (action: "cancel" | "retry") => {
+    try {
+      problem.value = undefined;
+      const { tasks } = await call<{ tasks: TaskView[] }>("POST", `${pathOf(task.id)}/${action}`);
+      const mine = tasks.find(({ id }) => id === task.id);
+      if (mine !== undefined) onChange(mine);
+    } catch (error) {
+      problem.value = problemOf(error);
+    }
+  };
+  const isOver = isFinished(task.state);
+  const reason = shortReason(task);
+  return (
+    <>
+      <div class="heading task-heading">
+        <h1 tabIndex={-1}>
+          <code>{commandLine(task.spec.argv)}</code>
+        </h1>
+        {!isOver && (
+          <button
+            type="button"
+            class="danger"
+            disabled={task.cancel_requested}
+            onClick={() => change("cancel")}
+          >
+            {task.cancel_requested ? "Cancelling…" : "Cancel"}
+          </button>
+        )}
+        {isOver && task.state !== "succeeded" && (
+          <button
+            type="button"
+            class="primary"
+            onClick={() => change("retry")}
+          >
+            Retry
+          </button>
+        )}
+      </div>
+      <p class="status-line">
+        <StateBadge state={task.state} />
+        {reason !== "" && <span class="reason">{reason}</span>}
+        <span class="id">
+          <code>{task.id}</code>
+          <CopyButton text={task.id} label="Copy the task's id" />
+        </span>
+      </p>
+      {problem.value !== undefined && <Failure problem={problem.value} />}
+    </>
+  );
+}
+
+function pathOf(id: string): string {
+  return `/api/tasks/${encodeURIComponent(id)}`;
+}

@@ -1,0 +1,192 @@
+import { useSignal } from "@preact/signals";
+import { useEffect, useMemo } from "preact/hooks";
+import { TaskList } from "../model/task_list.ts";
+import { loadWorkers, onTaskChanges, workers, workersProblem } from "../model/node_data.ts";
+import { call, type Problem, problemOf } from "../node_api.ts";
+import { announce } from "../parts/announcer.tsx";
+import { Command } from "../parts/copy.tsx";
+import { commandLine, plural } from "../parts/format.ts";
+import { Empty, Failure } from "../parts/problem.tsx";
+import { Time } from "../parts/time.tsx";
+import { links } from "../route.ts";
+import type { TaskView, WorkerView } from "../views.ts";
+
+/** Running tasks shown of one worker; the rest is a number. */
+const mostTasks = 4;
+
+export function WorkersPage() {
+  const running = useMemo(() => new TaskList(["running"], ""), []);
+  useEffect(() => {
+    loadWorkers();
+    running.reload();
+    return onTaskChanges((tasks) => running.apply(tasks), () => running.reload());
+  }, []);
+  const list = workers.value;
+  const problem = workersProblem.value;
+  return (
+    <>
+      <div class="heading">
+        <h1 tabIndex={-1}>Workers</h1>
+        {list !== undefined && list.length > 0 && <Summary workers={list} />}
+      </div>
+      {problem !== undefined && <Failure problem={problem} retry={loadWorkers} />}
+      {list !== undefined && problem === undefined && list.length === 0 && <NoWorkers />}
+      {list !== undefined && list.length > 0 && (
+        <WorkersTable workers={list} tasks={running.tasks.value} />
+      )}
+    </>
+  );
+}
+
+function Summary({ workers }: { workers: WorkerView[] }) {
+  const slots = workers.reduce((sum, worker) => sum + worker.slots, 0);
+  const used = workers.reduce((sum, worker) => sum + worker.running, 0);
+  return (
+    <p class="lead">
+      {`${used.toLocaleString()} of ${plural(slots, "slot")} used on ${
+        plural(workers.length, "worker")
+      }`}
+    </p>
+  );
+}
+
+function NoWorkers() {
+  return (
+    <Empty title="No worker is connected">
+      <p>Start one on a host that should run tasks:</p>
+      <Command line="agent worker --worker.coordinators HOST:50055" />
+    </Empty>
+  );
+}
+
+function WorkersTable({ workers, tasks }: { workers: WorkerView[]; tasks: TaskView[] }) {
+  const byWorker = Map.groupBy(tasks, (task) => task.attempts.at(-1)?.worker_id ?? "");
+  return (
+    <table class="cards workers">
+      <thead>
+        <tr>
+          <th scope="col">Worker</th>
+          <th scope="col">Health</th>
+          <th scope="col">Slots</th>
+          <th scope="col">Running tasks</th>
+          <th scope="col">Labels</th>
+          <th scope="col">Version</th>
+          <th scope="col">Last heartbeat</th>
+          <th scope="col">
+            <span class="unseen">Actions</span>
+          </th>
+        </tr>
+      </thead>
+      <tbody>
+        {workers.map((worker) => (
+          <WorkerRow key={worker.id} worker={worker} tasks={byWorker.get(worker.id) ?? []} />
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function WorkerRow({ worker, tasks }: { worker: WorkerView; tasks: TaskView[] }) {
+  const labels = Object.entries(worker.labels);
+  return (
+    <tr>
+      <th scope="row">
+        <span class="name" title={worker.address}>{worker.id}</span>
+        {worker.draining && <span class="tag">draining</span>}
+        {(worker.warnings.length > 0 || worker.trouble !== null) && (
+          <ul class="notes">
+            {worker.trouble !== null && (
+              <li class="error">{`Takes no tasks: ${worker.trouble}`}</li>
+            )}
+            {worker.warnings.map((text) => <li key={text} class="warning">{text}</li>)}
+          </ul>
+        )}
+      </th>
+      <td data-label="Health">
+        <span class={`state ${worker.health}`}>
+          <span class="dot" aria-hidden="true" />
+          {worker.health}
+        </span>
+      </td>
+      <td data-label="Slots">
+        <Slots worker={worker} />
+      </td>
+      <td data-label="Running tasks" class="wide">
+        <RunningTasks worker={worker} tasks={tasks} />
+      </td>
+      <td data-label="Labels" class="wide">
+        {labels.length === 0 ? <span class="quiet">none</span> : (
+          <ul class="chips">
+            {labels.map(([key, value]) => <li key={key}>{`${key}=${value}`}</li>)}
+          </ul>
+        )}
+      </td>
+      <td data-label="Version">{worker.version}</td>
+      <td data-label="Last heartbeat">
+        <Time at={worker.last_heartbeat_at} empty="never" />
+      </td>
+      <td class="actions">
+        <DrainButton worker={worker} />
+      </td>
+    </tr>
+  );
+}
+
+function Slots({ worker: { running, slots } }: { worker: WorkerView }) {
+  return (
+    <span class="slots">
+      <span class="bar" aria-hidden="true">
+        <span style={{ width: `${Math.min(100, 100 * running / slots)}%` }} />
+      </span>
+      {`${running} / ${slots}`}
+    </span>
+  );
+}
+
+function RunningTasks({ worker, tasks }: { worker: WorkerView; tasks: TaskView[] }) {
+  if (worker.running === 0 && tasks.length === 0) return <span class="quiet">none</span>;
+  const rest = Math.max(worker.running, tasks.length) - Math.min(tasks.length, mostTasks);
+  return (
+    <ul class="task-links">
+      {tasks.slice(0, mostTasks).map((task) => (
+        <li key={task.id}>
+          <a href={links.task(task.id)}>
+            <code>{commandLine(task.spec.argv)}</code>
+          </a>
+        </li>
+      ))}
+      {rest > 0 && (
+        <li>
+          <a href={links.tasksWith({ state: "running", text: worker.id })}>{`${rest} more`}</a>
+        </li>
+      )}
+    </ul>
+  );
+}
+
+function DrainButton({ worker }: { worker: WorkerView }) {
+  const problem = useSignal<Problem | undefined>(undefined);
+  const action = worker.draining ? "resume" : "drain";
+  const run = async () => {
+    try {
+      problem.value = undefined;
+      const path = `/api/workers/${encodeURIComponent(worker.id)}/${action}`;
+      const changed = await call<WorkerView>("POST", path);
+      workers.value = workers.value?.map((each) => each.id === changed.id ? changed : each);
+      announce(changed.draining ? `${worker.id} takes no new tasks` : `${worker.id} takes tasks`);
+    } catch (error) {
+      problem.value = problemOf(error);
+    }
+  };
+  const title = worker.draining
+    ? "Give it tasks again"
+    : "Give it no new tasks; those that run go on to their end";
+  return (
+    <>
+      <button type="button" title={title} aria-label={`${action} ${worker.id}`} onClick={run}>
+        {worker.draining ? "Resume" : "Drain"}
+      </button>
+      {problem.value !== undefined && <Failure problem={problem.value} />}
+    </>
+  );
+}

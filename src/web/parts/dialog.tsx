@@ -1,0 +1,77 @@
+import type { ComponentChildren } from "preact";
+import { useEffect, useId, useRef } from "preact/hooks";
+import { useSignal } from "@preact/signals";
+import { type Problem, problemOf } from "../node_api.ts";
+import { Icon } from "./icons.tsx";
+import { Failure } from "./problem.tsx";
+
+interface DialogProps {
+  title: string;
+  onClose: () => void;
+  children: ComponentChildren;
+}
+
+/** A modal dialog: the browser keeps the focus in it and gives it back, Escape closes it. */
+export function Dialog({ title, onClose, children }: DialogProps) {
+  const dialog = useRef<HTMLDialogElement>(null);
+  const heading = useId();
+  useEffect(() => {
+    const opener = document.activeElement;
+    dialog.current?.showModal();
+    return () => (opener as HTMLElement | null)?.focus();
+  }, []);
+  return (
+    <dialog ref={dialog} aria-labelledby={heading} onClose={onClose}>
+      <header>
+        <h2 id={heading}>{title}</h2>
+        <button
+          type="button"
+          class="bare"
+          aria-label="Close"
+          onClick={() => dialog.current?.close()}
+        >
+          <Icon name="close" />
+        </button>
+      </header>
+      {children}
+    </dialog>
+  );
+}
+
+interface ConfirmProps {
+  title: string;
+  /** What the button does: "Forget gpu3". */
+  action: string;
+  run: () => Promise<void>;
+  onClose: () => void;
+  children: ComponentChildren;
+}
+
+/** Asks before something that cannot be undone. */
+export function Confirm({ title, action, run, onClose, children }: ConfirmProps) {
+  const problem = useSignal<Problem | undefined>(undefined);
+  const isBusy = useSignal(false);
+  const confirm = async () => {
+    isBusy.value = true;
+    try {
+      await run();
+      onClose();
+    } catch (error) {
+      problem.value = problemOf(error);
+    } finally {
+      isBusy.value = false;
+    }
+  };
+  return (
+    <Dialog title={title} onClose={onClose}>
+      {children}
+      {problem.value !== undefined && <Failure problem={problem.value} />}
+      <footer>
+        <button type="button" onClick={onClose}>Keep</button>
+        <button type="button" class="danger" disabled={isBusy.value} onClick={confirm}>
+          {action}
+        </button>
+      </footer>
+    </Dialog>
+  );
+}

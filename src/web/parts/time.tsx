@@ -1,0 +1,54 @@
+import { signal } from "@preact/signals";
+import { formatDuration } from "../../base/durations.ts";
+
+/** Now, in steps of a second while the page is seen. */
+export const now = signal(Date.now());
+setInterval(() => {
+  if (document.visibilityState === "visible") now.value = Date.now();
+}, 1000);
+document.addEventListener("visibilitychange", () => now.value = Date.now());
+
+const minuteMs = 60_000;
+const hourMs = 60 * minuteMs;
+const dayMs = 24 * hourMs;
+
+/** How long ago, or in how long; calm: seconds in steps of ten. */
+export function relativeTime(at: number, from: number): string {
+  const distance = Math.abs(from - at);
+  const [count, unit] = distance < minuteMs
+    ? [Math.floor(distance / 10_000) * 10, "s"]
+    : distance < hourMs
+    ? [Math.floor(distance / minuteMs), "min"]
+    : distance < dayMs
+    ? [Math.floor(distance / hourMs), "h"]
+    : [Math.floor(distance / dayMs), "d"];
+  if (count === 0) return "now";
+  return at < from ? `${count} ${unit} ago` : `in ${count} ${unit}`;
+}
+
+/** Local date and time with the zone. */
+export function exactTime(at: string): string {
+  return new Date(at).toLocaleString(undefined, { dateStyle: "medium", timeStyle: "long" });
+}
+
+/** A relative time; the exact one stands in its tooltip. */
+export function Time({ at, empty = "–" }: { at: string | null; empty?: string }) {
+  if (at === null) return <span class="quiet">{empty}</span>;
+  const text = relativeTime(Date.parse(at), now.value);
+  return <time dateTime={at} title={exactTime(at)}>{text}</time>;
+}
+
+/** A date; how far it is away stands in its tooltip. */
+export function Day({ at }: { at: string | null }) {
+  if (at === null) return <span class="quiet">–</span>;
+  const title = `${exactTime(at)} (${relativeTime(Date.parse(at), now.value)})`;
+  return <time dateTime={at} title={title}>{at.slice(0, 10)}</time>;
+}
+
+/** From start to end, or until now; grows in whole seconds. */
+export function Duration({ from, to }: { from: string | null; to: string | null }) {
+  if (from === null) return <span class="quiet">–</span>;
+  if (to !== null) return <>{formatDuration(Math.max(0, Date.parse(to) - Date.parse(from)))}</>;
+  const ms = Math.max(0, now.value - Date.parse(from));
+  return <>{formatDuration(Math.max(1, Math.floor(ms / 1000)) * 1000).replace(/\.0s$/, "s")}</>;
+}
