@@ -1,15 +1,24 @@
 import { constants } from "node:os";
 import type { Attempt, Task } from "../tasks/task.ts";
 
-/** Exit codes of commands that follow a task, where it has none of its own; as `timeout(1)` does. */
-export const followExit = { timedOut: 124, lost: 125, cancelled: 130, detached: 130 } as const;
+/** Exit codes of commands that follow a task, where it has none of its own. */
+export const followExit = {
+  /** As `timeout(1)` exits. */
+  timedOut: 124,
+  lost: 125,
+  cancelled: 130,
+  /** As a shell reports SIGINT. */
+  detached: 130,
+  /** As a shell reports SIGPIPE: the reader of the output is gone, the task is not over. */
+  outputClosed: 141,
+} as const;
 
-/** The attempt whose end is the task's: the newest one that still held its lease. */
+/** The attempt whose end is the task's: the newest one that was not superseded. */
 function decidingAttempt(task: Task): Attempt | undefined {
   return task.attempts.findLast((attempt) => !attempt.superseded);
 }
 
-/** With what a command that followed this finished task exits. */
+/** The exit code of a command that followed this finished task. */
 export function taskExit(task: Task): number {
   if (task.state === "succeeded") return 0;
   if (task.state === "timed_out") return followExit.timedOut;
@@ -17,8 +26,8 @@ export function taskExit(task: Task): number {
   if (task.state === "lost") return followExit.lost;
   const last = decidingAttempt(task);
   if (last?.signal !== undefined) return 128 + signalNumber(last.signal);
-  // Of other systems' codes this one would keep the last byte, as of 256. A program that could not be
-  // started has no exit code. In both cases 0 would read as success.
+  // A system keeps the last byte, so 256 would read as success; a program that was not started has no
+  // exit code at all.
   return ((last?.exitCode ?? 0) & 0xff) || 1;
 }
 
@@ -28,7 +37,7 @@ export function arrayExit(tasks: Task[]): number {
   return byIndex.map(taskExit).find((code) => code !== 0) ?? 0;
 }
 
-/** Workers and clients may run on different systems; SIGKILL stands for what is unknown here. */
+/** Workers and clients may run on different systems; SIGKILL stands for a signal unknown here. */
 function signalNumber(name: string): number {
   return (constants.signals as Record<string, number>)[name] ?? constants.signals.SIGKILL;
 }

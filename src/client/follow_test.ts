@@ -1,10 +1,17 @@
 import assert from "node:assert/strict";
-import type { Clock } from "../base/clock.ts";
+import { type Clock, systemClock } from "../base/clock.ts";
+import { UserError } from "../base/errors.ts";
 import type { Env } from "../base/env.ts";
 import { silentLog } from "../../tests/support/silent_log.ts";
 import { type LogPiece, TaskError, type TaskService } from "../tasks/service.ts";
 import type { Task } from "../tasks/task.ts";
-import { anAttempt, aTask, fakeTasks, memory } from "../../tests/support/fake_tasks.ts";
+import {
+  anAttempt,
+  aTask,
+  fakeTasks,
+  type Memory,
+  memory,
+} from "../../tests/support/fake_tasks.ts";
 import { followArray, type Follower, followTask } from "./follow.ts";
 import { followOutput } from "../cli/output/follow_output.ts";
 import { lineWriter, plainWriter } from "../cli/output/log_writers.ts";
@@ -186,29 +193,89 @@ Deno.test("follow asks for no log of an attempt that wrote nothing", async () =>
   assert.equal(reads, 1);
 });
 
-Deno.test("at a terminal a follower is told what its task waits for, in a pipe not", async () => {
+Deno.test("a follower is told once what its task waits for, in a pipe too", async () => {
   for (const isTerminal of [true, false]) {
     const stop = new AbortController();
     const stderr = { ...memory(), isTerminal };
     const waits = aTask({ reason: "No worker is connected" });
-    const clock = turnedClock();
     const tasks = fakeTasks({
       getTask: () => Promise.resolve([waits]),
       async *watchTasks() {
         yield waits;
-        // Nothing comes until the person leaves, in a pipe after the time in which it is told.
-        while (!stderr.text().includes("waits") && clock.monotonic() < 10_000) {
-          await new Promise((resolve) => setTimeout(resolve));
-          if (!isTerminal) await clock.sleep(1_000);
-        }
+        while (!stderr.text().includes("waits")) await new Promise((done) => setTimeout(done));
         stop.abort();
       },
     });
-    const env = { clock, log: silentLog, signal: stop.signal, stdout: memory(), stderr };
-    const request = { tasks, env: env as Partial<Env> as Env, json: false, id: "t1", attempt: 1 };
+    const env = { clock: turnedClock(), log: silentLog, signal: stop.signal, stdout: memory() };
+    const request = {
+      ...{ tasks, env: { ...env, stderr } as Partial<Env> as Env, json: false, id: "t1" },
+      attempt: 1,
+    };
     assert.equal((await followOutput({ ...request, ids: ["t1"] })).exit, 130);
-    const told = "agent: t1 waits: No worker is connected\n";
-    assert.equal(stderr.text().startsWith(told), isTerminal, stderr.text());
-    if (!isTerminal) assert.match(stderr.text(), /^\nDetached/);
+    assert.match(
+      stderr.text(),
+      /^agent: t1 waits: No worker is connected\n\nDetached; the task goes on\./,
+    );
   }
+});
+
+/** What `submit --follow` says on stderr of a task that ended so, and how it exits. */
+async function followed(task: Task, more: { json?: boolean; stdout?: Memory } = {}) {
+  const stderr = memory();
+  const signal = new AbortController().signal;
+  const stdout = more.stdout ?? memory();
+  const env = { clock: systemClock, log: silentLog, signal, stdout, stderr };
+  const { exit } = await followOutput({
+    tasks: coordinator(task, ["one", "two"]),
+    env: env as Partial<Env> as Env,
+    json: more.json ?? false,
+    id: "t1",
+    ids: ["t1"],
+    attempt: 1,
+  });
+  return [exit, stderr.text()];
+}
+
+Deno.test("a reader that leaves early is no success, whatever the task does", async () => {
+  const closed = new UserError("Standard output was closed", { code: "output_closed" });
+  const stdout = { ...memory(), write: () => Promise.reject(closed) };
+  const [exit, said] = await followed(aTask({ state: "succeeded", attempts: [anAttempt(1)] }), {
+    stdout,
+  });
+  assert.equal(exit, 141);
+  assert.match(
+    String(said),
+    /Detached; the task goes on\. To resume:\n {2}agent task logs t1 --follow/,
+  );
+});
+
+Deno.test("what output and exit code do not tell is said in a line", async () => {
+  const timedOut = { state: "timed_out", reason: "Took longer than its timeout of 1s" } as const;
+  const attempts = [anAttempt(1)];
+  const spec = { ...aTask().spec, artifacts: ["out/*"] };
+  const note = "No file matches the artifact glob";
+  for (
+    const [task, expected] of [
+      [{ ...timedOut, attempts }, [124, "agent: Took longer than its timeout of 1s\n"]],
+      [{ state: "succeeded", attempts, spec, reason: note }, [0, `agent: ${note}\n`]],
+      [{ state: "succeeded", attempts: [anAttempt(1, { exitCode: 1 }), anAttempt(2)] }, [
+        0,
+        "agent: attempt 2 of t1 begins\n",
+      ]],
+      [
+        {
+          state: "failed",
+          attempts: [anAttempt(1, { exitCode: 3 })],
+          reason: "Exited with code 3",
+        },
+        [
+          3,
+          "",
+        ],
+      ],
+    ] as [Partial<Task>, [number, string]][]
+  ) assert.deepEqual(await followed(aTask(task)), expected);
+  const [exit, json] = await followed(aTask({ ...timedOut, attempts }), { json: true });
+  assert.equal(exit, 124);
+  assert.equal(JSON.parse(String(json)).error.code, "timed_out");
 });

@@ -165,6 +165,28 @@ Deno.test("Ctrl-C detaches from a task, and says how to resume", async () => {
   never.resolve();
 });
 
+Deno.test("submit --follow says that it detached when its stdout is closed", async () => {
+  const { answers } = submits({ state: "running", attempts: [anAttempt(1)] });
+  const never = Promise.withResolvers<void>();
+  await using coordinator = await fakeCoordinator({
+    ...answers,
+    async *readLog() {
+      for (let offset = 0;; offset += 5) {
+        yield piece("stdout", offset, new TextEncoder().encode("line\n"));
+        await Promise.race([never.promise, new Promise((done) => setTimeout(done, 20))]);
+      }
+    },
+  });
+  const ran = await agent.run(["submit", "--follow", "--", "x"], {
+    home: coordinator.home,
+    through: ["sh", "-c", '{ "$@"; echo $? >exit-code; } | head -n 1', "sh"],
+  });
+  never.resolve();
+  assert.equal(ran.stdout, "line\n");
+  assert.equal(await Deno.readTextFile(`${coordinator.home.path}/exit-code`), "141\n");
+  assert.match(ran.stderr, new RegExp(`Detached.*\\n {2}agent task logs ${id} --follow`));
+});
+
 Deno.test("a submit whose answer is lost is sent again, under the same key", async () => {
   const { answers } = submits();
   const keys: (string | undefined)[] = [];

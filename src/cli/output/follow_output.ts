@@ -1,18 +1,19 @@
 import type { Env } from "../../base/env.ts";
-import { anySignal } from "../../deno/any_signal.ts";
 import { UserError } from "../../base/errors.ts";
-import type { TaskService } from "../../tasks/service.ts";
-import type { Task } from "../../tasks/task.ts";
+import { printable } from "../../base/printable.ts";
 import { arrayExit, followExit, taskExit } from "../../client/exit.ts";
 import { followArray, type Follower, followTask } from "../../client/follow.ts";
+import { anySignal } from "../../deno/any_signal.ts";
+import type { TaskService } from "../../tasks/service.ts";
+import type { Task } from "../../tasks/task.ts";
+import { counted } from "./format.ts";
 import { jsonWriter, lineWriter, plainWriter } from "./log_writers.ts";
-import { printable } from "../../base/printable.ts";
 
 export interface FollowRequest {
   tasks: TaskService;
   env: Env;
   json: boolean;
-  /** As the coordinator knows it: of the task or the array. */
+  /** Of the task or the array, as the coordinator knows it. */
   id: string;
   /** One task, or all elements of an array. */
   ids: string[];
@@ -22,13 +23,40 @@ export interface FollowRequest {
 
 export interface Followed {
   exit: number;
-  /** Undefined: the person left before the end. */
+  /** Undefined if following stopped before the end. */
   tasks: Task[] | undefined;
 }
 
-/** Shows the output of a task or an array on ours until it has finished; then has its exit code. */
+/** Shows the output of a task or an array until it has finished, then has its exit code. */
 export async function followOutput(request: FollowRequest): Promise<Followed> {
-  const { tasks, env, json, id, ids, attempt } = request;
+  const { env, id, ids } = request;
+  let finished: Task[] | undefined;
+  try {
+    finished = await follow(request);
+  } catch (error) {
+    // The reader of the output is gone, and the end of the task is not known: no success.
+    if (!(error instanceof UserError) || error.code !== "output_closed") throw error;
+    await sayDetached(env, id).catch(() => {/* Then stderr is closed as well. */});
+    return { exit: followExit.outputClosed, tasks: undefined };
+  }
+  if (finished === undefined) {
+    await sayDetached(env, id);
+    return { exit: followExit.detached, tasks: undefined };
+  }
+  if (finished.length < ids.length) {
+    throw new UserError(
+      `The end of ${ids.length - finished.length} of ${ids.length} tasks is not known`,
+      { next: `agent task show ${id}` },
+    );
+  }
+  const [only] = finished;
+  if (ids.length === 1) await sayHowItEnded(request, only!);
+  else await sayWhatFailed(request, finished);
+  return { exit: ids.length > 1 ? arrayExit(finished) : taskExit(only!), tasks: finished };
+}
+
+async function follow(request: FollowRequest): Promise<Task[] | undefined> {
+  const { tasks, env, json, ids, attempt } = request;
   const isArray = ids.length > 1;
   const writer = json ? jsonWriter(env) : isArray ? lineWriter(env) : plainWriter(env);
   const follower: Follower = {
@@ -37,71 +65,78 @@ export async function followOutput(request: FollowRequest): Promise<Followed> {
     signal: env.signal,
     ...writer,
     silent: (error) => env.log.warn("waiting for the coordinator", { reason: error.message }),
-    // In a pipe stderr is the task's alone; on a terminal a person wonders why it begins again.
     retried: async (task, number) => {
-      if (!env.stderr.isTerminal || isArray) return;
-      await env.stderr.write(`agent: attempt ${number} of ${task.id} begins\n`);
+      if (!json) await env.stderr.write(`agent: attempt ${number} of ${task.id} begins\n`);
     },
   };
   const ended = new AbortController();
   using over = anySignal(env.signal, ended.signal);
-  // Not waited for: what it asks ends with the connection.
+  // Not awaited: its question ends with the connection.
   void sayWhyItWaits(request, over);
-  const finished =
-    await (isArray
-      ? followArray(ids, follower)
-      : followTask(ids[0]!, attempt, follower).then((task) => task && [task]))
-      .finally(() => ended.abort());
-  if (finished === undefined) {
-    await env.stderr.write(
-      `\nDetached; it goes on. To resume:\n  agent task logs ${id} --follow\n`,
-    );
-    return { exit: followExit.detached, tasks: undefined };
+  try {
+    if (isArray) return await followArray(ids, follower);
+    const task = await followTask(ids[0]!, attempt, follower);
+    return task && [task];
+  } finally {
+    ended.abort();
   }
-  if (finished.length < ids.length) {
-    throw new UserError(
-      `The end of ${ids.length - finished.length} of ${ids.length} is not known`,
-      {
-        next: `agent task show ${id}`,
-      },
-    );
-  }
-  const [only] = finished;
-  if (!isArray && only!.reason !== undefined && only!.state !== "succeeded") {
-    // A program that could not be started has written nothing that this could be taken for.
-    const never = only!.state === "failed" && only!.attempts.at(-1)?.startedAt === undefined;
-    const error = { code: "not_started", message: only!.reason };
-    if (never && json) await env.stderr.write(JSON.stringify({ error }) + "\n");
-    else if (never) await env.stderr.write(`agent: ${printable(only!.reason)}\n`);
-    else env.log.debug("the task ended", { state: only!.state, reason: only!.reason });
-  }
-  return { exit: isArray ? arrayExit(finished) : taskExit(only!), tasks: finished };
 }
 
-/** A task that a worker can take has begun long before. */
-const oddlyLongMs = 2_000;
+async function sayDetached({ stderr }: Env, id: string): Promise<void> {
+  await stderr.write(
+    `\nDetached; the task goes on. To resume:\n  agent task logs ${id} --follow\n`,
+  );
+}
 
-/** At a terminal a person wonders why nothing comes. */
+/**
+ * What the output and the exit code do not tell: a time limit, a cancel, a program that could not be
+ * started, an artifact that could not be kept.
+ */
+async function sayHowItEnded({ env, json }: FollowRequest, task: Task): Promise<void> {
+  const { state, reason, attempts, spec } = task;
+  if (reason === undefined) return;
+  const neverStarted = attempts.at(-1)?.startedAt === undefined;
+  if (state === "failed" && !neverStarted && spec.artifacts.length === 0) return;
+  const code = state === "failed" && neverStarted ? "not_started" : state;
+  const text = json && state !== "succeeded"
+    ? JSON.stringify({ error: { code, message: reason } })
+    : `agent: ${printable(reason)}`;
+  await env.stderr.write(`${text}\n`);
+}
+
+async function sayWhatFailed({ env, json, id }: FollowRequest, tasks: Task[]): Promise<void> {
+  const failed = tasks.filter(({ state }) => state !== "succeeded").length;
+  if (failed === 0 || json) return;
+  await env.stderr.write(
+    `agent: ${failed} of ${counted(tasks.length, "task")} did not succeed: agent task show ${id}\n`,
+  );
+}
+
+/** By then, a task that some worker can take has started. */
+const longWaitMs = 2_000;
+
+/** Says once why nothing comes, in a pipe too: a log that ends here explains itself. */
 async function sayWhyItWaits(
   { tasks, env, json, id }: FollowRequest,
   signal: AbortSignal,
 ): Promise<void> {
-  if (!env.stderr.isTerminal || json) return;
+  if (json) return;
   try {
-    await env.clock.sleep(oddlyLongMs, signal);
+    await env.clock.sleep(longWaitMs, signal);
     const all = await tasks.getTask(id);
     if (signal.aborted || all.some((task) => task.state !== "queued")) return;
     const reason = all[0]?.reason;
     if (reason !== undefined) await env.stderr.write(`agent: ${id} waits: ${printable(reason)}\n`);
   } catch (error) {
-    // It is over; or the coordinator is away, which the follower says.
+    // It has ended; or the coordinator is away, which the follower reports.
     if (!signal.aborted) env.log.debug("cannot ask what the task waits for", { error: `${error}` });
   }
 }
 
 /** Exit codes of the commands that follow, for their help. */
 export const followExits = {
-  124: "The task timed out",
+  124: "The task exceeded its time limit",
   125: "The task was lost, or its worker",
   130: "The task was cancelled, or Ctrl-C detached from it",
+  141: "The output was closed before the task ended",
 } as const;
