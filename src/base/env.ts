@@ -4,10 +4,19 @@ import type { Log } from "./log.ts";
 /** A stream that a person or a program reads. */
 export interface Output {
   readonly isTerminal: boolean;
+  /** Another program reads it, and may end before we do. */
+  readonly isPipe: boolean;
   /** Whether colour and animation are wanted: a terminal, no NO_COLOR, no `--color never`. */
   readonly color: boolean;
   /** Writes all of it; rejects when the reader is gone. */
   write(data: string | Uint8Array): Promise<void>;
+}
+
+export interface Input {
+  readonly isTerminal: boolean;
+  /** A pipe, or a file that is not empty: somebody means it to be read. */
+  readonly isGiven: boolean;
+  readonly readable: ReadableStream<Uint8Array>;
 }
 
 /** What the outside world is to a command or role: real in main, fakes in tests. */
@@ -18,7 +27,7 @@ export interface Env {
   readonly stdout: Output;
   /** Everything said to a person. */
   readonly stderr: Output;
-  readonly stdin: { readonly isTerminal: boolean; readonly readable: ReadableStream<Uint8Array> };
+  readonly stdin: Input;
   /** Environment variables by name; only names of the schema and a fixed list can be read. */
   readonly variable: (name: string) => string | undefined;
   /** Aborts on the first SIGINT or SIGTERM. */

@@ -61,7 +61,7 @@ async function showGroup(path: string, words: string[]): Promise<RunResult> {
   }
   const [unknown] = words;
   if (unknown === undefined) {
-    await output(Deno.stderr, false).write(await groupHelp(path, width(), true));
+    await output(2, false).write(await groupHelp(path, width(), true));
     return { exit: exitCode.usage };
   }
   const name = path === "" ? "agent" : `agent ${path}`;
@@ -87,7 +87,7 @@ function outcomeOf(end: ThreadEnd, signal: AbortSignal, isRole = false): RunResu
 }
 
 async function print(text: string): Promise<RunResult> {
-  await output(Deno.stdout, false).write(text);
+  await output(1, false).write(text);
   return { exit: exitCode.done };
 }
 

@@ -1,3 +1,4 @@
+import { fstatSync, type Stats } from "node:fs";
 import { systemClock } from "../base/clock.ts";
 import type { Env, Output } from "../base/env.ts";
 import { messageOf, UserError } from "../base/errors.ts";
@@ -11,11 +12,11 @@ export interface EnvFacts {
   log: { level: Level; format: "text" | "json" };
 }
 
-/** Standard output was closed by its reader, as `head` does: the end of the command, no error. */
+/** Closed by its reader, as `head` does: the end of most commands, and no error. */
 class OutputClosed extends UserError {
   override name = "OutputClosed";
   constructor() {
-    super("Standard output was closed", { code: "output_closed" });
+    super("The output was closed by its reader", { code: "output_closed" });
   }
 }
 
@@ -28,11 +29,15 @@ export function realEnv(facts: EnvFacts, signal: AbortSignal): Env {
       now: () => Date.now(),
       write: (line) => writeAllSync(line),
     }),
-    stdout: output(Deno.stdout, facts.color.stdout),
-    stderr: output(Deno.stderr, facts.color.stderr),
+    stdout: output(1, facts.color.stdout),
+    stderr: output(2, facts.color.stderr),
     stdin: {
       get isTerminal() {
         return Deno.stdin.isTerminal();
+      },
+      get isGiven() {
+        const facts = factsOf(0);
+        return facts !== undefined && (facts.isFIFO() || facts.isFile() && facts.size > 0);
       },
       get readable() {
         return Deno.stdin.readable;
@@ -47,9 +52,14 @@ export function realEnv(facts: EnvFacts, signal: AbortSignal): Env {
 
 const encoder = new TextEncoder();
 
-export function output(stream: typeof Deno.stdout, color: boolean): Output {
+/** @param descriptor 1 is stdout, 2 is stderr. */
+export function output(descriptor: 1 | 2, color: boolean): Output {
+  const stream = descriptor === 1 ? Deno.stdout : Deno.stderr;
   return {
     isTerminal: stream.isTerminal(),
+    get isPipe() {
+      return factsOf(descriptor)?.isFIFO() ?? false;
+    },
     color,
     async write(data) {
       const bytes = typeof data === "string" ? encoder.encode(data) : data;
@@ -62,6 +72,15 @@ export function output(stream: typeof Deno.stdout, color: boolean): Output {
       }
     },
   };
+}
+
+/** What is open there; no grant is needed for it. */
+function factsOf(descriptor: number): Stats | undefined {
+  try {
+    return fstatSync(descriptor);
+  } catch {
+    return undefined; // Closed by the one that started us.
+  }
 }
 
 /** A role goes on when nobody reads its log any more. */

@@ -86,6 +86,15 @@ Deno.test("submit refuses what is wrong with exit code 2, and asks nobody", asyn
   }
 });
 
+Deno.test("submit says that what is piped into it goes nowhere", async () => {
+  await using coordinator = await fakeCoordinator(submits().answers);
+  const { home } = coordinator;
+  const piped = await agent.run(["submit", "--", "cat"], { home, stdin: "data" });
+  assert.deepEqual([piped.code, piped.stdout], [0, `${id}\n`]);
+  assert.equal(piped.stderr, "agent: standard input is not passed to the task\n");
+  assert.equal((await agent.run(["submit", "--", "cat"], { home })).stderr, "");
+});
+
 Deno.test("submit says that no coordinator answers", async () => {
   const ran = await agent.run(["submit", "--coordinators=127.0.0.1:1", "--json", "--", "true"]);
   assert.equal(ran.code, 1);

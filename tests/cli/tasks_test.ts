@@ -80,6 +80,36 @@ Deno.test("what changes is shown line by line until Ctrl-C, where there is no te
   never.resolve();
 });
 
+Deno.test("a watch that nobody reads any more ends, also while nothing changes", async () => {
+  const never = Promise.withResolvers<void>();
+  await using coordinator = await asking({
+    async *watchTasks() {
+      yield task;
+      await never.promise;
+    },
+  });
+  const ran = await coordinator.run("task list --watch --json", {
+    through: ["sh", "-c", '{ "$@"; echo $? >exit-code; } | head -n 1', "sh"],
+  });
+  never.resolve();
+  assert.equal(JSON.parse(ran.stdout).id, id);
+  assert.equal(await Deno.readTextFile(join(coordinator.home.path, "exit-code")), "0\n");
+});
+
+Deno.test("a long command does not fill a list, and an array's command stands there once", async () => {
+  const long = { ...task.spec, argv: ["echo", "x".repeat(200_000)] };
+  const element = (index: number) => aTask({ id: `a.${index}`, arrayId: "a", arrayIndex: index });
+  await using coordinator = await asking({
+    listTasks: () =>
+      Promise.resolve({ tasks: [{ ...task, spec: long }, element(1), element(0)], more: false }),
+  });
+  const { stdout } = await coordinator.run("task list");
+  const [, first = "", second = "", third = ""] = stdout.split("\n");
+  assert.match(first, /echo x{190,195}…$/);
+  assert.match(second, /true$/);
+  assert.match(third, /\(same array\)$/);
+});
+
 Deno.test("a task is shown by the beginning of its id, with what to do next", async () => {
   await using coordinator = await asking(knows);
   const shown = await coordinator.run("task show 01jd3p");

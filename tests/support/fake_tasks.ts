@@ -89,6 +89,7 @@ export function memory(): Memory {
   const bytes = () => new Uint8Array(chunks.flatMap((chunk) => [...chunk]));
   return {
     isTerminal: false,
+    isPipe: false,
     color: false,
     write(data) {
       chunks.push(typeof data === "string" ? new TextEncoder().encode(data) : data.slice());

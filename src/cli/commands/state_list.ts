@@ -7,7 +7,7 @@ import { checkNames } from "../../client/state_names.ts";
 import { table } from "../output/table.ts";
 import { stateView } from "../../client/views.ts";
 import { printable } from "../../base/printable.ts";
-import { formatBytes } from "../output/format.ts";
+import { formatBytes, shortened } from "../output/format.ts";
 import { command } from "../command.ts";
 
 export default command({
@@ -58,12 +58,8 @@ export default command({
   },
 });
 
-/** Longer ones would fill the page even in a pipe; `state get` has them whole. */
-const longestShown = 200;
-
 function shownValue(entry: Record<string, unknown>): string {
   const { value, value_base64: encoded } = entry as { value?: string; value_base64?: string };
   if (value === undefined) return `(${formatBytes(Uint8Array.fromBase64(encoded!).length)})`;
-  const text = printable(value);
-  return text.length > longestShown ? `${text.slice(0, longestShown)}…` : text;
+  return shortened(printable(value));
 }

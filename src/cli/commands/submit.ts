@@ -1,3 +1,4 @@
+import type { Env } from "../../base/env.ts";
 import { UsageError } from "../../base/errors.ts";
 import { limits } from "../../tasks/limits.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
@@ -6,6 +7,12 @@ import { followExits, followOutput } from "../output/follow_output.ts";
 import { type TaskDescription, taskSpec } from "../../client/task_spec.ts";
 import { taskView } from "../../client/views.ts";
 import { command } from "../command.ts";
+import { leashVariable } from "../leash.ts";
+
+/** Not the pipe by which `agent demo` ends its children. */
+function isInputIgnored({ stdin, variable }: Env): boolean {
+  return stdin.isGiven && variable(leashVariable) !== "1";
+}
 
 /** The flag of each field of a task. */
 const flagNames: Record<keyof TaskDescription, string> = {
@@ -115,8 +122,11 @@ export default command({
     }, (field) => flagNames[field]);
     return await withTasks(request, async (tasks) => {
       const { id, taskIds } = await tasks.submit(spec, submitOptions);
+      if (options.follow) await env.stderr.write(`${id}\n`);
+      if (isInputIgnored(env)) {
+        await env.stderr.write("agent: standard input is not passed to the task\n");
+      }
       if (options.follow) {
-        await env.stderr.write(`${id}\n`);
         return await followOutput({ tasks, env, json, id, ids: taskIds, attempt: 1 });
       }
       if (json) {

@@ -1,9 +1,17 @@
 import { printable } from "../../base/printable.ts";
 import { shellQuoted } from "../../base/shell_quoted.ts";
 
-/** A command as one would type it into a POSIX shell. */
+/** A command as it would be typed into a POSIX shell. */
 export function shellLine(argv: string[]): string {
   return argv.map((word) => shellQuoted(printable(word))).join(" ");
+}
+
+/** A line with a longer text is hard to read, in a pipe too; another command shows it whole. */
+const longestShown = 200;
+
+/** A text that others chose, for a line of a list. */
+export function shortened(text: string): string {
+  return text.length > longestShown ? `${text.slice(0, longestShown)}…` : text;
 }
 
 /** `512 B`, `4.2 KiB`, `1.0 GiB`. */

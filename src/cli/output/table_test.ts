@@ -20,6 +20,26 @@ Deno.test("a table is fitted to the terminal by its flexible column", () => {
   assert.equal(text.split("\n")[1]!.length, 24);
 });
 
+Deno.test("a narrow terminal has fewer columns, and no line is wider than it", () => {
+  const all = [
+    { title: "ID" },
+    { title: "AGE", right: true, dropOrder: 1 },
+    { title: "WORKER", dropOrder: 2 },
+    { title: "COMMAND", flexible: true },
+  ];
+  const rows = [["01jd3p9xabcdef", "10s", "gpu1", "a long command line"]];
+  const titles = (width: number) => {
+    const lines = table(all, rows, { width }).trimEnd().split("\n");
+    for (const line of lines) assert(line.length <= width, `${width}: ${line}`);
+    return lines[0]!.split(/ +/);
+  };
+  assert.deepEqual(titles(60), ["ID", "AGE", "WORKER", "COMMAND"]);
+  assert.deepEqual(titles(36), ["ID", "AGE", "COMMAND"]);
+  assert.deepEqual(titles(26), ["ID", "COMMAND"]);
+  assert.deepEqual(titles(20), ["ID", "COM…"]);
+  titles(8);
+});
+
 Deno.test("wide characters take two columns", () => {
   assert.equal(
     table([{ title: "A" }, { title: "B" }], [["日本", "x"], ["abc", "y"]]),

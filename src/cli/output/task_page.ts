@@ -6,7 +6,7 @@ import type { TaskView } from "../../client/views.ts";
 import { printable } from "../../base/printable.ts";
 import { formatBytes, shellLine } from "./format.ts";
 
-/** One task for people: what, how it went, what to do next. */
+/** One task for people: what it runs, how it went, what to do next. */
 export function taskPage(task: TaskView, context: TableContext): string {
   const { colors, now } = context;
   const { spec } = task;
@@ -20,7 +20,7 @@ export function taskPage(task: TaskView, context: TableContext): string {
     [
       "State",
       state.paint(task.state) +
-      (task.cancel_requested && !isFinished(task.state) ? ", to be cancelled" : ""),
+      (task.cancel_requested && !isFinished(task.state) ? ", being cancelled" : ""),
     ],
     ["Reason", task.reason === null ? undefined : printable(task.reason)],
     ["Command", shellLine(spec.argv)],
@@ -41,16 +41,16 @@ export function taskPage(task: TaskView, context: TableContext): string {
 }
 
 function attempts(task: TaskView, { colors, width, now }: TableContext): string {
-  if (task.attempts.length === 0) return "No worker has it yet (agent workers list)\n";
+  if (task.attempts.length === 0) return "Not assigned to a worker yet (agent workers list)\n";
   const columns = [
     { title: "ATTEMPT", right: true },
     { title: "STATE" },
     { title: "WORKER" },
-    { title: "WAITED", right: true },
-    { title: "TOOK", right: true },
+    { title: "WAITED", right: true, dropOrder: 1 },
+    { title: "TOOK", right: true, dropOrder: 2 },
     { title: "EXIT", right: true },
-    { title: "STDOUT", right: true },
-    { title: "STDERR", right: true },
+    { title: "STDOUT", right: true, dropOrder: 3 },
+    { title: "STDERR", right: true, dropOrder: 4 },
     { title: "REASON", flexible: true },
   ];
   const rows = task.attempts.map((attempt, i): Cell[] => {
@@ -65,12 +65,21 @@ function attempts(task: TaskView, { colors, width, now }: TableContext): string 
       waited,
       took(attempt, now),
       attempt.signal ?? String(attempt.exit_code ?? ""),
-      formatBytes(attempt.stdout_bytes),
-      formatBytes(attempt.stderr_bytes),
-      printable(attempt.superseded ? "came too late, superseded" : attempt.reason ?? ""),
+      outputSize(attempt, attempt.stdout_bytes),
+      outputSize(attempt, attempt.stderr_bytes),
+      printable(
+        attempt.superseded
+          ? "superseded: its result came after its lease was lost"
+          : attempt.reason ?? "",
+      ),
     ];
   });
   return table(columns, rows, { width, paintTitle: colors.dim });
+}
+
+/** A lost attempt did not report how much it wrote. */
+function outputSize({ state }: TaskView["attempts"][number], bytes: number): string {
+  return state === "lost" && bytes === 0 ? "unknown" : formatBytes(bytes);
 }
 
 function nextCommands(task: TaskView): string {

@@ -1,0 +1,45 @@
+import type { Env } from "../../base/env.ts";
+import { aborted } from "../../base/lifetimes.ts";
+import { pause } from "./screen.ts";
+
+/** Lines on stdout for as long as something reads them. */
+export interface LineStream extends AsyncDisposable {
+  write(line: string): Promise<void>;
+  /** Rejects once the reader is found gone while there was nothing to write. */
+  closed: Promise<void>;
+}
+
+/** How long a reader that is gone may go unnoticed. */
+const probeMs = 2_000;
+
+/**
+ * A pipe tells that its reader is gone only when it is written to, so a stream of JSON that rests
+ * writes a space now and then: before an object it means nothing (RFC 8259, section 2).
+ */
+export function lineStream(env: Env, json: boolean): LineStream {
+  const over = new AbortController();
+  let wroteAt = env.clock.monotonic();
+  let last = Promise.resolve();
+  const write = (text: string) => {
+    wroteAt = env.clock.monotonic();
+    last = last.then(() => env.stdout.write(text));
+    return last;
+  };
+  const probe = async () => {
+    while (!over.signal.aborted) {
+      await pause(env, probeMs, over.signal);
+      const rests = env.clock.monotonic() - wroteAt >= probeMs;
+      if (rests && !over.signal.aborted) await write(" ");
+    }
+  };
+  const closed = json && env.stdout.isPipe ? probe() : aborted(over.signal);
+  closed.catch(() => {/* Reported by the one that awaits it, if it still does. */});
+  return {
+    write,
+    closed,
+    async [Symbol.asyncDispose]() {
+      over.abort();
+      await last.catch(() => {/* Reported by the one that wrote. */});
+    },
+  };
+}
