@@ -1,6 +1,6 @@
 import type { Env } from "../../base/env.ts";
 import { aborted } from "../../base/lifetimes.ts";
-import { pause } from "./screen.ts";
+import { pause } from "./terminal_view.ts";
 
 /** Lines on stdout for as long as something reads them. */
 export interface LineStream extends AsyncDisposable {

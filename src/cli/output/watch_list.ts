@@ -6,7 +6,7 @@ import type { TaskService } from "../../tasks/service.ts";
 import type { Task, TaskState } from "../../tasks/task.ts";
 import { shellLine, shortened } from "./format.ts";
 import { lineStream } from "./line_stream.ts";
-import { openScreen, pause, type ScreenSize } from "./screen.ts";
+import { openTerminalView, pause, type ViewSize } from "./terminal_view.ts";
 import { taskTable } from "./task_table.ts";
 import { colors } from "./terminal.ts";
 
@@ -35,12 +35,12 @@ export async function watchList(watch: Watch): Promise<void> {
 async function watchTable(watch: Watch): Promise<void> {
   const { tasks, env, most } = watch;
   const shown = new Map<string, Task>();
-  const screen = openScreen(env, (size) => rendered(shown, most, size, env));
+  const view = openTerminalView(env, (size) => rendered(shown, most, size, env));
   const put = (task: Task) => {
     if (isWanted(task, watch)) shown.set(task.id, task);
     else shown.delete(task.id);
     if (shown.size > maxKept) shown.delete(shown.keys().next().value!);
-    screen.changed();
+    view.changed();
   };
   try {
     // Watching begins with what has not ended; a table without what just ended would be puzzling.
@@ -48,14 +48,14 @@ async function watchTable(watch: Watch): Promise<void> {
     recent.tasks.forEach(put);
     await watchAll(watch, (task) => Promise.resolve(put(task)));
   } finally {
-    await screen.close();
+    await view.close();
   }
 }
 
 function rendered(
   shown: Map<string, Task>,
   most: number,
-  { columns, rows }: ScreenSize,
+  { columns, rows }: ViewSize,
   env: Env,
 ): string {
   const newest = [...shown.values()].toSorted((a, b) => b.submittedAt - a.submittedAt);

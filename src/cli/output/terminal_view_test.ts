@@ -2,19 +2,19 @@ import assert from "node:assert/strict";
 import { memory } from "../../../tests/support/fake_tasks.ts";
 import type { Env } from "../../base/env.ts";
 import { systemClock } from "../../base/clock.ts";
-import { openScreen } from "./screen.ts";
+import { openTerminalView } from "./terminal_view.ts";
 
 Deno.test("the screen keeps its first line, and gives the terminal back", async () => {
   const stdout = memory();
   const signal = new AbortController().signal;
   const env = { stdout, signal, clock: systemClock } as Partial<Env> as Env;
   const drawn = Promise.withResolvers<number>();
-  const screen = openScreen(env, ({ rows }) => {
+  const view = openTerminalView(env, ({ rows }) => {
     drawn.resolve(rows);
     return Array.from({ length: 100 }, (_, i) => `line ${i}\n`).join("");
   });
   const rows = await drawn.promise;
-  await screen.close();
+  await view.close();
   const text = stdout.text();
   // deno-lint-ignore no-control-regex
   assert.match(text, /^\x1b\[\?1049h.*\x1b\[H.*line 0\x1b\[K\n/s);

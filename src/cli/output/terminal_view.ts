@@ -2,14 +2,14 @@ import { anySignal } from "../../deno/any_signal.ts";
 import type { Env } from "../../base/env.ts";
 import { sizeOf } from "./terminal.ts";
 
-export interface ScreenSize {
+export interface ViewSize {
   /** Undefined where the terminal does not say. */
   columns: number | undefined;
   /** Lines that the text may have, without the footer. */
   rows: number;
 }
 
-export interface Screen {
+export interface TerminalView {
   /** Has it drawn again soon. */
   changed(): void;
   /** Gives the terminal back as it was. */
@@ -27,7 +27,7 @@ const usualRows = 24;
  * Opens the alternate screen of the terminal, which shows what `render` returns: lines, each with
  * its end. It is drawn again when something changed, and each second for the ages.
  */
-export function openScreen(env: Env, render: (size: ScreenSize) => string): Screen {
+export function openTerminalView(env: Env, render: (size: ViewSize) => string): TerminalView {
   const stop = new AbortController();
   const signal = anySignal(env.signal, stop.signal);
   let changed = true;
