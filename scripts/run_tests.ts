@@ -11,15 +11,6 @@ import { leftBehind, runVariable } from "./left_behind.ts";
 const limitMs = 24 * 60_000;
 /** These start the program as users do, so they run on the source and on the executable. */
 const blackBox = ["tests/cli", "tests/scenario"];
-const shellScripts = [
-  ...["agent", "bench", "compile", "docs", "test", "proto", "web", "find_deno.sh", "fetch_deno.sh"]
-    .map((
-      name,
-    ) => `scripts/${name}`),
-  ".ci/run",
-  "tests/support/host.sh",
-];
-
 const total: Counts = { passed: 0, failed: 0, skipped: 0 };
 /** The names of what failed, in the order of the run. */
 const failures: string[] = [];
@@ -66,7 +57,18 @@ async function checks(): Promise<void> {
   await check("generated code", "scripts/proto", "--check");
   await check("web UI", "scripts/web", "--check");
   await check("generated docs", "scripts/docs", "--check");
-  await check("shell scripts", "shellcheck", ...shellScripts);
+  await check("shell scripts", "shellcheck", ...await shellScripts());
+}
+
+/** Every script that a shell runs, by its first line. */
+async function shellScripts(): Promise<string[]> {
+  const found = [".ci/run", "tests/support/host.sh"];
+  for await (const { name, isFile } of Deno.readDir("scripts")) {
+    if (!isFile || name.endsWith(".ts")) continue;
+    const [first] = (await Deno.readTextFile(`scripts/${name}`)).split("\n");
+    if (/\bshell=sh$|\/(ba)?sh$/.test(first!)) found.push(`scripts/${name}`);
+  }
+  return found.toSorted();
 }
 
 /** One check counts as one test; a program that is not installed skips it. */

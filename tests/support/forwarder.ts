@@ -7,12 +7,19 @@ export interface Forwarder extends AsyncDisposable {
   pointTo(port: number): void;
   /** Cuts all connections, as a network does: without a word. */
   cut(): void;
+  /** Passes nothing on, and accepts without an answer, as a network that drops packets does. */
+  hold(): void;
+  /** Passes on what has gathered, and goes on. */
+  resume(): void;
   /** How many connections have been made so far. */
   readonly connections: number;
 }
 
 export async function forward(to: number): Promise<Forwarder> {
   const open = new Set<Socket>();
+  /** Where what arrives on a socket goes. */
+  const pairs = new Map<Socket, Socket>();
+  let held = false;
   let port = to;
   let connections = 0;
   const server = createServer((near) => {
@@ -23,9 +30,11 @@ export async function forward(to: number): Promise<Forwarder> {
       socket.on("error", () => {});
       socket.on("close", () => {
         open.delete(socket);
+        pairs.delete(socket);
         other.destroy();
       });
-      socket.pipe(other);
+      pairs.set(socket, other);
+      if (!held) socket.pipe(other);
     }
   });
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -36,6 +45,14 @@ export async function forward(to: number): Promise<Forwarder> {
     address: `127.0.0.1:${own.port}`,
     pointTo: (next) => void (port = next),
     cut,
+    hold() {
+      held = true;
+      for (const socket of open) socket.unpipe().pause();
+    },
+    resume() {
+      held = false;
+      for (const [from, to] of pairs) from.pipe(to);
+    },
     get connections() {
       return connections;
     },
