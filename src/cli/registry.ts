@@ -19,6 +19,7 @@ export const registry: Readonly<Record<string, Load>> = {
   "tls disable": () => import("./commands/tls_disable.ts"),
   "tls export-ca": () => import("./commands/tls_export_ca.ts"),
   "tls import-ca": () => import("./commands/tls_import_ca.ts"),
+  "tls deploy": () => import("./commands/tls_deploy.ts"),
   "tls trust-system": () => import("./commands/tls_trust_system.ts"),
   "tls clean": () => import("./commands/tls_clean.ts"),
   "coordinator": () => import("./commands/coordinator.ts"),
@@ -40,6 +41,11 @@ export const registry: Readonly<Record<string, Load>> = {
   "state list": () => import("./commands/state_list.ts"),
   "config show": () => import("./commands/config_show.ts"),
   "config check": () => import("./commands/config_check.ts"),
+  "service install": () => import("./commands/service_install.ts"),
+  "service restart": () => import("./commands/service_restart.ts"),
+  "service uninstall": () => import("./commands/service_uninstall.ts"),
+  "service status": () => import("./commands/service_status.ts"),
+  "service logs": () => import("./commands/service_logs.ts"),
   "sandbox show": () => import("./commands/sandbox_show.ts"),
   "completion": () => import("./commands/completion.ts"),
   "completion reply": () => import("./commands/completion_reply.ts"),
@@ -53,6 +59,7 @@ export const groups: Readonly<Record<string, string>> = {
   workers: "Show workers, and take them out of service",
   state: "Small values that tasks and people share",
   config: "Show and check the configuration",
+  service: "Run roles as services that start with the host",
   sandbox: "Show what roles and commands may touch",
 };
 

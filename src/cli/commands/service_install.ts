@@ -1,0 +1,111 @@
+import { selfCommand } from "../../base/self.ts";
+import { UsageError } from "../../base/errors.ts";
+import { type ConfigKey, configKeys, flagOf, sectionOf, settingOf } from "../../config/schema.ts";
+import { showValue } from "../../config/values.ts";
+import { command, type Request } from "../command.ts";
+import {
+  requireRoot,
+  roleArg,
+  roleOfArg,
+  serviceGrants,
+  stateText,
+  stateView,
+  supervisorOf,
+  userOption,
+} from "../service_options.ts";
+
+export default command({
+  path: "service install",
+  summary: "Run a role as a service that starts with the host",
+  description: "Takes the flags of the role. Writes a hardened systemd unit, enables and starts " +
+    "it, and waits until the role is ready; if it is not, shows its log. Installing again replaces " +
+    "the unit and restarts the role. Where there is no service manager the role is started " +
+    "directly, and does not come back after a restart of the host.",
+  args: [roleArg],
+  options: {
+    ...userOption,
+    print: {
+      kind: "choice",
+      choices: ["systemd", "openrc", "launchd"],
+      help: "Print the unit for this service manager, and change nothing",
+    },
+  },
+  config: ["node", "coordinator", "worker", "peer", "log"],
+  shortFlags: "node",
+  examples: [
+    {
+      line: "agent service install node -H 0.0.0.0 --cluster lab",
+      does: "A node of the cluster lab, from now on",
+    },
+    {
+      line: "agent service install worker --user --worker.coordinators=hub.lan:50055",
+      does: "A worker of this user",
+    },
+    { line: "agent service install node --print launchd", does: "A unit for macOS" },
+  ],
+  graceMs: 35_000,
+  grants: ({ env, options }) => serviceGrants(env, options),
+  run: async (request) => {
+    const { args, env, options } = request;
+    const role = await roleOfArg(args[0]!);
+    const self = selfCommand();
+    const spec = {
+      role,
+      command: [self.command, ...self.args, role, ...roleFlags(request, role)],
+      user: options.user,
+      configRoot: env.configRoot,
+      stateRoot: env.stateRoot,
+      variables: await passedVariables(env),
+    };
+    if (options.print !== undefined) {
+      const { openrcScript, launchdPlist } = await import("../../service/other_units.ts");
+      const { systemdUnit } = await import("../../service/systemd_unit.ts");
+      const unit = {
+        systemd: systemdUnit,
+        openrc: openrcScript,
+        launchd: launchdPlist,
+      }[options.print](spec);
+      return { unit };
+    }
+    const manager = await supervisorOf(env, options.user);
+    requireRoot(options.user, manager.kind);
+    return stateView(await manager.install(spec));
+  },
+  text: (done) => {
+    if ("unit" in done) return done.unit;
+    const direct = done.manager === "none"
+      ? "\nThere is no service manager here: it was started directly, and will not start by itself " +
+        "after a restart of this host"
+      : "";
+    return `${stateText(done)}${direct}\nNext: agent service status ${done.role}`;
+  },
+});
+
+/** The flags that were given, in full; those of another role would be lost, so they are refused. */
+function roleFlags({ config }: Request, role: string): string[] {
+  const given = configKeys.filter((key) => config.origins[key] === "flag");
+  const other = given.find((key) => ![role, "peer", "log"].includes(sectionOf(key)));
+  if (other !== undefined) {
+    throw new UsageError(`--${flagOf(other)} is not a flag of agent ${role}`);
+  }
+  return given.flatMap((key) => valuesOf(config.values[key], key));
+}
+
+function valuesOf(value: unknown, key: ConfigKey): string[] {
+  const setting = settingOf(key);
+  const list = setting.repeat && Array.isArray(value) ? value : [value];
+  return list.map((item) => `--${flagOf(key)}=${showValue(setting, item)}`);
+}
+
+/** A service has no login shell: what names the folders and settings here must be in the unit. */
+async function passedVariables(env: { variable: (name: string) => string | undefined }) {
+  const { configKeys, variableOf } = await import("../../config/schema.ts");
+  const names = [
+    ...["AGENT_CONFIG", "AGENT_TLS_DIR", "HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME"],
+    ...configKeys.map(variableOf),
+  ];
+  return Object.fromEntries(names.flatMap((name) => {
+    const value = env.variable(name);
+    return value === undefined ? [] : [[name, value] as const];
+  }));
+}

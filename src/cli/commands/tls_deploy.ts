@@ -1,0 +1,140 @@
+import { Refusal } from "../../base/errors.ts";
+import { dirname, resolve } from "node:path";
+import type { PeerResult } from "../../deploy/deploy.ts";
+import { tokenFile } from "../../base/fs/token_file.ts";
+import { certificateRoles } from "../../pki/x509/roles.ts";
+import { tlsGrants } from "../../sandbox/tls.ts";
+import { askSudoPassword } from "../ask_password.ts";
+import { command } from "../command.ts";
+import { peerLine, peerView, printNext } from "../output/deploy_results.ts";
+import { progressOf } from "../output/progress.ts";
+
+export default command({
+  path: "tls deploy",
+  summary: "Provision other hosts over ssh with certificates of this CA",
+  description: "Looks at every peer first, then changes only what differs: the certificate and " +
+    "the trust in this CA, the cluster's token, and where asked for the executable and a service. " +
+    "A key that a peer makes never leaves it. Peers that are as they should be stay untouched, so " +
+    "this can be run again at any time, also to complete a run that was cut off. Uses the " +
+    "system's ssh with your configuration, keys and known hosts.",
+  args: [{
+    name: "PEER",
+    repeat: true,
+    help: "Anything that ssh can resolve",
+  }],
+  rest: { placeholder: "ARGS…", help: "Flags for the role that --service installs" },
+  options: {
+    dryRun: { kind: "flag", help: "Show what would be done, and change nothing" },
+    force: {
+      kind: "flag",
+      help: "Replace state of another CA, and issue anew where nothing differs",
+    },
+    batch: { kind: "flag", help: "Never ask for anything" },
+    sshUser: {
+      kind: "text",
+      placeholder: "USER",
+      help: "User to log in as; ssh's own choice else",
+    },
+    sshHost: {
+      kind: "pair",
+      placeholder: "PEER=HOST",
+      repeat: true,
+      help: "What to hand to ssh for a peer",
+    },
+    container: {
+      kind: "text",
+      placeholder: "NAME",
+      help: "The peers are containers of this name on their hosts",
+    },
+    containerHost: {
+      kind: "pair",
+      placeholder: "PEER=NAME",
+      repeat: true,
+      help: "A peer is the container NAME on its host",
+    },
+    pushBinary: { kind: "flag", help: "Copy this executable to peers that have another version" },
+    binary: {
+      kind: "path",
+      placeholder: "FILE",
+      help: "The executable to copy instead, for another architecture",
+    },
+    service: {
+      kind: "choice",
+      choices: ["node", "worker", "coordinator"],
+      help: "Install and start this role as a service",
+    },
+    role: {
+      kind: "choice",
+      choices: certificateRoles,
+      help: "Limit what the certificate may be used for",
+    },
+    sudo: { kind: "flag", help: "Become root on the peers with sudo or doas, without a question" },
+    askSudo: { kind: "flag", help: "Ask once for the sudo password of the peers" },
+    acceptNewHosts: {
+      kind: "flag",
+      help: "Accept host keys that are not known yet; changed ones are refused all the same",
+    },
+    parallel: { kind: "integer", min: 1, max: 100, default: 10, help: "Peers at once" },
+  },
+  examples: [
+    { line: "agent tls deploy b.lan c.lan", does: "Certificates for two hosts" },
+    {
+      line: "agent tls deploy --push-binary --service node b.lan c.lan -- --cluster lab",
+      does: "From bare sshd to a running mesh",
+    },
+    { line: "agent tls deploy --dry-run b.lan", does: "Show what differs there" },
+    {
+      line: "agent tls deploy --container agent-web web1.lan",
+      does: "The peer is a container on web1.lan",
+    },
+  ],
+  exits: { 1: "A peer failed or could not be reached", 3: "A question without a terminal" },
+  // A peer that is told to stop removes its lock and its temporary files.
+  graceMs: 5_000,
+  grants: async ({ options, args, env }) => {
+    const { makeScratch, ownExecutable } = await import("../../deploy/run.ts");
+    const scratch = makeScratch();
+    const token = tokenFile(env.configRoot);
+    const grants = await tlsGrants(env, {
+      write: [token],
+      folders: [scratch],
+      read: [
+        dirname(token),
+        ...options.binary === undefined ? [] : [resolve(options.binary)],
+        ...options.pushBinary ? [ownExecutable()] : [],
+      ],
+    });
+    return {
+      ...grants,
+      run: args.includes("localhost") ? ["ssh", "sh"] : ["ssh"],
+    };
+  },
+  run: async (request) => {
+    if (request.args.length === 0) {
+      throw new Refusal("No peer was named", { next: "agent tls deploy PEER…" });
+    }
+    const { deployAll } = await import("../../deploy/run.ts");
+    const { args, env, json, options } = request;
+    const width = Math.max(...args.map((name) => name.length));
+    const progress = progressOf(env.stdout, json ? [] : args);
+    const results = await deployAll({
+      ...request,
+      askPassword: () => askSudoPassword(env),
+      progress: {
+        doing: (peer, what) => progress.doing(peer, what),
+        done: (result) =>
+          json
+            ? env.stdout.write(`${JSON.stringify(peerView(result))}\n`)
+            : progress.done(result.peer, peerLine(result, width, options.dryRun)),
+      },
+    });
+    if (!json) await printNext(results, env);
+    return { peers: results };
+  },
+  streams: true,
+  exit: ({ peers }) => peers.some(isBad) ? 1 : 0,
+});
+
+function isBad({ state }: PeerResult): boolean {
+  return state === "failed" || state === "unreachable";
+}

@@ -1,0 +1,51 @@
+/** The executable that is pushed: this one, or another one for other hosts. */
+import { createHash } from "node:crypto";
+import { UserError } from "../base/errors.ts";
+
+export interface Binary {
+  path: string;
+  sha256: string;
+  bytes: number;
+  /** As in `archOf`. */
+  arch: string;
+  libc: "glibc" | "any";
+}
+
+/** e_machine of ELF headers (ELF-64 object file format, and the ABI supplements). */
+const machines: Record<number, string> = { 62: "x86_64", 183: "aarch64" };
+const chunkBytes = 1024 * 1024;
+
+/** @throws {UserError} where the file is not an executable for Linux. */
+export async function readBinary(path: string): Promise<Binary> {
+  const file = await Deno.open(path).catch((cause) => {
+    throw new UserError(`Could not read the executable "${path}": ${cause.message}`, { cause });
+  });
+  const hash = createHash("sha256");
+  const buffer = new Uint8Array(chunkBytes);
+  let bytes = 0;
+  let head: Uint8Array | undefined;
+  try {
+    for (let read; (read = await file.read(buffer)) !== null;) {
+      head ??= buffer.slice(0, 64);
+      hash.update(buffer.subarray(0, read));
+      bytes += read;
+    }
+  } finally {
+    file.close();
+  }
+  const elf = head !== undefined && head[0] === 0x7f && head[1] === 0x45 && head[2] === 0x4c &&
+    head[3] === 0x46;
+  // EI_DATA 1 is little endian, as both machines are; e_machine is at offset 18.
+  const machine = elf ? head![18]! + 256 * head![19]! : 0;
+  const arch = machines[machine];
+  if (!elf || arch === undefined) {
+    throw new UserError(`"${path}" is not an executable for Linux on x86_64 or aarch64`, {
+      next: "Build one with scripts/compile, and name it with --binary FILE",
+    });
+  }
+  return { path, sha256: hash.digest("hex"), bytes, arch, libc: "glibc" };
+}
+
+export async function openBinary(path: string): Promise<ReadableStream<Uint8Array>> {
+  return (await Deno.open(path)).readable;
+}

@@ -1,0 +1,198 @@
+/** What a peer needs: a pure comparison of what is there with what is wanted. */
+import { isIP } from "node:net";
+import type { Facts } from "./preflight.ts";
+
+/** What every peer is to have. */
+export interface Wanted {
+  /** SHA-256 of the CA that issues, in hex. */
+  caFingerprint: string;
+  tokenSha256: string;
+  /** The executable to push. */
+  binary: { sha256: string; bytes: number; arch: string; libc: "glibc" | "any" } | undefined;
+  role: string | undefined;
+  service: string | undefined;
+  force: boolean;
+  /** Milliseconds since the epoch. */
+  now: number;
+}
+
+/** What the peer's files hold, read by the caller: this file knows no formats. */
+export interface PeerCertificates {
+  caFingerprint: string | undefined;
+  certificate: {
+    byOurCa: boolean;
+    names: string[];
+    role: string | undefined;
+    /** Whether its renewal is due. */
+    due: boolean;
+  } | undefined;
+}
+
+export interface Problem {
+  what: string;
+  next: string;
+}
+
+export interface Step {
+  kind: "executable" | "certificate" | "token" | "service";
+  /** Why, for people: "no certificate yet". */
+  why: string;
+}
+
+export type Plan = { problems: Problem[] } | { steps: Step[] };
+
+/** A clock that is off by more makes certificates look expired or not yet valid. */
+const maxClockOffsetMs = 5 * 60_000;
+/** Certificates, a key and their temporary copies take a few tens of KiB. */
+const stateKiB = 1024;
+
+export function planPeer(
+  facts: Facts,
+  present: PeerCertificates,
+  wanted: Wanted,
+  names: string[],
+): Plan {
+  const problems = problemsOf(facts, present, wanted);
+  if (problems.length > 0) return { problems };
+  const steps: Step[] = [];
+  const { agent } = facts;
+  if (wanted.binary !== undefined && agent?.sha256 !== wanted.binary.sha256) {
+    steps.push({ kind: "executable", why: agent === undefined ? "none there" : "another version" });
+  }
+  const why = whyCertificate(facts, present, wanted, names);
+  if (why !== undefined) steps.push({ kind: "certificate", why });
+  if (facts.tokenSha256 !== wanted.tokenSha256) {
+    const token = facts.tokenSha256 === undefined ? "none there" : "another token";
+    steps.push({ kind: "token", why: token });
+  }
+  if (wanted.service !== undefined && !facts.roles.includes(wanted.service)) {
+    steps.push({ kind: "service", why: `agent ${wanted.service} does not run` });
+  }
+  return { steps };
+}
+
+function whyCertificate(
+  facts: Facts,
+  present: PeerCertificates,
+  wanted: Wanted,
+  names: string[],
+): string | undefined {
+  const { certificate } = present;
+  if (present.caFingerprint === undefined) return "no CA yet";
+  if (present.caFingerprint !== wanted.caFingerprint) return "another CA";
+  if (certificate === undefined) return "no certificate yet";
+  if (wanted.force) return "--force";
+  if (!certificate.byOurCa) return "the certificate is of another CA";
+  if (!facts.hasServerKey) return "the key is missing";
+  if (certificate.due) return "the certificate ends soon";
+  if (certificate.role !== wanted.role) return "another role";
+  if (!facts.enabled) return "TLS is not enabled";
+  const missing = names.filter((name) => !certificate.names.includes(name));
+  return missing.length > 0 ? `does not cover ${missing.join(", ")}` : undefined;
+}
+
+function problemsOf(facts: Facts, present: PeerCertificates, wanted: Wanted): Problem[] {
+  const found: Problem[] = [];
+  const add = (when: boolean, what: string, next: string) => {
+    if (when) found.push({ what, next });
+  };
+  const foreign = present.caFingerprint !== undefined &&
+    present.caFingerprint !== wanted.caFingerprint;
+  add(
+    foreign && !wanted.force,
+    `it belongs to another CA (SHA-256 ${present.caFingerprint?.slice(0, 16)}…, ours is ` +
+      `${wanted.caFingerprint.slice(0, 16)}…)`,
+    "To move it to this CA: agent tls deploy --force",
+  );
+  add(
+    facts.hasCaKey && !foreign && present.caFingerprint !== undefined,
+    "it holds the key of this same CA",
+    "Nothing to deploy there: it issues its own certificate with agent tls renew",
+  );
+  add(
+    facts.unwritable !== undefined,
+    `${facts.unwritable}`,
+    facts.root === "sudo" || facts.root === "password"
+      ? "Use --sudo, or --ask-sudo where sudo wants a password"
+      : "Log in as another user with --ssh-user",
+  );
+  const offset = facts.now - wanted.now;
+  add(
+    Math.abs(offset) > maxClockOffsetMs,
+    `its clock is ${Math.round(Math.abs(offset) / 60_000)} minutes ${
+      offset > 0 ? "ahead of" : "behind"
+    } this host's`,
+    "Set the clock there, for example with: timedatectl set-ntp true",
+  );
+  add(
+    (facts.freeKiB ?? Infinity) < stateKiB,
+    `only ${facts.freeKiB} KiB are free for ${facts.tlsRoot}`,
+    "Make room there",
+  );
+  if (wanted.binary !== undefined) found.push(...binaryProblems(facts, wanted.binary));
+  return found;
+}
+
+function binaryProblems(facts: Facts, binary: NonNullable<Wanted["binary"]>): Problem[] {
+  if (facts.agent?.sha256 === binary.sha256) return [];
+  const found: Problem[] = [];
+  if (facts.os !== "Linux" || archOf(facts.arch) !== binary.arch) {
+    found.push({
+      what: `it is ${facts.os} on ${facts.arch}, and the executable is for Linux on ${binary.arch}`,
+      next: "Give the right one with --binary FILE",
+    });
+  } else if (facts.libc === "musl" && binary.libc === "glibc") {
+    found.push({
+      what: "its C library is musl, and the executable needs glibc",
+      next: "Install a glibc compatibility package there (Alpine: apk add gcompat), or use a " +
+        "container image with glibc",
+    });
+  }
+  if (facts.noexec) {
+    found.push({
+      what: `${facts.bin} is on a file system that is mounted noexec`,
+      next: "Log in as a user whose programs lie elsewhere, or remount it with exec",
+    });
+  }
+  // The new file lies beside the old one for a moment.
+  const neededKiB = Math.ceil(binary.bytes / 1024) + stateKiB;
+  if ((facts.binFreeKiB ?? Infinity) < neededKiB) {
+    found.push({
+      what: `only ${facts.binFreeKiB} KiB are free for ${facts.bin}, and ${neededKiB} are needed`,
+      next: "Make room there",
+    });
+  }
+  return found;
+}
+
+/** Machine names of `uname -m` as the build names them. */
+export function archOf(machine: string): string {
+  return { x86_64: "x86_64", amd64: "x86_64", aarch64: "aarch64", arm64: "aarch64" }[machine] ??
+    machine;
+}
+
+/** At most as many detected names as `tls init` puts into a certificate. */
+const maxDetected = 32;
+const hostName =
+  /^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$/i;
+
+/**
+ * Names and addresses for a peer's certificate: what it is dialled by, then what it says of itself.
+ *
+ * @param others what other hosts are dialled by. A peer that claims one of those names would be able
+ * to stand in for that host, so such claims are left out.
+ */
+export function namesFor(
+  dialled: string[],
+  { hostname, fqdn, addresses }: Pick<Facts, "hostname" | "fqdn" | "addresses">,
+  others: ReadonlySet<string>,
+): { hostnames: string[]; ips: string[] } {
+  const claimed = [hostname, ...fqdn === undefined ? [] : [fqdn], ...addresses]
+    .filter((name) => !others.has(name.toLowerCase()) && name !== "localhost")
+    .slice(0, maxDetected);
+  const all = [...new Set([...dialled, ...claimed])];
+  return {
+    hostnames: all.filter((name) => isIP(name) === 0 && hostName.test(name)),
+    ips: all.filter((name) => isIP(name) !== 0 && !/^fe80:/i.test(name)),
+  };
+}

@@ -1,0 +1,216 @@
+/** Runs `tls deploy` for all peers at once. */
+import { createHash } from "node:crypto";
+import type { Env } from "../base/env.ts";
+import { messageOf, UsageError, UserError } from "../base/errors.ts";
+import { readOrMakeToken } from "../base/fs/token_file.ts";
+import { type Binary, openBinary, readBinary } from "./binary.ts";
+import { deployPeer, type Peer, type PeerResult } from "./deploy.ts";
+import { limited } from "./parallel.ts";
+import { presentedBy } from "./presented.ts";
+import { run } from "./remote.ts";
+import { explainSsh, sshExit, type SshOptions, sshTransport } from "./ssh.ts";
+import { peersOf } from "./targets.ts";
+import { type Pki, pkiOf } from "../pki/directory/context.ts";
+import { issuePeer } from "../pki/operations/issue_peer.ts";
+import type { Certificate } from "../pki/x509/inspect.ts";
+import type { CertificateRole } from "../pki/x509/roles.ts";
+
+/** As design and help say: more would only wait for the disk and the uplink of this host. */
+const uploadsAtOnce = 5;
+
+export interface DeployRequest {
+  args: string[];
+  rest: string[];
+  env: Env;
+  /** Called once, where --ask-sudo was given. */
+  askPassword: () => Promise<string>;
+  /** What goes on at a peer, and how it ended. */
+  progress: { doing(peer: string, what: string): void; done(result: PeerResult): Promise<void> };
+  options: {
+    dryRun: boolean;
+    force: boolean;
+    batch: boolean;
+    sshUser: string | undefined;
+    sshHost: Readonly<Record<string, string>>;
+    container: string | undefined;
+    containerHost: Readonly<Record<string, string>>;
+    pushBinary: boolean;
+    binary: string | undefined;
+    service: string | undefined;
+    role: CertificateRole | undefined;
+    sudo: boolean;
+    askSudo: boolean;
+    acceptNewHosts: boolean;
+    parallel: number;
+  };
+}
+
+/** The folder for the sockets of ssh connections. Known in both threads: it carries our process id. */
+function scratchFolder(): string {
+  return `/tmp/agent-deploy-${Deno.pid}`;
+}
+
+/** Makes that folder, for this user alone. */
+export function makeScratch(): string {
+  const path = scratchFolder();
+  try {
+    Deno.mkdirSync(path, { mode: 0o700 });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
+    // Left by a process of the same number that was killed, or put there by somebody else.
+    const { uid, isDirectory } = Deno.lstatSync(path);
+    if (!isDirectory || uid !== Deno.uid()) {
+      throw new UserError(`"${path}" belongs to another user`, { next: `Remove ${path}` });
+    }
+    Deno.removeSync(path, { recursive: true });
+    Deno.mkdirSync(path, { mode: 0o700 });
+  }
+  return path;
+}
+
+/** The executable that runs now; undefined from a checkout, where Deno runs it. */
+export function ownExecutable(): string {
+  const path = Deno.execPath();
+  if (!Deno.build.standalone) {
+    throw new UsageError("--push-binary copies the executable, and this is a checkout", {
+      next: "Build it with scripts/compile, then: dist/agent tls deploy --push-binary …",
+    });
+  }
+  return path;
+}
+
+export async function deployAll(request: DeployRequest): Promise<PeerResult[]> {
+  const { options, env, progress } = request;
+  const scratch = scratchFolder();
+  const ssh: SshOptions = {
+    scratch,
+    user: options.sshUser,
+    batch: options.batch || !env.stderr.isTerminal || !env.stdin.isTerminal,
+    acceptNewHosts: options.acceptNewHosts,
+  };
+  try {
+    const peers = peersOf({ ...options, peers: request.args }, ssh);
+    const pki = pkiOf(env);
+    const ca = await caOf(pki);
+    const token = new TextEncoder().encode(`${readOrMakeToken(env.configRoot)}\n`);
+    const binary = await binaryOf(options);
+    const sudoPassword = options.askSudo ? await request.askPassword() : undefined;
+    if (!ssh.batch) await connectOneByOne(peers, ssh, env);
+    const turn = limited(options.parallel);
+    const upload = limited(uploadsAtOnce);
+    const issueTurn = limited(1);
+    return await Promise.all(peers.map((peer) =>
+      turn(async () => {
+        const result = await deployPeer(peer, {
+          wanted: {
+            caFingerprint: ca[0]!.fingerprint,
+            tokenSha256: createHash("sha256").update(token).digest("hex"),
+            binary,
+            role: options.role,
+            service: options.service,
+            force: options.force,
+            now: env.clock.now(),
+          },
+          ca,
+          token,
+          openBinary: binary && (() => openBinary(binary.path)),
+          // One after the other: each takes the lock of the TLS directory.
+          issue: (csr, names) =>
+            issueTurn(() => issuePeer(pki, { csr, names, role: options.role })),
+          presented: ({ sshHost, container }, address) =>
+            sshHost === undefined || container !== undefined
+              ? Promise.resolve(undefined)
+              : presentedBy(sshHost, address, ssh),
+          serviceArgs: request.rest,
+          elevated: options.sudo || options.askSudo,
+          sudoPassword,
+          dryRun: options.dryRun,
+          taken: (own) => namesOfOthers(own, peers, pki),
+          hostname: pki.detect().hostname,
+          upload,
+          clock: env.clock,
+          signal: env.signal,
+          progress: ({ name }, doing) => progress.doing(name, doing),
+        });
+        await progress.done(result);
+        return result;
+      })
+    ));
+  } finally {
+    await closeConnections(request.args, ssh);
+  }
+}
+
+/** The CA that issues. @throws {PkiError} where this host does not hold one. */
+async function caOf(pki: Pki): Promise<Certificate[]> {
+  const { withDirectory } = await import("../pki/directory/tls_directory.ts");
+  return await withDirectory(pki, (directory) => {
+    const { certificate, others } = directory.issuer();
+    return [certificate, ...others];
+  });
+}
+
+async function binaryOf(
+  { pushBinary, binary }: DeployRequest["options"],
+): Promise<Binary | undefined> {
+  if (binary !== undefined) return await readBinary(binary);
+  return pushBinary ? await readBinary(ownExecutable()) : undefined;
+}
+
+/** What other hosts are dialled by: no peer may claim such a name in its certificate. */
+function namesOfOthers(own: Peer, peers: Peer[], pki: Pki): ReadonlySet<string> {
+  const { hostname, hostnames, ips } = pki.detect();
+  const others = peers.filter((peer) => peer !== own).flatMap(({ dialled }) => dialled);
+  const mine = own.sshHost === undefined ? [] : [hostname, ...hostnames, ...ips];
+  return new Set([...others, ...mine].map((name) => name.toLowerCase()));
+}
+
+/**
+ * With a terminal ssh may ask for a password or about a host key. Several such questions at once
+ * could not be told apart, so peers that would ask are connected to first, one by one.
+ */
+async function connectOneByOne(peers: Peer[], ssh: SshOptions, env: Env): Promise<void> {
+  const hosts = [...new Set(peers.flatMap(({ sshHost }) => sshHost ?? []))];
+  const waits = { timeoutMs: 20_000, clock: env.clock, signal: env.signal };
+  const turn = limited(10);
+  const asking = (await Promise.all(hosts.map((host) =>
+    turn(async () => {
+      const ran = await run(sshTransport(host, { ...ssh, batch: true }), "exit 0", waits);
+      return ran.code === 255 && explainSsh(host, ran.stderr).askable ? host : undefined;
+    })
+  ))).filter((host) => host !== undefined);
+  for (const host of asking) {
+    if (env.signal.aborted) throw env.signal.reason;
+    await env.stderr.write(`Connecting to ${host}\n`);
+    // A person may have to look for the password first.
+    await run(sshTransport(host, ssh), "exit 0", { ...waits, timeoutMs: 120_000 });
+  }
+}
+
+/** Ends the shared connections and removes the folder of their sockets. */
+async function closeConnections(names: string[], ssh: SshOptions): Promise<void> {
+  const sockets = (() => {
+    try {
+      return [...Deno.readDirSync(ssh.scratch)].length;
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return 0;
+      throw error;
+    }
+  })();
+  if (sockets > 0) {
+    await Promise.all(names.map(async (name) => {
+      const { program, args } = sshExit(name, { ...ssh, batch: true });
+      await new Deno.Command(program, { args, stdout: "null", stderr: "null" }).output();
+    }));
+  }
+  try {
+    await Deno.remove(ssh.scratch, { recursive: true });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) {
+      throw new UserError(`Could not remove "${ssh.scratch}": ${messageOf(error)}`, {
+        next: `rm -r ${ssh.scratch}`,
+        cause: error,
+      });
+    }
+  }
+}

@@ -1,0 +1,145 @@
+/**
+ * Without a service manager (containers, minimal systems): the role is started in a session of its
+ * own, with its output in a log file. It does not come back after a restart of the host.
+ */
+import { join } from "node:path";
+import { UserError } from "../base/errors.ts";
+import { writeFileAtomic } from "../base/fs/atomic_file.ts";
+import {
+  lookEveryMs,
+  notInstalled,
+  notReady,
+  output,
+  readyLine,
+  readyWithinMs,
+  type ServiceOptions,
+  type ServiceRole,
+  type ServiceSpec,
+  type ServiceState,
+  type ServiceSupervisor,
+} from "./supervisor.ts";
+
+export class DirectSupervisor implements ServiceSupervisor {
+  readonly kind = "none";
+  readonly #folder: string;
+
+  constructor(private readonly options: ServiceOptions) {
+    this.#folder = join(options.stateRoot, "service");
+  }
+
+  async install(spec: ServiceSpec): Promise<ServiceState> {
+    const { role, command, variables } = spec;
+    Deno.mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
+    await this.#stop(role);
+    writeFileAtomic(this.#at(role, "json"), JSON.stringify(spec), 0o600);
+    const log = this.#at(role, "log");
+    // Two starts are kept: this one and the one before.
+    if (textOf(log) !== "") Deno.renameSync(log, this.#at(role, "log.1"));
+    const args = ["-c", startScript, log, this.#at(role, "pid"), ...command];
+    const ran = await output("sh", args, variables);
+    if (ran.code !== 0) throw new UserError(`Could not start agent ${role}: ${ran.stderr.trim()}`);
+    await this.#ready(role, log);
+    return await this.status(role);
+  }
+
+  async restart(role: ServiceRole): Promise<ServiceState> {
+    const spec = textOf(this.#at(role, "json"));
+    if (spec === "") throw notInstalled(role);
+    return await this.install(JSON.parse(spec));
+  }
+
+  async uninstall(role: ServiceRole): Promise<ServiceState> {
+    if (textOf(this.#at(role, "json")) === "") throw notInstalled(role);
+    await this.#stop(role);
+    for (const kind of ["pid", "json"]) removeIfThere(this.#at(role, kind));
+    return await this.status(role);
+  }
+
+  async status(role: ServiceRole): Promise<ServiceState> {
+    const pid = await this.#pid(role);
+    return {
+      role,
+      manager: "none",
+      installed: textOf(this.#at(role, "json")) !== "",
+      running: pid !== undefined,
+      state: pid === undefined ? "not running" : "running (started directly)",
+      pid,
+      file: this.#at(role, "log"),
+    };
+  }
+
+  logs(role: ServiceRole, { lines, follow }: { lines: number; follow: boolean }): string[] {
+    return ["tail", "-n", String(lines), ...follow ? ["-F"] : [], this.#at(role, "log")];
+  }
+
+  #at(role: ServiceRole, kind: string): string {
+    return join(this.#folder, `${role}.${kind}`);
+  }
+
+  /** The process that was started, if it still is that process and not a later one of its number. */
+  async #pid(role: ServiceRole): Promise<number | undefined> {
+    const [pid = "", started = ""] = textOf(this.#at(role, "pid")).trim().split(" ");
+    if (!/^\d+$/.test(pid)) return undefined;
+    const now = (await output("sh", ["-c", startTimeScript, pid])).stdout.trim();
+    return now !== "" && now === started ? Number(pid) : undefined;
+  }
+
+  async #ready(role: ServiceRole, log: string): Promise<void> {
+    const { clock, signal } = this.options;
+    const end = clock.monotonic() + readyWithinMs;
+    while (!readyLine.test(textOf(log))) {
+      const ended = await this.#pid(role) === undefined;
+      if (ended || clock.monotonic() > end) throw notReady(role, ended, textOf(log));
+      await clock.sleep(lookEveryMs, signal);
+    }
+  }
+
+  /** As SIGTERM says; what does not end in time is killed. */
+  async #stop(role: ServiceRole): Promise<void> {
+    const { clock, signal } = this.options;
+    const pid = await this.#pid(role);
+    if (pid === undefined) return;
+    await output("sh", ["-c", 'kill -TERM "$0"', `${pid}`]);
+    const end = clock.monotonic() + readyWithinMs;
+    while (await this.#pid(role) !== undefined) {
+      if (clock.monotonic() > end) {
+        await output("sh", ["-c", 'kill -KILL "$0"', `${pid}`]);
+        return;
+      }
+      await clock.sleep(lookEveryMs, signal);
+    }
+  }
+}
+
+/** Starts "$@" in a session of its own with its output in $0; writes its pid and start time into $1. */
+const startScript = `
+umask 077
+log=$0 pidfile=$1
+shift
+if command -v setsid >/dev/null; then setsid=setsid; else setsid=; fi
+$setsid "$@" </dev/null >>"$log" 2>&1 &
+pid=$!
+started=$(awk '{sub(/^.*\\) /, ""); print $20}' "/proc/$pid/stat" 2>/dev/null || ps -o lstart= -p "$pid" | tr ' ' _)
+printf '%s %s\\n' "$pid" "$started" >"$pidfile"`;
+
+/** When the process $0 started, by the system's count; nothing for one that has ended. */
+const startTimeScript =
+  `awk '{sub(/^.*\\) /, ""); if ($1 != "Z") print $20}' "/proc/$0/stat" 2>/dev/null ||
+  ps -o lstart= -p "$0" | tr ' ' _`;
+
+function textOf(path: string): string {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return "";
+    throw error;
+  }
+}
+
+function removeIfThere(path: string): void {
+  try {
+    Deno.removeSync(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}

@@ -1,0 +1,79 @@
+/** What the ways of running a role as a service have in common. */
+import { UserError } from "../base/errors.ts";
+import type { Clock } from "../base/clock.ts";
+
+export const serviceRoles = ["node", "coordinator", "worker"] as const;
+export type ServiceRole = (typeof serviceRoles)[number];
+
+export interface ServiceSpec {
+  role: ServiceRole;
+  /** The program and its arguments, as absolute paths. */
+  command: string[];
+  /** A service of this user instead of the whole system. */
+  user: boolean;
+  configRoot: string;
+  stateRoot: string;
+  /** Variables that the service needs to find the same folders. */
+  variables: Record<string, string>;
+}
+
+export interface ServiceState {
+  role: ServiceRole;
+  manager: "systemd" | "none";
+  installed: boolean;
+  running: boolean;
+  /** As the manager words it: "active (running)". */
+  state: string;
+  pid: number | undefined;
+  /** The unit, or the log of a role that was started directly. */
+  file: string;
+}
+
+/** What both ways of running a role have in common. */
+export interface ServiceSupervisor {
+  readonly kind: "systemd" | "none";
+  /** Settles when the role has said that it is ready. */
+  install(spec: ServiceSpec): Promise<ServiceState>;
+  /** As `install`, with what was installed before. */
+  restart(role: ServiceRole): Promise<ServiceState>;
+  uninstall(role: ServiceRole): Promise<ServiceState>;
+  status(role: ServiceRole): Promise<ServiceState>;
+  /** The command that shows the log, for this terminal. */
+  logs(role: ServiceRole, options: { lines: number; follow: boolean }): string[];
+}
+
+export interface ServiceOptions {
+  user: boolean;
+  configHome: string;
+  stateRoot: string;
+  clock: Clock;
+  signal: AbortSignal;
+}
+
+/** The first start on a slow disk; a role that is not ready then has a problem. */
+export const readyWithinMs = 30_000;
+export const lookEveryMs = 200;
+
+/** Each line of a role's log that says that it is up, as text or JSON. */
+export const readyLine = /(^|\s)ready role=|"msg":"ready"/m;
+
+export function notReady(role: ServiceRole, ended: boolean, log: string): UserError {
+  const last = log.trim().split("\n").slice(-30).join("\n");
+  return new UserError(
+    `agent ${role} ${ended ? "does not start" : "is not ready after 30 s"}; its log:\n${last}`,
+    { next: `Correct the cause, then run agent service install ${role} again` },
+  );
+}
+
+export function notInstalled(role: ServiceRole): UserError {
+  return new UserError(`agent ${role} is not installed as a service here`, {
+    next: `agent service install ${role}`,
+  });
+}
+
+/** Runs a program to its end, without input. */
+export async function output(program: string, args: string[], env: Record<string, string> = {}) {
+  const ran = await new Deno.Command(program, { args, env, stdin: "null" }).output();
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  return { code: ran.code, stdout: text(ran.stdout), stderr: text(ran.stderr) };
+}

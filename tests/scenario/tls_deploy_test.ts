@@ -1,0 +1,167 @@
+/** `tls deploy` over real sshd. */
+import assert from "node:assert/strict";
+import { agent } from "../support/agent.ts";
+import { component } from "../support/component.ts";
+import { type Host, hostsCheck, startHosts, threeHosts } from "../support/hosts.ts";
+
+const ready = await component("several hosts on one machine", ...hostsCheck);
+
+/** Nothing of an unfinished run is left. */
+async function assertClean(host: Host): Promise<void> {
+  const left = await host.ok(
+    "ls -Ad /etc/agent/.deploy.* /etc/agent/deploy.lock /etc/agent/tls/*.next " +
+      "/usr/local/bin/.agent* /etc/agent/tls/.*.new 2>/dev/null || true",
+  );
+  assert.equal(left, "", `on ${host.name}`);
+}
+
+async function removeAgent(host: Host): Promise<void> {
+  await host.ok("rm /usr/local/bin/agent");
+}
+
+Deno.test({
+  name: "peers get certificates, and a second run changes nothing",
+  ...ready,
+  async fn() {
+    await using hosts = await threeHosts();
+    await hosts.a.ok("agent tls init");
+    const dry = await hosts.a.ok("agent tls deploy --dry-run b.lan c.lan");
+    assert.match(dry, /^b\.lan +changed +would install certificate \(no CA yet\), token/m);
+    assert.equal(await hosts.b.ok("ls -A /etc/agent"), "");
+    const first = await hosts.a.ok("agent tls deploy b.lan c.lan");
+    assert.match(first, /^b\.lan +changed +certificate \(no CA yet\), token \(none there\)$/m);
+    const token = await hosts.a.ok("cat /etc/agent/token");
+    for (const host of [hosts.b, hosts.c]) {
+      await host.ok("agent tls status --check");
+      assert.equal(await host.ok("cat /etc/agent/token"), token);
+      assert.equal(
+        await host.ok("stat -c %a /etc/agent/token /etc/agent/tls/server.key"),
+        "600\n600\n",
+      );
+      await assertClean(host);
+    }
+    const san = "openssl x509 -in /etc/agent/tls/server.crt -noout -ext subjectAltName";
+    assert.match(await hosts.b.ok(san), /DNS:b\.lan.*IP Address:10\.77\.0\.2/);
+    const before = await hosts.b.ok("sha256sum /etc/agent/tls/*.* /etc/agent/token");
+    const second = await hosts.a.ok("agent tls deploy --json b.lan c.lan");
+    const views = second.trim().split("\n").map((line) => JSON.parse(line));
+    assert.deepEqual(views.map(({ state }) => state), ["unchanged", "unchanged"]);
+    assert.equal(await hosts.b.ok("sha256sum /etc/agent/tls/*.* /etc/agent/token"), before);
+    const forced = await hosts.a.ok("agent tls deploy --force b.lan");
+    assert.match(forced, /^b\.lan +changed +certificate \(--force\)/m);
+  },
+});
+
+Deno.test({
+  name: "a peer without agent is provisioned by sh alone, and agent understands what it left",
+  ...ready,
+  async fn() {
+    await using hosts = await threeHosts();
+    await hosts.a.ok("agent tls init");
+    await hosts.b.ok("mv /usr/local/bin/agent /root/agent-kept");
+    const first = await hosts.a.ok("agent tls deploy b.lan");
+    assert.match(first, /^b\.lan +changed +certificate/m);
+    assert.equal(
+      await hosts.b.ok(
+        "stat -c '%a %n' /etc/agent/tls /etc/agent/tls/ca /etc/agent/tls/server.key",
+      ),
+      "700 /etc/agent/tls\n700 /etc/agent/tls/ca\n600 /etc/agent/tls/server.key\n",
+    );
+    await assertClean(hosts.b);
+    assert.match(await hosts.a.ok("agent tls deploy b.lan"), /^b\.lan +unchanged/m);
+    await hosts.b.ok("mv /root/agent-kept /usr/local/bin/agent");
+    await hosts.b.ok("agent tls status --check");
+  },
+});
+
+Deno.test({
+  name: "peers that cannot be provisioned are named with the cause, and the others are done",
+  ...ready,
+  async fn() {
+    await using hosts = await startHosts(["a", "b", "c", "d", "e"]);
+    await hosts.a.ok("agent tls init");
+    await hosts.b.ok("agent tls init --ca-name Other");
+    await hosts.c.ok("ip link set eth0 down");
+    await hosts.a.ok(
+      "sed -i '/^d,/s/ AAAA[^ ]*/ AAAAC3NzaC1lZDI1NTE5AAAAIIbY1JWxXhkzqKk7Zv9mJk1bYv1q1q1q1q1q1q1q1q1q/' .ssh/known_hosts",
+    );
+    const ran = await hosts.a.run("agent tls deploy --batch b.lan c.lan d.lan e.lan nobody.lan");
+    assert.equal(ran.code, 1);
+    const said = ran.stdout;
+    assert.match(said, /^b\.lan +failed +it belongs to another CA \(SHA-256 .*, ours is/m);
+    assert.match(said, /^c\.lan +unreachable +it does not answer/m);
+    assert.match(said, /^d\.lan +unreachable +its host key has changed/m);
+    assert.match(said, /^e\.lan +changed/m);
+    assert.match(said, /^nobody\.lan +unreachable +the name "nobody.lan" is not known/m);
+    assert.match(ran.stderr, /next for b\.lan: .*--force/);
+    assert.match(await hosts.b.ok("agent tls status"), /Other/);
+    const forced = await hosts.a.ok("agent tls deploy --force b.lan");
+    assert.match(forced, /^b\.lan +changed +certificate \(another CA\)/m);
+    await hosts.b.ok("agent tls status --check");
+  },
+});
+
+Deno.test({
+  name: "a run that is cut off at any time leaves nothing behind, and the next one completes it",
+  ...ready,
+  async fn() {
+    await using hosts = await startHosts(["a", "b"]);
+    await hosts.a.ok("agent tls init");
+    // From before the first script to after the last one.
+    for (const after of [0.1, 0.3, 0.5, 0.7, 0.9, 1.1, 1.4, 1.8]) {
+      await hosts.b.ok("rm -rf /etc/agent/tls /etc/agent/token");
+      await hosts.a.run(
+        `agent tls deploy --batch b.lan >/dev/null 2>&1 & sleep ${after}; ` +
+          "kill -9 $(pgrep -f '[s]sh.*b[.]lan' -s 0) $! 2>/dev/null; wait",
+      );
+      const done = await hosts.a.run("agent tls deploy --batch b.lan");
+      assert.equal(done.code, 0, `cut after ${after} s: ${done.stdout}${done.stderr}`);
+      await hosts.b.ok("agent tls status --check");
+      await assertClean(hosts.b);
+    }
+  },
+});
+
+Deno.test({
+  name: "a role that runs on the peer is dialled, and presents what was installed",
+  ...ready,
+  async fn() {
+    await using hosts = await startHosts(["a", "b"]);
+    await hosts.a.ok("agent tls init");
+    const flags = "--coordinator.host=0.0.0.0 --coordinator.health-port=0 --peer.insecure=false";
+    const deploy = `agent tls deploy --service coordinator b.lan -- ${flags}`;
+    const first = await hosts.a.ok(deploy);
+    assert.match(first, /^b\.lan +changed .*service .*; agent coordinator presents it$/m);
+    assert.match(await hosts.a.ok(deploy), /^b\.lan +unchanged/m);
+    // The coordinator takes up the new certificate without a restart.
+    const forced = await hosts.a.ok("agent tls deploy --force b.lan");
+    assert.match(forced, /^b\.lan +changed .*; agent coordinator presents it$/m);
+    const list = "agent workers list --coordinators b.lan:50055 --peer.insecure=false";
+    await hosts.a.ok(list);
+    await hosts.b.ok("agent service uninstall coordinator");
+  },
+});
+
+Deno.test({
+  name: "a host with nothing but sshd gets the executable, checked and replaced as a whole",
+  ...ready,
+  ignore: ready.ignore || !agent.compiled,
+  async fn() {
+    await using hosts = await startHosts(["a", "b"]);
+    await hosts.a.ok("agent tls init");
+    await removeAgent(hosts.b);
+    const own = agent.command().command;
+    const first = await hosts.a.ok(`${own} tls deploy --push-binary b.lan`);
+    assert.match(first, /^b\.lan +changed +executable \(none there\), certificate/m);
+    await hosts.b.ok("agent tls status --check");
+    await assertClean(hosts.b);
+    const sums = await hosts.b.ok(`sha256sum <${own}; sha256sum </usr/local/bin/agent`);
+    const [pushed, there] = sums.trim().split("\n");
+    assert.equal(pushed, there);
+    assert.match(await hosts.a.ok(`${own} tls deploy --push-binary b.lan`), /unchanged/);
+    await hosts.b.ok("echo broken >/usr/local/bin/agent");
+    assert.match(await hosts.a.ok(`${own} tls deploy --push-binary b.lan`), /executable/);
+    await hosts.b.ok("agent version");
+    assert.equal(await hosts.b.ok("cat /usr/local/bin/agent.previous"), "broken\n");
+  },
+});
