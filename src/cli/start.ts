@@ -2,6 +2,7 @@ import type { Env } from "../base/env.ts";
 import { errorFacts } from "../base/errors.ts";
 import { aborted } from "../base/lifetimes.ts";
 import type { RoleInit } from "../roles/entry.ts";
+import { withAddresses } from "../sandbox/addresses.ts";
 import { guardCaKey } from "../sandbox/ca_key.ts";
 import { Stopped, type StopSignal } from "../sandbox/messages.ts";
 import { startThread, type Thread, type ThreadEnd } from "../sandbox/start.ts";
@@ -20,7 +21,7 @@ export async function start(
   const here = { ...request, env };
   if (spec.entry !== undefined) return await startRole(spec, request, env, settings);
   if (spec.grants === undefined) return { exit: await execute(spec, here) };
-  const grants = await spec.grants(here);
+  const grants = await withAddresses(await spec.grants(here));
   await guardCaKey(grants, settings.caKey);
   const init: CommandInit = { path: spec.path, request, env: settings.env };
   await using thread = startThread({ entry: "command", name: spec.path, grants, init });
@@ -48,7 +49,7 @@ export async function startRole(
   settings: Pick<Settings, "env" | "caKey">,
 ): Promise<ThreadEnd> {
   const here = { ...request, env };
-  const grants = await spec.grants(here);
+  const grants = await withAddresses(await spec.grants(here));
   await guardCaKey(grants, settings.caKey);
   const { port1, port2 } = new MessageChannel();
   const init: RoleInit = { config: request.config, env: settings.env, port: port2 };

@@ -1,5 +1,6 @@
 import http2 from "node:http2";
 import type { Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
 
 /**
  * Bytes that may be underway to this side before it says that there is room for more: on one stream,
@@ -46,7 +47,7 @@ export function prepareHttp2(): void {
     },
     createServer: (options: http2.ServerOptions) => watched(createServer(roomy(options))),
     createSecureServer: (options: http2.SecureServerOptions) =>
-      watched(createSecureServer(roomy(options))),
+      watched(createSecureServer(roomy(options))).prependListener("tlsClientError", reportFailure),
   });
 }
 
@@ -85,6 +86,40 @@ function reportGreeting(session: http2.ServerHttp2Session): void {
     awaitingGreeting.get(key)?.();
     awaitingGreeting.delete(key);
   });
+}
+
+/** A TLS handshake that a server of this process could not finish. */
+export interface FailedHandshake {
+  /** OpenSSL's name of the error, or ECONNRESET where one side hung up. */
+  code: string;
+  message: string;
+  /** Why the client's certificate was refused, by OpenSSL's name; undefined where it was not. */
+  verification: string | undefined;
+}
+
+const awaitingFailure = new WeakMap<object, (failure: FailedHandshake) => void>();
+
+/** Calls the listener if the TLS handshake on this connection fails. */
+export function onceHandshakeFails(
+  socket: Socket,
+  listener: (failure: FailedHandshake) => void,
+): void {
+  awaitingFailure.set(socket, listener);
+}
+
+/** A TLS socket does not give away the one that it was made of, but for this undocumented field. */
+type Wrapping = TLSSocket & { _parent?: object };
+
+function reportFailure(error: Error & { code?: string }, secure: Wrapping): void {
+  const { _parent: socket, authorizationError } = secure;
+  if (socket === undefined) return;
+  awaitingFailure.get(socket)?.({
+    code: error.code ?? error.name,
+    message: error.message,
+    // It has the code of a verification that failed; the types call it an error.
+    verification: authorizationError ? String(authorizationError) : undefined,
+  });
+  awaitingFailure.delete(socket);
 }
 
 /** Names a connection by its ends: a session does not give away the socket that it was made of. */

@@ -118,6 +118,12 @@ Deno.test("a server takes new certificates while a stream runs on", async (t) =>
     await systemClock.sleep(2500);
     assert.equal(logged.match(/not usable/g)?.length, 1);
   });
+  await t.step("nor one that TLS cannot use", async () => {
+    logged = "";
+    await install(await ca.issue("short", { key: "rsa:1024" }), within("."));
+    await eventually(withinMs, () => /1024 bits/.test(logged));
+    assert.equal(await shown(server.port, ca.caFile, client), "fourth");
+  });
   await t.step("nor expired ones", async () => {
     logged = "";
     await install(await ca.issue("expired", { days: -1 }), within("."));

@@ -14,6 +14,7 @@ import { fileDescriptors } from "./gen/descriptors.ts";
 import { HealthService } from "./gen/grpc/health/v1/health.ts";
 import { serverKeepalive } from "./keepalive.ts";
 import { refuseBadText } from "./strict_text.ts";
+import { type RefusalCause, RefusalLog } from "../tls/refusals.ts";
 import type { PeerMode } from "../tls/mode.ts";
 import { prepareHttp2 } from "../deno/http2_sessions.ts";
 import { type Serving, tolerant } from "./server/calls.ts";
@@ -50,6 +51,8 @@ export interface PeerServer {
   trouble(): string | undefined;
   /** For metrics. */
   connections(): Readonly<ConnectionCounts>;
+  /** Callers that were turned away before their first call, by cause. For metrics. */
+  refusals(): Partial<Record<RefusalCause, number>>;
   /** Ends what still runs; twice is fine. */
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -75,10 +78,16 @@ export async function servePeer(
   const stopping = anySignal(signal, stop.signal);
   const serving: Serving = { log: env.log, signal: stopping, running: new Set() };
   addServices(server, options, health, serving);
+  const refusals = new RefusalLog(env);
   const listener = await accept(
     server,
     credentials ?? ServerCredentials.createInsecure(),
-    { host: options.host, port: options.port, limits: options.callers ?? callerLimits },
+    {
+      host: options.host,
+      port: options.port,
+      limits: options.callers ?? callerLimits,
+      refused: (address, refusal) => refusals.refused(address, refusal),
+    },
   );
 
   stopping.addEventListener("abort", () => health.set(false), { once: true });
@@ -94,6 +103,7 @@ export async function servePeer(
     certificate: () => credentials?.files.loaded().pair?.certificate,
     trouble,
     connections: () => listener.connections(),
+    refusals: () => refusals.counts(),
     async [Symbol.asyncDispose]() {
       stop.abort();
       await Promise.all([shutDown(server, listener, serving.running), following]);

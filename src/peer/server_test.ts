@@ -99,6 +99,7 @@ Deno.test("a server does not start with files that it cannot use", async (t) => 
     "a missing certificate": { certFile: missing, keyFile },
     "an empty certificate": { certFile: empty, keyFile },
     "another certificate's key": { certFile, keyFile: other.keyFile },
+    "a pair that TLS cannot use": await ca.issue("short", { key: "rsa:1024" }),
     "a CA file that is empty": { ...good, caFile: empty },
     "a CA file that is missing": { ...good, caFile: missing },
     "a CA file that is a folder": { ...good, caFile: folder.path },

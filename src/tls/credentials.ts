@@ -2,18 +2,17 @@ import type { Clock } from "../base/clock.ts";
 import type { Env } from "../base/env.ts";
 import { messageOf, UsageError, UserError } from "../base/errors.ts";
 import { every } from "../base/lifetimes.ts";
-import {
-  type Certificate,
-  type Pair,
-  parseCertificates,
-  readPair,
-  readSmallText,
-} from "../pki/x509/inspect.ts";
+import { type Certificate, type Pair, readCertificates, readPair } from "../pki/x509/inspect.ts";
+import { pemOf } from "../pki/x509/pem.ts";
+import { isIssuedBy } from "../pki/x509/validate.ts";
+import { PkiError } from "../pki/errors.ts";
 import type { TlsMode } from "./mode.ts";
+import { provePair } from "./prove.ts";
 
-/** What one side proves itself with, and what it believes. */
+/** What one side proves itself with, and which CAs it trusts. */
 export interface Loaded {
   pair: Pair | undefined;
+  /** `pem` is as we write it, not as it was read: TLS understands fewer forms of PEM. */
   ca: { pem: string; certificates: Certificate[] } | undefined;
 }
 
@@ -26,42 +25,53 @@ export interface Credentials {
 }
 
 /**
- * Files are looked at rather than watched: a watch ends with the first rename, and watching the
- * folder would need permission for all of it.
+ * Polling instead of a watch: a watch ends with the first rename, and watching the folder needs
+ * permission to read all of it.
  */
-const lookMs = 1000;
+const pollMs = 1000;
+
+/** A writer may be half done when the files are first read; the second failure is reported. */
+const reportedFailures = 2;
 
 /**
- * Reads the files of a mode.
+ * Reads the files of a mode. A pair that came later is proven by a handshake in memory before it is
+ * used, so it never replaces a working one that it is worse than.
  *
- * @param changed told of each later set that is usable; from then on connections use it.
+ * @param options.prove whether the first pair is proven too: a server that TLS cannot use would drop
+ * every caller, while a client reports the failure of its first connection.
+ * @param options.changed called with each later set that is usable; new connections use it.
  * @throws {UsageError} where they are not usable now.
  */
 export async function readCredentials(
   mode: TlsMode,
-  changed: (loaded: Loaded) => void = () => {},
+  { prove = false, changed = () => {} }: {
+    prove?: boolean;
+    changed?: (loaded: Loaded) => void;
+  } = {},
 ): Promise<Credentials> {
   const files = [mode.certFile, mode.keyFile, mode.caFile].filter((file) => file !== undefined);
   /** How the files looked when they were last read, or when reading them last failed. */
   let seen = await appearance(files);
   let loaded = await read(mode).catch(misconfigured);
+  if (prove) await proveAlone(loaded).catch(misconfigured);
   let failures = 0;
 
-  async function look(env: Pick<Env, "clock" | "log">): Promise<void> {
+  async function poll(env: Pick<Env, "clock" | "log">): Promise<void> {
     const now = await appearance(files);
-    // What could not be read is read once more before it is called bad: a writer may be at it.
-    if (now === seen && failures !== 1) return;
+    if (now === seen && (failures === 0 || failures >= reportedFailures)) return;
     failures = now === seen ? failures : 0;
     seen = now;
     try {
       const next = await read(mode);
       refuseOlder(next, loaded, env.clock);
+      await proveWithCa(next);
       failures = 0;
       loaded = next;
     } catch (error) {
-      if (++failures < 2) return;
-      env.log.error("new certificate files are not usable; the former stay in use", {
+      if (++failures < reportedFailures) return;
+      env.log.error("new certificate files are not usable; the former ones stay in use", {
         error: messageOf(error),
+        next: error instanceof UserError ? error.next : undefined,
       });
       return;
     }
@@ -77,12 +87,12 @@ export async function readCredentials(
     loaded: () => loaded,
     follow: (env, signal) =>
       every({
-        periodMs: lookMs,
+        periodMs: pollMs,
         clock: env.clock,
         signal,
         failed: (error) =>
           env.log.error("could not look at certificate files", { error: messageOf(error) }),
-      }, () => look(env)),
+      }, () => poll(env)),
   };
 }
 
@@ -98,7 +108,7 @@ async function read({ certFile, keyFile, caFile }: TlsMode): Promise<Loaded> {
   };
 }
 
-/** At the start it is the configuration that names files which cannot be used. */
+/** At start, unusable files are a fault of the configuration. */
 function misconfigured(error: unknown): never {
   if (!(error instanceof UserError)) throw error;
   throw new UsageError(error.message, {
@@ -109,8 +119,29 @@ function misconfigured(error: unknown): never {
 }
 
 async function readCa(file: string): Promise<NonNullable<Loaded["ca"]>> {
-  const pem = await readSmallText(file);
-  return { pem, certificates: parseCertificates(pem, file) };
+  const certificates = await readCertificates(file);
+  return { pem: pemOf(certificates), certificates };
+}
+
+/** Throws where TLS cannot use the pair at all. An expired one passes, so that it can be repaired. */
+async function proveAlone({ pair }: Loaded): Promise<void> {
+  if (pair !== undefined) await provePair(pair.certPem, pair.keyPem, undefined);
+}
+
+/** Throws also where a client that trusts our CA would refuse the pair, if that CA issued it. */
+async function proveWithCa(loaded: Loaded): Promise<void> {
+  const { pair, ca } = loaded;
+  const isOurs = pair?.chain.some((each) =>
+    ca?.certificates.some((root) => isIssuedBy(each, root))
+  );
+  if (!isOurs) return await proveAlone(loaded);
+  try {
+    await provePair(pair!.certPem, pair!.keyPem, ca!.pem);
+  } catch (error) {
+    // Dates are compared by `refuseOlder`: an expired pair may follow an expired one.
+    if (error instanceof PkiError && error.code === "expired") return;
+    throw error;
+  }
 }
 
 /** An expired certificate must not take the place of one that still works. */

@@ -1,12 +1,36 @@
+/**
+ * Why a connection to a coordinator cannot be made.
+ *
+ * gRPC reports only that it could not connect. So the client dials once more, step by step, and
+ * looks at what the other side does. It sends nothing but the opening of HTTP/2 and trusts nothing
+ * that it hears. What a failure looks like from here:
+ *
+ * 1. The name is looked up, and each address is dialled. A refusal, an error of the network or
+ *    silence for 3 s ends the look at this address.
+ * 2. Plaintext: a coordinator answers the HTTP/2 preface with SETTINGS. One that speaks TLS hangs up
+ *    or sends an alert, and then completes a TLS handshake. Anything else is another program.
+ * 3. TLS: the handshake is made without verifying, so that the certificate can be looked at. Where it
+ *    fails, and the port answers the HTTP/2 preface, the other side speaks plaintext.
+ * 4. The coordinator's certificate: its chain, dates, purpose and names, in this order, because the
+ *    later ones say nothing while an earlier one is wrong.
+ * 5. A coordinator with mTLS that refuses our certificate does so after the handshake: on TLS 1.3 the
+ *    client is done before its certificate is checked (RFC 8446, 4.4.2). The connection then ends
+ *    before SETTINGS, without a reason. What is wrong is worked out from our own certificate; where
+ *    nothing is, and the coordinator is of the same CA, its clock must be.
+ *
+ * The coordinator logs the same failures from its side; see refusals.ts.
+ */
 import type { Socket } from "node:net";
-import { checkServerIdentity, type PeerCertificate } from "node:tls";
 import type { Clock } from "../base/clock.ts";
-import { type Certificate, extendedUsage, sameBytes } from "../pki/x509/inspect.ts";
-import { chainOf, mayUse } from "../pki/x509/validate.ts";
+import { dialableAddresses } from "../deno/host_addresses.ts";
+import { PkiError } from "../pki/errors.ts";
+import { type Certificate, extendedUsage, type Pair, sameBytes } from "../pki/x509/inspect.ts";
+import { isIssuedBy, mayUse } from "../pki/x509/validate.ts";
 import { splitHost } from "../base/address.ts";
 import type { Loaded } from "./credentials.ts";
 import type { PeerMode, TlsMode } from "./mode.ts";
 import { answerTo, probeTcp, probeTls } from "./probe.ts";
+import { checkChain, coversName } from "./verify.ts";
 
 /** What keeps a client from a coordinator. */
 export type DiagnosisCode =
@@ -19,13 +43,16 @@ export type DiagnosisCode =
   | "not_a_coordinator"
   | "handshake_failed"
   | "foreign_ca"
+  | "server_chain"
   | "server_expired"
   | "server_not_yet_valid"
   | "server_usage"
   | "name_mismatch"
   | "client_certificate_missing"
   | "client_certificate_expired"
+  | "client_certificate_not_yet_valid"
   | "client_certificate_usage"
+  | "client_certificate_clock"
   | "client_certificate_refused";
 
 /** A connection that cannot be made: the message says why, `next` what to do about it. */
@@ -34,17 +61,20 @@ export class ConnectionError extends Error {
   constructor(readonly diagnosis: DiagnosisCode, message: string, readonly next: string) {
     super(message);
   }
-  /** Whether this side's own certificate is the cause, and not the way to the coordinator. */
+  /** Whether the coordinator refuses this side's certificate. */
   get isUnauthenticated(): boolean {
     return this.diagnosis.startsWith("client_certificate");
   }
 }
 
+/** One thing that is wrong: its code, what a person reads, and what to do. */
+type Fault = [code: DiagnosisCode, what: string, next: string];
+
 /**
- * Dials a coordinator once more, looking at each step, because gRPC only says that it could not
- * connect. It sends nothing but the opening of HTTP/2, and believes nothing that it is told.
+ * Finds out why there is no connection. Takes up to 3 s for each step.
  *
- * @returns undefined where nothing is wrong (any more).
+ * @param loaded this side's certificate and the CAs that it trusts.
+ * @returns undefined where nothing is wrong, or nothing any more.
  */
 export async function diagnose(
   address: string,
@@ -53,31 +83,54 @@ export async function diagnose(
   clock: Clock,
 ): Promise<ConnectionError | undefined> {
   const { host, port } = splitHost(address);
-  const found = finding(address);
-  const tcp = await probeTcp(host, port);
-  if ("failure" in tcp) return found(...tcpFailure(host, tcp.failure));
-  if (mode.mode === "h2c") return await plaintext(found, tcp.socket, host, port);
-  tcp.socket.destroy();
-  return await secured(found, host, port, mode, loaded, clock);
+  let addresses: string[];
+  try {
+    addresses = await dialableAddresses(host, port);
+  } catch (error) {
+    const code = (error as { code?: string }).code ?? "";
+    return connectionError(address, networkFault(host, code));
+  }
+  const found = await Promise.all(addresses.map(async (each) => {
+    const tcp = await probeTcp(each, port);
+    if ("failure" in tcp) return networkFault(host, tcp.failure);
+    if (mode.mode === "h2c") return await plaintextFault(tcp.socket, each, port);
+    tcp.socket.destroy();
+    return await tlsFault(host, each, port, mode, loaded, clock);
+  }));
+  if (found.some((fault) => fault === undefined)) return undefined;
+  return connectionError(address, summary(addresses, found as Fault[]));
 }
 
 /** For an answer that no coordinator gives; web servers speak HTTP/2 as well. */
 export function notACoordinator(address: string): ConnectionError {
-  return finding(address)(...stranger);
+  return connectionError(address, stranger);
 }
 
-type Found = (code: DiagnosisCode, what: string, next: string) => ConnectionError;
-
-function finding(address: string): Found {
-  return (code, what, next) =>
-    new ConnectionError(
-      code,
-      `Could not connect to the coordinator at "${address}": ${what}`,
-      next,
-    );
+function connectionError(address: string, [code, what, next]: Fault): ConnectionError {
+  return new ConnectionError(
+    code,
+    `Could not connect to the coordinator at "${address}": ${what}`,
+    next,
+  );
 }
 
-function tcpFailure(host: string, code: string): [DiagnosisCode, string, string] {
+/** Faults of the network say less than those of an address that answers. */
+const networkCodes: ReadonlySet<DiagnosisCode> = new Set([
+  "name_not_found",
+  "refused",
+  "unreachable",
+  "timeout",
+]);
+
+/** Names each address where there are several. */
+function summary(addresses: string[], faults: Fault[]): Fault {
+  const telling = faults.find(([code]) => !networkCodes.has(code)) ?? faults[0]!;
+  if (faults.length === 1) return telling;
+  const each = faults.map(([, what], index) => `${addresses[index]}: ${what}`);
+  return [telling[0], each.join("; "), telling[2]];
+}
+
+function networkFault(host: string, code: string): Fault {
   switch (code) {
     case "ENOTFOUND":
     case "EAI_AGAIN":
@@ -98,164 +151,226 @@ function tcpFailure(host: string, code: string): [DiagnosisCode, string, string]
         "Check that the host is up and that no firewall drops this port",
       ];
     default:
-      return ["unreachable", `the network says ${code}`, `Check the address, and the route to it`];
+      return [
+        "unreachable",
+        `the network reports ${code}`,
+        "Check the address, and the route to it",
+      ];
   }
 }
 
-const silent: [DiagnosisCode, string, string] = [
+const silent: Fault = [
   "timeout",
   "it accepts connections but does not answer",
   "Look at its log; a stopped or overloaded process does that",
 ];
 
-async function plaintext(found: Found, socket: Socket, host: string, port: number) {
-  const answer = await answerTo(socket);
-  if (answer === "http2") return undefined;
-  if (answer === "silence") return found(...silent);
-  const tls = await probeTls({ host, port, rejectUnauthorized: false });
-  if ("failure" in tls) return found(...stranger);
-  tls.socket.destroy();
-  return found(
-    "plaintext_to_tls",
-    "it speaks TLS, and this side plaintext",
-    "Add --peer.insecure=false, or for good: peer: { insecure: false } in config.yaml; " +
-      "the CA comes from agent tls install, or from --peer.client-ca-file",
-  );
-}
-
-const stranger: [DiagnosisCode, string, string] = [
+const stranger: Fault = [
   "not_a_coordinator",
   "what listens there does not speak gRPC",
-  "Check the port: a coordinator's is 50055 unless it was told otherwise",
+  "Check the port: a coordinator's is 50055 unless coordinator.port is set",
 ];
 
-async function secured(
-  found: Found,
+async function plaintextFault(
+  socket: Socket,
   host: string,
+  port: number,
+): Promise<Fault | undefined> {
+  const answer = await answerTo(socket);
+  if (answer === "http2") return undefined;
+  if (answer === "silence") return silent;
+  const tls = await probeTls({ host, port, rejectUnauthorized: false });
+  if ("failure" in tls) return stranger;
+  tls.socket.destroy();
+  return [
+    "plaintext_to_tls",
+    "it speaks TLS, and this side plaintext",
+    "Add --peer.insecure=false, or set peer: { insecure: false } in config.yaml; the CA comes from " +
+    "agent tls install, or from --peer.client-ca-file",
+  ];
+}
+
+/** @param host as it was dialled; `address` is one that it resolves to. */
+async function tlsFault(
+  host: string,
+  address: string,
   port: number,
   mode: TlsMode,
   loaded: Loaded,
   clock: Clock,
-): Promise<ConnectionError | undefined> {
+): Promise<Fault | undefined> {
   const name = mode.serverName ?? host;
-  const tls = await probeTls({ host, port, name, pair: loaded.pair, rejectUnauthorized: false });
-  if ("failure" in tls) {
-    const tcp = await probeTcp(host, port);
-    const answer = "failure" in tcp ? "nothing" : await answerTo(tcp.socket);
-    if (answer === "http2") {
-      return found(
-        "tls_to_plaintext",
-        "it speaks plaintext, and this side TLS",
-        "Start it with --peer.insecure=false and a certificate, for example from agent tls init",
-      );
-    }
-    if (tls.failure === "ETIMEDOUT") return found(...silent);
-    return found(
-      "handshake_failed",
-      `the TLS handshake failed (${tls.failure})`,
-      "Check that the port is a coordinator's, and both sides' certificates with agent tls status",
-    );
-  }
-  const { socket, chain, leaf } = tls;
+  const { pair } = loaded;
+  const tls = await probeTls({ host: address, port, name, pair, rejectUnauthorized: false });
+  if ("failure" in tls) return await handshakeFault(address, port, tls.failure);
+  const { socket, chain } = tls;
   const answer = await answerTo(socket);
-  const server = mode.skipVerify ? undefined : serverFault(found, chain, leaf, name, loaded, clock);
+  const server = mode.skipVerify ? undefined : serverFault(chain, name, loaded, clock);
   if (server !== undefined) return server;
   if (answer === "http2") return undefined;
-  if (answer === "silence") return found(...silent);
-  return clientFault(found, loaded.pair?.certificate, clock);
+  if (answer === "silence") return silent;
+  return clientFault(loaded, clock);
 }
 
-/** What is wrong with the coordinator's certificate, in the order in which it should be mended. */
-function serverFault(
-  found: Found,
-  [leaf, ...others]: Certificate[],
-  names: PeerCertificate,
-  name: string,
-  { ca }: Loaded,
-  clock: Clock,
-): ConnectionError | undefined {
-  // A server always shows one; the connection was closed again before it could be looked at.
-  if (leaf === undefined) return undefined;
-  const roots = ca?.certificates ?? [];
-  if (!isTrusted(leaf, others, roots)) {
-    const sameName = roots.some((root) => sameBytes(root.subjectDer, leaf.issuerDer));
-    const ours = roots.map((root) => `"${root.subject}"`).join(", ") || "none";
-    return found(
-      "foreign_ca",
-      `its certificate was issued by "${leaf.issuer}", ` +
-        (sameName ? "with another key than that CA has here" : `and this side trusts ${ours}`),
-      "Fetch the CA with agent tls export-ca on the coordinator's side; then agent tls install " +
-        "--ca FILE, or --peer.client-ca-file=FILE for this once",
-    );
+async function handshakeFault(address: string, port: number, failure: string): Promise<Fault> {
+  const tcp = await probeTcp(address, port);
+  const answer = "failure" in tcp ? "nothing" : await answerTo(tcp.socket);
+  if (answer === "http2") {
+    return [
+      "tls_to_plaintext",
+      "it speaks plaintext, and this side TLS",
+      "Start it with --peer.insecure=false and a certificate, for example from agent tls init",
+    ];
   }
+  if (failure === "ETIMEDOUT") return silent;
+  return [
+    "handshake_failed",
+    `the TLS handshake failed (${failure})`,
+    "Check that the port is a coordinator's, and both sides' certificates with agent tls status",
+  ];
+}
+
+/** What is wrong with the coordinator's certificate, in the order in which to fix it. */
+function serverFault(
+  [leaf, ...others]: Certificate[],
+  name: string,
+  loaded: Loaded,
+  clock: Clock,
+): Fault | undefined {
+  // A server always shows one; the connection was closed before it could be read.
+  if (leaf === undefined) return undefined;
+  const chain = chainFault(leaf, others, loaded, clock);
+  if (chain !== undefined) return chain;
   if (leaf.notAfter.getTime() < clock.now()) {
-    return found(
+    return [
       "server_expired",
       `its certificate expired on ${leaf.notAfter.toISOString()}`,
       "agent tls renew (on the coordinator's host)",
-    );
+    ];
   }
   if (leaf.notBefore.getTime() > clock.now()) {
-    return found(
-      "server_not_yet_valid",
-      `its certificate is valid only from ${leaf.notBefore.toISOString()}`,
-      "Check the clocks of both hosts",
-    );
+    return notYetValid(`its certificate is valid only from ${leaf.notBefore.toISOString()}`, clock);
   }
   if (!mayUse(leaf, extendedUsage.serverAuth)) {
-    return found(
+    return [
       "server_usage",
-      "its certificate is not meant for servers",
+      "its certificate is not for servers",
       "Give the coordinator a certificate with the extended key usage serverAuth",
-    );
+    ];
   }
-  if (checkServerIdentity(name, names) !== undefined) {
-    const covered = [...leaf.hostnames, ...leaf.ips].join(", ") || "no name at all";
-    return found(
+  if (!coversName(leaf, name)) {
+    const covered = [...leaf.hostnames, ...leaf.ips].join(", ") || "no name";
+    return [
       "name_mismatch",
       `its certificate covers ${covered}, not "${name}"`,
       `Dial one of those names, set --peer.server-name, or issue a certificate that covers "${name}"`,
-    );
+    ];
   }
   return undefined;
 }
 
-function isTrusted(leaf: Certificate, others: Certificate[], roots: Certificate[]): boolean {
+function notYetValid(what: string, clock: Clock): Fault {
+  const now = new Date(clock.now()).toISOString();
+  return [
+    "server_not_yet_valid",
+    `${what}, and the clock here says ${now}`,
+    "Compare date -u on both hosts, and set the clock that is wrong",
+  ];
+}
+
+function chainFault(
+  leaf: Certificate,
+  others: Certificate[],
+  { ca }: Loaded,
+  clock: Clock,
+): Fault | undefined {
+  const roots = ca?.certificates ?? [];
   try {
-    chainOf(leaf, others, roots, "the coordinator's certificate");
-    return true;
-  } catch {
-    // Whatever it is: nothing of ours vouches for it.
-    return false;
+    checkChain(leaf, others, roots, clock.now());
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof PkiError)) throw error;
+    if (error.code === "not_yet_valid") return notYetValid(error.message, clock);
+    if (error.code === "expired") {
+      return [
+        "server_expired",
+        error.message,
+        "agent tls renew --ca on the CA's host, then agent tls install --ca on each host",
+      ];
+    }
+    const isOurs = [leaf, ...others].some((each) => roots.some((root) => isIssuedBy(each, root)));
+    if (isOurs) {
+      return ["server_chain", error.message, error.next ?? "agent tls status (on both hosts)"];
+    }
+    return foreignCa(leaf, roots);
   }
 }
 
+function foreignCa({ issuer, issuerDer }: Certificate, roots: Certificate[]): Fault {
+  const isSameName = roots.some((root) => sameBytes(root.subjectDer, issuerDer));
+  const ours = roots.map((root) => `"${root.subject}"`).join(", ") || "no CA";
+  return [
+    "foreign_ca",
+    `its certificate was issued by "${issuer}", ` +
+    (isSameName ? "with another key than that CA has here" : `and this side trusts ${ours}`),
+    "Fetch the CA with agent tls export-ca on the coordinator's side; then agent tls install " +
+    "--ca FILE, or --peer.client-ca-file=FILE for this once",
+  ];
+}
+
 /** Why a coordinator ends the connection right after the handshake. */
-function clientFault(found: Found, own: Certificate | undefined, clock: Clock): ConnectionError {
-  if (own === undefined) {
-    return found(
+function clientFault({ pair, ca }: Loaded, clock: Clock): Fault {
+  if (pair === undefined) {
+    return [
       "client_certificate_missing",
       "it wants a client certificate (mTLS), and this side has none",
       "Set --peer.cert-file and --peer.key-file; agent tls mint makes a pair",
-    );
+    ];
   }
-  if (own.notAfter.getTime() < clock.now()) {
-    return found(
+  const { subject, issuer, notBefore, notAfter } = pair.certificate;
+  const own = `this side's certificate "${subject}"`;
+  if (notAfter.getTime() < clock.now()) {
+    return [
       "client_certificate_expired",
-      `this side's certificate "${own.subject}" expired on ${own.notAfter.toISOString()}`,
+      `${own} expired on ${notAfter.toISOString()}`,
       "agent tls status (on this host) says how to get a new one",
-    );
+    ];
   }
-  if (!mayUse(own, extendedUsage.clientAuth)) {
-    return found(
+  if (notBefore.getTime() > clock.now()) {
+    return [
+      "client_certificate_not_yet_valid",
+      `${own} is valid only from ${notBefore.toISOString()}`,
+      "Check this host's clock with date -u",
+    ];
+  }
+  if (!mayUse(pair.certificate, extendedUsage.clientAuth)) {
+    return [
       "client_certificate_usage",
-      `this side's certificate "${own.subject}" is not meant for clients`,
+      `${own} is not for clients`,
       "Use a certificate with the extended key usage clientAuth; agent tls mint makes one",
-    );
+    ];
   }
-  return found(
+  if (leadsTo(pair, ca?.certificates ?? [], clock)) {
+    return [
+      "client_certificate_clock",
+      `it refuses ${own}, which is valid from ${notBefore.toISOString()} to ` +
+      `${notAfter.toISOString()} and of a CA that this side trusts; the clock of the coordinator's ` +
+      "host may be wrong, or it no longer trusts that CA",
+      "Compare date -u on both hosts; the coordinator's log has the reason of the refusal",
+    ];
+  }
+  return [
     "client_certificate_refused",
-    `it refuses this side's certificate "${own.subject}", issued by "${own.issuer}"`,
+    `it refuses ${own}, issued by "${issuer}"`,
     "Use a certificate of the CA in the coordinator's peer.client_ca_file, or add this CA there",
-  );
+  ];
+}
+
+function leadsTo({ certificate, chain }: Pair, roots: Certificate[], clock: Clock): boolean {
+  try {
+    checkChain(certificate, chain.slice(1), roots, clock.now());
+    return true;
+  } catch {
+    return false; // Any reason means that these CAs do not vouch for it.
+  }
 }

@@ -1,16 +1,17 @@
 import { messageOf } from "../base/errors.ts";
 import { connect as connectTcp, isIP, type Socket } from "node:net";
-import { connect as connectTls, type PeerCertificate, type TLSSocket } from "node:tls";
+import { connect as connectTls, type TLSSocket } from "node:tls";
 import type { Certificate, Pair } from "../pki/x509/inspect.ts";
 import { presented } from "./verify.ts";
 
 /** One connection attempt, step by step, for `diagnose.ts`. */
 
-/** A healthy coordinator answers each step within milliseconds; a lost packet costs about 1 s. */
+/** Each step takes milliseconds; a lost packet costs about 1 s (RFC 6298). */
 const stepMs = 3000;
 
 type Probed<T> = T | { failure: string };
 
+/** @returns the connection, or the error's code, ETIMEDOUT after 3 s. */
 export function probeTcp(host: string, port: number): Promise<Probed<{ socket: Socket }>> {
   const socket = connectTcp({ host, port });
   return established(socket, "connect", () => ({ socket }));
@@ -19,15 +20,14 @@ export function probeTcp(host: string, port: number): Promise<Probed<{ socket: S
 /** A TLS connection, with what was shown on it. */
 export interface Shown {
   socket: TLSSocket;
+  /** The certificate of the other side, then what it sent besides. */
   chain: Certificate[];
-  /** The leaf as `checkServerIdentity` wants it. */
-  leaf: PeerCertificate;
 }
 
 export function probeTls(options: {
   host: string;
   port: number;
-  /** Asked for and verified; the host unless told otherwise. */
+  /** Sent as the server name; by default the host. */
   name?: string;
   pair?: Pair | undefined;
   rejectUnauthorized: boolean;
@@ -38,14 +38,13 @@ export function probeTls(options: {
     port,
     rejectUnauthorized,
     ALPNProtocols: ["h2"],
-    ...(isIP(name) === 0 ? { servername: name } : {}),
+    ...(isIP(name) === 0 ? { servername: name.replace(/\.$/, "") } : {}),
     ...(pair === undefined ? {} : { cert: pair.certPem, key: pair.keyPem }),
   });
   // At once: when the other side hangs up, the certificates are gone.
   return established(socket, "secureConnect", () => ({
     socket,
     chain: presented(socket),
-    leaf: socket.getPeerCertificate(),
   }));
 }
 
@@ -64,11 +63,11 @@ function established<T>(socket: Socket, event: string, result: () => T): Promise
       try {
         settle(result());
       } catch (error) {
-        // A certificate that cannot be read.
+        // A certificate that our reader refuses.
         fail(messageOf(error));
       }
     });
-    // It stays, so that a later error is nobody's surprise.
+    // It stays: an error without a listener ends the process.
     socket.on("error", (error: Error & { code?: string }) => {
       fail(error.code ?? error.name);
     });

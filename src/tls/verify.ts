@@ -1,40 +1,96 @@
+/**
+ * What a client checks of a coordinator's certificate, beyond what the runtime's TLS checks: private
+ * roots only, every CA of the chain may certify and is valid now, and the name is one of the subject
+ * alternative names. The runtime checks signatures, the purpose and dates of the leaf, and that the
+ * coordinator holds the key.
+ */
 import { isIP } from "node:net";
-import {
-  checkServerIdentity,
-  type ConnectionOptions,
-  type DetailedPeerCertificate,
-  type TLSSocket,
-} from "node:tls";
+import { domainToASCII } from "node:url";
+import type { ConnectionOptions, DetailedPeerCertificate, TLSSocket } from "node:tls";
 import { type Certificate, inspectCertificate, sameBytes } from "../pki/x509/inspect.ts";
-import { chainOf } from "../pki/x509/validate.ts";
+import { parseIp } from "../pki/x509/names.ts";
+import { chainOf, checkCa } from "../pki/x509/validate.ts";
 import type { Loaded } from "./credentials.ts";
 import type { TlsMode } from "./mode.ts";
+
+/** How errors of this file name the certificate that they are about. */
+const source = "the coordinator's certificate";
 
 /** How this side connects: to private roots only, and to the dialled or the configured name. */
 export function connectionOptions(mode: TlsMode, host: string, loaded: Loaded): ConnectionOptions {
   const name = mode.serverName ?? host;
   return {
     host: name,
-    // RFC 6066, section 3: only names are sent.
-    ...(isIP(name) === 0 ? { servername: name } : {}),
+    // RFC 6066, section 3: only names are sent, without a trailing dot.
+    ...(isIP(name) === 0 ? { servername: name.replace(/\.$/, "") } : {}),
     ALPNProtocols: ["h2"],
     minVersion: "TLSv1.2",
     rejectUnauthorized: !mode.skipVerify,
-    checkServerIdentity: (_host, certificate) =>
-      mode.skipVerify ? undefined : checkServerIdentity(name, certificate),
+    checkServerIdentity: (_host, { raw }) =>
+      mode.skipVerify || (raw && coversName(inspectCertificate(raw, source), name))
+        ? undefined
+        : new Error(`The coordinator's certificate does not cover "${name}"`),
     ...(loaded.ca === undefined ? {} : { ca: loaded.ca.pem }),
     ...(loaded.pair === undefined ? {} : { cert: loaded.pair.certPem, key: loaded.pair.keyPem }),
   };
 }
 
 /**
- * Throws unless the coordinator's certificate leads to one of our own roots. The handshake has
- * checked all else, but up to Deno 2.7 it takes given roots as well as the system's, not instead.
+ * Whether one of the certificate's subject alternative names is this name or address (RFC 9525,
+ * section 6). The common name never counts. `*` stands for one whole label above a name of at least
+ * two, as in OpenSSL.
  */
-export function checkPrivateRoot(secure: TLSSocket, { ca }: Loaded): void {
+export function coversName({ hostnames, ips }: Certificate, name: string): boolean {
+  const [address = ""] = name.split("%");
+  if (isIP(address) !== 0) return ips.includes(parseIp(address));
+  const wanted = domainToASCII(name.replace(/\.$/, ""));
+  const [, above = ""] = /^[^.]+\.(.+)$/.exec(wanted) ?? [];
+  const wildcard = above.includes(".") ? `*.${above}` : undefined;
+  return wanted !== "" && hostnames.map((each) => each.toLowerCase().replace(/\.$/, ""))
+    .some((each) => each === wanted || each === wildcard);
+}
+
+/**
+ * Throws unless the coordinator's certificate leads to one of our own roots. Up to Deno 2.7 the
+ * handshake takes the system's roots besides those that are given; and no version looks at the dates
+ * of a root, nor at whether the CAs of a chain have keyCertSign.
+ *
+ * @param now milliseconds since the epoch.
+ */
+export function checkPresented(secure: TLSSocket, { ca }: Loaded, now: number): void {
   const [leaf, ...others] = presented(secure);
   if (leaf === undefined) throw new Error("The coordinator presented no certificate");
-  chainOf(leaf, others, ca?.certificates ?? [], "the coordinator's certificate");
+  checkChain(leaf, others, ca?.certificates ?? [], now);
+}
+
+/**
+ * Finds a chain from the leaf to a root in which every CA is one, and valid now. A CA that is not
+ * is passed over where another with the same key takes its place, as a renewed one does.
+ *
+ * @throws {PkiError} `expired`, `not_yet_valid`, `not_a_ca` or `unsupported_key` of a CA in the only
+ * chain that there is; `bad_chain` where there is none.
+ */
+export function checkChain(
+  leaf: Certificate,
+  others: Certificate[],
+  roots: Certificate[],
+  now: number,
+): void {
+  const isUsable = (ca: Certificate) => {
+    try {
+      checkCa(ca, source, now);
+      return true;
+    } catch {
+      return false; // The reason is found below, if this CA turns out to be needed.
+    }
+  };
+  try {
+    chainOf(leaf, others.filter(isUsable), roots.filter(isUsable), source);
+  } catch (error) {
+    const [, ...cas] = chainOf(leaf, others, roots, source);
+    for (const ca of cas) checkCa(ca, source, now);
+    throw error;
+  }
 }
 
 /** The certificates that the other side has shown, its own first. */
@@ -42,14 +98,14 @@ export function presented(secure: TLSSocket): Certificate[] {
   const found: Certificate[] = [];
   let next: DetailedPeerCertificate | undefined = secure.getPeerCertificate(true);
   // A root names itself as its issuer.
-  while (next?.raw !== undefined && found.length < mostPresented) {
+  while (next?.raw !== undefined && found.length < maxPresented) {
     const der = next.raw;
     if (found.some((each) => sameBytes(each.der, der))) break;
-    found.push(inspectCertificate(der, "the coordinator's certificate"));
+    found.push(inspectCertificate(der, source));
     next = next.issuerCertificate;
   }
   return found;
 }
 
-/** More than any chain that is meant. */
-const mostPresented = 10;
+/** More than any real chain has. */
+const maxPresented = 10;

@@ -14,6 +14,8 @@ export interface IssueOptions {
   /** Days from now; negative: already expired by so many. */
   days?: number;
   subject?: string;
+  /** Kind of its key, as `openssl req -newkey` takes it; EC P-256 unless given. */
+  key?: string;
 }
 
 export interface Authority {
@@ -57,7 +59,8 @@ export async function makeAuthority(
       const { names = ["DNS:localhost", "IP:127.0.0.1", "IP:::1"], days = 10 } = options;
       const { usage = "serverAuth,clientAuth", subject = `/CN=${leaf}` } = options;
       await openssl(folder, [
-        ...["req", ...key, "-keyout", `${leaf}.key`, "-out", `${leaf}.csr`, "-subj", subject],
+        ...["req", ...options.key === undefined ? key : ["-newkey", options.key, "-nodes"]],
+        ...["-keyout", `${leaf}.key`, "-out", `${leaf}.csr`, "-subj", subject],
       ]);
       const extensions = [
         "basicConstraints=critical,CA:FALSE",

@@ -66,7 +66,7 @@ export function openChannel(
   const { host } = splitHost(address);
   const credentials = mode.mode === "h2c"
     ? ChannelCredentials.createInsecure()
-    : new TlsChannelCredentials(mode, host, loaded);
+    : new TlsChannelCredentials(mode, host, loaded, clock);
   const connections = new Connections();
   const channel = new Channel(
     targetOf(address),

@@ -1,9 +1,10 @@
 import { CallCredentials, ChannelCredentials, experimental } from "@grpc/grpc-js";
 import type { Socket } from "node:net";
 import { connect } from "node:tls";
+import type { Clock } from "../../base/clock.ts";
 import type { Loaded } from "../../tls/credentials.ts";
 import type { TlsMode } from "../../tls/mode.ts";
-import { checkPrivateRoot, connectionOptions } from "../../tls/verify.ts";
+import { checkPresented, connectionOptions } from "../../tls/verify.ts";
 
 /**
  * Channel credentials that take what is loaded at the moment of each connection, so that a new
@@ -15,6 +16,7 @@ export class TlsChannelCredentials extends ChannelCredentials {
     /** The dialled host, which the certificate must cover unless another name is configured. */
     readonly host: string,
     readonly loaded: () => Loaded,
+    readonly clock: Clock,
   ) {
     super();
   }
@@ -50,7 +52,7 @@ export class TlsChannelCredentials extends ChannelCredentials {
       secure.once("secureConnect", () => {
         secure.off("close", closed);
         try {
-          if (!this.mode.skipVerify) checkPrivateRoot(secure, this.loaded());
+          if (!this.mode.skipVerify) checkPresented(secure, this.loaded(), this.clock.now());
           resolve(secure);
         } catch (error) {
           secure.destroy();

@@ -2,7 +2,7 @@ import { ServerCredentials } from "@grpc/grpc-js";
 import { type Credentials, type Loaded, readCredentials } from "../../tls/credentials.ts";
 import type { TlsMode } from "../../tls/mode.ts";
 
-/** Server credentials that new connections take anew when the files have changed. */
+/** Server credentials that later connections take from the files as they then are. */
 export class TlsServerCredentials extends ServerCredentials {
   readonly files: Credentials;
 
@@ -18,7 +18,8 @@ export class TlsServerCredentials extends ServerCredentials {
 
   /** @throws {UserError} where the files are not usable. */
   static async from(mode: TlsMode): Promise<TlsServerCredentials> {
-    const files = await readCredentials(mode, (loaded) => made.update(loaded));
+    const changed = (loaded: Loaded) => made.update(loaded);
+    const files = await readCredentials(mode, { prove: true, changed });
     const made: TlsServerCredentials = new TlsServerCredentials(mode, files);
     return made;
   }

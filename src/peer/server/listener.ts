@@ -6,8 +6,9 @@ import {
   type ConnectionLimits,
 } from "../../base/connection_limit.ts";
 import { UserError } from "../../base/errors.ts";
-import { onceGreeted } from "../../deno/http2_sessions.ts";
+import { onceGreeted, onceHandshakeFails } from "../../deno/http2_sessions.ts";
 import { joinHost } from "../../base/address.ts";
+import { notGrpc, type Refusal, refusalOf } from "../../tls/refusals.ts";
 import { keepaliveTimes } from "../keepalive.ts";
 
 export interface Listener {
@@ -44,10 +45,12 @@ export const callerLimits: ConnectionLimits = {
 export async function accept(
   server: Server,
   credentials: ServerCredentials,
-  { host, port, limits = callerLimits }: {
+  { host, port, limits = callerLimits, refused = () => {} }: {
     host: string;
     port: number;
     limits?: ConnectionLimits;
+    /** Called for a caller whose connection never came to serve calls, by its IP address. */
+    refused?: (address: string, refusal: Refusal) => void;
   },
 ): Promise<Listener> {
   const injector = server.createConnectionInjector(credentials);
@@ -60,7 +63,20 @@ export async function accept(
     if (admission === undefined) return;
     open.add(socket);
     socket.once("close", () => open.delete(socket));
-    onceGreeted(socket, admission.established);
+    const address = socket.remoteAddress ?? "unknown";
+    let isKnown = false;
+    onceGreeted(socket, () => {
+      isKnown = true;
+      admission.established();
+    });
+    onceHandshakeFails(socket, (failure) => {
+      // Who connects and leaves, as probes of a port do, asked for nothing.
+      if (socket.bytesRead > 0) refused(address, refusalOf(failure));
+      isKnown = true;
+    });
+    socket.once("close", () => {
+      if (!isKnown && !credentials._isSecure() && socket.bytesRead > 0) refused(address, notGrpc);
+    });
     // Small messages must not wait for one another (RFC 896).
     socket.setNoDelay(true);
     // Finds clients that vanished without a packet; see keepalive.ts.

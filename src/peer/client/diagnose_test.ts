@@ -1,17 +1,24 @@
 import assert from "node:assert/strict";
 import { createServer } from "node:net";
-import { eventually, freePort } from "../../tests/support/eventually.ts";
-import { fakeCoordinator } from "../../tests/support/fake_coordinator.ts";
-import { makeAuthority } from "../../tests/support/openssl.ts";
-import { temporaryFolder } from "../../tests/support/temporary.ts";
-import { systemClock } from "../base/clock.ts";
-import { createLog } from "../base/log.ts";
-import { silentLog } from "../../tests/support/silent_log.ts";
-import { dialCoordinator } from "../peer/client.ts";
-import { ConnectionError, type DiagnosisCode } from "./diagnose.ts";
-import { TaskError } from "../tasks/service.ts";
-import type { PeerMode } from "./mode.ts";
-import { servePeer } from "../peer/server.ts";
+import { join } from "node:path";
+import { eventually, freePort } from "../../../tests/support/eventually.ts";
+import { fakeCoordinator } from "../../../tests/support/fake_coordinator.ts";
+import { type Authority, makeAuthority } from "../../../tests/support/openssl.ts";
+import { temporaryFolder } from "../../../tests/support/temporary.ts";
+import { dayMs, output } from "../../../tests/support/tls.ts";
+import { type Clock, systemClock } from "../../base/clock.ts";
+import { createLog } from "../../base/log.ts";
+import { silentLog } from "../../../tests/support/silent_log.ts";
+import { dialCoordinator } from "../client.ts";
+import { ConnectionError, type DiagnosisCode } from "../../tls/diagnose.ts";
+import { certify, certifyCa } from "../../pki/x509/certify.ts";
+import { type Certificate, pkcs8Pem } from "../../pki/x509/inspect.ts";
+import { generateKey, publicKeyOf } from "../../pki/x509/keys.ts";
+import { certificatePem, pemOf } from "../../pki/x509/pem.ts";
+import type { RefusalCause } from "../../tls/refusals.ts";
+import { TaskError } from "../../tasks/service.ts";
+import type { PeerMode } from "../../tls/mode.ts";
+import { servePeer } from "../server.ts";
 
 const env = { clock: systemClock, log: silentLog };
 const h2c: PeerMode = { mode: "h2c" };
@@ -24,6 +31,54 @@ interface Case {
   code?: DiagnosisCode;
   says?: RegExp;
   host?: string;
+  /** Why the coordinator says that it refused the caller. */
+  refusal?: RefusalCause;
+  clock?: Clock;
+}
+
+/**
+ * Certificates of one CA key at different times: roots of the same name and key, of which one is
+ * valid now, and certificates that each of them signed as far as signatures go.
+ */
+async function datedCertificates(folder: string) {
+  const [caKey, key] = [await generateKey("ec-p256"), await generateKey("ec-p256")];
+  const root = (now: number) => certifyCa({ commonName: "Dated CA", key: caKey, days: 30, now });
+  const issuer = { certificate: await root(Date.now()), key: caKey, others: [] };
+  const write = async (name: string, certificate: Certificate) => {
+    const file = join(folder, name);
+    await Deno.writeTextFile(file, certificatePem(certificate.der));
+    return file;
+  };
+  const keyFile = join(folder, "dated.key");
+  await Deno.writeTextFile(keyFile, pkcs8Pem(key));
+  const leaf = async (name: string, now: number) => {
+    const names = { hostnames: [], ips: [] };
+    const made = await certify({ issuer, publicKey: publicKeyOf(key), names, days: 10, now });
+    return { certFile: await write(name, made), keyFile };
+  };
+  return {
+    caFile: await write("dated-ca.crt", issuer.certificate),
+    expiredCaFile: await write("expired-ca.crt", await root(Date.now() - 60 * dayMs)),
+    futureCaFile: await write("future-ca.crt", await root(Date.now() + 2 * dayMs)),
+    bothCaFile: await (async () => {
+      const file = join(folder, "both-ca.crt");
+      const all = [await root(Date.now() - 60 * dayMs), issuer.certificate];
+      await Deno.writeTextFile(file, pemOf(all));
+      return file;
+    })(),
+    leaf: await leaf("dated.crt", Date.now()),
+    futureLeaf: await leaf("future.crt", Date.now() + dayMs),
+  };
+}
+
+/** The same CA by name and key, in a certificate that may not certify. */
+async function withoutCertSign({ folder }: Authority): Promise<string> {
+  const file = join(folder, "no-cert-sign.crt");
+  await output("openssl", [
+    ...["req", "-x509", "-key", join(folder, "ca.key"), "-subj", "/CN=Test CA", "-days", "30"],
+    ...["-addext", "keyUsage=critical,digitalSignature", "-out", file],
+  ]);
+  return file;
 }
 
 Deno.test("a client learns which of the things is wrong, and what to do", async (t) => {
@@ -42,24 +97,86 @@ Deno.test("a client learns which of the things is wrong, and what to do", async 
     ...await ca.issue(names.join().replaceAll(/\W/g, "_"), { names }),
   });
 
+  const dated = await datedCertificates(folder.path);
+  const datedPeer: PeerMode = { ...mtls, caFile: dated.caFile, ...dated.leaf };
+
   const cases: Record<string, Case> = {
+    "a root that has expired": {
+      server: datedPeer,
+      client: { ...datedPeer, caFile: dated.expiredCaFile },
+      code: "server_expired",
+      says: /"CN=Dated CA".* expired on/,
+    },
+    "a root that is not yet valid": {
+      server: datedPeer,
+      client: { ...datedPeer, caFile: dated.futureCaFile },
+      code: "server_not_yet_valid",
+      says: /"CN=Dated CA".* valid only from .*and the clock here says/,
+    },
+    "an expired root beside the renewed one": {
+      server: datedPeer,
+      client: { ...datedPeer, caFile: dated.bothCaFile },
+    },
+    "a root that may not certify": {
+      client: { ...good, caFile: await withoutCertSign(ca) },
+      code: "server_chain",
+      says: /"CN=Test CA".* is not a CA/,
+    },
+    "a coordinator whose clock is behind": {
+      server: datedPeer,
+      client: { ...datedPeer, ...dated.futureLeaf },
+      clock: { ...systemClock, now: () => Date.now() + 2 * dayMs },
+      code: "client_certificate_clock",
+      says: /the clock of the coordinator's host may be wrong/,
+      refusal: "untrusted_certificate",
+    },
+    "a certificate that is not yet valid by this side's clock": {
+      server: datedPeer,
+      client: { ...datedPeer, ...dated.futureLeaf },
+      code: "client_certificate_not_yet_valid",
+      refusal: "untrusted_certificate",
+    },
+    "a coordinator with its name in the common name alone": {
+      server: { ...mtls, ...await ca.issue("cn", { names: [], subject: "/CN=localhost" }) },
+      client: good,
+      host: "localhost",
+      code: "name_mismatch",
+      says: /covers no name, not "localhost"/,
+    },
     "all is well": { client: good },
-    "plaintext to a TLS port": { client: h2c, code: "plaintext_to_tls", says: /speaks TLS/ },
-    "TLS to a plaintext port": { server: h2c, client: good, code: "tls_to_plaintext" },
-    "no client certificate": { client: { ...tls, caFile }, code: "client_certificate_missing" },
+    "plaintext to a TLS port": {
+      client: h2c,
+      code: "plaintext_to_tls",
+      says: /speaks TLS/,
+      refusal: "plaintext",
+    },
+    "TLS to a plaintext port": {
+      server: h2c,
+      client: good,
+      code: "tls_to_plaintext",
+      refusal: "not_grpc",
+    },
+    "no client certificate": {
+      client: { ...tls, caFile },
+      code: "client_certificate_missing",
+      refusal: "no_certificate",
+    },
     "a client certificate of a CA with the same name": {
       client: { ...good, ...await foreign.issue("leaf") },
       code: "client_certificate_refused",
       says: /"CN=leaf", issued by "CN=Test CA"/,
+      refusal: "untrusted_certificate",
     },
     "an expired client certificate": {
       client: { ...good, ...expired },
       code: "client_certificate_expired",
       says: /"CN=expired" expired on \d{4}-/,
+      refusal: "expired_certificate",
     },
     "a client certificate for servers only": {
       client: { ...good, ...await ca.issue("server_only", { usage: "serverAuth" }) },
       code: "client_certificate_usage",
+      refusal: "untrusted_certificate",
     },
     "a coordinator of another CA": {
       client: { ...good, caFile: other.caFile },
@@ -121,7 +238,9 @@ Deno.test("a client learns which of the things is wrong, and what to do", async 
     },
   };
   for (
-    const [name, { server = good, client, code, says, host = "127.0.0.1" }] of Object.entries(cases)
+    const [name, { server = good, client, code, says, host = "127.0.0.1", refusal, clock }]
+      of Object
+        .entries(cases)
   ) {
     await t.step(name, async () => {
       const listen = { host: host === "::1" ? "::1" : "127.0.0.1", port: 0 };
@@ -131,13 +250,16 @@ Deno.test("a client learns which of the things is wrong, and what to do", async 
         signal,
       );
       const address = host === "localhost" ? `localhost:${peer.port}` : peer.address;
-      await using coordinator = await dialCoordinator(address, client, env);
+      const own = { ...env, clock: clock ?? env.clock };
+      await using coordinator = await dialCoordinator(address, client, own);
       const call = coordinator.tasks.listWorkers();
       if (code === undefined) return assert.equal((await call)[0]?.id, "w1");
       const error = await refusalOf(call);
       assert.equal(error.diagnosis, code, error.message);
       assert.match(error.message, says ?? /^Could not connect to the coordinator at "/);
       assert.ok(error.next);
+      if (refusal === undefined) return;
+      await eventually(2_000, () => (peer.refusals()[refusal] ?? 0) > 0);
     });
   }
 });
