@@ -1,5 +1,6 @@
 import { join } from "node:path";
-import type { Pki } from "../../src/pki/directory/context.ts";
+import type { InstallPki } from "../../src/pki/operations/install.ts";
+import { provePair } from "../../src/tls/prove.ts";
 import type { Detected } from "../../src/pki/directory/detect.ts";
 
 /** A folder for TLS directories, removed afterwards. */
@@ -8,7 +9,10 @@ export interface TlsLab extends AsyncDisposable {
   /** A path below it. */
   at: (...names: string[]) => string;
   /** The TLS directory of a host with this name; nothing of this machine is detected. */
-  host: (name: string, options?: Partial<Pki> & { detected?: Partial<Detected> }) => Pki;
+  host: (
+    name: string,
+    options?: Partial<InstallPki> & { detected?: Partial<Detected> },
+  ) => InstallPki;
 }
 
 export async function tlsLab(): Promise<TlsLab> {
@@ -20,6 +24,7 @@ export async function tlsLab(): Promise<TlsLab> {
     host: (name, { detected, ...options } = {}) => ({
       root: at(name, "tls"),
       now: () => Date.now(),
+      prove: provePair,
       detect: () => ({
         hostname: name,
         hostnames: [name, `${name}.lan`],

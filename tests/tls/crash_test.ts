@@ -6,7 +6,7 @@ import { type CrashPoint, crashPoints, snapshot } from "../support/crash_points.
 import { tempHome } from "../support/home.ts";
 import { type TlsLab, tlsLab } from "../support/tls.ts";
 import { clean } from "../../src/pki/operations/clean.ts";
-import type { Pki } from "../../src/pki/directory/context.ts";
+import type { InstallPki as Pki } from "../../src/pki/operations/install.ts";
 import { importCa } from "../../src/pki/operations/import.ts";
 import { initTls } from "../../src/pki/operations/init.ts";
 import { readPair } from "../../src/pki/x509/inspect.ts";

@@ -1,7 +1,7 @@
 /** Bad input of every kind, by a fixed seed: a clear error, and not a byte changed. */
 import assert from "node:assert/strict";
 import { UserError } from "../../src/base/errors.ts";
-import type { Pki } from "../../src/pki/directory/context.ts";
+import type { InstallPki as Pki } from "../../src/pki/operations/install.ts";
 import { importCa } from "../../src/pki/operations/import.ts";
 import { initTls } from "../../src/pki/operations/init.ts";
 import { inspectCertificate, readPair } from "../../src/pki/x509/inspect.ts";

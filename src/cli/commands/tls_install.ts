@@ -51,7 +51,8 @@ export default command({
   },
   run: async ({ options, env }) => {
     const { install } = await import("../../pki/operations/install.ts");
-    const pki = pkiOf(env);
+    const { provePair } = await import("../../tls/prove.ts");
+    const pki = { ...pkiOf(env), prove: provePair };
     const made = await install(pki, options);
     return {
       directory: made.root,
@@ -62,6 +63,7 @@ export default command({
       former_ca_key: made.formerCaKey ?? null,
       used_pending_key: made.usedPendingKey,
       can_call_peers: !made.cannotSignIn,
+      names_not_kept: made.namesNotKept,
     };
   },
   text: (made) => {
@@ -73,6 +75,10 @@ export default command({
         }`,
         `  It covers ${namesText(made.server)}`,
       );
+      if (made.names_not_kept.length > 0) {
+        const names = namesText({ hostnames: made.names_not_kept, ips: [] });
+        lines.push(`  Odd names, which a later agent tls request does not ask for: ${names}`);
+      }
       if (!made.can_call_peers) {
         lines.push("  It is for servers only: this host cannot use it to call its peers");
       }

@@ -1,6 +1,6 @@
 /**
- * The TLS directory as everybody else sees it: where its files are and what its config.yaml says.
- * Light: every start of a role and of a command reads it.
+ * Where the files of a TLS directory are and what its config.yaml says. Light: every start of a role
+ * and of a command reads it.
  */
 import { isAbsolute, join, resolve } from "node:path";
 import { messageOf, UserError } from "../../base/errors.ts";
@@ -9,8 +9,8 @@ import { isWithin } from "../../base/fs/paths.ts";
 import { isUnfinished } from "../../base/fs/recovery_journal.ts";
 import { PkiError } from "../errors.ts";
 import { readSmallText } from "../x509/inspect.ts";
-import { type Names, parseHostname, parseIp } from "../x509/names.ts";
-import { readPlain } from "./plain_settings.ts";
+import { certifiable, type Names } from "../x509/names.ts";
+import { shellQuoted } from "../../base/shell_quoted.ts";
 
 /** Where the files of a TLS directory are, as absolute paths. */
 export interface TlsPaths {
@@ -34,7 +34,10 @@ export interface TlsSettings extends TlsPaths {
   enabled: boolean;
   /** Servers that listen beyond loopback use TLS even where `enabled` does not say so. */
   autoOnNonLoopback: boolean;
+  /** Names of the next certificate, as far as `san` holds names that can be certified. */
   san: Names;
+  /** What is wrong with `san`; it stops commands that issue or ask for a certificate, and no other. */
+  sanFault: PkiError | undefined;
   validityDays: number;
   caValidityDays: number;
   verifyHostname: boolean;
@@ -101,8 +104,6 @@ export async function readTlsSettings(root: string): Promise<TlsSettings> {
 /** Reads the text of a config.yaml. */
 export async function parseTlsSettings(text: string, root: string): Promise<TlsSettings> {
   const paths = tlsPaths(root);
-  const plain = readPlain(text);
-  if (plain !== undefined) return settingsOf(plain, paths, true);
   const { parse } = await import("@std/yaml");
   let document: unknown;
   try {
@@ -162,16 +163,12 @@ function settingsOf(
     if (value > maxValidityDays) throw badSettings(file, `"${key}" is over 100 years`);
     return value;
   };
-  const san = mapping(document.san ?? {}, '"san"', file);
   return {
     ...paths,
     exists,
     enabled: flag("enabled", false),
     autoOnNonLoopback: flag("auto_on_non_loopback", exists),
-    san: {
-      hostnames: names(san.hostnames, "san.hostnames", parseHostname, file),
-      ips: names(san.ips, "san.ips", parseIp, file),
-    },
+    ...sanOf(document.san, file),
     validityDays: days("validity_days", defaultValidityDays),
     caValidityDays: days("ca_validity_days", defaultCaValidityDays),
     verifyHostname: flag("verify_hostname", false),
@@ -179,8 +176,10 @@ function settingsOf(
       ...Object.keys(document).filter((key) =>
         !Object.hasOwn(pathKeys, key) && !otherKeys.includes(key)
       ),
-      ...Object.keys(san).filter((key) => key !== "hostnames" && key !== "ips")
-        .map((key) => `san.${key}`),
+      ...isMapping(document.san)
+        ? Object.keys(document.san).filter((key) => key !== "hostnames" && key !== "ips")
+          .map((key) => `san.${key}`)
+        : [],
     ],
   };
 }
@@ -206,37 +205,41 @@ function refuseShared(paths: TlsPaths): void {
   }
 }
 
-function names(
-  value: unknown,
-  key: string,
-  parse: (text: string) => string,
-  file: string,
-): string[] {
-  if (value === undefined || value === null) return [];
-  if (!Array.isArray(value)) throw badSettings(file, `"${key}" is not a list`);
-  return [
-    ...new Set(value.map((item) => {
-      if (typeof item !== "string") throw badSettings(file, `"${key}" holds what is not a text`);
-      try {
-        return parse(item);
-      } catch (error) {
-        throw badSettings(file, `in "${key}": ${messageOf(error)}`);
-      }
-    })),
-  ];
+/** Reads `san`; a fault in it must not keep a person from looking, installing or switching off. */
+function sanOf(value: unknown, file: string): Pick<TlsSettings, "san" | "sanFault"> {
+  const faults: string[] = [];
+  const list = (key: "hostnames" | "ips"): string[] => {
+    const items = isMapping(value) ? value[key] ?? [] : [];
+    if (!Array.isArray(items)) {
+      faults.push(`"san.${key}" is not a list`);
+      return [];
+    }
+    const texts = items.filter((item) => typeof item === "string");
+    if (texts.length < items.length) faults.push(`"san.${key}" holds a value that is no text`);
+    return texts;
+  };
+  if (!isMapping(value ?? {})) faults.push('"san" is not a mapping of keys to values');
+  const { names, refused } = certifiable({ hostnames: list("hostnames"), ips: list("ips") });
+  faults.push(...refused.map(({ reason }) => `in "san": ${reason}`));
+  return {
+    san: names,
+    sanFault: faults[0] === undefined ? undefined : badSettings(file, faults[0]),
+  };
 }
 
 function mapping(value: unknown, what: string, file: string): Record<string, unknown> {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) {
-    throw badSettings(file, `${what} is not a list of keys and values`);
-  }
-  return value as Record<string, unknown>;
+  if (!isMapping(value)) throw badSettings(file, `${what} is not a mapping of keys to values`);
+  return value;
+}
+
+function isMapping(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 function badSettings(file: string, what: string, cause?: unknown): PkiError {
   return new PkiError("bad_settings", `Could not use "${file}": ${what}`, {
     exit: 2,
-    next: "Correct the file, or take it away and run: agent tls status",
+    next: `Correct the file: ${shellQuoted(file)}`,
     file,
     cause,
   });

@@ -47,10 +47,6 @@ Deno.test("what a key cannot hold is one clear error with exit code 2", async ()
     "validity_days: 0",
     "validity_days: 1.5",
     "ca_validity_days: 99999999",
-    "san: [a]",
-    "san: {hostnames: a.lan}",
-    "san: {hostnames: [1]}",
-    "san: {ips: [a.lan]}",
     "- a list",
     "just text",
     "{",
@@ -71,6 +67,23 @@ Deno.test("what a key cannot hold is one clear error with exit code 2", async ()
       text,
     );
   }
+});
+
+Deno.test("a fault in san is kept apart, with the names that are good", async () => {
+  const cases: [string, string[], RegExp][] = [
+    ["san: [a]", [], /"san" is not a mapping/],
+    ["san: 5", [], /"san" is not a mapping/],
+    ["san: {hostnames: a.lan}", [], /"san.hostnames" is not a list/],
+    ["san: {hostnames: [1, a.lan]}", ["a.lan"], /no text/],
+    ["san: {ips: [a.lan]}", [], /"a.lan" is not an IP address/],
+    ["san: {hostnames: ['*', a.lan, 10.0.0.5]}", ["a.lan"], /"\*" is not a host name/],
+  ];
+  for (const [text, hostnames, fault] of cases) {
+    const settings = await parseTlsSettings(text, root);
+    assert.deepEqual(settings.san, { hostnames, ips: [] }, text);
+    assert.match(settings.sanFault!.message, fault, text);
+  }
+  assert.equal((await parseTlsSettings("san: ~", root)).sanFault, undefined);
 });
 
 Deno.test("certificate and key may be in one file that something else looks after", async () => {

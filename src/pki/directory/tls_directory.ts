@@ -19,6 +19,7 @@ import { signingAlgorithm } from "../x509/keys.ts";
 import { isWithin } from "../../base/fs/paths.ts";
 import { readTlsSettings, type TlsSettings } from "./settings.ts";
 import { editSettings, type SettingsUpdate } from "./settings_edit.ts";
+import type { Names } from "../x509/names.ts";
 import { checkDates, checkIsCa } from "../x509/validate.ts";
 
 /** What a host is: it certifies others, was certified by another, or has nothing yet. */
@@ -106,6 +107,17 @@ export class TlsDirectory {
     checkDates(certificate, caCert, this.pki.now(), "agent tls renew --ca");
     signingAlgorithm(key);
     return { certificate, others, key };
+  }
+
+  /**
+   * Names of the next certificate.
+   *
+   * @throws {PkiError} `bad_settings` where config.yaml holds names that cannot be certified.
+   */
+  san(): Names {
+    const { san, sanFault } = this.settings;
+    if (sanFault !== undefined) throw sanFault;
+    return san;
   }
 
   /** CAs that were imported or that came before, by their label. */

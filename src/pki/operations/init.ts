@@ -8,6 +8,7 @@ import { caNameOf, makeCa, makeServer, setCaAside } from "./issue.ts";
 import { defaultKeyType, type KeyType } from "../x509/key_types.ts";
 import { sameKind } from "../x509/keys.ts";
 import {
+  certifiable,
   isEmpty,
   listNames,
   loopbackNames,
@@ -65,7 +66,7 @@ export async function initTls(pki: Pki, options: InitOptions = {}): Promise<Init
         options.keyType ?? defaultKeyType,
       );
 
-    const names = union(detected, given, withoutPlaceholder(settings.san), loopbackNames);
+    const names = union(detected, given, withoutPlaceholder(directory.san()), loopbackNames);
     const current = force ? [] : directory.serverChain();
     const reason = current[0] &&
       reasonToReplace(directory, current[0], ca.made.certificate, union(detected, given));
@@ -77,7 +78,7 @@ export async function initTls(pki: Pki, options: InitOptions = {}): Promise<Init
       options.keyType ?? sameKind(ca.made.certificate.keyType),
     );
 
-    const san = { hostnames: server.made.hostnames, ips: server.made.ips };
+    const san = certifiable(server.made).names;
     await directory.save({
       files: [...former.files, ...ca.files, ...server.files],
       settings: { enabled: true, san },
@@ -126,7 +127,7 @@ function reasonToReplace(
   if (renewalDue({ ...server, now: pki.now() })) {
     return `it was valid only until ${day(server.notAfter)}`;
   }
-  const gaps = missing(union(wanted, withoutPlaceholder(settings.san)), server);
+  const gaps = missing(union(wanted, withoutPlaceholder(directory.san())), server);
   return isEmpty(gaps) ? undefined : `it did not cover ${listNames(gaps)}`;
 }
 

@@ -20,6 +20,7 @@ import {
   readCertificates,
   readKey,
 } from "../x509/inspect.ts";
+import { certifiable } from "../x509/names.ts";
 import { setCaAside } from "./issue.ts";
 
 import { chainOf, checkCa, checkLeaf, isSelfIssued, maySignIn } from "../x509/validate.ts";
@@ -45,10 +46,18 @@ export interface Installed {
   usedPendingKey: boolean;
   /** The certificate is for serving only. */
   cannotSignIn: boolean;
+  /** Names of the certificate that agent issues no certificate for, so that a renewal drops them. */
+  namesNotKept: string[];
+}
+
+/** What an installation needs beyond the directory. */
+export interface InstallPki extends Pki {
+  /** Throws unless TLS can use the pair, and with it leads to the CAs (`provePair`). */
+  prove: (certPem: string, keyPem: string, caPem: string | undefined) => Promise<void>;
 }
 
 /** Takes in what a CA elsewhere made for this host; nothing changes unless everything holds. */
-export async function install(pki: Pki, options: InstallOptions): Promise<Installed> {
+export async function install(pki: InstallPki, options: InstallOptions): Promise<Installed> {
   const now = pki.now();
   const caFile = options.ca === undefined ? [] : readCertificates(options.ca);
   if (options.ca !== undefined) checkCaFile(caFile, options.ca, now);
@@ -56,7 +65,7 @@ export async function install(pki: Pki, options: InstallOptions): Promise<Instal
     const roots = caFile.filter(isSelfIssued);
     return options.cert === undefined
       ? await installCa(directory, roots, options)
-      : await installPair(directory, caFile, roots, { ...options, cert: options.cert });
+      : await installPair(pki, directory, caFile, roots, { ...options, cert: options.cert });
   });
 }
 
@@ -92,10 +101,12 @@ async function installCa(
     formerCaKey: aside.made,
     usedPendingKey: false,
     cannotSignIn: false,
+    namesNotKept: [],
   };
 }
 
 async function installPair(
+  { prove }: InstallPki,
   directory: TlsDirectory,
   caFile: Certificate[],
   roots: Certificate[],
@@ -129,18 +140,22 @@ async function installPair(
       },
     );
   }
+  const { names, refused } = certifiable(leaf);
   const aside = keepsCa ? { made: undefined, files: [] } : setCaAside(directory);
   const between = chain.slice(1).filter((certificate) => !isSelfIssued(certificate));
+  const certPem = pemOf([leaf, ...between]);
+  const keyPem = pkcs8Pem(key);
+  await prove(certPem, keyPem, anchors.length === 0 ? undefined : pemOf(anchors));
   await directory.save({
     files: [
       ...aside.files,
       ...removalOf(directory, aside.made),
-      { path: settings.serverCert, data: pemOf([leaf, ...between]), mode: publicMode },
-      { path: settings.serverKey, data: pkcs8Pem(key), mode: keyMode },
+      { path: settings.serverCert, data: certPem, mode: publicMode },
+      { path: settings.serverKey, data: keyPem, mode: keyMode },
       ...isSame ? [] : [{ path: settings.caCert, data: pemOf(roots), mode: publicMode }],
       { path: settings.pendingKey, removed: true as const },
     ],
-    settings: { enabled: true, san: { hostnames: leaf.hostnames, ips: leaf.ips } },
+    settings: { enabled: true, san: names },
   });
   return {
     root: settings.root,
@@ -151,6 +166,7 @@ async function installPair(
     formerCaKey: aside.made,
     usedPendingKey: options.key === undefined,
     cannotSignIn: !maySignIn(leaf),
+    namesNotKept: refused.map(({ name }) => name),
   };
 }
 

@@ -10,6 +10,7 @@ import type { Certificate } from "../x509/inspect.ts";
 import { caNameOf, makeCa, makeServer } from "./issue.ts";
 import { sameKind } from "../x509/keys.ts";
 import {
+  certifiable,
   flagsOf,
   isEmpty,
   loopbackNames,
@@ -56,7 +57,7 @@ export async function renewServer(pki: Pki, options: RenewOptions): Promise<Rene
     const dropped = options.distrustPrevious ? previousOf(directory) : [];
     await directory.save({
       files: [...files, ...removals(directory, dropped)],
-      settings: { san: namesOf(made) },
+      settings: { san: certifiable(made).names },
     });
     return {
       root: settings.root,
@@ -96,7 +97,7 @@ export async function renewCa(pki: Pki, options: RenewOptions): Promise<Renewed>
     }];
     await directory.save({
       files: [...ca.files, ...server.files, ...kept, ...removals(directory, dropped)],
-      settings: { san: namesOf(server.made) },
+      settings: { san: certifiable(server.made).names },
     });
     return {
       root: settings.root,
@@ -161,7 +162,7 @@ function issuerFor(directory: TlsDirectory, added: Names): Issuer {
     // Names that are given to a request are all that it asks for.
     const names = isEmpty(added)
       ? added
-      : union(directory.pki.detect(), withoutPlaceholder(directory.settings.san), added);
+      : union(directory.pki.detect(), withoutPlaceholder(directory.san()), added);
     const flags = flagsOf(missing(names, loopbackNames), "--hostname", "--ip");
     const request = `agent tls request -o request.csr ${flags}`;
     throw new PkiError("no_ca_key", error.message, {
@@ -196,17 +197,14 @@ function serverOrNothing(directory: TlsDirectory): Certificate[] {
 }
 
 function namesAfter(
-  { settings }: TlsDirectory,
+  directory: TlsDirectory,
   server: Certificate | undefined,
   added: Names,
 ): Names {
   // What was taken out of config.yaml is to go; a config.yaml that was lost says nothing.
-  const own = isEmpty(settings.san) && server !== undefined ? namesOf(server) : settings.san;
+  const san = directory.san();
+  const own = isEmpty(san) && server !== undefined ? certifiable(server).names : san;
   return union(own, added, loopbackNames);
-}
-
-function namesOf({ hostnames, ips }: Certificate): Names {
-  return { hostnames, ips };
 }
 
 function previousOf(directory: TlsDirectory): string[] {

@@ -35,7 +35,7 @@ export async function request(pki: Pki, options: RequestOptions): Promise<Reques
     const { settings } = directory;
     // A renewal must not drop an alias that only the present certificate tells of.
     const names = union(
-      ...detected === undefined ? [given] : [detected, withoutPlaceholder(settings.san)],
+      ...detected === undefined ? [given] : [detected, withoutPlaceholder(directory.san())],
       loopbackNames,
     );
     if (directory.kind() === "ca_holder") {

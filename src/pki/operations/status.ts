@@ -119,13 +119,14 @@ function inSentence(message: string): string {
 }
 
 function damaged(state: TlsState): Warning[] {
-  const { ca, caKeyFits, server, serverKeyFits, trusted, kind } = state;
+  const { ca, caKeyFits, server, serverKeyFits, trusted, kind, settings } = state;
   const again = kind === "ca_holder" ? "agent tls renew" : askForNew;
   const broken: [unknown, string][] = [
     [ca, "agent tls install --ca FILE"],
     [caKeyFits, "restore the ca folder from its copy"],
     [server, again],
     [serverKeyFits, again],
+    [settings.sanFault, `\${EDITOR:-vi} ${shellQuoted(settings.config)}`],
     ...trusted.map((
       { certificates, path },
     ): [unknown, string] => [certificates, `rm ${shellQuoted(path)}`]),

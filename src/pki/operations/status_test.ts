@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { snapshot } from "../../../tests/support/crash_points.ts";
 import { dayMs, modeOf, output, type TlsLab, tlsLab } from "../../../tests/support/tls.ts";
-import type { Pki } from "../directory/context.ts";
+import type { InstallPki as Pki } from "./install.ts";
 import { importCa } from "./import.ts";
 import { initTls } from "./init.ts";
 import { install } from "./install.ts";

@@ -52,6 +52,38 @@ export function parseNames(hostnames: string[], ips: string[]): Names {
   return union({ hostnames: hostnames.map(parseHostname), ips: ips.map(parseIp) });
 }
 
+/** A name that no certificate is issued for, and why. */
+export interface RefusedName {
+  name: string;
+  reason: string;
+}
+
+/**
+ * Sorts names by whether a certificate can be issued for them. Certificates of other CAs and files
+ * that were edited by hand hold others too.
+ *
+ * @returns the good ones in their canonical form.
+ */
+export function certifiable(
+  { hostnames, ips }: Names,
+): { names: Names; refused: RefusedName[] } {
+  const refused: RefusedName[] = [];
+  const read = (parse: (text: string) => string) => (name: string) => {
+    try {
+      return [parse(name)];
+    } catch (error) {
+      if (!(error instanceof PkiError)) throw error;
+      refused.push({ name, reason: error.message });
+      return [];
+    }
+  };
+  const names = union({
+    hostnames: hostnames.flatMap(read(parseHostname)),
+    ips: ips.flatMap(read(parseIp)),
+  });
+  return { names, refused };
+}
+
 /**
  * Reads a host name: letters, digits, hyphens and underscores, `*` as the whole first label;
  * others become their ASCII form (RFC 5891).
