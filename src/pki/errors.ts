@@ -45,3 +45,12 @@ export class PkiError extends UserError {
     this.file = options.file;
   }
 }
+
+/** There is no way at all from a certificate to a trusted CA, good or bad. */
+export class NoChainError extends PkiError {
+  override name = "NoChainError";
+
+  constructor(message: string, options: { next: string; file: string }) {
+    super("bad_chain", message, options);
+  }
+}

@@ -8,7 +8,7 @@ import { connect, createSecureContext, TLSSocket } from "node:tls";
 import { PkiError } from "../pki/errors.ts";
 import { messageOf } from "../base/errors.ts";
 import { parseCertificates } from "../pki/x509/inspect.ts";
-import { checkStrength } from "../pki/x509/validate.ts";
+import { checkUsable } from "../pki/x509/validate.ts";
 
 /** A handshake takes 35 ms here; only a machine that is badly overloaded needs seconds. */
 const handshakeMs = 10_000;
@@ -31,7 +31,7 @@ export async function provePair(
 ): Promise<void> {
   const name = "certificate";
   const [leaf, ...others] = parseCertificates(certPem, name);
-  for (const certificate of [leaf!, ...others]) checkStrength(certificate, name);
+  for (const certificate of [leaf!, ...others]) checkUsable(certificate, name);
   const failure = await handshake(certPem, keyPem, caPem);
   if (failure === undefined) return;
   const subject = `The certificate "${leaf!.subject}"`;
@@ -50,8 +50,8 @@ export async function provePair(
     case "SELF_SIGNED_CERT_IN_CHAIN":
       throw new PkiError(
         "bad_chain",
-        `${subject} is refused in a TLS handshake: its signature does not lead to the trusted CA, ` +
-          `or is of a kind that TLS no longer accepts, such as SHA-1 (${failure})`,
+        `${subject} is refused in a TLS handshake: a signature on the way to the trusted CA does not ` +
+          `hold, or a limit that a CA sets for names or key usage is broken (${failure})`,
         { next },
       );
     default:

@@ -9,7 +9,8 @@ import { domainToASCII } from "node:url";
 import type { ConnectionOptions, DetailedPeerCertificate, TLSSocket } from "node:tls";
 import { type Certificate, inspectCertificate, sameBytes } from "../pki/x509/inspect.ts";
 import { parseIp } from "../pki/x509/names.ts";
-import { chainOf, checkCa } from "../pki/x509/validate.ts";
+import { chainOf } from "../pki/x509/chain.ts";
+import { checkCa } from "../pki/x509/validate.ts";
 import type { Loaded } from "./credentials.ts";
 import type { TlsMode } from "./mode.ts";
 

@@ -19,7 +19,7 @@ import {
 } from "../x509/names.ts";
 import { withoutPlaceholder } from "../directory/placeholder.ts";
 import { renewalDue } from "../x509/renewal.ts";
-import { isIssuedBy } from "../x509/validate.ts";
+import { isIssuedBy } from "../x509/chain.ts";
 
 export interface InitOptions {
   hostnames?: string[];

@@ -23,7 +23,15 @@ import {
 import { certifiable } from "../x509/names.ts";
 import { setCaAside } from "./issue.ts";
 
-import { chainOf, checkCa, checkLeaf, isSelfIssued, maySignIn } from "../x509/validate.ts";
+import { chainOf, isSelfIssued } from "../x509/chain.ts";
+import {
+  checkCa,
+  checkDates,
+  checkIsCa,
+  checkLeaf,
+  isInForce,
+  maySignIn,
+} from "../x509/validate.ts";
 
 export interface InstallOptions {
   cert?: string | undefined;
@@ -59,8 +67,7 @@ export interface InstallPki extends Pki {
 /** Takes in what a CA elsewhere made for this host; nothing changes unless everything holds. */
 export async function install(pki: InstallPki, options: InstallOptions): Promise<Installed> {
   const now = pki.now();
-  const caFile = options.ca === undefined ? [] : readCertificates(options.ca);
-  if (options.ca !== undefined) checkCaFile(caFile, options.ca, now);
+  const caFile = options.ca === undefined ? [] : readCas(options.ca, now);
   return await withDirectory(pki, async (directory) => {
     const roots = caFile.filter(isSelfIssued);
     return options.cert === undefined
@@ -123,8 +130,8 @@ async function installPair(
   const anchors = roots.length > 0 ? roots : former;
   const chain = anchors.length === 0
     ? certFile
-    : chainOf(leaf, [...certFile, ...caFile, ...former], anchors, cert);
-  chain.slice(1).forEach((certificate) => checkCa(certificate, cert, pki.now()));
+    : chainOf(leaf, [...certFile, ...caFile, ...former], anchors, cert, { now: pki.now() });
+  if (anchors.length === 0) certFile.slice(1).forEach((ca) => checkCa(ca, cert, pki.now()));
 
   const isSame = roots.length === 0 || holdsSame(former, roots);
   const keepsCa = isSame || restores(directory, former, roots);
@@ -165,7 +172,7 @@ async function installPair(
     previous: undefined,
     formerCaKey: aside.made,
     usedPendingKey: options.key === undefined,
-    cannotSignIn: !maySignIn(leaf),
+    cannotSignIn: !chain.every(maySignIn),
     namesNotKept: refused.map(({ name }) => name),
   };
 }
@@ -208,14 +215,24 @@ function keyOrNothing(path: string): KeyObject | undefined {
   }
 }
 
-/** Every certificate in it must be a CA, and one of them a root, which is what is trusted. */
-function checkCaFile(certificates: Certificate[], file: string, now: number): void {
-  certificates.forEach((certificate) => checkCa(certificate, file, now));
-  if (certificates.some(isSelfIssued)) return;
-  throw new PkiError("bad_chain", `"${file}" holds only "${certificates[0]!.subject}", no root`, {
-    next: `Add the certificate of "${certificates.at(-1)!.issuer}" to the file`,
-    file,
-  });
+/**
+ * Reads a file of CAs: every certificate in it must be one, and one of them a root, which is what is
+ * trusted. Expired ones beside their successors are left out.
+ */
+function readCas(file: string, now: number): Certificate[] {
+  const all = readCertificates(file);
+  all.forEach((certificate) => checkIsCa(certificate, file));
+  const roots = all.filter(isSelfIssued);
+  if (roots.length === 0) {
+    throw new PkiError("bad_chain", `"${file}" holds only "${all[0]!.subject}", no root`, {
+      next: `Add the certificate of "${all.at(-1)!.issuer}" to the file`,
+      file,
+    });
+  }
+  const inForce = all.filter((certificate) => isInForce(certificate, now));
+  if (!inForce.some(isSelfIssued)) checkDates(roots[0]!, file, now);
+  inForce.forEach((certificate) => checkCa(certificate, file, now));
+  return inForce;
 }
 
 function refuseCaHolder(former: Certificate[]): never {

@@ -10,7 +10,7 @@ import { type Certificate, pkcs8Pem } from "../x509/inspect.ts";
 import type { KeyType } from "../x509/key_types.ts";
 import { generateKey, publicKeyOf } from "../x509/keys.ts";
 import { maxCommonName, type Names } from "../x509/names.ts";
-import { isSelfIssued } from "../x509/validate.ts";
+import { isSelfIssued } from "../x509/chain.ts";
 
 /** The longest that Apple's systems accept for a server, also from a CA that a person trusts. */
 const maxLeafDays = 825;

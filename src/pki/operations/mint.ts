@@ -22,7 +22,7 @@ import { generateKey, publicKeyOf, sameKind } from "../x509/keys.ts";
 import { flagsOf, isEmpty, loopbackNames, missing, type Names, parseNames } from "../x509/names.ts";
 import { placeholderName } from "../directory/placeholder.ts";
 import { isWithin } from "../../base/fs/paths.ts";
-import { isIssuedBy } from "../x509/validate.ts";
+import { isIssuedBy } from "../x509/chain.ts";
 
 export interface MintOptions {
   /** An absolute path. */

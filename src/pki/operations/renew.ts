@@ -21,7 +21,7 @@ import {
 } from "../x509/names.ts";
 import { withoutPlaceholder } from "../directory/placeholder.ts";
 import type { Issuer } from "../x509/issuer.ts";
-import { isIssuedBy } from "../x509/validate.ts";
+import { isIssuedBy } from "../x509/chain.ts";
 
 export interface RenewOptions {
   ca?: boolean;

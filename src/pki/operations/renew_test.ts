@@ -7,7 +7,7 @@ import { install } from "./install.ts";
 import { mint } from "./mint.ts";
 import { distrustPrevious, renewCa, renewServer } from "./renew.ts";
 import { readTlsSettings } from "../directory/settings.ts";
-import { chainOf } from "../x509/validate.ts";
+import { chainOf } from "../x509/chain.ts";
 
 Deno.test("renew keeps the names and the type of key, and makes a new key", async () => {
   await using lab = await tlsLab();

@@ -3,15 +3,16 @@ import { join } from "node:path";
 import { journalName } from "../../base/fs/recovery_journal.ts";
 import { previousPrefix } from "../directory/bundle.ts";
 import { day } from "../x509/dates.ts";
-import { PkiError } from "../errors.ts";
-import { type Certificate, sameBytes } from "../x509/inspect.ts";
+import { NoChainError, PkiError } from "../errors.ts";
+import type { Certificate } from "../x509/inspect.ts";
 import { flagsOf, isEmpty, listNames, loopbackNames, missing, union } from "../x509/names.ts";
 import { placeholderName } from "../directory/placeholder.ts";
 import { isWithin } from "../../base/fs/paths.ts";
 import type { TlsState } from "../directory/state.ts";
 import { shellQuoted } from "../../base/shell_quoted.ts";
 import { daysLeft, expiresSoon } from "../x509/renewal.ts";
-import { isIssuedBy, maySignIn } from "../x509/validate.ts";
+import { chainOf } from "../x509/chain.ts";
+import { checkServer, maySignIn } from "../x509/validate.ts";
 
 export type WarningCode =
   | "not_set_up"
@@ -28,6 +29,7 @@ export type WarningCode =
   | "certificate_missing"
   | "previous_ca"
   | "foreign_ca"
+  | "unusable"
   | "nothing_trusted"
   | "bundle_stale";
 
@@ -190,6 +192,7 @@ function dates({ ca, server, trusted, kind }: TlsState, now: number): Warning[] 
   const all: [string, Certificate[], string][] = [
     ["CA", listOf(ca), holder ? "agent tls renew --ca" : "agent tls renew --ca on the CA's host"],
     ["server", listOf(server).slice(0, 1), holder ? "agent tls renew" : askForNew],
+    ["intermediate", listOf(server).slice(1), holder ? "agent tls renew" : askForNew],
     ...trusted.map(({ label, certificates, path }): [string, Certificate[], string] => [
       `trusted CA "${label}"`,
       listOf(certificates),
@@ -222,10 +225,12 @@ function dates({ ca, server, trusted, kind }: TlsState, now: number): Warning[] 
 }
 
 function chain({ ca, server, trusted, kind, settings }: TlsState): Warning[] {
-  const [own] = listOf(ca);
-  const [leaf, ...between] = listOf(server);
+  const own = listOf(ca);
+  const chain = listOf(server);
+  const [leaf] = chain;
   if (leaf === undefined || ca instanceof PkiError) return [];
-  const roots = [...listOf(ca), ...trusted.flatMap(({ certificates }) => listOf(certificates))];
+  const again = kind === "ca_holder" ? "agent tls renew" : askForNew;
+  const roots = [...own, ...trusted.flatMap(({ certificates }) => listOf(certificates))];
   if (roots.length === 0) {
     return [{
       code: "nothing_trusted",
@@ -233,11 +238,17 @@ function chain({ ca, server, trusted, kind, settings }: TlsState): Warning[] {
       command: "agent tls install --ca FILE",
     }];
   }
-  if (leadsTo(leaf, between, listOf(ca))) return [];
-  const again = kind === "ca_holder" ? "agent tls renew" : askForNew;
+  const unusable = (fault: PkiError): Warning[] => [{
+    code: "unusable",
+    message: `No other host accepts the server certificate: ${inSentence(fault.message)}`,
+    command: again,
+  }];
+  const fault = serverFault(leaf) ?? chainFault(chain, own);
+  if (fault === undefined) return [];
+  if (!(fault instanceof NoChainError)) return unusable(fault);
   const previous = trusted.filter(({ label }) => label.startsWith(previousPrefix))
     .flatMap(({ certificates }) => listOf(certificates));
-  if (own !== undefined && leadsTo(leaf, between, previous)) {
+  if (own.length > 0 && chainFault(chain, previous) === undefined) {
     return [{
       code: "previous_ca",
       message:
@@ -245,7 +256,9 @@ function chain({ ca, server, trusted, kind, settings }: TlsState): Warning[] {
       command: again,
     }];
   }
-  if (leadsTo(leaf, between, roots)) return [];
+  const otherFault = chainFault(chain, roots);
+  if (otherFault === undefined) return [];
+  if (!(otherFault instanceof NoChainError)) return unusable(otherFault);
   const elsewhere = !isWithin(settings.root, settings.serverCert);
   return [{
     code: "foreign_ca",
@@ -253,6 +266,17 @@ function chain({ ca, server, trusted, kind, settings }: TlsState): Warning[] {
       `The server certificate was issued by "${leaf.issuer}", which this host does not trust`,
     command: elsewhere ? "agent tls import-ca FILE" : again,
   }];
+}
+
+/** What keeps TLS from using the host's own certificate, whoever issued it. */
+function serverFault(leaf: Certificate): PkiError | undefined {
+  try {
+    checkServer(leaf, "server.crt");
+    return undefined;
+  } catch (error) {
+    if (error instanceof PkiError) return error;
+    throw error;
+  }
 }
 
 function exposed({ exposed: found }: TlsState): Warning[] {
@@ -303,17 +327,17 @@ function coversPlaceholder({ server }: TlsState): boolean {
     isEmpty(missing(leaf, union(placeholder, loopbackNames)));
 }
 
-function leadsTo(leaf: Certificate, between: Certificate[], roots: Certificate[]): boolean {
-  let last = leaf;
-  for (let step = 0; step <= between.length; step++) {
-    if (roots.some((root) => isIssuedBy(last, root))) return true;
-    const next = between.find((candidate) =>
-      !sameBytes(candidate.der, last.der) && isIssuedBy(last, candidate)
-    );
-    if (next === undefined) return false;
-    last = next;
+/** Why there is no way to one of the roots that TLS would go; undefined where there is one. */
+function chainFault(server: Certificate[], roots: Certificate[]): PkiError | undefined {
+  const [leaf, ...between] = server;
+  try {
+    // The dates have warnings of their own.
+    chainOf(leaf!, between, roots, "server.crt");
+    return undefined;
+  } catch (error) {
+    if (error instanceof PkiError) return error;
+    throw error;
   }
-  return false;
 }
 
 function listOf(found: unknown): Certificate[] {

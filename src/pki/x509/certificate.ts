@@ -13,6 +13,7 @@ import {
   tag,
 } from "./der.ts";
 import { type Extensions, readExtensions } from "./extensions.ts";
+import { readSignatureAlgorithm, type SignatureAlgorithm } from "./signature.ts";
 import { printable } from "../../base/printable.ts";
 
 /** What a certificate says. */
@@ -33,15 +34,26 @@ export interface Certificate extends Extensions {
   keyType: string;
   /** SubjectPublicKeyInfo. */
   publicKey: Bytes;
+  /** 3 for every certificate of today. */
+  version: number;
+  /** The part that is signed. */
+  tbs: Bytes;
+  signatureAlgorithm: SignatureAlgorithm;
+  signature: Bytes;
   /** SHA-256 over the certificate, as OpenSSL prints it: "AB:CD:…". */
   fingerprint: string;
 }
 
 /** @throws {DerError} where the bytes are no certificate. */
 export function readCertificate(der: Bytes): Certificate {
-  const fields = children(child(children(readDer(der, tag.sequence)), 0, tag.sequence));
-  // Version 1 certificates leave out the version.
+  const parts = children(readDer(der, tag.sequence));
+  const tbs = child(parts, 0, tag.sequence);
+  const fields = children(tbs);
+  // Version 1 certificates leave out the version; it is 2 for version 3.
   const at = fields[0]?.tag === 0xa0 ? 1 : 0;
+  const version = at === 0
+    ? 1
+    : (child(children(fields[0]!), 0, tag.integer).value.at(-1) ?? 0) + 1;
   const serial = child(fields, at, tag.integer);
   const issuer = child(fields, at + 2, tag.sequence);
   const [notBefore, notAfter] = children(child(fields, at + 3, tag.sequence)).map(readTime);
@@ -62,6 +74,11 @@ export function readCertificate(der: Bytes): Certificate {
     publicKey: publicKey.raw,
     keyType: keyTypeOf(publicKey),
     fingerprint: fingerprintOf(der),
+    version,
+    tbs: tbs.raw,
+    signatureAlgorithm: readSignatureAlgorithm(child(parts, 1, tag.sequence)),
+    // The first byte counts unused bits, of which signatures have none.
+    signature: child(parts, 2, tag.bitString).value.subarray(1),
     ...readExtensions(fields.find((field) => field.tag === 0xa3)),
   };
 }

@@ -9,13 +9,15 @@ export interface Extensions {
   ips: string[];
   /** Alternative names that are neither, by their tags. */
   otherNames: { form: number; value: Bytes }[];
-  /** What a CA says that it certifies no names beyond. */
+  /** The names that a CA may certify. */
   nameConstraints: NameConstraints | undefined;
   isCa: boolean;
   /** How many CAs may come between this one and a host; undefined for any number. */
   pathLength: number | undefined;
-  /** What must be understood, and is not understood by any verifier in use here. */
+  /** Critical extensions that the runtime's TLS does not handle; it refuses the certificate. */
   unknownCritical: string[];
+  /** The identifier of an extension that appears more than once; verifiers refuse that. */
+  duplicateExtension: string | undefined;
   /** Undefined where the certificate does not restrict its use. */
   keyUsage: Set<number> | undefined;
   /** Object identifiers; undefined where the certificate does not restrict its use. */
@@ -32,16 +34,16 @@ export const keyUsageBit = {
   crlSign: 6,
 } as const;
 export const extendedUsage = {
-  any: "2.5.29.37.0",
   serverAuth: "1.3.6.1.5.5.7.3.1",
   clientAuth: "1.3.6.1.5.5.7.3.2",
 } as const;
 
 /**
- * Key usage, names, basic constraints, name constraints, policies and their relatives, extended
- * key usage: what OpenSSL processes (RFC 5280 section 4.2.1).
+ * Key usage, alternative names, basic constraints, name constraints, CRL distribution points and
+ * extended key usage: the critical ones that rustls accepts in Deno 2.7 and 2.9, as tried with each
+ * of RFC 5280 section 4.2.1. OpenSSL accepts policies as well.
  */
-const verifiedExtensions = /^2\.5\.29\.(14|15|17|19|30|31|32|33|35|36|37|54)$/;
+const handledExtensions = /^2\.5\.29\.(15|17|19|30|31|37)$/;
 
 /** Reads the extensions in their wrapper; a certificate of version 1 has none. */
 export function readExtensions(wrapper: Der | undefined): Extensions {
@@ -53,18 +55,22 @@ export function readExtensions(wrapper: Der | undefined): Extensions {
     isCa: false,
     pathLength: undefined,
     unknownCritical: [],
+    duplicateExtension: undefined,
     keyUsage: undefined,
     extendedKeyUsage: undefined,
     subjectKeyId: undefined,
     authorityKeyId: undefined,
   };
   if (wrapper === undefined) return found;
+  const seen = new Set<string>();
   for (const extension of children(child(children(wrapper), 0, tag.sequence))) {
     const parts = children(extension);
     const oid = readOid(child(parts, 0));
+    if (seen.has(oid)) found.duplicateExtension ??= oid;
+    seen.add(oid);
     const value = child(parts, parts.length - 1, tag.octetString).value;
     const isCritical = parts[1]?.tag === tag.boolean && parts[1].value[0] !== 0;
-    if (isCritical && !verifiedExtensions.test(oid)) found.unknownCritical.push(oid);
+    if (isCritical && !handledExtensions.test(oid)) found.unknownCritical.push(oid);
     if (oid === "2.5.29.17") Object.assign(found, alternativeNames(readDer(value, tag.sequence)));
     if (oid === "2.5.29.19") {
       const [first, second] = children(readDer(value, tag.sequence));
@@ -72,7 +78,7 @@ export function readExtensions(wrapper: Der | undefined): Extensions {
       // Never above one byte in practice; a longer one restricts nothing.
       if (second?.value.length === 1) found.pathLength = second.value[0];
     }
-    if (oid === "2.5.29.30") found.nameConstraints = readNameConstraints(value, isCritical);
+    if (oid === "2.5.29.30") found.nameConstraints = readNameConstraints(value);
     if (oid === "2.5.29.15") found.keyUsage = readBits(readDer(value));
     if (oid === "2.5.29.37") {
       found.extendedKeyUsage = children(readDer(value, tag.sequence)).map(readOid);

@@ -43,11 +43,13 @@ export function inspectCertificate(
   return fromDer(new Uint8Array(source), name);
 }
 
-/** Reads every certificate of a PEM text; at least one is wanted. */
+/** Reads every certificate of a PEM text, each once; throws where there is none. */
 export function parseCertificates(text: string, name: string): Certificate[] {
+  const seen = new Set<string>();
   const found = parsePem(text, name)
     .filter(({ label }) => label === "CERTIFICATE" || label === "X509 CERTIFICATE")
-    .map(({ der }) => fromDer(der, name));
+    .map(({ der }) => fromDer(der, name))
+    .filter(({ fingerprint }) => !seen.has(fingerprint) && seen.add(fingerprint));
   if (found.length === 0) {
     throw new PkiError("no_certificate", `"${name}" holds no certificate`, {
       next: "Give a file with a block -----BEGIN CERTIFICATE-----",

@@ -1,6 +1,6 @@
 /**
- * Name constraints: a CA may certify only some names (RFC 5280 section 4.2.1.10). Company CAs say so,
- * and a host that presents a certificate beyond them is refused by whoever calls it.
+ * Name constraints: a CA may certify only some names (RFC 5280 section 4.2.1.10). Company CAs have
+ * them, and every client refuses a host whose certificate breaks them.
  */
 import type { Certificate } from "./certificate.ts";
 import {
@@ -38,7 +38,6 @@ interface Subtree {
 }
 
 export interface NameConstraints {
-  isCritical: boolean;
   permitted: Subtree[];
   excluded: Subtree[];
 }
@@ -50,11 +49,11 @@ interface Name {
   value: Bytes;
 }
 
-export function readNameConstraints(value: Bytes, isCritical: boolean): NameConstraints {
+export function readNameConstraints(value: Bytes): NameConstraints {
   const parts = children(readDer(value, tag.sequence));
   const at = (kind: number) =>
     parts.filter((part) => part.tag === kind).flatMap((part) => children(part).map(readSubtree));
-  return { isCritical, permitted: at(0xa0), excluded: at(0xa1) };
+  return { permitted: at(0xa0), excluded: at(0xa1) };
 }
 
 function readSubtree(subtree: Der): Subtree {
@@ -71,7 +70,7 @@ function readSubtree(subtree: Der): Subtree {
  * sentence that began with the CA; undefined where nothing is.
  */
 export function beyond(
-  { isCritical, permitted, excluded }: NameConstraints,
+  { permitted, excluded }: NameConstraints,
   certificate: Certificate,
 ): string | undefined {
   for (const { form, text, value } of namesOf(certificate)) {
@@ -81,8 +80,7 @@ export function beyond(
     if (all.length === 0) continue;
     const isKnown = Object.values(formTag).some((known) => known === form);
     if (!isKnown || all.some(({ isMalformed }) => isMalformed)) {
-      // To ignore what is critical would be to allow what it may forbid.
-      if (!isCritical) continue;
+      // The runtime's TLS refuses these whether the constraints are critical or not.
       return `limits ${formNames[form] ?? "names"} in a way that agent cannot check, ` +
         `and the certificate has ${text}`;
     }
