@@ -1,7 +1,7 @@
 import { type Certificate, parseCertificates } from "../pki/x509/inspect.ts";
 import { roleOf } from "../pki/x509/roles.ts";
 import { renewalDue } from "../pki/x509/renewal.ts";
-import { isIssuedBy } from "../pki/x509/validate.ts";
+import { isIssuedBy } from "../pki/x509/chain.ts";
 import type { PeerCertificates } from "./plan.ts";
 import type { Facts } from "./preflight.ts";
 
