@@ -4,7 +4,7 @@ import { messageOf, UsageError, UserError } from "../base/errors.ts";
 import { every } from "../base/lifetimes.ts";
 import { type Certificate, type Pair, readCertificates, readPair } from "../pki/x509/inspect.ts";
 import { pemOf } from "../pki/x509/pem.ts";
-import { isIssuedBy } from "../pki/x509/validate.ts";
+import { isIssuedBy } from "../pki/x509/chain.ts";
 import { PkiError } from "../pki/errors.ts";
 import type { TlsMode } from "./mode.ts";
 import { provePair } from "./prove.ts";

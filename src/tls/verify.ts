@@ -10,7 +10,6 @@ import type { ConnectionOptions, DetailedPeerCertificate, TLSSocket } from "node
 import { type Certificate, inspectCertificate, sameBytes } from "../pki/x509/inspect.ts";
 import { parseIp } from "../pki/x509/names.ts";
 import { chainOf } from "../pki/x509/chain.ts";
-import { checkCa } from "../pki/x509/validate.ts";
 import type { Loaded } from "./credentials.ts";
 import type { TlsMode } from "./mode.ts";
 
@@ -77,21 +76,7 @@ export function checkChain(
   roots: Certificate[],
   now: number,
 ): void {
-  const isUsable = (ca: Certificate) => {
-    try {
-      checkCa(ca, source, now);
-      return true;
-    } catch {
-      return false; // The reason is found below, if this CA turns out to be needed.
-    }
-  };
-  try {
-    chainOf(leaf, others.filter(isUsable), roots.filter(isUsable), source);
-  } catch (error) {
-    const [, ...cas] = chainOf(leaf, others, roots, source);
-    for (const ca of cas) checkCa(ca, source, now);
-    throw error;
-  }
+  chainOf(leaf, others, roots, source, { now });
 }
 
 /** The certificates that the other side has shown, its own first. */
