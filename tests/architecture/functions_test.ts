@@ -16,9 +16,6 @@ const before: Record<string, number> = {
   "src/peer/client/tasks.ts remoteTasks": 108,
   "src/peer/client/session.ts openSession": 97,
   "src/peer/client/channel.ts openChannel": 83,
-  "src/cli/demo/hosts.ts startHosts": 89,
-  "src/cli/demo/story.ts tellStory": 106,
-  "src/cli/demo/programs.ts programs": 85,
 };
 
 Deno.test(`no function is longer than ${longest} lines`, async () => {

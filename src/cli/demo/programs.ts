@@ -2,7 +2,7 @@ import { selfCommand } from "../../base/self.ts";
 import { UserError } from "../../base/errors.ts";
 import { leashVariable } from "../leash.ts";
 
-/** What children need of the environment; nothing of `AGENT_*`, so that no setting of ours leaks in. */
+/** Variables that children need; none of `AGENT_*`, so that no setting of the user gets in. */
 export const passedVariables = [
   "PATH",
   "HOME",
@@ -31,10 +31,10 @@ export interface Ended {
 
 export interface RunOptions {
   env?: Record<string, string>;
-  /** Told of each line of stdout, and of stderr, as it comes. */
+  /** Called with each line of stdout, and of stderr, as it comes. */
   line?: (line: string) => Promise<void>;
   errorLine?: (line: string) => Promise<void>;
-  /** Exit codes that are as they should be; 0 without it. */
+  /** Exit codes that are no failure; 0 without it. */
   expected?: number[];
 }
 
@@ -42,25 +42,33 @@ export interface RunOptions {
 export interface Role extends AsyncDisposable {
   /** Of its ready line. */
   address: string;
-  /** Settles when it ends by itself, which it should not, with what it said last. */
+  /** Settles when it ends by itself, which no role should, with what it wrote last. */
   ended: Promise<ProgramFailed>;
+}
+
+export interface Programs {
+  /** Runs a command to its end. */
+  run(args: string[], options?: RunOptions): Promise<Ended>;
+  /** Starts a role and waits until it says that it is ready. */
+  start(args: string[], env?: Record<string, string>): Promise<Role>;
 }
 
 /**
  * Starts this same program again, as a person would on the hosts of a cluster. Every child is on a
- * leash (see leash.ts): it ends when this process does, however that ends.
+ * leash (see leash.ts): it ends when this process does, for whatever reason.
  */
 export function programs(
   base: Record<string, string>,
   variable: (name: string) => string | undefined,
   signal: AbortSignal,
-) {
+): Programs {
   const inherited: Record<string, string> = {};
   for (const name of passedVariables) {
     const value = variable(name);
     if (value !== undefined) inherited[name] = value;
   }
-  const spawn = (args: string[], env: Record<string, string>) => {
+  const spawn: Spawn = (args, env) => {
+    signal.throwIfAborted();
     const self = selfCommand();
     return new Deno.Command(self.command, {
       args: [...self.args, ...args],
@@ -71,74 +79,83 @@ export function programs(
       stderr: "piped",
     }).spawn();
   };
-
-  /** Runs a command to its end. */
-  const run = async (args: string[], options: RunOptions = {}): Promise<Ended> => {
-    signal.throwIfAborted();
-    const child = spawn(args, options.env ?? {});
-    const end = () => endQuietly(child, "SIGKILL");
-    signal.addEventListener("abort", end);
-    try {
-      const out = eachLine(child.stdout, options.line);
-      const error = eachLine(child.stderr, options.errorLine);
-      const [{ code }, stdout, stderr] = await Promise.all([child.status, out, error]);
-      signal.throwIfAborted();
-      if (!(options.expected ?? [0]).includes(code)) throw failed(args, code, stderr);
-      return { code, stdout, stderr };
-    } finally {
-      signal.removeEventListener("abort", end);
-      await child.stdin.close().catch(() => {/* The child has closed it by its end. */});
-    }
+  return {
+    run: (args, options = {}) => runProgram(spawn, signal, args, options),
+    start: (args, env = {}) => startRole(spawn, signal, args, env),
   };
-
-  /** Starts a role and waits until it says that it is ready. */
-  const start = async (args: string[], env: Record<string, string> = {}): Promise<Role> => {
-    signal.throwIfAborted();
-    const child = spawn([...args, "--log.format=json"], env);
-    const ready = Promise.withResolvers<string>();
-    const last: string[] = [];
-    const said = eachLine(child.stderr, (line) => {
-      last.push(line);
-      if (last.length > keptLines) last.shift();
-      const fields = readyFields(line);
-      if (fields !== undefined) ready.resolve(fields.address ?? "");
-      return Promise.resolve();
-    });
-    const silent = child.stdout.cancel();
-    const ended = Promise.all([child.status, said, silent]).then(([{ code }]) =>
-      failed(args, code, last.join("\n"))
-    );
-    const dispose = async () => {
-      const late = setTimeout(() => endQuietly(child, "SIGKILL"), stopWithinMs);
-      endQuietly(child, "SIGTERM");
-      await ended;
-      clearTimeout(late);
-      await child.stdin.close().catch(() => {/* The child has closed it by its end. */});
-    };
-    const late = setTimeout(
-      () => ready.reject(new UserError(`"agent ${args[0]}" was not ready in time`)),
-      readyWithinMs,
-    );
-    const stop = () => ready.reject(signal.reason);
-    signal.addEventListener("abort", stop);
-    try {
-      const first = await Promise.race([ready.promise, ended]);
-      if (first instanceof ProgramFailed) throw first;
-      return { address: first, ended, [Symbol.asyncDispose]: dispose };
-    } catch (error) {
-      await dispose();
-      throw error;
-    } finally {
-      clearTimeout(late);
-      signal.removeEventListener("abort", stop);
-    }
-  };
-  return { run, start };
 }
 
-export type Programs = ReturnType<typeof programs>;
+type Spawn = (args: string[], env: Record<string, string>) => Deno.ChildProcess;
 
-/** A program did not do as it should; `output` is what it said last. */
+async function runProgram(
+  spawn: Spawn,
+  signal: AbortSignal,
+  args: string[],
+  options: RunOptions,
+): Promise<Ended> {
+  const child = spawn(args, options.env ?? {});
+  const end = () => endQuietly(child, "SIGKILL");
+  signal.addEventListener("abort", end);
+  try {
+    const out = eachLine(child.stdout, options.line);
+    const error = eachLine(child.stderr, options.errorLine);
+    const [{ code }, stdout, stderr] = await Promise.all([child.status, out, error]);
+    signal.throwIfAborted();
+    if (!(options.expected ?? [0]).includes(code)) throw failed(args, code, stderr);
+    return { code, stdout, stderr };
+  } finally {
+    signal.removeEventListener("abort", end);
+    await closeQuietly(child.stdin);
+  }
+}
+
+async function startRole(
+  spawn: Spawn,
+  signal: AbortSignal,
+  args: string[],
+  env: Record<string, string>,
+): Promise<Role> {
+  const child = spawn([...args, "--log.format=json"], env);
+  const ready = Promise.withResolvers<string>();
+  const last: string[] = [];
+  const said = eachLine(child.stderr, (line) => {
+    last.push(line);
+    if (last.length > keptLines) last.shift();
+    const fields = readyFields(line);
+    if (fields !== undefined) ready.resolve(fields.address ?? "");
+    return Promise.resolve();
+  });
+  const silent = child.stdout.cancel();
+  const ended = Promise.all([child.status, said, silent]).then(([{ code }]) =>
+    failed(args, code, last.join("\n"))
+  );
+  const dispose = async () => {
+    const late = setTimeout(() => endQuietly(child, "SIGKILL"), stopWithinMs);
+    endQuietly(child, "SIGTERM");
+    await ended;
+    clearTimeout(late);
+    await closeQuietly(child.stdin);
+  };
+  const late = setTimeout(
+    () => ready.reject(new UserError(`"agent ${args[0]}" was not ready in time`)),
+    readyWithinMs,
+  );
+  const stop = () => ready.reject(signal.reason);
+  signal.addEventListener("abort", stop);
+  try {
+    const first = await Promise.race([ready.promise, ended]);
+    if (first instanceof ProgramFailed) throw first;
+    return { address: first, ended, [Symbol.asyncDispose]: dispose };
+  } catch (error) {
+    await dispose();
+    throw error;
+  } finally {
+    clearTimeout(late);
+    signal.removeEventListener("abort", stop);
+  }
+}
+
+/** A program ended with an unexpected exit code; `output` is what it wrote last. */
 export class ProgramFailed extends UserError {
   override name = "ProgramFailed";
   constructor(args: string[], code: number, readonly output: string) {
@@ -157,7 +174,7 @@ function readyFields(line: string): { address?: string } | undefined {
   return fields.msg === "ready" ? fields : undefined;
 }
 
-/** All that a stream holds, as text; each line is handed on as it comes. */
+/** The whole of a stream as text; each line is handed on as it comes. */
 async function eachLine(
   stream: ReadableStream<Uint8Array>,
   line: (text: string) => Promise<void> = () => Promise.resolve(),
@@ -183,4 +200,8 @@ function endQuietly(child: Deno.ChildProcess, name: Deno.Signal): void {
     // It has ended by itself.
     if (!(error instanceof Deno.errors.NotFound || error instanceof TypeError)) throw error;
   }
+}
+
+async function closeQuietly(stdin: WritableStream<Uint8Array>): Promise<void> {
+  await stdin.close().catch(() => {/* The end of the child has closed it. */});
 }
