@@ -1,7 +1,7 @@
 import type { RunResult } from "./src/cli/run.ts";
 import type { StopSignal } from "./src/sandbox/messages.ts";
 
-// First of all and without anything else: a guardian is small, and a slip here would start another.
+// First, and without other imports: a guardian is small, and a mistake here would start another one.
 if (Deno.args[0] === "guardian" && Deno.args.length === 5) {
   const { guard } = await import("./src/runner/guardian_loop.ts");
   const [, mark, silenceMs, cgroups, worker] = Deno.args;
@@ -21,7 +21,7 @@ async function onSignal(signal: StopSignal): Promise<void> {
 async function printError(error: NonNullable<RunResult["error"]>, json: boolean): Promise<void> {
   const { message, next, code, stack } = error;
   if (json) return await say(JSON.stringify({ error: { code, message, next } }) + "\n");
-  // Errors quote what files and peers say: no control character of theirs reaches the terminal.
+  // Errors quote files and peers: no control character of theirs may reach the terminal.
   const line = (text: string) => text.replaceAll(/\p{Cc}+/gu, " ").trim() + "\n";
   await say(line(`agent: ${message}`));
   if (next !== undefined) await say("  next: " + line(next));

@@ -3,8 +3,8 @@ import { type Flag, flagsOf, spellings } from "./flags.ts";
 import { loadCommand, namesIn, registry } from "./registry.ts";
 
 /**
- * What may stand in place of the last of these words; nothing where only the shell knows, as for
- * files.
+ * What may stand in place of the last of these words; nothing where only the shell knows, such as
+ * names of files.
  */
 export async function complete(words: readonly string[]): Promise<string[]> {
   const typed = words.at(-1) ?? "";
@@ -28,7 +28,7 @@ async function candidates(before: readonly string[], typed: string): Promise<str
   return next;
 }
 
-/** The words that name a command or group; undefined where they name none. */
+/** The words that name a command or group; undefined if they name none. */
 function pathOf(words: readonly string[]): string[] | undefined {
   const path = namesIn(words);
   const complete = path.length === 0 || Object.hasOwn(registry, path.join(" "));
@@ -43,7 +43,7 @@ async function nextWords(path: readonly string[]): Promise<string[]> {
   return [...new Set(listed.map((spec) => spec.path.slice(start.length).split(" ")[0]!))];
 }
 
-/** Flags that may still be given. */
+/** Flags that were not given yet, or may be repeated. */
 function flagWords(spec: AnyCommand, flags: Flag[], left: readonly string[]): string[] {
   const free = flags.filter((flag) => flag.repeat || !left.some((word) => named(flag, word)));
   const words = free.flatMap(spellings).filter((word) => word.startsWith("--"));

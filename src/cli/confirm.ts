@@ -1,11 +1,11 @@
 import type { Env } from "../base/env.ts";
 
-/** Longer than any "yes", short enough to hold. */
+/** Longer than any "yes", and small. */
 const maxAnswerBytes = 256;
 
 /**
- * Asks a person, who has to answer with the word `yes`. Without a terminal nobody can, and the
- * answer is no at once.
+ * Asks a question that has to be answered with the word `yes`. Without a terminal the answer is no,
+ * at once.
  */
 export async function confirm(env: Env, question: string): Promise<boolean> {
   if (!env.stdin.isTerminal || !env.stderr.isTerminal) return false;

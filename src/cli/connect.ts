@@ -13,10 +13,10 @@ export const dialSettings = {
   shortFlags: "client",
 } as const;
 
-/** A coordinator that was there a moment ago restarts; longer than this nobody waits to submit. */
-const longestRestartMs = 30_000;
+/** Maximum retry time for a change whose answer got lost: a coordinator restarts within seconds. */
+const maxRetryMs = 30_000;
 
-/** Lends the configured coordinators, as one service, until `use` settles. */
+/** Calls `use` with the configured coordinators as one service, and closes them afterwards. */
 export async function withTasks<T>(
   { config, env }: { config: Config; env: Env },
   use: (tasks: TaskService) => Promise<T>,
@@ -32,12 +32,15 @@ export async function withTasks<T>(
     );
     const silent = (error: TaskError) =>
       env.log.warn("waiting for the coordinator", { reason: error.message });
-    const patiently = retryWhileUnavailable({ ...env, silent }, longestRestartMs);
+    const retry = retryWhileUnavailable({ ...env, silent }, maxRetryMs);
     return await use(oneOfSeveral(coordinators, {
       unanswered: (address, error) =>
-        env.log.warn("a coordinator is missing here", { address, reason: error.message }),
+        env.log.warn("a coordinator did not answer, so its part is missing", {
+          address,
+          reason: error.message,
+        }),
       again: async (ask) => {
-        const answer = await patiently(ask);
+        const answer = await retry(ask);
         if (answer === undefined) throw env.signal.reason;
         return answer;
       },
@@ -48,14 +51,14 @@ export async function withTasks<T>(
   }
 }
 
-/** What to do about each code, where the message alone does not say it. */
+/** What to do about each code, where the message alone does not say so. */
 const nextSteps: Partial<Record<TaskErrorCode, string>> = {
   unavailable: "Is it running (agent coordinator)? --coordinators HOST:PORT names others",
-  unauthenticated: "agent tls status (on both hosts; the coordinator wants a client certificate)",
-  exhausted: "Wait until there is room, or free some on the coordinator's host",
+  unauthenticated: "agent tls status, on both hosts: the coordinator requires a client certificate",
+  exhausted: "Wait until there is room, or free space on the coordinator's host",
 };
 
-/** @param next what to do, where the command knows it better. */
+/** @param next what to do, where the command knows better. */
 export function forPerson(error: TaskError, next = error.next ?? nextSteps[error.code]): UserError {
   const message = error.message.charAt(0).toUpperCase() + printable(error.message.slice(1));
   return new UserError(message.replace(/\.$/, ""), {

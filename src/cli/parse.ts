@@ -15,12 +15,12 @@ export interface Parsed {
 }
 
 /**
- * Reads what follows the command's name. Flags and positional arguments mix in any order; the
- * value of a flag follows after "=" or as the next word, also where it starts with "-"; one-letter
- * flags may be bundled; all that follows "--" is left as it is.
+ * Reads what follows the command's name. Flags and positional arguments mix in any order; the value
+ * of a flag follows "=" or is the next word, even one that starts with "-"; one-letter flags may be
+ * bundled; everything after "--" is left as it is.
  *
- * Names with dots are names like any other here: there is no nesting of `--peer.insecure` under
- * `--peer`, so no order of such flags can lose one.
+ * Our own, because @std/cli/parse-args nests `--peer.insecure` under `--peer`, so that the order of
+ * flags can lose one, and knows neither unknown nor repeated flags as errors.
  */
 export function parse(usage: Usage, words: readonly string[]): Parsed {
   const flags = flagsOf(usage);
@@ -29,7 +29,7 @@ export function parse(usage: Usage, words: readonly string[]): Parsed {
   let rest: string[] = [];
 
   const queue = [...words];
-  /** For who writes `--flag false`: that could be an argument as well, so it is one. */
+  /** `--flag false` is a flag and an argument; the error then says how to write it. */
   let joined: string | undefined;
   for (let word = queue.shift(); word !== undefined; word = queue.shift()) {
     if (word === "--") {
@@ -66,7 +66,7 @@ export function parse(usage: Usage, words: readonly string[]): Parsed {
       common[sets.key] = value;
     }
   }
-  // Help is given also where the rest of the line is not complete.
+  // An incomplete line may ask for help too.
   const helpWanted = common.help === "true";
   return {
     options: helpWanted ? {} : readOptions(usage, flags, given),
@@ -79,7 +79,7 @@ export function parse(usage: Usage, words: readonly string[]): Parsed {
 
 interface Reading {
   flag: Flag;
-  /** As typed: what errors speak of. */
+  /** As typed, for errors. */
   name: string;
   value: string;
 }
@@ -115,7 +115,7 @@ function readWord(word: string, usage: Usage, flags: Flag[], queue: string[]): R
   throw new UsageError(`Unknown flag "${name}"`, suggestion(name, known, helpFor(usage)));
 }
 
-/** `-fv`, `-oDIR`, `-o=DIR`, `-o DIR`: all but the last letter must stand alone. */
+/** `-fv`, `-oDIR`, `-o=DIR`, `-o DIR`: only the last letter may take a value. */
 function readBundle(word: string, usage: Usage, flags: Flag[], queue: string[]): Reading[] {
   const found: Reading[] = [];
   for (let i = 1; i < word.length; i++) {
@@ -142,7 +142,7 @@ function readBundle(word: string, usage: Usage, flags: Flag[], queue: string[]):
   return found;
 }
 
-/** The value as a word of its own; it is not taken from another flag by oversight. */
+/** The value as a word of its own, unless that word is another flag. */
 function nextWord(
   name: string,
   { placeholder }: Flag,

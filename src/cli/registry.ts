@@ -52,12 +52,12 @@ export const registry: Readonly<Record<string, Load>> = {
   "version": () => import("./commands/version.ts"),
 };
 
-/** What the first words of groups stand for. */
+/** What each group of commands is for. */
 export const groups: Readonly<Record<string, string>> = {
-  tls: "The private CA, and the certificates of this host",
-  task: "Follow, cancel and repeat tasks, and fetch what they wrote",
+  tls: "Manage the private CA and the certificates of this host",
+  task: "Follow, cancel and retry tasks, and fetch what they wrote",
   workers: "Show workers, and take them out of service",
-  state: "Small values that tasks and people share",
+  state: "Read and write small values that tasks and people share",
   config: "Show and check the configuration",
   service: "Run roles as services that start with the host",
   sandbox: "Show what roles and commands may touch",
@@ -68,7 +68,7 @@ export type FoundCommand =
   /** "" is `agent` itself. */
   | { kind: "group"; path: string; words: string[] };
 
-/** The first words, as far as they name a group or command. */
+/** The leading words that name a group or command. */
 export function namesIn(words: readonly string[]): string[] {
   const isNamed = (path: string) =>
     Object.keys(registry).some((known) => known === path || known.startsWith(`${path} `));
@@ -78,7 +78,7 @@ export function namesIn(words: readonly string[]): string[] {
   return words.slice(0, end < 0 ? words.length : end);
 }
 
-/** Finds the longest command that the words begin with; `words` is what is left. */
+/** Finds the longest command that the words begin with; `words` are the others. */
 export function findCommand(words: readonly string[]): FoundCommand {
   const names = namesIn(words);
   const path = names.join(" ");

@@ -15,7 +15,7 @@ export interface RunResult {
   error?: ErrorFacts;
 }
 
-/** From the command line to the outcome; prints no error and does not exit. */
+/** Runs a command line; prints no error and does not exit. */
 export async function run(argv: readonly string[], signal: AbortSignal): Promise<RunResult> {
   try {
     return await dispatch(argv, signal);
@@ -75,7 +75,7 @@ function requestOf(spec: AnyCommand, parsed: Parsed, { config, findings }: Setti
   return { options, args, rest, config, json, ...(spec.lenient ? { findings } : {}) };
 }
 
-/** A role that drained is done; a command that was interrupted says so by its code. */
+/** A drained role exits 0; an interrupted command has the exit code of its signal. */
 function outcomeOf(end: ThreadEnd, signal: AbortSignal, isRole = false): RunResult {
   const told = signal.aborted ? signalOf(signal) : undefined;
   const interrupted = told === "SIGINT" ? exitCode.interrupted : exitCode.terminated;
@@ -91,7 +91,7 @@ async function print(text: string): Promise<RunResult> {
   return { exit: exitCode.done };
 }
 
-/** Lines longer than this are hard to read however wide the terminal is. */
+/** Longer lines are hard to read, however wide the terminal is. */
 const widest = 100;
 
 function width(): number {

@@ -8,24 +8,24 @@ import type { EnvFacts } from "../sandbox/env.ts";
 import type { Usage } from "./command.ts";
 import type { Parsed } from "./parse.ts";
 
-/** What the main thread finds out once, before a command or role is started. */
+/** What the main thread determines once, before it starts a command or role. */
 export interface Settings {
   config: Config;
   findings: Findings;
   env: EnvFacts;
-  /** Where the key is that nothing which talks to the network may read. */
+  /** Path of the CA's key, which no code that talks to the network may read. */
   caKey: () => Promise<string>;
 }
 
 const variable: Account["variable"] = (name) => Deno.env.get(name);
 
-/** Loads the configuration if the command uses any; else only defaults, which cannot fail. */
+/** Loads the configuration if the command uses it, else only defaults, which cannot fail. */
 export async function settingsFor(
   usage: Usage & { entry?: string; grants?: unknown },
   parsed: Parsed,
 ): Promise<Settings> {
   const uses = (usage.config?.length ?? 0) > 0;
-  // `agent version` answers also where there is no home.
+  // `agent version` works without a home folder too.
   const roots = uses || usage.grants !== undefined
     ? folders({ os: Deno.build.os, uid: Deno.uid(), variable })
     : { configRoot: "", stateRoot: "" };
@@ -38,7 +38,7 @@ export async function settingsFor(
       hostname: Deno.hostname(),
       cpus: navigator.hardwareConcurrency,
       stateRoot: roots.stateRoot,
-      // Whoever asks a role for JSON wants its log in JSON too.
+      // With --json a role logs in JSON too.
       terminal: Deno.stderr.isTerminal() &&
         (usage.entry === undefined || parsed.common.json !== "true"),
     },
@@ -48,7 +48,7 @@ export async function settingsFor(
   const tls = () => tlsSettings ??= tlsSettingsIn(roots.configRoot);
   const sound = usage.lenient ? loaded.config : requireSound(loaded);
   const config = usage.config?.includes("peer") ? await withTlsDirectory(sound, tls) : sound;
-  // A command's log is for whoever typed it: text, and what needs attention, unless told otherwise.
+  // A command logs for the person who typed it: warnings, as text, unless set otherwise.
   const logs = (key: "log.level" | "log.format") =>
     usage.entry !== undefined || config.origins[key] !== "default";
   return {
@@ -66,7 +66,7 @@ export async function settingsFor(
   };
 }
 
-/** Loaded late: a command without peers has no use for it. */
+/** Loaded late: only commands with peers need it. */
 async function tlsSettingsIn(configRoot: string): Promise<TlsSettings> {
   const { readTlsSettings, settle, tlsRoot } = await import("../pki/directory/settings.ts");
   const root = tlsRoot({ configRoot, variable });
@@ -77,8 +77,8 @@ async function tlsSettingsIn(configRoot: string): Promise<TlsSettings> {
 const peerFileKeys = ["peer.cert_file", "peer.key_file", "peer.client_ca_file"] as const;
 
 /**
- * With TLS wanted and no file named, an enabled TLS directory supplies all three, so that one
- * `tls init` or `tls install` secures gRPC too.
+ * With TLS on and no file set, an enabled TLS directory supplies all three, so that one `tls init` or
+ * `tls install` secures gRPC too.
  */
 async function withTlsDirectory(config: Config, tls: () => Promise<TlsSettings>): Promise<Config> {
   const { values } = config;
@@ -102,7 +102,7 @@ function ownVariables(): Record<string, string> {
   );
 }
 
-/** A file that was named must be there; the one in the user's folder may be missing. */
+/** A file that was named must exist; the one in the user's folder may be missing. */
 async function configFile(flag: string | undefined, configRoot: string) {
   const named = flag ?? (variable("AGENT_CONFIG") || undefined);
   const path = named ?? join(configRoot, "config.yaml");
@@ -123,7 +123,7 @@ async function configFile(flag: string | undefined, configRoot: string) {
       cause: error,
     });
   }
-  // Loaded late: most hosts have no file, and a YAML parser costs each start some milliseconds.
+  // Loaded late: most hosts have no file, and a YAML parser costs each start a few milliseconds.
   const { parseFile } = await import("../config/file.ts");
   return parseFile(path, text);
 }

@@ -11,7 +11,7 @@ import { execute } from "./execute.ts";
 import type { CommandInit } from "./inside.ts";
 import type { Settings } from "./settings.ts";
 
-/** Runs a command or role where it belongs: in a thread with its grants, or here. */
+/** Runs a command or role in a thread with its grants, or here if it asks for none. */
 export async function start(
   spec: AnyCommand,
   request: Request,
@@ -33,14 +33,14 @@ export async function start(
 
 const commandGraceMs = 1000;
 
-/** The end of a command that was told to stop and did not; never settles without a signal. */
+/** Settles when a command has not stopped in time after a signal; never without a signal. */
 async function graceOver({ clock, signal }: Env, graceMs: number): Promise<ThreadEnd> {
   await aborted(signal);
   await clock.sleep(graceMs);
   return { facts: errorFacts(signal.reason) };
 }
 
-/** Exported for its test: a role in a thread, and what runs beside it. */
+/** A role in a thread, and what runs beside it. Exported for its test. */
 export async function startRole(
   // deno-lint-ignore no-explicit-any -- the options are the role's own business.
   spec: RoleSpec<any>,
@@ -64,7 +64,7 @@ export async function startRole(
   const ended = endOf(thread, env.signal).finally(() => over.abort(new Stopped("SIGTERM")));
   try {
     if (spec.beside === undefined) return await ended;
-    // Both are awaited: what runs beside ends its processes after the role has ended.
+    // Both are awaited: the runner ends its processes after the role has ended.
     const beside = spec.beside(port1, { ...here, env: { ...env, signal: over.signal } })
       .then(
         () => undefined,
@@ -80,7 +80,7 @@ export async function startRole(
   }
 }
 
-/** Passes a stop on, and waits for the thread's own end. */
+/** Passes a stop on, and waits for the end of the thread. */
 async function endOf(
   thread: Thread,
   signal: AbortSignal,
@@ -95,7 +95,7 @@ async function endOf(
   }
 }
 
-/** The signal that the program was told to stop by, if it was. */
+/** The signal that stopped the program, if one did. */
 export function signalOf(signal: AbortSignal): StopSignal | undefined {
   return signal.reason instanceof Stopped ? signal.reason.signal : undefined;
 }

@@ -2,9 +2,9 @@ import { UserError } from "../base/errors.ts";
 import { TaskError, type TaskService } from "../tasks/service.ts";
 import type { Task } from "../tasks/task.ts";
 
-/** An id that a person shortens still has this many characters; fewer would match by accident. */
+/** A shortened id has at least this many characters; fewer would match by accident. */
 const shortestPrefix = 4;
-/** How many of the newest tasks a prefix is looked for in. */
+/** Number of the newest tasks in which a prefix is searched. */
 const searched = 1_000;
 
 /** The task, or the elements of an array, by id or by a prefix that only one of them has. */
@@ -16,14 +16,14 @@ export async function findTask(tasks: TaskService, id: string): Promise<Task[]> 
       (error.code === "not_found" || error.code === "invalid");
     if (!unknown || id.length < shortestPrefix) throw error;
     const { tasks: recent } = await tasks.listTasks({ limit: searched });
-    // Elements are named ARRAY.INDEX: without the dot it is the array that is meant.
+    // Elements are named ARRAY.INDEX: a prefix without the dot means the array.
     const ids = recent.map((task) => id.includes(".") ? task.id : task.arrayId ?? task.id);
     const found = new Set(ids.filter((each) => each.startsWith(id)));
     if (found.size === 0) throw error;
     if (found.size > 1) {
-      throw new UserError(`"${id}" is the start of ${found.size} ids`, {
+      throw new UserError(`"${id}" is ambiguous: ${found.size} ids begin with it`, {
         code: "ambiguous",
-        next: `Write more of it: ${[...found].slice(0, 3).join(", ")}`,
+        next: `Write more characters of it: ${[...found].slice(0, 3).join(", ")}`,
       });
     }
     return await tasks.getTask([...found][0]!);

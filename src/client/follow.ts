@@ -4,32 +4,32 @@ import { type Backoff, backoffMs } from "../base/retry.ts";
 import { type LogPiece, TaskError, type TaskService } from "../tasks/service.ts";
 import { isFinished, type Task } from "../tasks/task.ts";
 
-/** A coordinator that restarts is back within seconds; nobody waits for one that is gone. */
+/** A coordinator that restarts is back within seconds. */
 const reconnect: Backoff = { firstMs: 200, factor: 1.6, longestMs: 5_000 };
-/** A host that reboots takes a few minutes. */
-const longestSilenceMs = 10 * 60_000;
-/** Streams at once for an array. Servers commonly allow 100 on a connection (RFC 9113, 6.5.2). */
-const mostStreams = 50;
+/** Maximum retry time while following: a host that reboots takes a few minutes. */
+const maxSilenceMs = 10 * 60_000;
+/** Concurrent streams of an array. Servers commonly allow 100 per connection (RFC 9113, 6.5.2). */
+const maxStreams = 50;
 
 export interface Follower {
   tasks: TaskService;
   clock: Clock;
-  /** Aborts when the person has seen enough. */
+  /** Aborts to stop following. */
   signal: AbortSignal;
-  /** Takes each piece in order; the next one is read when it settles. */
+  /** Called with each piece in order; the next one is read when it settles. */
   piece: (piece: LogPiece, task: Task) => Promise<void>;
-  /** No more comes from this task. */
+  /** Called when nothing more comes from this task. */
   ended?: (task: Task) => Promise<void>;
-  /** A further attempt begins. */
+  /** Called when a further attempt begins. */
   retried?: (task: Task, attempt: number) => Promise<void>;
-  /** The coordinator does not answer, and is tried again. */
+  /** Called once when the coordinator stops answering, before it is tried again. */
   silent: (error: TaskError) => void;
   random?: () => number;
 }
 
 /**
- * Hands on the logs of a task from the given attempt to its end, each byte once and in order, also
- * when the coordinator goes away and comes back in between.
+ * Hands on the logs of a task from the given attempt to its end: each byte once and in order, even
+ * if the coordinator restarts in between.
  *
  * @returns the finished task, or `undefined` once the signal aborted.
  */
@@ -37,16 +37,16 @@ export async function followTask(
   id: string,
   from: number,
   follower: Follower,
-  /** The task as it was just seen; spares asking for it. */
+  /** The task as it was just read; saves a question. */
   seen?: Task,
 ): Promise<Task | undefined> {
   const { tasks, signal } = follower;
   const position = { attempt: from, stdout: 0, stderr: 0 };
-  const patiently = retryWhileUnavailable(follower);
+  const retry = retryWhileUnavailable(follower);
   let last = seen;
   while (!signal.aborted) {
     const known = last !== undefined && reached(last, position.attempt) ? last : undefined;
-    const task = known ?? await patiently(() => until(id, position.attempt, follower));
+    const task = known ?? await retry(() => until(id, position.attempt, follower));
     if (task === undefined) break;
     last = task;
     const attempt = task.attempts.find((each) => each.attempt >= position.attempt);
@@ -58,10 +58,10 @@ export async function followTask(
     if (position.attempt > from && position.stdout + position.stderr === 0) {
       await follower.retried?.(task, position.attempt);
     }
-    // What an attempt wrote before it was lost is not in its sizes.
+    // The sizes of a lost attempt do not count what it wrote.
     const silent = isFinished(attempt.state) && attempt.state !== "lost" &&
       attempt.stdoutBytes + attempt.stderrBytes === 0;
-    const read = silent || await patiently(async () => {
+    const read = silent || await retry(async () => {
       for await (const piece of tasks.readLog(query(id, position), signal)) {
         if (piece.attempt !== position.attempt) moveTo(position, piece.attempt);
         const fresh = unread(piece, position[piece.stream]);
@@ -71,7 +71,7 @@ export async function followTask(
       return true;
     });
     if (read === undefined || signal.aborted) break;
-    // This attempt has been read to its end: the next one is waited for, or the end of the task.
+    // This attempt is read to its end: wait for the next one, or for the end of the task.
     moveTo(position, position.attempt + 1);
   }
   return undefined;
@@ -83,7 +83,7 @@ export async function followArray(
   follower: Follower,
 ): Promise<Task[] | undefined> {
   const { tasks, signal } = follower;
-  const patiently = retryWhileUnavailable(follower);
+  const retry = retryWhileUnavailable(follower);
   const finished = new Map<string, Task>();
   const started = new Set<string>();
   const running = new Set<Promise<void>>();
@@ -100,11 +100,11 @@ export async function followArray(
     }).finally(() => running.delete(end));
     running.add(end);
   };
-  await patiently(async () => {
+  await retry(async () => {
     for await (const task of tasks.watchTasks(ids, own.signal)) {
       if (started.has(task.id)) continue;
       if (task.attempts.length === 0 && !isFinished(task.state)) continue;
-      while (running.size >= mostStreams) await Promise.race(running);
+      while (running.size >= maxStreams) await Promise.race(running);
       start(task);
     }
     return true;
@@ -128,24 +128,24 @@ function query(taskId: string, { attempt, stdout, stderr }: Position) {
   return { taskId, attempt, follow: true, stdoutOffset: stdout, stderrOffset: stderr };
 }
 
-/** What of a piece was not handed on yet. */
+/** The part of a piece that was not handed on yet. */
 function unread(piece: LogPiece, offset: number): LogPiece {
   if (piece.offset > offset) {
     throw new TaskError(
       "internal",
-      `The coordinator left out ${piece.stream} from byte ${offset} to ${piece.offset}`,
+      `The coordinator skipped ${piece.stream} from byte ${offset} to ${piece.offset}`,
     );
   }
   const known = offset - piece.offset;
   return known === 0 ? piece : { ...piece, offset, data: piece.data.subarray(known) };
 }
 
-/** Whether the task has this attempt or a later one, or has finished without. */
+/** Whether the task has this attempt or a later one, or has finished without it. */
 function reached(task: Task, attempt: number): boolean {
   return isFinished(task.state) || task.attempts.some((each) => each.attempt >= attempt);
 }
 
-/** Waits until the task has this attempt or a later one, or has finished without. */
+/** Waits until the task has this attempt or a later one, or has finished without it. */
 async function until(id: string, attempt: number, follower: Follower): Promise<Task | undefined> {
   let last: Task | undefined;
   for await (const task of follower.tasks.watchTasks([id], follower.signal)) {
@@ -155,13 +155,13 @@ async function until(id: string, attempt: number, follower: Follower): Promise<T
   return follower.signal.aborted ? undefined : last;
 }
 
-/** Tries again while the coordinator is away; `undefined` once the signal aborted. */
+/** Retries while the coordinator is unavailable; `undefined` once the signal aborted. */
 export function retryWhileUnavailable(
   { clock, signal, silent, random = Math.random }: Pick<
     Follower,
     "clock" | "signal" | "silent" | "random"
   >,
-  longestMs = longestSilenceMs,
+  longestMs = maxSilenceMs,
 ) {
   return async <T>(ask: () => Promise<T>): Promise<T | undefined> => {
     let since: number | undefined;
@@ -174,7 +174,7 @@ export function retryWhileUnavailable(
         if (signal.aborted) return undefined;
         if (!(error instanceof TaskError) || error.code !== "unavailable") throw error;
         const now = clock.monotonic();
-        // A stream that had worked for a while begins a new silence.
+        // A stream that worked for a while restarts the retry time.
         if (since === undefined || now - lastTry > reconnect.longestMs) {
           since = now;
           tries = 1;

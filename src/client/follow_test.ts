@@ -106,7 +106,7 @@ Deno.test("follow leaves out what it is sent twice, and does not hide a gap", as
   assert.equal(overlapping.stdout.text(), "abcde");
   await assert.rejects(
     followTask("t1", 1, follower(pieces([0, "abc"], [5, "f"])).all),
-    /left out stdout from byte 3 to 5/,
+    /skipped stdout from byte 3 to 5/,
   );
 });
 

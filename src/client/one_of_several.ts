@@ -1,16 +1,16 @@
 import { TaskError, type TaskService } from "../tasks/service.ts";
 import type { Task, WorkerHealth, WorkerInfo } from "../tasks/task.ts";
 
-/** One coordinator that a client dials. */
+/** A coordinator that a client dials. */
 export interface DialledCoordinator {
   address: string;
   tasks: TaskService;
 }
 
 export interface SeveralOptions {
-  /** Told of each coordinator that is missing in a merged list. */
+  /** Called for each coordinator that is missing in a merged list. */
   unanswered: (address: string, error: TaskError) => void;
-  /** Asks again while the answer is that the coordinator is not there, as long as is sensible. */
+  /** Retries while the coordinator is unavailable, up to a limit. */
   again: <T>(ask: () => Promise<T>) => Promise<T>;
 }
 
@@ -192,7 +192,7 @@ function againAfter<T>(
   return again(() => tries++ === 0 ? Promise.reject(failure) : ask());
 }
 
-/** Does not wait for the slow ones once one knows it. */
+/** Returns with the first that knows it; the slow ones are not awaited. */
 async function firstToKnow<T>(
   coordinators: DialledCoordinator[],
   what: string,
@@ -213,7 +213,7 @@ async function firstToKnow<T>(
   }
 }
 
-/** A coordinator that did not answer may be the one that knows it: that is not "not found". */
+/** A coordinator that did not answer may be the one that knows it, so this is not "not found". */
 function unknownTo(failures: Answer<unknown>[], what: string): unknown {
   const grave = failures.filter(({ error }) => !isNotFound(error));
   const silent = grave.filter(({ error }) => isUnavailable(error));
@@ -250,7 +250,7 @@ function newestFirst(a: Task, b: Task): number {
 
 const healthOrder: WorkerHealth[] = ["healthy", "late", "lost"];
 
-/** One entry for each worker: the view of the coordinator that heard from it best, all its tasks. */
+/** One entry for each worker: as the coordinator with the best health sees it, with all its tasks. */
 function mergeWorkers(workers: WorkerInfo[]): WorkerInfo[] {
   const byId = new Map<string, WorkerInfo>();
   for (const worker of workers) {
@@ -272,7 +272,7 @@ function mergeWorkers(workers: WorkerInfo[]): WorkerInfo[] {
   return [...byId.values()].toSorted((a, b) => a.id < b.id ? -1 : 1);
 }
 
-/** The items of all sources as they come; the first that fails ends them all. */
+/** The items of all sources as they come; the first failure ends them all. */
 async function* interleaved<T>(sources: AsyncIterable<T>[]): AsyncGenerator<T> {
   const iterators = sources.map((source) => source[Symbol.asyncIterator]());
   const next = async (at: number) => ({ at, result: await iterators[at]!.next() });
@@ -288,9 +288,9 @@ async function* interleaved<T>(sources: AsyncIterable<T>[]): AsyncGenerator<T> {
       yield result.value;
     }
   } finally {
-    // A source that still waits for its next item cannot return before that: not awaited.
+    // Not awaited: a source cannot return before its next item.
     for (const [at, waiting] of pending) {
-      waiting.catch(() => {}); // Whoever asked has stopped listening.
+      waiting.catch(() => {}); // The caller has stopped listening.
       iterators[at]!.return?.().catch(() => {});
     }
   }

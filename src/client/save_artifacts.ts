@@ -6,7 +6,7 @@ import { limits } from "../tasks/limits.ts";
 import type { TaskService } from "../tasks/service.ts";
 import type { Artifact } from "../tasks/task.ts";
 
-/** What is saved where. The coordinator chose the paths; nothing it says leads out of `folder`. */
+/** What is saved where. The coordinator chooses the paths; none of them leads out of `folder`. */
 export interface Saving {
   tasks: Pick<TaskService, "readArtifact">;
   taskId: string;
@@ -17,8 +17,8 @@ export interface Saving {
 }
 
 /**
- * Writes each artifact to `folder/<its path>`. Everything is checked before the first byte is
- * written; each file appears whole and with the right checksum, or not at all.
+ * Writes each artifact to `folder/<its path>`. All paths are checked before the first byte is written;
+ * each file appears whole and with the right checksum, or not at all.
  *
  * @returns the paths of the files that were written.
  */
@@ -45,7 +45,7 @@ export async function saveArtifacts(saving: Saving): Promise<string[]> {
   return written;
 }
 
-/** Each is fit by itself, and none needs a folder where another is to be a file. */
+/** Each path is safe, and none needs a folder where another has a file. */
 function checkPaths(paths: string[]): void {
   const files = new Set<string>();
   for (const path of paths) {
@@ -60,7 +60,7 @@ function checkPaths(paths: string[]): void {
   }
 }
 
-/** Relative, of plain names, on every system: what is a drive or a stream on Windows is refused. */
+/** Relative and of plain names; drives and streams of Windows are refused there. */
 function checkPath(path: string): void {
   const names = path.split("/");
   if (path.length > limits.maxPathLength) throw unsafe(path.slice(0, 100), "is too long");
@@ -69,10 +69,10 @@ function checkPath(path: string): void {
   }
   if (/\p{Cc}/u.test(path)) throw unsafe(path, "contains a control character");
   const windows = Deno.build.os === "windows";
-  if (windows && /[\\:*?"<>|]/.test(path)) throw unsafe(path, "is no name on this system");
+  if (windows && /[\\:*?"<>|]/.test(path)) throw unsafe(path, "is not a valid name on this system");
 }
 
-/** The file that is there already. No folder on the way to it may be a symbolic link. */
+/** The existing file, if any. No folder on the way to it may be a symbolic link. */
 async function look(folder: string, path: string): Promise<Deno.FileInfo | undefined> {
   const names = path.split("/");
   for (let depth = 1; depth <= names.length; depth++) {
@@ -83,7 +83,7 @@ async function look(folder: string, path: string): Promise<Deno.FileInfo | undef
       if (facts.isDirectory) throw unsafe(path, `would replace the folder "${at}"`);
       return facts;
     }
-    if (!facts.isDirectory) throw unsafe(path, `would go through "${at}", which is no folder`);
+    if (!facts.isDirectory) throw unsafe(path, `would go through "${at}", which is not a folder`);
   }
   return undefined;
 }
@@ -102,9 +102,11 @@ async function save(saving: Saving, folder: string, artifact: Artifact): Promise
   const target = join(folder, artifact.path);
   const parent = join(target, "..");
   await ensureDir(parent);
-  // Again, now that the folders are there: another artifact or program may have put a link here.
+  // Again, now that the folders exist: another artifact or program may have put a link here.
   if (await look(folder, artifact.path) !== undefined && !force) {
-    throw new Refusal(`"${target}" appeared meanwhile`, { next: "Overwrite with --force" });
+    throw new Refusal(`"${target}" was created by another program meanwhile`, {
+      next: "Overwrite with --force",
+    });
   }
   const temporary = join(parent, `.agent-${crypto.randomUUID()}.part`);
   try {
@@ -122,22 +124,22 @@ async function save(saving: Saving, folder: string, artifact: Artifact): Promise
     }
     signal.throwIfAborted();
     if (size !== artifact.size || hash.digest("hex") !== artifact.sha256) {
-      throw new UserError(`"${artifact.path}" arrived damaged: its checksum or size is wrong`, {
+      throw new UserError(`"${artifact.path}" arrived damaged: its size or checksum is wrong`, {
         code: "damaged",
-        next: "Try again; if it stays so, the coordinator's disk may be at fault",
+        next: "Try again; if it fails again, check the coordinator's disk",
       });
     }
     await file.syncData();
     if (Deno.build.os !== "windows") await Deno.chmod(temporary, saneMode(artifact.mode));
     await Deno.rename(temporary, target);
   } catch (error) {
-    await Deno.remove(temporary).catch(() => {}); // The first error is the one to tell.
+    await Deno.remove(temporary).catch(() => {}); // Must not mask the first error.
     throw error;
   }
   return target;
 }
 
-/** Never set-user-id and the like, never writable by others, always readable by its owner. */
+/** Without set-user-id and the like, not writable by others, readable and writable by its owner. */
 export function saneMode(mode: number): number {
   return mode & 0o755 | 0o600;
 }

@@ -1,7 +1,7 @@
 import { UsageError } from "../base/errors.ts";
 import { limits } from "../tasks/limits.ts";
 
-/** Checks what was typed before anything is sent. */
+/** Checks names before anything is sent. */
 export function checkNames(namespace: string, key: string | undefined): void {
   check("namespace", namespace, limits.maxStateNamespaceLength);
   if (key !== undefined) check("key", key, limits.maxStateKeyLength);

@@ -1,6 +1,6 @@
 import type { Artifact, Attempt, StateEntry, Task, WorkerInfo } from "../tasks/task.ts";
 
-/** What `--json` prints: snake_case, RFC 3339 times in UTC, null where there is no value. */
+/** JSON views, for `--json` and the REST API: snake_case, RFC 3339 times in UTC, null for no value. */
 export type TaskView = ReturnType<typeof taskView>;
 export type WorkerView = ReturnType<typeof workerView>;
 
@@ -75,7 +75,7 @@ export function artifactView(artifact: Artifact) {
   };
 }
 
-/** A value that is text is shown as it is, any other in base64. */
+/** A value that is UTF-8 is shown as text, any other in base64. */
 export function stateView(entry: StateEntry) {
   return {
     namespace: entry.namespace,

@@ -16,9 +16,9 @@ export interface Account {
 }
 
 /**
- * The user's folders for `agent`: by the XDG base directory specification on Linux and its like,
- * the platform's own on macOS and Windows, system folders for root. XDG variables that are set are
- * followed for root too: whoever sets them means it. Relative ones are ignored, as XDG says.
+ * The user's folders for `agent`: those of the XDG base directory specification on Linux and other
+ * Unix systems, the platform's own on macOS and Windows, system folders for root. XDG variables that
+ * are set apply to root too. Relative ones are ignored, as XDG requires.
  */
 export function folders({ os, uid, variable }: Account): Folders {
   const xdg = (name: string) => {

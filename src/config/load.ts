@@ -24,7 +24,7 @@ export interface Sources {
   variables: Readonly<Record<string, string>>;
   /** The configuration file as `parseFile` read it, if there is one. */
   file: ConfigFile | undefined;
-  /** What relative paths of flags and variables are meant from. */
+  /** Folder that relative paths of flags and variables are resolved against. */
   workingFolder: string;
   host: Host;
 }
@@ -33,12 +33,12 @@ export interface Loaded extends Findings {
   config: Config;
 }
 
-/** What was found wrong or odd on the way. */
+/** What was found wrong or odd while loading. */
 export interface Findings {
-  /** Nothing may start while there is one. */
+  /** Nothing starts while there is one. */
   problems: Problem[];
   warnings: string[];
-  /** `AGENT_*` variables that mean nothing to us, each with the nearest known name if any. */
+  /** `AGENT_*` variables without a meaning, each with the nearest known name if any. */
   unknownVariables: { name: string; nearest?: string }[];
 }
 
@@ -83,7 +83,7 @@ export function loadConfig(sources: Sources): Loaded {
   };
 }
 
-/** The configuration, or an error that tells the first problem and how many more there are. */
+/** The configuration, or an error with the first problem and the number of others. */
 export function requireSound({ config, problems }: Loaded): Config {
   const [first, ...more] = problems;
   if (first === undefined) return config;
@@ -94,7 +94,7 @@ export function requireSound({ config, problems }: Loaded): Config {
   });
 }
 
-/** A new configuration with some values from another origin. */
+/** A new configuration with some values replaced. */
 export function withValues(
   config: Config,
   values: Partial<ConfigValues>,
@@ -118,14 +118,14 @@ function freeze(config: Config): Config {
 interface Candidate {
   /** Items of a list where the source has them apart, else one text. */
   text: string | readonly string[];
-  /** What relative paths are meant from. */
+  /** Folder that relative paths are resolved against. */
   folder: string;
-  /** As the person knows it: a flag, a variable, a key and line of a file. */
+  /** For errors: a flag, a variable, a key and line of a file. */
   name: string;
   origin: Origin;
 }
 
-/** What the sources say of a key, the strongest first. */
+/** The values of a key in all sources, the strongest first. */
 function candidatesFor(key: ConfigKey, sources: Sources): Candidate[] {
   const { flags, variables, file, workingFolder: folder } = sources;
   const found: Candidate[] = [];

@@ -2,14 +2,13 @@ import { Refusal, UsageError } from "../base/errors.ts";
 import { isLoopback } from "./addresses.ts";
 import type { Config } from "./schema.ts";
 
-/** Who speaks: the coordinator serves, the others dial it. */
+/** The coordinator serves, the others dial it. */
 export type PeerRole = "coordinator" | "worker" | "client";
 
 /**
- * Decides how a role or client speaks gRPC, in the terms of peer/mode.ts; the files themselves are
- * not looked at. A configuration that cannot be meant is refused rather than weakened:
- * `insecure=false` never falls back to plaintext, and plaintext beyond loopback needs
- * `insecure=true` written out.
+ * Decides how a role or client speaks gRPC, in the terms of tls/mode.ts; the files themselves are not
+ * read. An unclear configuration is refused rather than weakened: `insecure=false` never falls back
+ * to plaintext, and plaintext beyond loopback needs `insecure=true` written out.
  *
  * @throws {UsageError} where files are missing.
  * @throws {Refusal} of plaintext beyond loopback.
@@ -26,7 +25,8 @@ export function peerMode(config: Config, role: PeerRole) {
       const doing = side === "server" ? "listen on" : "dial";
       throw new Refusal(`Refused to ${doing} "${far}" without TLS`, {
         code: "plaintext_refused",
-        next: "Secure it with --peer.insecure=false, or accept plaintext with --peer.insecure=true",
+        next:
+          "Turn TLS on with --peer.insecure=false, or allow plaintext with --peer.insecure=true",
       });
     }
     return { mode: "h2c" } as const;
@@ -39,9 +39,9 @@ export function peerMode(config: Config, role: PeerRole) {
       ? ["peer.key_file", "peer.cert_file"]
       : ["peer.cert_file", "peer.key_file"];
     throw new UsageError(
-      `"${given}" is set, but "${missing}" is not; a certificate needs its key`,
+      `"${given}" is set, but "${missing}" is not; a certificate and its key belong together`,
       {
-        next: `Set ${missing} too (agent tls mint makes a pair)`,
+        next: `Set ${missing} too; agent tls mint makes such a pair`,
       },
     );
   }
@@ -49,7 +49,7 @@ export function peerMode(config: Config, role: PeerRole) {
   if (side === "server" && certFile === undefined) {
     throw new UsageError('"peer.insecure" is false, but there is no certificate to serve with', {
       next:
-        "agent tls status says whether to make one or to switch TLS on; or set peer.cert_file and peer.key_file",
+        "agent tls status says whether to make one or to turn TLS on; or set peer.cert_file and peer.key_file",
     });
   }
   if (side === "client" && caFile === undefined && !skipVerify) {
@@ -57,7 +57,7 @@ export function peerMode(config: Config, role: PeerRole) {
       '"peer.insecure" is false, but there is no CA to verify the coordinator with',
       {
         next:
-          "agent tls status says whether to install a certificate or to switch TLS on; or set peer.client_ca_file",
+          "agent tls status says whether to install a certificate or to turn TLS on; or set peer.client_ca_file",
       },
     );
   }
@@ -73,8 +73,8 @@ export function peerMode(config: Config, role: PeerRole) {
 }
 
 /**
- * What to warn of where files for TLS are named, and nothing says whether to use them: without
- * `peer.insecure=false` they are not.
+ * The warning if files for TLS are set and nothing says whether to use them: they are not used
+ * without `peer.insecure=false`.
  */
 export function idleFiles({ values, origins }: Config): string | undefined {
   if (origins["peer.insecure"] !== "default") return undefined;

@@ -3,10 +3,10 @@ import { Refusal } from "../base/errors.ts";
 import type { Grants } from "./grants.ts";
 
 /**
- * Refuses grants by which code that talks to the network could read the CA's key: nothing that can
- * dial or listen may read or replace it, whatever the paths in the configuration say.
+ * Refuses grants that let code which talks to the network read or replace the CA's key, whatever the
+ * paths in the configuration are.
  *
- * @param findCaKey where the key is or would be; asked only where it matters.
+ * @param findCaKey path of the key; called only for grants with network access.
  */
 export async function guardCaKey(grants: Grants, findCaKey: () => Promise<string>): Promise<void> {
   if (grants.net !== true && grants.net.length === 0) return;
@@ -20,7 +20,7 @@ export async function guardCaKey(grants: Grants, findCaKey: () => Promise<string
         continue;
       }
       throw new Refusal(
-        `"${granted}" would be open to the network, but it holds the CA key "${caKey}"`,
+        `"${granted}" holds the CA key "${caKey}", and would be readable by code that talks to the network`,
         {
           code: "ca_key_exposed",
           next: "Use a folder that does not contain the CA key, or move the key elsewhere",
@@ -30,12 +30,12 @@ export async function guardCaKey(grants: Grants, findCaKey: () => Promise<string
   }
 }
 
-/** With links followed; what does not exist is where it is written. */
+/** Follows links; a path that does not exist stays as it is. */
 async function realPath(path: string): Promise<string> {
   try {
     return await Deno.realPath(path);
   } catch (error) {
-    // Below what is no folder nothing can be written, and whoever tries says so.
+    // Nothing can be read or written there, and the attempt reports why.
     const { NotFound, NotADirectory, PermissionDenied } = Deno.errors;
     if ([NotFound, NotADirectory, PermissionDenied].some((kind) => error instanceof kind)) {
       return path;

@@ -1,6 +1,6 @@
 /**
- * The threads that `agent` starts, by URL: nothing imports them, and nothing else names their
- * files. Packaging points each of these at the bundle of its entry.
+ * The threads that `agent` starts, by URL: nothing imports them, and only this file names them.
+ * Packaging points each URL at the bundle of its entry.
  */
 export const entries = {
   /** Runs one command. */
@@ -11,5 +11,5 @@ export const entries = {
 
 export type EntryName = keyof typeof entries;
 
-/** Roles have entries of their own; a role's command names it. */
+/** The entries of roles, named by their commands. */
 export type RoleName = Exclude<EntryName, "command">;

@@ -4,7 +4,7 @@ import type { Env, Output } from "../base/env.ts";
 import { messageOf, UserError } from "../base/errors.ts";
 import { createLog, type Level } from "../base/log.ts";
 
-/** What the main thread finds out once and hands to each thread; plain data. */
+/** What the main thread determines once and hands to each thread; plain data. */
 export interface EnvFacts {
   color: { stdout: boolean; stderr: boolean };
   configRoot: string;
@@ -83,7 +83,7 @@ function factsOf(descriptor: number): Stats | undefined {
   }
 }
 
-/** A role goes on when nobody reads its log any more. */
+/** A role keeps running when its log cannot be written. */
 function writeAllSync(line: string): void {
   const bytes = encoder.encode(line);
   try {

@@ -1,11 +1,11 @@
 /**
- * What a role or command may touch, in the terms of Deno's permissions. Lists are exact: files one
- * by one, folders only where everything below them belongs to the role.
+ * What a role or command may touch, in the terms of Deno's permissions. Lists are exact: single files,
+ * and folders only if everything below them belongs to the role.
  */
 export interface Grants {
   read: string[];
   write: string[];
-  /** `host:port`, where host is an IP or the name as it is dialled. `true` only for a node. */
+  /** `host:port`, with an IP or the name that is dialled. `true` only for a node. */
   net: string[] | true;
   /** Deno's names: hostname, networkInterfaces, uid. */
   sys: string[];
@@ -15,5 +15,5 @@ export interface Grants {
   env: string[];
 }
 
-/** Nothing at all: where every table of grants starts. */
+/** No grant: the start of every table. */
 export const noGrants: Grants = { read: [], write: [], net: [], sys: [], run: [], env: [] };

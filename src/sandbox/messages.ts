@@ -1,11 +1,11 @@
 import { type ErrorFacts, UserError } from "../base/errors.ts";
 
-/** What the main thread says to a thread: `start` once and first. */
+/** Messages from the main thread to a thread: `start` is the first, and comes once. */
 export type ToThread =
   | { kind: "start"; init: unknown }
   | { kind: "stop"; signal: StopSignal };
 
-/** What a thread says: one of these, once, as its last word. */
+/** The last message of a thread: one of these, once. */
 export type FromThread =
   | { kind: "ended"; exit: number }
   | { kind: "failed"; facts: ErrorFacts };

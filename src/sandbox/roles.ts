@@ -3,7 +3,7 @@ import { peerMode, type PeerRole } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
 import { type Grants, noGrants } from "./grants.ts";
 
-/** What the roles may touch, and commands that dial coordinators: each what it uses, no more. */
+/** The grants of the roles, and of commands that dial coordinators: what they use and no more. */
 
 export function coordinatorGrants(config: Config): Grants {
   const { values } = config;
@@ -20,7 +20,7 @@ export function coordinatorGrants(config: Config): Grants {
   };
 }
 
-/** Starting processes is not among them: the role asks the runner. */
+/** Without starting processes: the role asks the runner. */
 export function workerGrants(config: Config): Grants {
   const { values } = config;
   const dataDir = values["worker.data_dir"];
@@ -48,14 +48,14 @@ export function clientGrants(
   };
 }
 
-/** One by one, never the folder that they are in: the CA's key may be beside them. */
+/** File by file, never their folder: the CA's key may be in it. */
 function peerFiles(config: Config, role: PeerRole): string[] {
   const mode = peerMode(config, role);
   if (mode.mode === "h2c") return [];
   return [mode.certFile, mode.keyFile, mode.caFile].filter((file) => file !== undefined);
 }
 
-/** Port 0 means that there is none. */
+/** Port 0 turns the endpoint off. */
 function healthAddress(host: string, port: number): string[] {
   return port === 0 ? [] : [joinHost(host, port)];
 }

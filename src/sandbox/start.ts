@@ -17,7 +17,7 @@ export interface ThreadOptions {
 export type ThreadEnd = { exit: number } | { facts: ErrorFacts };
 
 export interface Thread extends AsyncDisposable {
-  /** Settles once, when the thread has told its end or could not go on; never rejects. */
+  /** Settles when the thread has reported its end or crashed; never rejects. */
   readonly ended: Promise<ThreadEnd>;
   /** Aborts the thread's signal. */
   stop(signal: StopSignal): void;
@@ -26,7 +26,7 @@ export interface Thread extends AsyncDisposable {
 /** Variables that any thread may read by name. */
 const commonVariables = [...configKeys.map(variableOf), ...otherVariables, "GRPC_*"];
 
-/** The grants in the form that Deno takes; nothing is inherited. */
+/** The grants in Deno's form; nothing is inherited. */
 export function permissions(grants: Grants): Deno.PermissionOptionsObject {
   const list = (items: string[]) => items.length === 0 ? false as const : items;
   return {
@@ -41,7 +41,7 @@ export function permissions(grants: Grants): Deno.PermissionOptionsObject {
   };
 }
 
-/** Starts an entry in a thread of its own that can do exactly what the grants say. */
+/** Starts an entry in a thread that can do exactly what the grants say. */
 export function startThread(options: ThreadOptions): Thread {
   const worker = new Worker(options.entry instanceof URL ? options.entry : entries[options.entry], {
     type: "module",
@@ -51,7 +51,7 @@ export function startThread(options: ThreadOptions): Thread {
   const { promise, resolve } = Promise.withResolvers<ThreadEnd>();
   worker.onmessage = ({ data }: MessageEvent<FromThread>) =>
     resolve(data.kind === "ended" ? { exit: data.exit } : { facts: data.facts });
-  // The entry reports its own errors; what arrives here happened before it could, as in an import.
+  // The entry reports its own errors; this one happened before it could, for example in an import.
   worker.onerror = (event) => {
     event.preventDefault();
     const at = event.filename ? ` (${event.filename}:${event.lineno})` : "";
@@ -60,7 +60,9 @@ export function startThread(options: ThreadOptions): Thread {
     });
   };
   worker.onmessageerror = () =>
-    resolve({ facts: { message: "A thread sent what cannot be read", code: "internal", exit: 1 } });
+    resolve({
+      facts: { message: "A thread sent a message that cannot be read", code: "internal", exit: 1 },
+    });
   const tell = (message: ToThread, transfer: Transferable[] = []) =>
     worker.postMessage(message, transfer);
   tell({ kind: "start", init: options.init }, options.transfer);

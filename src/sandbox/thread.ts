@@ -12,9 +12,9 @@ interface Scope {
 }
 
 /**
- * The inside of a thread: runs `serve` with what the main thread sent, and tells it the end. What
- * ends with the reason of a stop arrives there as the code "stopped". `Deno.exit` must not be called
- * here: the main thread would wait for ever.
+ * The inside of a thread: runs `serve` with what the main thread sent, and reports its end. A run that
+ * was stopped is reported with the code "stopped". `Deno.exit` must not be called in a thread: the
+ * main thread would wait forever.
  */
 export function serveThread<Init>(
   serve: (init: Init, signal: AbortSignal) => Promise<number>,

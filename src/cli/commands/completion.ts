@@ -4,13 +4,18 @@ import { command } from "../command.ts";
 
 export default command({
   path: "completion",
-  summary: "Print the script that lets a shell complete commands and flags",
+  summary: "Print the completion script of a shell",
+  description: `The script completes commands, flags and the values of flags. It asks the program
+    itself, so it stays current after an update.`,
   args: [{ name: "SHELL", help: "bash, zsh or fish", required: true }],
   options: {},
   examples: [
-    { line: "agent completion bash >> ~/.bashrc", does: "For bash" },
-    { line: "agent completion zsh >> ~/.zshrc", does: "For zsh" },
-    { line: "agent completion fish > ~/.config/fish/completions/agent.fish", does: "For fish" },
+    { line: "agent completion bash >> ~/.bashrc", does: "Set it up for bash" },
+    { line: "agent completion zsh >> ~/.zshrc", does: "Set it up for zsh" },
+    {
+      line: "agent completion fish > ~/.config/fish/completions/agent.fish",
+      does: "Set it up for fish",
+    },
   ],
   run: ({ args: [shell = ""] }) => {
     if (!Object.hasOwn(scripts, shell)) {
@@ -25,7 +30,7 @@ export default command({
   text: ({ script }) => script,
 });
 
-/** The program itself says what may follow, so a script never grows old. */
+/** The scripts ask the program itself what may follow. */
 const scripts: Record<string, string> = {
   bash: `_agent() {
   local IFS=$'\\n'

@@ -3,11 +3,11 @@ import { complete } from "../complete.ts";
 
 export default command({
   path: "completion reply",
-  summary: "Tell a shell what may follow",
+  summary: "Print what may follow, for the completion script of a shell",
   hidden: true,
   rest: { placeholder: "WORDS…", help: "The line so far; the last word is the one being typed" },
   options: {},
-  examples: [{ line: "agent completion reply -- conf", does: "Prints what begins like that" }],
+  examples: [{ line: "agent completion reply -- conf", does: "Print what begins with it" }],
   run: async ({ rest }) => ({ words: await complete(rest) }),
   text: ({ words }) => words.join("\n"),
 });

@@ -3,23 +3,25 @@ import { errorFacts, exitCode } from "../../base/errors.ts";
 import { idleFiles, peerMode, type PeerRole } from "../../config/peer_mode.ts";
 import { type Config, configSections } from "../../config/schema.ts";
 import { command } from "../command.ts";
+import { counted } from "../output/format.ts";
 import { colors } from "../output/terminal.ts";
 
 export default command({
   path: "config check",
   summary: "Check the configuration file, the environment and flags",
-  description: `Lists every problem at once, where roles and commands stop at the first, and says
-    how each would speak to its peers. Variables that begin with AGENT_ but mean nothing are listed
-    too: they are ignored, but may be misspelt.`,
+  description:
+    `Lists every problem, where roles and commands stop at the first one, and says how each
+    of them would talk to its peers. Unknown variables that begin with AGENT_ are listed too: they
+    are ignored, but may be misspelt.`,
   options: {},
   config: configSections,
   lenient: true,
   examples: [
-    { line: "agent config check", does: "Checks what is in force for this user" },
-    { line: "agent config check --config /etc/agent/config.yaml", does: "Checks another file" },
+    { line: "agent config check", does: "Check what applies to this user" },
+    { line: "agent config check --config /etc/agent/config.yaml", does: "Check another file" },
   ],
   exits: {
-    2: "A problem was found, or nothing could start",
+    2: "A problem was found, or no role could start",
     3: "Plaintext to or from other hosts would be refused",
   },
   run: ({ config, findings }) => {
@@ -32,7 +34,7 @@ export default command({
       peers: (findings?.problems.length ?? 0) > 0 ? [] : roles.map((role) => peersOf(config, role)),
     };
   },
-  // That a coordinator could not start says nothing on a host that has only workers.
+  // A coordinator that could not start is no problem on a host that has only workers.
   exit: ({ problems, peers }) => {
     if (problems.length > 0) return exitCode.usage;
     if (peers.some(({ code }) => code === "plaintext_refused")) return exitCode.attention;
@@ -57,9 +59,9 @@ export default command({
         ...hint(next),
       ]),
       problems.length > 0
-        ? `${problems.length} to mend`
-        : `The configuration is sound${
-          peers.some(({ refused }) => refused) ? ", but for that" : ""
+        ? `${counted(problems.length, "problem")} to fix`
+        : `The configuration is valid${
+          peers.some(({ refused }) => refused) ? ", but not every role could start" : ""
         }`,
     ].join("\n");
   },

@@ -14,18 +14,20 @@ import { type Cell, table } from "../output/table.ts";
 export default command({
   path: "config show",
   summary: "Show every effective setting and where it came from",
-  description: `A flag wins over the environment, that over the configuration file, that over the
-    default. With peer.insecure=false and no file named, an enabled TLS directory supplies
-    certificate, key and CA. Flags of settings are accepted here to try out what they would do.`,
+  description:
+    `A flag wins over the environment, the environment over the configuration file, the file
+    over the default. With peer.insecure=false and none of the three files set, an enabled TLS
+    directory supplies certificate, key and CA. Give flags of settings here to see what they would
+    change.`,
   options: {},
   config: configSections,
   describesSettings: true,
   examples: [
-    { line: "agent config show", does: "A table of all settings" },
+    { line: "agent config show", does: "Show a table of all settings" },
     { line: "agent config show --json", does: "The same for programs" },
     {
       line: "agent config show --peer.insecure=false",
-      does: "What would be in force with that flag",
+      does: "Show what that flag would change",
     },
   ],
   run: ({ config }) => ({

@@ -16,20 +16,21 @@ import { type Story, tellStory } from "../demo/story.ts";
 
 export default command({
   path: "demo",
-  summary: "See the main job done: a private CA, a coordinator, two workers, real tasks",
-  description: `Starts a coordinator and two workers as processes of their own on this machine, over
-    mutual TLS with a CA made for the occasion; has them run a dozen commands, one that fails and is
-    tried again, one that is cancelled, one that leaves a file; checks the results, and removes it
-    all. Takes a few seconds, needs no network and changes nothing outside of a temporary folder.`,
+  summary: "Show it all in action: a private CA, a coordinator, two workers, real tasks",
+  description:
+    `Starts a coordinator and two workers as processes on this machine, with mutual TLS from
+    a temporary CA. They run a dozen commands: one fails and is retried, one is cancelled, one leaves
+    a file. The results are checked, and everything is removed. It takes a few seconds, needs no
+    network and changes nothing outside of a temporary folder.`,
   options: {
-    stay: { kind: "flag", help: "Keep it running afterwards for exploring, until Ctrl-C" },
+    stay: { kind: "flag", help: "Keep everything running until Ctrl-C, to explore it" },
   },
   examples: [
-    { line: "agent demo", does: "All of it, in a few seconds" },
-    { line: "agent demo --stay", does: "Leaves it running, and says how to look around" },
+    { line: "agent demo", does: "Run all of it, in a few seconds" },
+    { line: "agent demo --stay", does: "Keep it running, and print how to explore it" },
   ],
-  exits: { 1: "Something did not go as it should" },
-  // Three roles have to drain before their folder can be removed.
+  exits: { 1: "A step failed" },
+  // Three roles drain before their folder is removed.
   graceMs: 15_000,
   grants: () => ({
     ...noGrants,
@@ -58,7 +59,7 @@ export default command({
       const broken = hosts.broken.then((error) => {
         throw error;
       });
-      broken.catch(() => {/* Told by the race, if it comes before the end. */});
+      broken.catch(() => {/* Reported by the race, if it comes before the end. */});
       const story = await Promise.race([tellStory(hosts, folder, tell), broken]);
       const result = { ...story, seconds: (env.clock.monotonic() - began) / 1000 };
       if (options.stay) {
@@ -67,7 +68,7 @@ export default command({
       }
       return { ...result, stay: options.stay };
     } catch (error) {
-      // A role that is stopped together with us has not failed.
+      // A role that is stopped together with this process has not failed.
       env.signal.throwIfAborted();
       if (error instanceof ProgramFailed) await env.stderr.write(`\n${error.output}`);
       throw error;
@@ -77,8 +78,8 @@ export default command({
 });
 
 /**
- * The process's own id names it, because its grants are worked out before anything is made. A
- * folder of this name that is there already was left by a process that is gone.
+ * Named by the process id, because the grants are determined before the folder is made. An existing
+ * folder of this name was left behind by a process that is gone.
  */
 function folderOfDemo(): string {
   return join(tmpdir(), `agent-demo-${Deno.pid}`);
@@ -91,7 +92,7 @@ async function makeFolder(folder: string): Promise<void> {
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
-  // Not recursive: fails if somebody else puts something here in this instant.
+  // Not recursive: fails if another process has just made it.
   await Deno.mkdir(folder, { mode: 0o700 }).catch((cause) => {
     throw new UserError(`Could not make the temporary folder "${folder}": ${reasonOf(cause)}`, {
       next: "Set TMPDIR to a folder that can be written",
@@ -102,18 +103,18 @@ async function makeFolder(folder: string): Promise<void> {
 
 function pageOf(result: Story & { seconds: number }, output: Output): string {
   const page = report(result, { colors: colors(output), width: widthOf(output) });
-  return `${page}\nAll of it went well, in ${result.seconds.toFixed(1)} s.\n`;
+  return `${page}\nEverything worked, in ${result.seconds.toFixed(1)} s.\n`;
 }
 
-/** As it was started: the name to paste. */
+/** The command to paste, as this one was started. */
 const program = Deno.build.standalone ? "agent" : "scripts/agent";
 
 function howToGoOn(): string {
   return lines([
     "Try next:",
-    `  ${program} demo --stay    keeps it running, to look around`,
-    `  ${program} tls init       makes a CA for real hosts; README.md goes on from there`,
-    `  ${program} --help         all that there is`,
+    `  ${program} demo --stay    keep it running, to explore it`,
+    `  ${program} tls init       make a CA for real hosts; README.md continues from there`,
+    `  ${program} --help         list all commands`,
   ]);
 }
 

@@ -11,15 +11,14 @@ export default command({
   path: "sandbox show",
   summary: "Show what a role or command may touch, as Deno flags",
   description: `Roles and commands run in a thread that can do exactly this and nothing else. The
-    settings in force here are those that would be in force there; a command's own arguments go
-    after "--".`,
+    settings given here apply as they would to the command itself; its own arguments go after "--".`,
   args: [{ name: "COMMAND", help: "A role or command", required: true, repeat: true }],
   rest: { placeholder: "ARGS…", help: "Arguments of the command, where grants depend on them" },
   options: {},
   config: configSections,
   examples: [
-    { line: "agent sandbox show version", does: "A command that needs no grant" },
-    { line: "agent sandbox show config show --json", does: "For programs" },
+    { line: "agent sandbox show version", does: "Show a command that needs no grant" },
+    { line: "agent sandbox show config show --json", does: "The same for programs" },
   ],
   run: async ({ args, rest, config, json, env }) => {
     const path = args.join(" ");
@@ -36,7 +35,7 @@ export default command({
     return { command: path, thread: true, flags: flagsOf(grants) };
   },
   text: ({ command, thread, flags }) => {
-    if (!thread) return `"${command}" runs in the main thread: it neither dials nor listens`;
+    if (!thread) return `"${command}" runs in the main thread, and neither dials nor listens`;
     return flags.join("\n");
   },
 });

@@ -7,17 +7,17 @@ import { command } from "../command.ts";
 export default command({
   path: "state delete",
   summary: "Remove a key",
-  description: `Prints the revision of the removal. With --if-revision the key is only removed if
-    that is still its revision; otherwise the current one is printed, and the exit code is 1.`,
+  description: `Prints the revision of the removal. With --if-revision, the key is removed only if
+    that is still its revision; otherwise the current revision is printed, and the exit code is 1.`,
   args: [
     { name: "NS", help: "Namespace", required: true },
     { name: "KEY", help: "Key in it", required: true },
   ],
   options: {
-    ifRevision: { kind: "integer", min: 1, help: "Only if this is the current revision" },
+    ifRevision: { kind: "integer", min: 1, help: "Remove it only if this is its current revision" },
   },
   ...dialSettings,
-  examples: [{ line: "agent state delete build lock", does: "Gives the lock back" }],
+  examples: [{ line: "agent state delete build lock", does: "Release a lock" }],
   exits: { 1: "Failed, or --if-revision is not the current revision" },
   grants: ({ config }) => clientGrants(config),
   run: (request) => {

@@ -7,7 +7,7 @@ import { command } from "../command.ts";
 export default command({
   path: "state get",
   summary: "Print the value of a key",
-  description: "The bytes are written as they are; --json shows the revision too.",
+  description: "The bytes are written unchanged; --json shows the revision too.",
   args: [
     { name: "NS", help: "Namespace", required: true },
     { name: "KEY", help: "Key in it", required: true },
@@ -15,8 +15,8 @@ export default command({
   options: {},
   ...dialSettings,
   examples: [
-    { line: "agent state get build last-commit", does: "Prints the value and nothing else" },
-    { line: "agent state get build last-commit --json", does: "With its revision" },
+    { line: "agent state get build last-commit", does: "Print the value and nothing else" },
+    { line: "agent state get build last-commit --json", does: "Print it with its revision" },
   ],
   streams: true,
   grants: ({ config }) => clientGrants(config),

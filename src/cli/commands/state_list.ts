@@ -14,11 +14,14 @@ export default command({
   path: "state list",
   summary: "Show the keys of a namespace",
   args: [{ name: "NS", help: "Namespace", required: true }],
-  options: { prefix: { kind: "text", help: "Only keys that begin so" } },
+  options: { prefix: { kind: "text", help: "Only keys that begin with this text" } },
   ...dialSettings,
   examples: [
-    { line: "agent state list build", does: "Keys with revision, age and value" },
-    { line: "agent state list build --prefix lock/", does: "Some of them" },
+    { line: "agent state list build", does: "Show keys with revision, age and value" },
+    {
+      line: "agent state list build --prefix lock/",
+      does: "Show only those that begin with lock/",
+    },
   ],
   grants: ({ config }) => clientGrants(config),
   run: (request) => {
@@ -35,7 +38,9 @@ export default command({
   },
   text({ entries, namespace }, { env }) {
     if (entries.length === 0) {
-      return env.stdout.isTerminal ? `"${printable(namespace)}" has no such keys` : "";
+      return env.stdout.isTerminal
+        ? `The namespace "${printable(namespace)}" has no such keys`
+        : "";
     }
     const now = env.clock.now();
     const columns = [

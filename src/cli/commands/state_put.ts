@@ -12,22 +12,29 @@ import { command } from "../command.ts";
 export default command({
   path: "state put",
   summary: "Set the value of a key",
-  description: `Prints the new revision. With --if-revision the value is only set if that is still
-    the current one (0: if the key does not exist yet); otherwise the current one is printed, and the
-    exit code is 1.`,
+  description:
+    `Prints the new revision. With --if-revision, the value is set only if that is still the
+    current revision (0: only if the key does not exist yet); otherwise the current revision is
+    printed, and the exit code is 1.`,
   args: [
     { name: "NS", help: "Namespace", required: true },
     { name: "KEY", help: "Key in it", required: true },
-    { name: "VALUE", help: "The value; - or nothing reads it from standard input" },
+    { name: "VALUE", help: "The value; - or nothing reads standard input" },
   ],
   options: {
-    ifRevision: { kind: "integer", min: 0, help: "Only if this is the current revision" },
+    ifRevision: { kind: "integer", min: 0, help: "Set it only if this is its current revision" },
   },
   ...dialSettings,
   examples: [
-    { line: "agent state put build last-commit 4f2a9c1", does: "Sets it, whatever it was" },
-    { line: 'agent state put build lock "$HOSTNAME" --if-revision 0', does: "Takes a lock, once" },
-    { line: "agent state put models weights - < weights.bin", does: "Any bytes, up to 1 MiB" },
+    { line: "agent state put build last-commit 4f2a9c1", does: "Set it, whatever it was" },
+    {
+      line: 'agent state put build lock "$HOSTNAME" --if-revision 0',
+      does: "Take a lock, if it is free",
+    },
+    {
+      line: "agent state put models weights - < weights.bin",
+      does: "Store any bytes, up to 1 MiB",
+    },
   ],
   exits: { 1: "Failed, or --if-revision is not the current revision" },
   grants: ({ config }) => clientGrants(config),
@@ -40,8 +47,8 @@ export default command({
       : new TextEncoder().encode(typed);
     if (value.length > limits.maxStateValueBytes) {
       throw new UserError(
-        `The value is longer than ${limits.maxStateValueBytes} bytes, the most that a key can hold`,
-        { next: "Keep large data as an artifact of a task" },
+        `The value is longer than ${limits.maxStateValueBytes} bytes, the maximum of a key`,
+        { next: "Keep larger data as an artifact of a task" },
       );
     }
     return await withTasks(request, async (tasks) =>
@@ -55,10 +62,12 @@ export default command({
   text: ({ revision }) => String(revision),
 });
 
-/** Stops reading once it is more than any value may be. */
+/** Stops reading once it is more than a value may be. */
 async function readInput({ stdin }: Env): Promise<Uint8Array> {
   if (stdin.isTerminal) {
-    throw new UsageError("No value was given", { next: "Give it as VALUE, or pipe it in" });
+    throw new UsageError("No value was given", {
+      next: "Give it as VALUE, or pipe it into the command",
+    });
   }
   const chunks: Uint8Array[] = [];
   let size = 0;

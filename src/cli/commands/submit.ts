@@ -32,12 +32,14 @@ const flagNames: Record<keyof TaskDescription, string> = {
 export default command({
   path: "submit",
   summary: "Run a command on one of the workers",
-  description: `Prints the id of the task, which is on the coordinator's disk by then. With --follow
-    the id goes to stderr, the task's stdout and stderr to ours byte for byte, and the exit code is
-    the task's own (of an array 0 if all succeeded, else that of the lowest index that failed).
+  description:
+    `Prints the id of the task once it is on the coordinator's disk. With --follow, the id
+    goes to stderr, the task's stdout and stderr go to those of this command byte for byte, and the
+    exit code is the task's own (for an array, 0 if all succeeded, else that of the lowest failed
+    index).
 
-    The task runs in a folder of its own, which is removed after it; what --artifact matches there
-    is kept by the coordinator.`,
+    The task runs in its own folder, which is removed afterwards; the coordinator keeps the files
+    that --artifact matches there.`,
   rest: { placeholder: "CMD ARGS…", help: "The command; with --shell a line for /bin/sh" },
   options: {
     selector: {
@@ -50,51 +52,51 @@ export default command({
     cwd: {
       kind: "text",
       placeholder: "DIR",
-      help: "Folder on the worker to run in, instead of one of its own",
+      help: "Folder on the worker to run in, instead of the task's own folder",
     },
-    shell: { kind: "flag", help: "Run the words after -- by /bin/sh -c" },
-    timeout: { kind: "duration", help: "End an attempt that runs longer" },
+    shell: { kind: "flag", help: "Run the words after -- with /bin/sh -c" },
+    timeout: { kind: "duration", help: "Time limit of an attempt" },
     retries: {
       kind: "integer",
       min: 0,
       max: limits.maxRetries,
       default: 0,
-      help: "Further attempts after one that failed or timed out",
+      help: "Number of further attempts after one that failed or timed out",
     },
-    retryDelay: { kind: "duration", default: 0, help: "Wait before each of them" },
+    retryDelay: { kind: "duration", default: 0, help: "Wait before each further attempt" },
     artifact: {
       kind: "text",
       repeat: true,
       placeholder: "GLOB",
-      help: "Files of the task's folder to keep: 'out/*', '**/*.log'",
+      help: "Files of the task's folder to keep, such as 'out/*' or '**/*.log'",
     },
     array: {
       kind: "text",
       placeholder: "A-B",
-      help: "A task for each number, which it finds in AGENT_ARRAY_INDEX",
+      help: "Run a task for each number, which is its AGENT_ARRAY_INDEX",
     },
     idempotencyKey: {
       kind: "text",
       placeholder: "KEY",
-      help: "The same key with the same request starts nothing twice",
+      help: "Submit only once: the same key and request return the same task",
     },
-    follow: { kind: "flag", help: "Show the output until the end, and exit with the task's code" },
+    follow: { kind: "flag", help: "Show the output until the task ends, and exit with its code" },
   },
   ...dialSettings,
   examples: [
-    { line: "agent submit -- uname -a", does: "Prints the id at once" },
+    { line: "agent submit -- uname -a", does: "Print the id and return" },
     {
       line: "agent submit --follow --artifact 'out/*' -- sh -c 'mkdir out; date > out/date.txt'",
-      does: "Shows the output as it comes, and keeps a file",
+      does: "Show the output as it comes, and keep a file",
     },
     {
       line:
         "agent submit --selector gpu=a100 --timeout 2h --retries 2 --shell -- './train.sh > log'",
-      does: "On a worker with this label only, three attempts at most",
+      does: "Run it on a worker with this label, with at most three attempts",
     },
     {
       line: "agent submit --array 0-9 --follow --shell -- 'echo part $AGENT_ARRAY_INDEX'",
-      does: "Ten tasks, spread over the workers",
+      does: "Run ten tasks, spread over the workers",
     },
   ],
   exits: followExits,

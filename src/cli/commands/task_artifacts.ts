@@ -12,17 +12,18 @@ import { command } from "../command.ts";
 export default command({
   path: "task artifacts",
   summary: "List the files that a task left, or save them",
-  description: `With -o each file is written to DIR under its path in the task's folder, whole and
-    with its checksum verified. Files that exist are overwritten only with --force.`,
-  args: [{ name: "ID", help: "Of the task; its beginning is enough", required: true }],
+  description:
+    `With -o, each file is saved in DIR under its path in the task's folder, and its checksum
+    is verified. Existing files are overwritten only with --force.`,
+  args: [{ name: "ID", help: "Id of the task, or its beginning", required: true }],
   options: {
-    output: { short: "o", kind: "path", placeholder: "DIR", help: "Folder to save them in" },
-    force: { kind: "flag", help: "Overwrite files that exist" },
+    output: { short: "o", kind: "path", placeholder: "DIR", help: "Folder to save the files in" },
+    force: { kind: "flag", help: "Overwrite existing files" },
   },
   ...dialSettings,
   examples: [
-    { line: "agent task artifacts 01jd3p9x", does: "Paths, sizes and checksums" },
-    { line: "agent task artifacts 01jd3p9x -o results", does: "Saves them below results/" },
+    { line: "agent task artifacts 01jd3p9x", does: "Show paths, sizes and checksums" },
+    { line: "agent task artifacts 01jd3p9x -o results", does: "Save them below results/" },
   ],
   exits: { 3: "A file exists already (--force overwrites it), or plaintext was refused" },
   grants: ({ config, options: { output } }) =>
@@ -32,9 +33,12 @@ export default command({
       const { options, args, env } = request;
       const found = await findTask(tasks, args[0]!);
       if (found.length > 1) {
-        throw new UsageError(`"${args[0]}" is an array; its elements have artifacts of their own`, {
-          next: `agent task show ${commonId(found)}`,
-        });
+        throw new UsageError(
+          `"${args[0]}" is an array; each of its elements has its own artifacts`,
+          {
+            next: `agent task show ${commonId(found)}`,
+          },
+        );
       }
       const taskId = found[0]!.id;
       const artifacts = await tasks.listArtifacts(taskId);

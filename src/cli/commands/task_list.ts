@@ -8,7 +8,7 @@ import { taskView } from "../../client/views.ts";
 import { watchList } from "../output/watch_list.ts";
 import { command } from "../command.ts";
 
-/** As many as one call of the protocol returns. */
+/** Maximum of one call of the protocol. */
 const pageSize = 1_000;
 
 export default command({
@@ -21,15 +21,15 @@ export default command({
       repeat: true,
       help: "Only tasks in this state",
     },
-    limit: { kind: "integer", min: 1, default: 50, help: "At most this many" },
-    watch: { kind: "flag", help: "Go on showing what changes, until Ctrl-C" },
+    limit: { kind: "integer", min: 1, default: 50, help: "Maximum number of tasks" },
+    watch: { kind: "flag", help: "Keep showing changes until Ctrl-C" },
   },
   ...dialSettings,
   examples: [
-    { line: "agent task list", does: "The newest tasks" },
-    { line: "agent task list --state failed --state lost", does: "What went wrong" },
-    { line: "agent task list --watch", does: "A table that keeps itself up to date" },
-    { line: "agent task list --watch --json", does: "Each change as one JSON object a line" },
+    { line: "agent task list", does: "Show the newest tasks" },
+    { line: "agent task list --state failed --state lost", does: "Show what went wrong" },
+    { line: "agent task list --watch", does: "Show a table that stays up to date" },
+    { line: "agent task list --watch --json", does: "Print each change as a line of JSON" },
   ],
   streams: true,
   grants: ({ config }) => clientGrants(config),
@@ -51,7 +51,7 @@ export default command({
       const context = { colors: colors(env.stdout), width: widthOf(env.stdout), now };
       await env.stdout.write(taskTable(found.tasks.map(taskView), context));
       if (found.more) {
-        await env.stderr.write(`There are more; show them with --limit ${options.limit * 10}\n`);
+        await env.stderr.write(`There are more; --limit ${options.limit * 10} shows them\n`);
       }
     }),
 });

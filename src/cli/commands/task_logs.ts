@@ -9,19 +9,22 @@ import { command } from "../command.ts";
 export default command({
   path: "task logs",
   summary: "Show what a task wrote",
-  description: `The task's stdout goes to stdout, its stderr to stderr, byte for byte. Without
-    --attempt it is the newest attempt; of an array all elements, one after the other. --follow goes
-    on until the task has finished and exits with its code.`,
-  args: [{ name: "ID", help: "Of the task or array; its beginning is enough", required: true }],
+  description: `The task's stdout goes to stdout and its stderr to stderr, byte for byte. Without
+    --attempt, the newest attempt is shown; of an array, all elements, one after the other. --follow
+    continues until the task has finished, and exits with its code.`,
+  args: [{ name: "ID", help: "Id of the task or array, or its beginning", required: true }],
   options: {
-    follow: { kind: "flag", short: "f", help: "Go on until the task has finished" },
-    attempt: { kind: "integer", min: 1, help: "Of this attempt, not the newest" },
+    follow: { kind: "flag", short: "f", help: "Continue until the task has finished" },
+    attempt: { kind: "integer", min: 1, help: "Show this attempt instead of the newest" },
   },
   ...dialSettings,
   examples: [
-    { line: "agent task logs 01jd3p9x", does: "What its newest attempt wrote so far" },
-    { line: "agent task logs 01jd3p9x --follow", does: "Resumes a submit --follow" },
-    { line: "agent task logs 01jd3p9x --attempt 1 2>/dev/null", does: "Only stdout, of the first" },
+    { line: "agent task logs 01jd3p9x", does: "Show what its newest attempt has written" },
+    { line: "agent task logs 01jd3p9x --follow", does: "Resume a submit --follow" },
+    {
+      line: "agent task logs 01jd3p9x --attempt 1 2>/dev/null",
+      does: "Show only stdout of the first attempt",
+    },
   ],
   exits: followExits,
   streams: true,
@@ -30,8 +33,8 @@ export default command({
     const { options, args, env, json } = request;
     const { attempt } = options;
     if (options.follow && attempt !== undefined) {
-      throw new UsageError("--follow and --attempt exclude each other", {
-        next: "--follow begins with the newest attempt",
+      throw new UsageError("--follow and --attempt cannot be used together", {
+        next: "Leave --attempt out; --follow begins with the newest attempt",
       });
     }
     return withTasks(request, async (tasks) => {

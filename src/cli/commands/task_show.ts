@@ -9,12 +9,12 @@ import { command } from "../command.ts";
 
 export default command({
   path: "task show",
-  summary: "Show all about one task, or the elements of an array",
-  args: [{ name: "ID", help: "Of the task or array; its beginning is enough", required: true }],
+  summary: "Show the details of a task, or the elements of an array",
+  args: [{ name: "ID", help: "Id of the task or array, or its beginning", required: true }],
   options: {},
   ...dialSettings,
   examples: [
-    { line: "agent task show 01jd3p9x", does: "What it runs, where it ran, why it ended" },
+    { line: "agent task show 01jd3p9x", does: "Show what it runs, where it ran and why it ended" },
     { line: "agent task show 01jd3p9x --json", does: "The same for programs" },
   ],
   grants: ({ config }) => clientGrants(config),

@@ -3,10 +3,10 @@ import { command } from "../command.ts";
 
 export default command({
   path: "version",
-  summary: "Show the version of agent, and what it runs on",
+  summary: "Show the version of agent and of its runtime",
   options: {},
   examples: [
-    { line: "agent version", does: "One line for people" },
+    { line: "agent version", does: "Print one line for people" },
     { line: "agent version --json", does: "The same for programs" },
   ],
   run: build,

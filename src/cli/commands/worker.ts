@@ -3,31 +3,32 @@ import { role } from "../command.ts";
 
 export default role({
   path: "worker",
-  summary: "Run tasks that coordinators hand out",
-  description: `Serves until it is stopped. Each task runs in a process group, a working folder and
-    an environment of its own; when it ends, or the worker does, whatever it started ends too. A
-    worker that is cut off from a coordinator ends that one's tasks after 11 s, before they can be
-    given to another.
+  summary: "Run the tasks that coordinators assign",
+  description:
+    `Serves until it is stopped. Each task runs in its own process group, working folder and
+    environment; when the task or the worker ends, everything that it started ends too. A worker that
+    cannot reach a coordinator for 11 s ends that coordinator's tasks, before they can be assigned to
+    another worker.
 
-    Told to stop (SIGTERM, Ctrl-C), it takes no more work, lets running tasks go on for 5 s, and then
-    ends them; the coordinator hands them to others. The second signal ends everything at once. To
-    let long tasks finish, use agent workers drain first.
+    On SIGTERM or Ctrl-C it takes no more tasks, lets running ones continue for 5 s, and then ends
+    them; the coordinator assigns them to other workers. A second signal ends everything at once. To
+    let long tasks finish, run agent workers drain first.
 
-    Tasks run with the rights of the worker's user: start it as root with --worker.user=NAME to
-    have them run as another.`,
+    Tasks run as the user of the worker. To run them as another user, start it as root with
+    --worker.user=NAME.`,
   options: {},
   config: ["worker", "peer", "log"],
   shortFlags: "worker",
   examples: [
-    { line: "agent worker", does: "For a coordinator on this host" },
+    { line: "agent worker", does: "Work for a coordinator on this host" },
     {
       line: "agent worker --worker.coordinators=build1.lan:50055 --worker.labels=gpu=no " +
         "--peer.insecure=false",
-      does: "For another host's, with mutual TLS from the TLS directory",
+      does: "Work for another host, with mutual TLS from the TLS directory",
     },
     {
       line: "agent worker --worker.slots=2 --worker.allow-commands=/usr/bin/make,/usr/bin/gcc",
-      does: "Two tasks at a time, and only these programs",
+      does: "Run two tasks at a time, and only these programs",
     },
   ],
   entry: "worker",

@@ -7,13 +7,13 @@ import { command } from "../command.ts";
 
 export default command({
   path: "workers drain",
-  summary: "Give a worker nothing new",
+  summary: "Assign no new tasks to a worker",
   description:
-    "It finishes what it runs, and gets nothing more until agent workers resume, also after a restart.",
-  args: [{ name: "ID", help: "Of the worker, as agent workers list shows it", required: true }],
+    "It finishes its running tasks, and gets no new ones until agent workers resume, even after a restart.",
+  args: [{ name: "ID", help: "Id of the worker, as agent workers list shows it", required: true }],
   options: {},
   ...dialSettings,
-  examples: [{ line: "agent workers drain gpu1", does: "Before its host is updated" }],
+  examples: [{ line: "agent workers drain gpu1", does: "Drain it before its host is updated" }],
   grants: ({ config }) => clientGrants(config),
   run: (request) =>
     withTasks(request, async (tasks) => workerView(await tasks.drainWorker(request.args[0]!))),

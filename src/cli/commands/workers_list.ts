@@ -10,12 +10,13 @@ import { command } from "../command.ts";
 export default command({
   path: "workers list",
   summary: "Show the workers, their health and what they run",
-  description: `A worker is healthy while its last heartbeat is under 5 seconds old, late up to 15
-    seconds, and lost after that. The identity is that of its verified certificate.`,
+  description:
+    `A worker is healthy while its last heartbeat is less than 5 seconds old, late up to 15
+    seconds, and lost after that. Its identity comes from its verified certificate.`,
   options: {},
   ...dialSettings,
   examples: [
-    { line: "agent workers list", does: "One worker a line, warnings below" },
+    { line: "agent workers list", does: "Show one worker a line, with warnings below" },
     { line: "agent workers list --json", does: "The same for programs" },
   ],
   grants: ({ config }) => clientGrants(config),

@@ -7,12 +7,12 @@ import { command } from "../command.ts";
 
 export default command({
   path: "workers resume",
-  summary: "Give a drained worker tasks again",
+  summary: "Assign tasks to a drained worker again",
   description: "The opposite of agent workers drain.",
-  args: [{ name: "ID", help: "Of the worker, as agent workers list shows it", required: true }],
+  args: [{ name: "ID", help: "Id of the worker, as agent workers list shows it", required: true }],
   options: {},
   ...dialSettings,
-  examples: [{ line: "agent workers resume gpu1", does: "It takes tasks at once" }],
+  examples: [{ line: "agent workers resume gpu1", does: "Let it take tasks again" }],
   grants: ({ config }) => clientGrants(config),
   run: (request) =>
     withTasks(request, async (tasks) => workerView(await tasks.resumeWorker(request.args[0]!))),

@@ -3,7 +3,7 @@ import type { LogPiece } from "../../tasks/service.ts";
 import type { Task } from "../../tasks/task.ts";
 import { textOrBase64 } from "../../client/views.ts";
 
-/** Where the pieces of followed logs go. */
+/** Takes the pieces of followed logs. */
 export interface LogWriter {
   piece(piece: LogPiece, task: Task): Promise<void>;
   ended(task: Task): Promise<void>;
@@ -11,7 +11,7 @@ export interface LogWriter {
 
 type Outputs = Pick<Env, "stdout" | "stderr">;
 
-/** One task: its stdout on ours and its stderr on ours, byte for byte, as it comes. */
+/** One task: its stdout to ours and its stderr to ours, byte for byte, as they come. */
 export function plainWriter(env: Outputs): LogWriter {
   return {
     piece: (piece) => env[piece.stream].write(piece.data),
@@ -22,7 +22,7 @@ export function plainWriter(env: Outputs): LogWriter {
 /** Longer lines of an array's element are written in parts. */
 const longestLineBytes = 64 * 1024;
 
-/** Several tasks at once: no line of one is torn by a line of another. */
+/** Several tasks: no line of one is split by a line of another. */
 export function lineWriter(env: Outputs): LogWriter {
   const parts = new Map<string, { stream: LogPiece["stream"]; data: Uint8Array }>();
   let last = Promise.resolve();

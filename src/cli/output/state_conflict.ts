@@ -4,8 +4,8 @@ import { TaskError } from "../../tasks/service.ts";
 import { forPerson } from "../connect.ts";
 
 /**
- * Runs a conditional change. A conflict prints the current revision on stdout, so that a script can
- * read it and try again, and says on stderr what happened.
+ * Runs a conditional change. On a conflict, the current revision goes to stdout, so that a script can
+ * try again, and the error to stderr.
  */
 export async function orConflict<T>(
   { env, json, key }: { env: Env; json: boolean; key: string },
@@ -26,6 +26,6 @@ export async function orConflict<T>(
         `Read it again, then retry with --if-revision ${revision}`,
       );
     }
-    throw new UserError(`"${key}" does not exist (any more)`, { code: "conflict", cause: error });
+    throw new UserError(`The key "${key}" does not exist`, { code: "conflict", cause: error });
   }
 }

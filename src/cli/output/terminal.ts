@@ -1,6 +1,6 @@
 import type { Output } from "../../base/env.ts";
 
-/** Width to which tables are fitted; unbounded in a pipe. */
+/** Width for tables; undefined in a pipe, where nothing is cut off. */
 export function widthOf(output: Output): number | undefined {
   return output.isTerminal ? sizeOf()?.columns : undefined;
 }
@@ -10,7 +10,7 @@ export function sizeOf(): { columns: number; rows: number } | undefined {
     const size = Deno.consoleSize();
     return size.columns > 0 ? size : undefined;
   } catch {
-    return undefined; // No terminal has a size here, so nothing is fitted to it.
+    return undefined; // Not a terminal.
   }
 }
 
@@ -25,7 +25,7 @@ export interface Colors {
   bold: Paint;
 }
 
-/** SGR codes (ECMA-48, 8.3.117), or nothing where colour is not wanted. */
+/** SGR codes (ECMA-48, 8.3.117), or nothing if colour is off. */
 export function colors(output: Output): Colors {
   const code = (on: number, off: number): Paint =>
     output.color ? (text) => `\x1b[${on}m${text}\x1b[${off}m` : (text) => text;
