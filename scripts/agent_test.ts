@@ -6,7 +6,7 @@ import { denoDir } from "../tests/support/home.ts";
 
 const launcher = fileURLToPath(new URL("agent", import.meta.url));
 
-/** A machine of which only the shell's own tools are real; `bin` is all of its PATH. */
+/** A machine where only the shell's own tools are real; its PATH is `bin` alone. */
 async function machine() {
   const folder = await Deno.makeTempDir({ prefix: "agent-launch-" });
   const bin = join(folder, "bin");
@@ -17,7 +17,7 @@ async function machine() {
   return {
     folder,
     cache: join(folder, ".cache", "agent"),
-    /** Puts a program on PATH that is this script of shell. */
+    /** Puts a shell script on PATH as a program. */
     async program(name: string, script: string) {
       await Deno.writeTextFile(join(bin, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
     },
@@ -40,7 +40,7 @@ async function machine() {
   };
 }
 
-/** What a package manager does for us, without the network: `deno` comes out of a package. */
+/** Does what a package manager does, without the network: `deno` comes out of a package. */
 const packaged = `
 for last; do :; done
 while [ "$1" != --prefix ] && [ "$1" != --target ]; do shift; done
@@ -104,7 +104,7 @@ Deno.test("where one package manager fails the next is tried", async () => {
   assert.match(ran.stderr, /npm has no network[^]*by pip /);
 });
 
-Deno.test("with nothing to fetch by, it says what is missing and leaves nothing", async () => {
+Deno.test("without npm and pip it says what is missing and leaves nothing", async () => {
   await using fresh = await machine();
   const ran = await fresh.start();
   assert.equal(ran.code, 1);
@@ -117,7 +117,7 @@ Deno.test("a fetch that fails says what was tried, and leaves nothing half", asy
   await fresh.program("npm", `${packaged}; exit 1`);
   const ran = await fresh.start();
   assert.equal(ran.code, 1);
-  assert.match(ran.stderr, /could not be fetched; tried npm[^]*Check the network/);
+  assert.match(ran.stderr, /Could not fetch Deno [^ ]+ with npm[^]*Check the network/);
   assert.equal((await Array.fromAsync(Deno.readDir(fresh.cache))).length, 0);
 });
 

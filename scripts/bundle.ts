@@ -1,14 +1,14 @@
 /**
  * Bundles the program for `deno compile`: `bundle.ts FOLDER COMMIT`. The entries share chunks, so
- * `import()` of a command stays lazy and a thread loads only what it needs. What names an entry by
- * its source is pointed at its bundle, and the commit is written in.
+ * `import()` of a command stays lazy and a thread loads only what it needs. URLs of thread entries
+ * are changed to the URLs of their bundles, and the commit is inserted.
  */
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { pointAtBundles, threadEntries } from "./entries.ts";
 
 const [folder, commit = ""] = Deno.args;
-if (folder === undefined) throw new Error("bundle.ts wants the folder to write to");
+if (folder === undefined) throw new Error("Usage: bundle.ts FOLDER [COMMIT]");
 const root = fileURLToPath(new URL("..", import.meta.url));
 const entries = [...(await threadEntries(root)).keys()];
 
@@ -18,7 +18,7 @@ await checkUsing(folder);
 for await (const file of filesBelow(folder)) {
   const path = join(folder, file);
   const text = await Deno.readTextFile(path);
-  // A package in CommonJS has no named exports once it is a chunk of its own.
+  // A CommonJS package has no named exports once it is a chunk of its own.
   if (/^(import[^;]*;)*export default \w+\(\);?\s*$/.test(text)) {
     throw new Error(`A CommonJS package is imported by import() itself, see ${file}: "${text}"`);
   }
@@ -48,8 +48,8 @@ async function bundle(into: string, ...options: string[]): Promise<void> {
 }
 
 /**
- * Minifying drops a `using` whose variable is used once, in the statement that follows: the value is
- * put in its place, and what was to be closed stays open.
+ * Minifying drops a `using` whose variable is used only once, first in the next statement: it inlines
+ * the value, which is then never disposed of.
  */
 async function checkUsing(minified: string): Promise<void> {
   const whole = await Deno.makeTempDir();
@@ -66,7 +66,7 @@ async function checkUsing(minified: string): Promise<void> {
   }
 }
 
-/** Variables that are declared with `using`; minifying joins declarations by commas. */
+/** Counts variables declared with `using`; minifying joins declarations with commas. */
 async function usings(folder: string): Promise<number> {
   let count = 0;
   for await (const file of filesBelow(folder)) {

@@ -19,19 +19,19 @@ Deno.test("the runtime from PyPI is refused for another system", async () => {
     { DENORT_BIN: "" },
   );
   assert.equal(code, 2);
-  assert.match(stderr, /not one for aarch64-apple-darwin/);
+  assert.match(stderr, /no runtime for aarch64-apple-darwin/);
 });
 
 Deno.test("an unknown option, or a target without a name, is refused", async () => {
   assert.match((await compile(["--tarket"])).stderr, /unknown option "--tarket"/);
-  assert.match((await compile(["--target"])).stderr, /--target wants a name/);
+  assert.match((await compile(["--target"])).stderr, /--target needs a name/);
 });
 
-Deno.test("a runtime that cannot be downloaded is told, with the other way to have it", async () => {
+Deno.test("a failed download of the runtime is reported, with the other way to get it", async () => {
   const { code, stderr } = await compile(["--target", "aarch64-apple-darwin"], {
     DENORT_BIN: "",
     HTTPS_PROXY: "http://127.0.0.1:1",
   });
   assert.equal(code, 1, stderr);
-  assert.match(stderr, /could not be made[^]*scripts\/compile --runtime-from-pypi/);
+  assert.match(stderr, /could not make the executable[^]*scripts\/compile --runtime-from-pypi/);
 });

@@ -1,12 +1,9 @@
 import { dirname, join, relative } from "node:path";
 
-/** How a file names an entry: in one piece, so that it can be found and pointed elsewhere. */
+/** How a file names an entry: as one literal, so that it can be found and replaced. */
 const entryPattern = /new URL\(\s*"(\.[^"]+\.ts)",\s*import\.meta\.url,?\s*\)/g;
 
-/**
- * The files, relative to the root, that are started by URL as threads and not imported, with the
- * files that start them.
- */
+/** The files that are started as threads by URL, each with the files that start it. */
 export async function threadEntries(root: string): Promise<Map<string, string[]>> {
   const entries = new Map<string, string[]>();
   for await (const file of sourceFiles(root, "src")) {
@@ -19,7 +16,7 @@ export async function threadEntries(root: string): Promise<Map<string, string[]>
   return entries;
 }
 
-/** The TypeScript files below a folder, without tests and declarations, relative to the root. */
+/** The TypeScript files below a folder, relative to the root, without tests and declarations. */
 export async function* sourceFiles(root: string, folder: string): AsyncGenerator<string> {
   for await (const found of Deno.readDir(join(root, folder))) {
     const path = join(folder, found.name);
@@ -29,13 +26,13 @@ export async function* sourceFiles(root: string, folder: string): AsyncGenerator
 }
 
 /**
- * Points each name of an entry in a bundle at the bundle of that entry.
+ * Replaces the URL of each entry in a bundle with the URL of that entry's bundle.
  *
- * @param file where the bundle lies, relative to its root.
+ * @param file path of the bundle, relative to its root.
  */
 export function pointAtBundles(text: string, file: string, entries: string[]): string {
   return text.replaceAll(entryPattern, (whole, target: string) => {
-    // Chunks have lost the folder of their source: what is left of the path must name one entry.
+    // Chunks no longer know the folder of their source: the end of the path must match one entry.
     const tail = target.replace(/^(\.{1,2}\/)+/, "");
     const named = entries.filter((entry) => entry === tail || entry.endsWith(`/${tail}`));
     if (named.length !== 1) throw new Error(`"${target}" in ${file} names ${named.length} entries`);

@@ -1,8 +1,8 @@
 # shellcheck shell=sh
-# The first start, read by find_deno.sh: chooses or fetches Deno, then the packages, and leaves the
-# stamp. What is fetched appears under its final name by one rename, so that a start that is broken
-# off, or two at once, leave nothing half.
-# shellcheck disable=SC2154 # root, cache, packages, found, stamp, v8_flags and deno_* are the caller's
+# The first start, included by find_deno.sh: chooses or fetches Deno, then the packages, and writes
+# the stamp. Downloads get their final name by one rename, so that an interrupted start, or two at
+# the same time, leave nothing incomplete.
+# shellcheck disable=SC2154 # the caller sets root, cache, packages, found, stamp, v8_flags, deno_*
 
 say() { printf 'agent: %s\n' "$*" >&2; }
 
@@ -13,7 +13,7 @@ fail() {
   exit 1
 }
 
-# True for the text of `deno --version` of a release that will do.
+# True if the text of `deno --version` is from a release that is new enough.
 will_do() {
   version=${1#deno }
   version=${version%%[!0-9.]*}
@@ -27,10 +27,10 @@ will_do() {
   done
 }
 
-# True for a Deno whose V8 still has our flags; with one that it does not know nothing would start.
+# True if this Deno's V8 knows our flags; with an unknown flag nothing starts.
 takes_flags() { "$1" eval --v8-flags="$v8_flags" '' >/dev/null 2>&1; }
 
-# Runs a command with its output on stderr, and says every 5 s that it still runs.
+# Runs a command with its output on stderr, and reports every 5 s that it is still running.
 with_progress() {
   (
     waited=0
@@ -48,7 +48,7 @@ with_progress() {
 
 stop_ticker() {
   [ -n "$ticker" ] || return 0
-  # A shell that has just been forked may lose a TERM, and would be waited for without end.
+  # A shell that was just forked may lose a TERM; waiting for it would never end.
   kill -KILL "$ticker" 2>/dev/null || true
   wait "$ticker" 2>/dev/null || true
   ticker=''
@@ -65,7 +65,7 @@ by_pip() {
     --disable-pip-version-check --retries 1 --quiet "deno==$wanted"
 }
 
-# The executable that npm or pip has put somewhere below the working folder.
+# The executable that npm or pip placed below the working folder.
 fetched_deno() {
   for candidate in "$work"/node_modules/@deno/*/deno "$work"/bin/deno; do
     if [ -f "$candidate" ] && "$candidate" --version >/dev/null 2>&1; then
@@ -81,12 +81,12 @@ clean_up() {
   [ -z "$work" ] || rm -rf "$work"
 }
 
-# Fetches Deno with the first of npm and pip that can, to `own`.
+# Fetches Deno to `own` with the first of npm and pip that works.
 fetch_deno() {
   tried=''
   for way in npm pip3 pip "python3 -m pip"; do
     command -v "${way%% *}" >/dev/null 2>&1 || continue
-    case "$tried" in *pip*) continue ;; esac # the same registry, tried in vain
+    case "$tried" in *pip*) continue ;; esac # the same registry has failed already
     rm -rf "$work" && mkdir -p "$work"
     say "fetching Deno $wanted by $way (about 45 MB, once) into $cache/agent"
     # shellcheck disable=SC2086 # "python3 -m pip" is three words
@@ -106,13 +106,13 @@ fetch_deno() {
   acceptable="Deno $deno_least or newer"
   [ -z "$deno_exact" ] || acceptable="Deno $deno_exact"
   if [ -z "$tried" ]; then
-    fail "$acceptable is not here, and neither npm nor pip to fetch it with" \
+    fail "Found no $acceptable, and neither npm nor pip to fetch it with" \
       "${found:+$found is another version}" \
-      "Install Deno (https://deno.com), or npm or pip, and start again"
+      "Install Deno (https://deno.com), npm or pip, and try again"
   fi
-  fail "Deno $wanted could not be fetched; tried $tried, whose messages are above" \
-    "Check the network, and the proxy and registry settings of ${tried%%,*}; then start again" \
-    "Or install $acceptable by other means and put it on PATH"
+  fail "Could not fetch Deno $wanted with $tried; see the messages above" \
+    "Check the network, and the proxy and registry settings of ${tried%%,*}; then try again" \
+    "Or install $acceptable another way and put it on PATH"
 }
 
 ticker='' work=''
@@ -120,8 +120,8 @@ trap clean_up EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
-mkdir -p "$cache/agent" || fail "The cache folder $cache/agent cannot be made" \
-  "Set XDG_CACHE_HOME to a folder that can be written"
+mkdir -p "$cache/agent" || fail "Could not make the cache folder $cache/agent" \
+  "Set XDG_CACHE_HOME to a writable folder"
 wanted=${deno_exact:-$deno_pinned}
 own=$cache/agent/deno-$wanted/deno
 if [ -n "$found" ] && will_do "$("$found" --version 2>/dev/null || true)" && takes_flags "$found"; then
@@ -134,9 +134,9 @@ fi
 
 say "fetching the packages of deno.lock (a few MB, once)"
 with_progress "$deno" install --quiet --config "$root/deno.json" || fail \
-  "The packages of deno.lock could not be fetched; Deno's message is above" \
+  "Could not fetch the packages of deno.lock; Deno's message is above" \
   "Check the network; behind a proxy set HTTPS_PROXY, for another registry NPM_CONFIG_REGISTRY" \
-  "Then start again"
+  "Then try again"
 
 printf '%s\npath:%s\n%s\n' "$deno" "$found" "$packages" >"$stamp.$$"
 mv -f "$stamp.$$" "$stamp"

@@ -1,12 +1,12 @@
-/** The variable by which the processes of one run of the tests are known. */
+/** The variable that marks all processes of one test run. */
 export const runVariable = "TEST_RUN";
 
-/** How long a process may take to end after its test: it is told by a pipe, or missed beats. */
+/** Processes end by themselves after their test: a pipe closes, or heartbeats stop. */
 const withinMs = 15_000;
 
 /**
- * The command lines of processes that the tests of this run have left behind, also those that left
- * their group: they keep the environment in which they were started. Linux only; elsewhere none.
+ * The command lines of processes that the tests of this run left behind. Processes that left their
+ * group are found too, since they keep the environment they were started with. Linux only.
  */
 export async function leftBehind(run: string, waitMs = withinMs): Promise<string[]> {
   const endMs = performance.now() + waitMs;
@@ -25,13 +25,13 @@ async function processesOf(run: string): Promise<string[]> {
     const environment = await read(`/proc/${name}/environ`);
     if (!environment.split("\0").includes(`${runVariable}=${run}`)) continue;
     const line = (await read(`/proc/${name}/cmdline`)).replaceAll("\0", " ").trim();
-    // A zombie has no command line any more: it has ended.
+    // A zombie has ended, and has no command line.
     if (line !== "") found.push(`${name} ${line}`);
   }
   return found;
 }
 
-/** What cannot be read belongs to another user, or has just ended. */
+/** An unreadable file belongs to another user, or to a process that has just ended. */
 async function read(path: string): Promise<string> {
   try {
     return await Deno.readTextFile(path);
