@@ -2,24 +2,24 @@ import { selfCommand } from "../../src/base/self.ts";
 import { eventually } from "./eventually.ts";
 import { type Home, tempHome } from "./home.ts";
 
-/** A role that takes longer than this to be up is broken; source on a busy machine takes 2 s. */
+/** Time for a role to become ready; from source on a busy machine it takes 2 s. */
 const readyWithinMs = 30_000;
-/** Longer than any grace of a role. */
+/** Longer than the grace period of any role. */
 const stopWithinMs = 20_000;
-/** No command under test takes as long. */
+/** Longer than any command under test takes. */
 const runWithinMs = 120_000;
 
 export interface RunOptions {
   stdin?: string | Uint8Array<ArrayBuffer>;
-  /** Added to the environment of the home; `undefined` takes a variable away. */
+  /** Added to the environment of the home; `undefined` removes a variable. */
   env?: Record<string, string | undefined>;
-  /** A new one, removed afterwards, where none is given. */
+  /** Default: a new one that is removed afterwards. */
   home?: Home;
   cwd?: string;
-  /** Ends the program by SIGKILL, as does `withinMs`. */
+  /** Kills the program when it aborts, as `withinMs` does. */
   signal?: AbortSignal;
   withinMs?: number;
-  /** Programs to start it through: `["ip", "netns", "exec", "a"]`. */
+  /** Command that starts it: `["ip", "netns", "exec", "a"]`. */
   through?: string[];
 }
 
@@ -35,19 +35,19 @@ export interface Ran extends Ended {
   bytes: Uint8Array;
 }
 
-/** A role that runs. Disposal ends it, and may be repeated. */
+/** A running role. Disposal ends it; disposing twice is fine. */
 export interface Running extends AsyncDisposable {
   pid: number;
-  /** Of the ready line: `host:port`, with the real port. */
+  /** The address in the ready line: `host:port`, with the real port. */
   address: string;
   /** All fields of the ready line. */
   ready: Record<string, string>;
   stdout(): string;
-  /** Everything that it has said so far. */
+  /** Everything on its stderr so far. */
   stderr(): string;
-  /** Waits until stderr holds the text. */
+  /** Waits until stderr contains the text. */
   said(text: string | RegExp, withinMs?: number): Promise<void>;
-  /** Asks it to stop (SIGTERM), and waits; fails if it does not. */
+  /** Sends SIGTERM and waits for the end; throws if it does not stop. */
   stop(): Promise<Ended>;
   kill(signal?: Deno.Signal): void;
   exit: Promise<Ended>;
@@ -55,7 +55,7 @@ export interface Running extends AsyncDisposable {
 
 /** The program under test: the executable named by AGENT_UNDER_TEST, else the source. */
 export const agent = {
-  /** Whether it is the executable. */
+  /** True if it is the executable. */
   compiled: Deno.env.get("AGENT_UNDER_TEST") !== undefined,
 
   /** The command line that starts it. */
@@ -76,7 +76,9 @@ export const agent = {
     options.signal?.addEventListener("abort", end);
     try {
       const [ended] = await Promise.all([child.output(), feed(child, options.stdin)]);
-      if (late.aborted) throw new Error(`Not over in time: agent ${args.join(" ")}`);
+      if (late.aborted) {
+        throw new Error(`Still running after the time limit: agent ${args.join(" ")}`);
+      }
       const decoder = new TextDecoder();
       return {
         code: ended.code,
@@ -179,7 +181,7 @@ function spawn(args: string[], options: RunOptions, home: Home, input: boolean):
   }).spawn();
 }
 
-/** Writes the input; a program that ends without reading all of it is no failure of the kit. */
+/** Writes the input; the program may end without reading all of it. */
 async function feed(child: Deno.ChildProcess, input: RunOptions["stdin"]): Promise<void> {
   if (input === undefined) return;
   const writer = child.stdin.getWriter();
@@ -200,7 +202,7 @@ function gather(stream: ReadableStream<Uint8Array>) {
   return { text: () => text, ended };
 }
 
-/** The fields of the ready line, in either format; nothing where there is none yet. */
+/** The fields of the ready line in either format, or undefined before that line. */
 export function readyFields(stderr: string): Record<string, string> | undefined {
   for (const line of stderr.split("\n").slice(0, -1)) {
     if (line.startsWith("{")) {

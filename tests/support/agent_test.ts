@@ -4,7 +4,7 @@ import { component, programs } from "./component.ts";
 import { eventually } from "./eventually.ts";
 import { tempHome } from "./home.ts";
 
-/** A shell in place of the program: what it runs must behave like a role. */
+/** A shell instead of the program: its script must behave like a role. */
 const shell = (script: string) => ({ through: ["sh", "-c", script] });
 const ready = 'echo "ready role=x address=127.0.0.1:7 name=\\"a b\\"" >&2;';
 

@@ -14,20 +14,20 @@ export interface Cluster extends AsyncDisposable {
   folder: string;
   coordinator: Running;
   tasks: TaskService;
-  /** Kills the coordinator, or asks it to stop, and starts it again on the same port. */
+  /** Kills or stops the coordinator, and starts it again on the same port. */
   restartCoordinator(how?: "kill" | "stop"): Promise<void>;
   startWorker(options?: WorkerSettings): Promise<ClusterWorker>;
   submit(script: string, spec?: Partial<TaskSpec>, array?: number): Promise<string>;
-  /** All elements once all have finished. */
+  /** Waits until all elements have finished. */
   finished(id: string, withinMs?: number): Promise<Task[]>;
-  /** Once the task has a process that has said so by its output. */
+  /** Waits until the task has a process. */
   started(id: string): Promise<void>;
 }
 
 export interface WorkerSettings {
   id?: string;
   slots?: number;
-  /** Another way to the coordinator. */
+  /** Address to dial instead of the coordinator's own. */
   dial?: string;
   dataDir?: string;
   args?: string[];
@@ -39,7 +39,7 @@ export interface ClusterWorker {
   /** Process ids of its tasks. */
   processes(): Promise<number[]>;
   guardian(): Promise<number>;
-  /** Kills it, and starts it again with the same data folder. */
+  /** Kills it and starts it again with the same data folder. */
   restart(): Promise<void>;
 }
 
@@ -138,23 +138,23 @@ async function guardianOf(worker: number, mark: string): Promise<number> {
   });
 }
 
-/** ESRCH: the process ended between the opening of its file and the reading. */
+/** ESRCH: the process ended after its file was opened and before it was read. */
 function isGone(error: unknown): boolean {
   return error instanceof Error && /No such process/.test(error.message);
 }
 
-/** What a task runs to leave a trace: a line each 50 ms, so that its lifetime can be told. */
+/** Script of a task that leaves a trace: a line every 50 ms, which shows when it ran. */
 export function tracedScript(folder: string, lines: number): string {
   return `for i in $(seq ${lines}); do echo "$AGENT_TASK_ID $AGENT_ATTEMPT $(date +%s%N)"; ` +
     `sleep 0.05; done >> ${folder}/trace; echo "$AGENT_TASK_ID $AGENT_ATTEMPT end" >> ${folder}/ends`;
 }
 
-/** Attempts of one task that ran at the same time, by their traces. */
+/** Tasks with two attempts that ran at the same time, according to their traces. */
 export async function overlaps(folder: string): Promise<string[]> {
   const lives = new Map<string, Map<string, { first: bigint; last: bigint }>>();
   for (const line of (await Deno.readTextFile(`${folder}/trace`)).split("\n")) {
     const [task, attempt, at] = line.split(" ");
-    // A task that is killed may leave half a line.
+    // A killed task may leave an incomplete line.
     if (!task || !attempt || !at || !/^\d{19}$/.test(at)) continue;
     const attempts = lives.get(task) ?? new Map();
     lives.set(task, attempts);

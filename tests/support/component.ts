@@ -1,27 +1,27 @@
 import { join } from "node:path";
 
-/** Why a component cannot be used here; nothing if it can. */
+/** Returns why a component cannot be used here, or undefined if it can. */
 export type Check = () => string | undefined | Promise<string | undefined>;
 
 /**
- * Whether a test can have the real component that it needs. Spread it into the test:
+ * Checks whether a real component is available. Spread the result into the test:
  *
  *     const sshd = await component("sshd", programs("sshd", "ip"));
  *     Deno.test({ name: "…", ...sshd, fn: … });
  *
- * A missing one is told with its reason, and its tests are counted as skipped.
+ * If the component is missing, the reason is reported and its tests count as skipped.
  */
 export async function component(name: string, ...checks: Check[]): Promise<{ ignore: boolean }> {
   for (const check of checks) {
     const reason = await check();
     if (reason === undefined) continue;
-    await tellSkip(`${name}: ${reason}`);
+    await reportSkip(`${name}: ${reason}`);
     return { ignore: true };
   }
   return { ignore: false };
 }
 
-/** The programs are found on PATH, or where system programs are. */
+/** The programs are on PATH or in the folders of system programs. */
 export function programs(...names: string[]): Check {
   return async () => {
     const missing = [];
@@ -33,7 +33,7 @@ export function programs(...names: string[]): Check {
 /** The tests run as root. */
 export const asRoot: Check = () => Deno.uid() === 0 ? undefined : "needs root";
 
-/** Network namespaces can be made. */
+/** This user can make network namespaces. */
 export const networkNamespaces: Check = async () => {
   if (await findProgram("unshare") === undefined) return "not installed: unshare";
   const tried = await new Deno.Command("unshare", { args: ["-n", "true"], stderr: "piped" })
@@ -41,7 +41,7 @@ export const networkNamespaces: Check = async () => {
   return tried.success ? undefined : new TextDecoder().decode(tried.stderr).trim();
 };
 
-/** The real path of a program, also of those in the folders of system programs. */
+/** The path of a program on PATH or in the folders of system programs. */
 export async function findProgram(name: string): Promise<string | undefined> {
   const folders = [...(Deno.env.get("PATH") ?? "").split(":"), "/usr/sbin", "/sbin"];
   for (const folder of folders) {
@@ -56,8 +56,8 @@ export async function findProgram(name: string): Promise<string | undefined> {
   return undefined;
 }
 
-/** scripts/test gathers the reasons in a file; elsewhere they are told at once. */
-async function tellSkip(text: string): Promise<void> {
+/** Writes the reason to the file of scripts/test, or to stderr without one. */
+async function reportSkip(text: string): Promise<void> {
   const file = Deno.env.get("AGENT_TEST_SKIPS");
   if (file === undefined) await Deno.stderr.write(new TextEncoder().encode(`skip ${text}\n`));
   else await Deno.writeTextFile(file, `${text}\n`, { append: true });

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 
-/** What the disk held right before one step of a change: what a crash there would leave. */
+/** The state of the disk right before one step: what a crash at that point would leave. */
 export interface CrashPoint {
   step: string;
   /** A copy of the folder. */
@@ -8,9 +8,9 @@ export interface CrashPoint {
 }
 
 /**
- * Does the work and takes a copy of the folder before each step that alters the disk.
+ * Does the work, and copies the folder before each step that changes the disk.
  *
- * @param into where the copies go.
+ * @param into folder for the copies.
  */
 export async function crashPoints(
   folder: string,
@@ -28,7 +28,7 @@ export async function crashPoints(
   return points;
 }
 
-/** Every file below a folder with its mode and content, locks and temporary files left out. */
+/** Every file below a folder with its mode and content, without locks and temporary files. */
 export function snapshot(folder: string, below = ""): Record<string, string> {
   const all: Record<string, string> = {};
   for (const { name, isDirectory } of entriesOf(join(folder, below))) {

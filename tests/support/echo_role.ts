@@ -1,7 +1,7 @@
 import { aborted } from "../../src/base/lifetimes.ts";
 import { roleEntry } from "../../src/roles/entry.ts";
 
-/** A role that says what it hears through its port until it is told to stop, or to fail. */
+/** A role that returns each message of its port, until it is stopped or asked to fail. */
 roleEntry(async (config, env, port) => {
   const failure = Promise.withResolvers<never>();
   port.onmessage = ({ data }) => {

@@ -14,25 +14,25 @@ import {
 import type { TaskStore } from "../../src/coordinator/store.ts";
 import type { Assignment, AttemptRef, AttemptResult, TaskSpec } from "../../src/tasks/task.ts";
 
-/** A clock that a test turns by hand. */
+/** A clock that the test sets. */
 export class HandClock implements Clock {
   #now = Date.UTC(2030, 0, 1);
   #start = this.#now;
 
   now = () => this.#now;
   monotonic = () => this.#now - this.#start;
-  sleep = () => Promise.reject(new Error("Nothing sleeps by this clock"));
+  sleep = () => Promise.reject(new Error("This clock does not support sleep"));
   turn(ms: number): void {
     this.#now += ms;
   }
-  /** As somebody does who sets the time of day. */
+  /** Changes the time of day, as an administrator does; the monotonic clock stays. */
   set(ms: number): void {
     this.#now += ms;
     this.#start += ms;
   }
 }
 
-/** An engine over a real store in a temporary folder, which can be ended and opened again. */
+/** An engine with a real store in a temporary folder, which can be closed and opened again. */
 export class EngineHarness implements AsyncDisposable {
   readonly folder = Deno.makeTempDirSync({ prefix: "agent-engine-" });
   readonly clock = new HandClock();
@@ -55,13 +55,13 @@ export class EngineHarness implements AsyncDisposable {
     });
   }
 
-  /** In an orderly way. */
+  /** Closes the engine in order and opens it again. */
   async restart(options: Partial<EngineOptions> = {}): Promise<void> {
     await this.engine[Symbol.asyncDispose]();
     this.open(options);
   }
 
-  /** What was not written yet never will be. */
+  /** Abandons the engine: uncommitted changes are never written. */
   async crash(): Promise<void> {
     this.#store[Symbol.dispose]();
     await this.restart();
@@ -103,7 +103,7 @@ export function hello(more: Partial<WorkerHello> = {}): WorkerHello {
   };
 }
 
-/** The worker's end of a session, without a wire: notes what it is told. */
+/** The worker's end of a session, without a wire: records every call. */
 export class FakeWorker implements WorkerSink {
   readonly assigned: Assignment[] = [];
   readonly cancelled: AttemptRef[] = [];
@@ -149,18 +149,21 @@ export class FakeWorker implements WorkerSink {
     for (const resolve of this.#changed.splice(0)) resolve();
   }
 
-  /** Settles once the condition holds; told, not polled. */
+  /** Settles when the condition holds; checked at each call, without polling. */
   async until(condition: (worker: this) => boolean): Promise<void> {
     const late = AbortSignal.timeout(5_000);
     while (!condition(this)) {
       await new Promise<void>((resolve, reject) => {
-        late.addEventListener("abort", () => reject(new Error(`Waited in vain for ${condition}`)));
+        late.addEventListener(
+          "abort",
+          () => reject(new Error(`The condition never held: ${condition}`)),
+        );
         this.#changed.push(resolve);
       });
     }
   }
 
-  /** Grants credit and waits for that many assignments more. */
+  /** Grants credits and waits for as many assignments. */
   async take(count = 1): Promise<Assignment[]> {
     const before = this.assigned.length;
     this.session.credit(count);
@@ -168,7 +171,7 @@ export class FakeWorker implements WorkerSink {
     return this.assigned.slice(before);
   }
 
-  /** Reports an end, and waits for the acknowledgement. */
+  /** Reports a result and waits for the acknowledgement. */
   async finish(ref: AttemptRef, more: Partial<AttemptResult> = {}): Promise<boolean> {
     const before = this.acks.length;
     this.session.finished(result(ref, more));
@@ -192,7 +195,7 @@ export function result(ref: AttemptRef, more: Partial<AttemptResult> = {}): Atte
   };
 }
 
-/** For `assert.rejects`: the code is what counts, the text is for people. */
+/** For `assert.rejects`: compares the code; the text only if given. */
 export function taskError(code: TaskErrorCode, text?: RegExp): (error: unknown) => true {
   return (error) => {
     assert.ok(error instanceof TaskError, String(error));
@@ -202,7 +205,7 @@ export function taskError(code: TaskErrorCode, text?: RegExp): (error: unknown) 
   };
 }
 
-/** The rest of this turn of the event loop, and what it has brought. */
+/** Waits until this turn of the event loop and the next one are over. */
 export function turn(): Promise<void> {
   return new Promise((resolve) => setImmediate(() => setImmediate(resolve)));
 }

@@ -4,8 +4,8 @@ import { openCoordinatorStorage } from "../../src/store/coordinator.ts";
 import { openEngine } from "../../src/coordinator/engine.ts";
 import { FakeWorker, spec } from "./engine.ts";
 
-// A coordinator without a wire, which works until it is killed, and says on stdout, in one write a
-// line, what it has acknowledged: "submitted ID", "finished ID FENCE", "state REVISION".
+// A coordinator without a wire that works until it is killed. It prints each acknowledged change on
+// stdout, one line in one write: "submitted ID", "finished ID FENCE", "state REVISION".
 
 const engine = openEngine({
   ...openCoordinatorStorage(Deno.args[0]!),

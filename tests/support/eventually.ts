@@ -1,7 +1,6 @@
 /**
- * Asks `check` again and again until it answers with something other than `undefined` or `false`,
- * and returns that. An answer that throws counts as "not yet"; when the time is over, the last
- * error is thrown.
+ * Calls `check` until it returns something other than `undefined` or `false`, and returns that. An
+ * error counts as "not yet"; when the time is over, the last error is thrown.
  */
 export async function eventually<T>(
   withinMs: number,
@@ -26,7 +25,7 @@ export async function eventually<T>(
   }
 }
 
-/** A port that was free a moment ago, for the places where 0 cannot be asked for. */
+/** A port that was free a moment ago, for programs that do not accept port 0. */
 export function freePort(hostname = "127.0.0.1"): number {
   const listener = Deno.listen({ hostname, port: 0 });
   const { port } = listener.addr as Deno.NetAddr;

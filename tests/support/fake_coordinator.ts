@@ -15,19 +15,19 @@ import type {
   WorkerInfo,
 } from "../../src/tasks/task.ts";
 
-/** A coordinator without rules, for tests of the wire: it notes what it is told. */
+/** A coordinator without rules, for tests of the wire: it records every call. */
 export interface FakeCoordinator {
   tasks: TaskService;
   workers: WorkerServer;
   hellos: WorkerHello[];
-  /** Of the newest session. */
+  /** Sink of the newest session. */
   sink: () => WorkerSink;
   events: unknown[];
-  /** The bytes of each stream and artifact by its name. */
+  /** Received bytes, by the name of the stream or artifact. */
   received: Map<string, Uint8Array[]>;
-  /** Waits before each append, for tests of back-pressure. */
+  /** Awaited before each append, for tests of back-pressure. */
   beforeAppend: () => Promise<void>;
-  /** What sessions are begun with. */
+  /** The start values of sessions. */
   times: { heartbeatMs: number; leaseMs: number };
   added: Task[];
 }

@@ -2,13 +2,13 @@ import type { Output } from "../../src/base/env.ts";
 import type { TaskService } from "../../src/tasks/service.ts";
 import type { Attempt, Task, WorkerInfo } from "../../src/tasks/task.ts";
 
-/** Answers for tests: what is not given throws. */
+/** A task service with the given methods; all others throw. */
 export function fakeTasks(answers: Partial<TaskService>): TaskService {
   return new Proxy(answers as TaskService, {
     get: (target, name: keyof TaskService | "then") => {
       if (name === "then") return undefined; // Asked by `await`: this is no promise.
       return target[name] ?? (() => {
-        throw new Error(`The test gives no answer for ${name}`);
+        throw new Error(`The test does not define ${name}`);
       });
     },
   });
@@ -83,7 +83,7 @@ export interface Memory extends Output {
   bytes(): Uint8Array;
 }
 
-/** An output that keeps what was written. */
+/** An output that keeps everything written to it. */
 export function memory(): Memory {
   const chunks: Uint8Array[] = [];
   const bytes = () => new Uint8Array(chunks.flatMap((chunk) => [...chunk]));

@@ -1,23 +1,23 @@
 import { connect, createServer, type Socket } from "node:net";
 
-/** A port in between, whose connections can be cut and which can be pointed elsewhere. */
+/** A TCP forwarder whose connections can be cut, held and sent elsewhere. */
 export interface Forwarder extends AsyncDisposable {
   readonly address: string;
-  /** Where new connections go. */
+  /** Sends new connections to this port. */
   pointTo(port: number): void;
-  /** Cuts all connections, as a network does: without a word. */
+  /** Closes all connections. */
   cut(): void;
-  /** Passes nothing on, and accepts without an answer, as a network that drops packets does. */
+  /** Forwards no more bytes, like a network that drops packets. */
   hold(): void;
-  /** Passes on what has gathered, and goes on. */
+  /** Forwards the bytes that arrived meanwhile, and continues. */
   resume(): void;
-  /** How many connections have been made so far. */
+  /** Number of connections so far. */
   readonly connections: number;
 }
 
 export async function forward(to: number): Promise<Forwarder> {
   const open = new Set<Socket>();
-  /** Where what arrives on a socket goes. */
+  /** The socket that each socket's bytes are written to. */
   const pairs = new Map<Socket, Socket>();
   let held = false;
   let port = to;

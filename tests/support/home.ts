@@ -1,19 +1,19 @@
 import { join } from "node:path";
 
-/** A home of its own, so that no test meets the configuration or state of this machine. */
+/** A home for one test, so that it does not use the configuration or state of this machine. */
 export interface Home extends AsyncDisposable {
   path: string;
-  /** The whole environment of what runs in it. */
+  /** The complete environment of programs in this home. */
   env: Record<string, string>;
   /** `tls/` of this home. */
   tls: string;
   /** `config.yaml` of this home; empty at first. */
   configFile: string;
-  /** Where the roles keep their data: one folder below it for each. */
+  /** Data of the roles, one folder for each. */
   state: string;
 }
 
-/** What passes from this process to the program under test; everything else is cleared. */
+/** Variables that the program under test inherits; all others are cleared. */
 const passed = [
   "PATH",
   "LANG",
@@ -22,11 +22,11 @@ const passed = [
   "DENO_CERT",
   "SSL_CERT_FILE",
   "SSL_CERT_DIR",
-  // By which scripts/test knows what a test has left running.
+  // scripts/test finds processes that a test left running by this variable.
   "TEST_RUN",
 ];
 
-/** Makes a home in the temporary folder; disposal removes it, and may be repeated. */
+/** Makes a home in the temporary folder; disposal removes it, and disposing twice is fine. */
 export async function tempHome(): Promise<Home> {
   const path = await Deno.realPath(await Deno.makeTempDir({ prefix: "agent-test-" }));
   const config = join(path, ".config", "agent");
@@ -46,7 +46,7 @@ export async function tempHome(): Promise<Home> {
     NO_COLOR: "1",
     DENO_NO_UPDATE_CHECK: "1",
     DENO_DIR: denoDir(),
-    // For root the defaults are below /etc and /var/lib, whatever HOME says.
+    // For root the defaults are below /etc and /var/lib, not below HOME.
     AGENT_CONFIG: configFile,
     AGENT_TLS_DIR: tls,
     AGENT_COORDINATOR_DATA_DIR: join(state, "coordinator"),
@@ -70,7 +70,7 @@ export async function tempHome(): Promise<Home> {
   };
 }
 
-/** Deno's cache of packages, which the program from source needs in any home. */
+/** Deno's cache of packages, which the program needs when it runs from source. */
 export function denoDir(): string {
   const chosen = Deno.env.get("DENO_DIR");
   if (chosen) return chosen;

@@ -1,8 +1,8 @@
 # shellcheck shell=sh
-# Inside the network namespace of a host of hosts.ts, in a fresh mount and UTS namespace: gives it a
-# file system of its own, starts its sshd, says "up", and stays. Arguments: its name, a folder with
-# `hosts`, `known_hosts`, the user's key `id` and the host's key `NAME`, and the paths that it shares
-# with this machine.
+# Sets up a host of hosts.ts, in its network namespace and a new mount and UTS namespace: makes its
+# file system, starts its sshd, prints "up", and keeps running. Arguments: the host's name; a folder
+# with `hosts`, `known_hosts`, the user's key `id` and the host's key `NAME`; and the paths that the
+# host shares with this machine.
 set -eu
 name=$1 made=$2
 shift 2
@@ -10,7 +10,7 @@ shift 2
 hostname "$name"
 ip link set lo up
 
-# Reads see this machine, writes stay in memory and are gone with the namespace.
+# Reads see this machine; writes stay in memory and disappear with the namespace.
 new=$made/root-of-$name
 mkdir "$new"
 mount -t tmpfs tmpfs "$new"
@@ -20,7 +20,7 @@ cd "$new/at"
 mount --rbind /proc proc
 mount --rbind /sys sys
 mount --rbind /dev dev
-# What must not be this machine's: its user, its temporary files, its agent.
+# Not shared with this machine: root's home, temporary files, the state of agent.
 mkdir -p etc/agent var/lib/agent
 for own in root tmp run etc/agent var/lib/agent; do mount -t tmpfs tmpfs "$own"; done
 chmod 700 root etc/agent var/lib/agent
@@ -50,7 +50,7 @@ Subsystem sftp internal-sftp
 END
 mkdir -p run/sshd usr/local/bin
 cp "$made/agent" usr/local/bin/agent
-# Documents print it for people; root's shell may not have it.
+# The documents use sudo, which may not be installed.
 if ! command -v sudo >/dev/null; then
   printf '#!/bin/sh\nexec "$@"\n' >usr/local/bin/sudo
   chmod +x usr/local/bin/sudo
@@ -60,7 +60,7 @@ mkdir old
 pivot_root . old
 cd /
 umount -l old
-# It returns when it listens.
+# Returns when sshd is listening.
 "$(command -v sshd || echo /usr/sbin/sshd)" -f /run/host/sshd_config
 echo up
 exec sleep infinity

@@ -1,8 +1,7 @@
 /**
- * Several hosts on one machine, for what only shows between hosts: each has its own network
- * namespace on a common bridge, its own name, file system (a copy on write of this one, with an
- * empty /root, /tmp, /etc/agent and /var/lib/agent) and sshd, and `agent` on its PATH. They reach
- * each other by name, by `ssh` and by `scp`, and nothing else.
+ * Several hosts on one machine. Each has its own network namespace on a common bridge, host name,
+ * sshd, and file system (a copy on write of this one, with empty /root, /tmp, /etc/agent and
+ * /var/lib/agent), and `agent` on its PATH. They reach each other by name, and nothing else.
  *
  *     const ready = await component("hosts", ...hostsCheck);
  *     Deno.test({ name: "…", ...ready, fn: async () => {
@@ -16,32 +15,32 @@ import { asRoot, type Check, networkNamespaces, programs } from "./component.ts"
 import { eventually } from "./eventually.ts";
 import { denoDir, type Home } from "./home.ts";
 
-/** Commands over ssh that start several programs on a busy machine; none takes as long. */
+/** Longer than any command takes, also one that starts several programs over ssh. */
 const runWithinMs = 120_000;
 /** Duplicate address detection takes 1 to 2 s where it cannot be turned off. */
 const settledWithinMs = 20_000;
 
 export interface Host {
   name: string;
-  /** IPv4, on the common network. */
+  /** IPv4 address on the common network. */
   address: string;
   /** To start a program on it: `agent.run(args, { through, home })`. */
   through: string[];
   /** Environment and home of its user, root. */
   home: Home;
-  /** Runs a line of shell in the home of its user. */
+  /** Runs a shell command in root's home. */
   run(command: string, stdin?: string): Promise<Ran>;
-  /** The same; what it printed on stdout, or an error that shows all of it if it did not exit 0. */
+  /** The same; returns stdout, and throws with all output unless the exit code is 0. */
   ok(command: string, stdin?: string): Promise<string>;
-  /** Starts a role by a line of shell, and waits for its ready line. */
+  /** Starts a role with a shell command, and waits for its ready line. */
   start(command: string): Promise<Running>;
-  /** Starts another server by a line of shell, and waits until it has said so. */
+  /** Starts another server with a shell command, and waits until its output matches. */
   serve(command: string, says: RegExp): Promise<AsyncDisposable>;
 }
 
 export type Hosts<Name extends string> = Record<Name, Host> & { list: Host[] } & AsyncDisposable;
 
-/** Why hosts cannot be had here, for `component`. */
+/** The checks for `component`: why this machine cannot have hosts. */
 export const hostsCheck: Check[] = [
   () => Deno.build.os === "linux" ? undefined : "needs Linux",
   asRoot,
@@ -61,12 +60,12 @@ export const hostsCheck: Check[] = [
   overlays,
 ];
 
-/** `a`, `b` and `c`, of the domain `lan`. */
+/** Hosts `a`, `b` and `c` in the domain `lan`. */
 export function threeHosts(): Promise<Hosts<"a" | "b" | "c">> {
   return startHosts(["a", "b", "c"]);
 }
 
-/** Hosts of these names; names are one letter or a short word. */
+/** Hosts with these names: one letter or a short word each. */
 export async function startHosts<Name extends string>(names: Name[]): Promise<Hosts<Name>> {
   await using undo = new AsyncDisposableStack();
   const made = await Deno.makeTempDir({ prefix: "agent-hosts-" });
@@ -122,7 +121,7 @@ export async function startHosts<Name extends string>(names: Name[]): Promise<Ho
 }
 
 /**
- * Ends everything when its input closes: on disposal, and also when these tests are killed. A
+ * Ends everything when its input closes: on disposal, and also when the tests are killed. It has a
  * session of its own, so that Ctrl-C in the terminal does not end it first.
  */
 function reaper(made: string, namespaces: string[]): AsyncDisposable {
@@ -153,9 +152,9 @@ function reaper(made: string, namespaces: string[]): AsyncDisposable {
 }
 
 /**
- * Waits until the interfaces of a host no longer change by themselves: the kernel reports a link as
- * up within a second, and an IPv6 address as usable once nobody else claims it. Chromium aborts
- * every request that such a change falls into.
+ * Waits until the interfaces of a host no longer change: the kernel reports a link as up within a
+ * second, and an IPv6 address as usable after duplicate detection. Chromium aborts requests during
+ * which an interface changes.
  */
 async function settled(namespace: string): Promise<void> {
   await eventually(settledWithinMs, async () => {
@@ -168,14 +167,14 @@ async function settled(namespace: string): Promise<void> {
   });
 }
 
-/** One key for the user of all hosts, and one for each host. */
+/** Makes one ssh key for the user of all hosts, and one for each host. */
 async function keys(made: string, names: string[]): Promise<void> {
   for (const name of ["id", ...names]) {
     await shell('ssh-keygen -q -t ed25519 -N "" -C $2 -f $1/$2', made, name);
   }
 }
 
-/** What `agent` is on the hosts: the program under test, wherever they share it from. */
+/** The `agent` command of the hosts: starts the program under test. */
 function wrapper(): string {
   const { command, args } = agent.command();
   return `#!/bin/sh
@@ -184,7 +183,7 @@ exec ${[command, ...args].map((word) => `'${word}'`).join(" ")} "$@"
 `;
 }
 
-/** Starts the process that keeps the namespaces of a host, and waits until the host is up. */
+/** Starts the process that keeps a host's namespaces alive, and waits until the host is up. */
 async function hold(name: string, made: string, namespace: string): Promise<number> {
   const { command } = agent.command();
   const shared = agent.compiled
@@ -271,7 +270,7 @@ async function serve(
   const server = {
     async [Symbol.asyncDispose]() {
       up.promise.catch(() => {});
-      // Its signal is lost on a server that has ended by itself.
+      // The server may have ended by itself.
       try {
         child.kill("SIGTERM");
       } catch (error) {
@@ -284,7 +283,7 @@ async function serve(
   return server;
 }
 
-/** The kernel can lay a file system over another. */
+/** The kernel supports overlay file systems. */
 async function overlays(): Promise<string | undefined> {
   const known = await Deno.readTextFile("/proc/filesystems");
   return /\boverlay$/m.test(known) ? undefined : "no overlay file system";

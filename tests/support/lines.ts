@@ -1,4 +1,4 @@
-/** Bytes as whole lines of text; an end that no line break follows is dropped. */
+/** Splits bytes into complete lines; text after the last line break is dropped. */
 export function lineStream(): ReadableWritablePair<string, Uint8Array<ArrayBuffer>> {
   const decoder = new TextDecoder();
   let rest = "";

@@ -3,13 +3,13 @@
 export interface MemorySample {
   name: string;
   pid: number;
-  /** MiB, one for each look. */
+  /** In MiB, one value for each sample. */
   mib: number[];
 }
 
 const lookEveryMs = 5_000;
 
-/** Looks until the signal aborts; a process that was started anew is a series of its own. */
+/** Samples until the signal aborts; a restarted process is a new series. */
 export async function sampleMemory(
   processes: () => [name: string, pid: number][],
   over: AbortSignal,
@@ -32,8 +32,8 @@ export async function sampleMemory(
 }
 
 /**
- * The series that keep growing: the last quarter lies more than a fifth above the one before it.
- * Shorter ones than ten minutes say nothing: a heap finds its size first.
+ * The series that keep growing: the last quarter is more than a fifth above the one before it.
+ * Series under ten minutes are ignored, because a heap first grows to its working size.
  */
 export function growing(samples: MemorySample[]): string[] {
   const fewest = 600_000 / lookEveryMs;
@@ -50,7 +50,7 @@ function mean(values: number[]): number {
   return values.reduce((sum, value) => sum + value, 0) / values.length;
 }
 
-/** Nothing where the process has ended. */
+/** Undefined if the process has ended. */
 async function residentMib(pid: number): Promise<number | undefined> {
   try {
     const kib = /^VmRSS:\s+(\d+) kB$/m.exec(await Deno.readTextFile(`/proc/${pid}/status`))?.[1];

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { growing, sampleMemory } from "./memory.ts";
 
-Deno.test("memory that keeps growing is told from memory that has found its size", () => {
+Deno.test("memory that keeps growing is distinguished from memory that settles", () => {
   const series = (name: string, mib: (at: number) => number) => ({
     name,
     pid: 1,

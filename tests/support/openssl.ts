@@ -1,4 +1,4 @@
-/** Certificates made by OpenSSL, so that what is tested is not also what made the test's input. */
+/** Certificates made by OpenSSL, so that the code under test does not make its own input. */
 import { join } from "node:path";
 
 export interface Issued {
@@ -7,11 +7,11 @@ export interface Issued {
 }
 
 export interface IssueOptions {
-  /** As OpenSSL writes them: "DNS:localhost", "IP:127.0.0.1". */
+  /** In OpenSSL's format: "DNS:localhost", "IP:127.0.0.1". */
   names?: string[];
-  /** serverAuth and clientAuth unless told otherwise. */
+  /** Default: serverAuth and clientAuth. */
   usage?: string;
-  /** Days from now; negative: already expired by so many. */
+  /** Days from now; negative: days since expiry. */
   days?: number;
   subject?: string;
   /** Kind of its key, as `openssl req -newkey` takes it; EC P-256 unless given. */
@@ -39,7 +39,7 @@ async function openssl(folder: string, args: string[], input = ""): Promise<void
   if (code !== 0) throw new Error(`openssl ${args[0]}: ${new TextDecoder().decode(stderr)}`);
 }
 
-/** Makes a CA below a folder. Two of the same `subject` differ in their key alone. */
+/** Makes a CA below a folder. Two with the same `subject` differ only in their key. */
 export async function makeAuthority(
   parent: string,
   name = "ca",
@@ -78,7 +78,7 @@ export async function makeAuthority(
   };
 }
 
-/** Random, since several may be issued at once. */
+/** Random, because several may be issued at the same time. */
 function serial(): string {
   return `0x${crypto.randomUUID().replaceAll("-", "").slice(1)}`;
 }

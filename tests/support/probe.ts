@@ -1,7 +1,7 @@
 import { errorFacts } from "../../src/base/errors.ts";
 import { serveThread } from "../../src/sandbox/thread.ts";
 
-/** What a probe is told to try, in a thread with the grants under test. */
+/** What a probe tries in a thread with the grants under test. */
 export interface Attempts {
   read?: string[];
   write?: string[];
@@ -12,13 +12,13 @@ export interface Attempts {
   variables?: string[];
   sys?: boolean;
   import?: string[];
-  /** Processes that are told to go on, which harms none. */
+  /** Processes to send SIGCONT to, which has no effect on them. */
   signal?: number[];
   sqlite?: string[];
   port: MessagePort;
 }
 
-/** By `read /etc/passwd`: "done", or the name of the error. */
+/** Keys like `read /etc/passwd`; values: "done", "refused" or the name of the error. */
 export type Findings = Record<string, string>;
 
 async function probe(attempts: Attempts): Promise<Findings> {

@@ -1,7 +1,7 @@
-/** Random numbers that a seed repeats; a failing test prints the seed. Marsaglia's xorshift. */
+/** Random numbers repeatable by a seed, which a failing test prints. Marsaglia's xorshift. */
 export interface Random {
   seed: number;
-  /** A whole number from 0, below `end`. */
+  /** An integer from 0 to `end` - 1. */
   below(end: number): number;
   pick<T>(items: readonly T[]): T;
 }

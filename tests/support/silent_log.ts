@@ -1,6 +1,6 @@
 import type { Log } from "../../src/base/log.ts";
 
-/** A log that says nothing. */
+/** A log that writes nothing. */
 export const silentLog: Log = {
   debug: () => {},
   info: () => {},

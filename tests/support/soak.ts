@@ -1,6 +1,6 @@
 /**
  * A mixed load on a coordinator and several workers while they are killed, stopped and cut off at
- * random. What was accepted must end as the guarantees say, whatever happened in between.
+ * random. Every accepted task must end as the guarantees say.
  */
 import assert from "node:assert/strict";
 import { join } from "node:path";
@@ -19,11 +19,11 @@ import { type MemorySample, sampleMemory } from "./memory.ts";
 import { type Random, random } from "./random.ts";
 
 export interface SoakOptions {
-  /** How long load and faults last; checking comes after. */
+  /** Duration of load and faults; the check follows. */
   forMs: number;
   seed?: number;
   workers?: number;
-  /** Told of each fault, and of the progress once a minute. */
+  /** Called for each fault, and once a minute with the progress. */
   say: (line: string) => void;
 }
 
@@ -31,24 +31,24 @@ export interface SoakReport {
   seed: number;
   accepted: number;
   succeeded: number;
-  /** Tasks that ended as lost because each of their attempts was. */
+  /** Tasks that were given up after too many lost attempts. */
   lost: number;
   lostAttempts: number;
   faults: Record<string, number>;
   memory: MemorySample[];
 }
 
-/** How long the cluster may take to finish everything once the faults are over. */
+/** Time to finish all tasks after the last fault. */
 const settleMs = 120_000;
 const betweenFaultsMs = { least: 300, most: 2_500 };
-/** From less than a heartbeat to longer than a lease; in a short run, not longer than that run. */
+/** From under a heartbeat to longer than a lease; at most a quarter of the whole run. */
 const stopMs = { least: 300, most: 20_000 };
-/** A task is not given up before so many of its attempts were lost. */
+/** A task must not be given up with fewer lost attempts. */
 const fewestLosses = 3;
-/** So many tasks are open at most: the load follows what the cluster can do. */
+/** Limit of open tasks, so that the load adapts to the speed of the cluster. */
 const mostOpen = 60;
 
-/** A task, and what has to come of it. */
+/** A kind of task and its expected result. */
 interface Kind {
   spec: (id: string, folder: string) => Partial<TaskSpec> & { script: string };
   exitCode: number;
@@ -93,7 +93,7 @@ const kinds: Record<string, Kind> = {
   retries: {
     spec: (id, folder) => ({
       script: `mkdir ${join(folder, id)} && exit 1; echo ${id}`,
-      // A lost attempt may have made the folder, so that the first to fail is not the first.
+      // If a lost attempt made the folder, no attempt fails; if it made none, one more fails.
       retries: 3,
     }),
     exitCode: 0,
@@ -135,7 +135,7 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
   return { seed: chance.seed, ...outcome, faults: faults.counts, memory: await memory };
 }
 
-/** Submits tasks of all kinds, each under a key, until it is known to be accepted once. */
+/** Submits random tasks until the time is over, each with an idempotency key. */
 async function load(
   cluster: Cluster,
   chance: Random,
@@ -161,7 +161,7 @@ async function load(
   return accepted;
 }
 
-/** The coordinator may be away; the key makes the same request the same task. */
+/** Retries while the coordinator is away; the key prevents a second task. */
 async function submitOnce(cluster: Cluster, kind: Kind, name: string): Promise<string> {
   const { script, ...more } = kind.spec(name, cluster.folder);
   const spec: TaskSpec = {
@@ -183,7 +183,7 @@ async function settleFinished(cluster: Cluster, unfinished: Set<string>): Promis
   });
 }
 
-/** Tries again while the coordinator is away; anything else is a failure. */
+/** Retries while the coordinator is away; any other error is thrown. */
 async function whileAway<T>(call: () => Promise<T>): Promise<T> {
   return await eventually(settleMs, async () => {
     try {
@@ -203,7 +203,7 @@ interface SoakHost {
   worker: ClusterWorker;
 }
 
-/** One fault at a time, each ended before the next. */
+/** Random faults, one after the other. */
 class Faults {
   readonly counts: Record<string, number> = {};
 
@@ -255,7 +255,7 @@ class Faults {
     }
   }
 
-  /** Short ones are more frequent, as they are outside. */
+  /** Short stops are more frequent, as in practice. */
   #stopMs(): number {
     const share = this.chance.below(1_000) / 1_000;
     return stopMs.least + share ** 3 * (this.longestMs - stopMs.least);
@@ -266,7 +266,7 @@ class Faults {
   }
 }
 
-/** Compares what the coordinator has of every accepted task with what has to come of it. */
+/** Compares every accepted task with its expected result. */
 async function verify(cluster: Cluster, accepted: Accepted[], say: (line: string) => void) {
   say(`soak: faults are over, checking ${accepted.length} tasks`);
   const counts = { accepted: accepted.length, succeeded: 0, lost: 0, lostAttempts: 0 };
@@ -280,7 +280,7 @@ async function verify(cluster: Cluster, accepted: Accepted[], say: (line: string
     const task = await eventually(Math.max(1_000, endMs - performance.now()), async () => {
       const [found] = await cluster.tasks.getTask(id);
       if (found !== undefined && isFinished(found.state)) return found;
-      throw new Error(`${name} (${id}) is ${found?.state} when all should have ended`);
+      throw new Error(`${name} (${id}) is still ${found?.state} long after the last fault`);
     });
     counts.lostAttempts += task.attempts.filter(({ state }) => state === "lost").length;
     if (task.state === "lost") {

@@ -1,4 +1,4 @@
-/** `scripts/soak`: runs the soak for minutes, prints faults as they come and a report at the end. */
+/** Runs `scripts/soak`: prints each fault, and a report at the end. */
 import { parseArgs } from "node:util";
 import { growing } from "./memory.ts";
 import { soak } from "./soak.ts";

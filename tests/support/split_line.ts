@@ -1,6 +1,6 @@
 /**
- * The words of the first command of a line as a shell would split it: quotes and backslashes are
- * known, redirections are left out, and what follows a pipe or the command's end.
+ * Splits the first command of a line into words like a shell, with quotes and backslashes.
+ * Redirections, and everything after a pipe or the command's end, are left out.
  */
 export function splitLine(line: string): string[] {
   const words: string[] = [];

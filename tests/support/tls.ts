@@ -3,12 +3,12 @@ import type { InstallPki } from "../../src/pki/operations/install.ts";
 import { provePair } from "../../src/tls/prove.ts";
 import type { Detected } from "../../src/pki/directory/detect.ts";
 
-/** A folder for TLS directories, removed afterwards. */
+/** A folder for TLS directories; disposal removes it. */
 export interface TlsLab extends AsyncDisposable {
   path: string;
   /** A path below it. */
   at: (...names: string[]) => string;
-  /** The TLS directory of a host with this name; nothing of this machine is detected. */
+  /** The TLS directory of a host with this name; it detects nothing of this machine. */
   host: (
     name: string,
     options?: Partial<InstallPki> & { detected?: Partial<Detected> },
@@ -45,7 +45,7 @@ export async function modeOf(path: string): Promise<number> {
   return (await Deno.stat(path)).mode! & 0o777;
 }
 
-/** What a program printed; fails with its error output where it ended with another code than 0. */
+/** Runs a program and returns its output; throws with its stderr unless it exits 0. */
 export async function output(command: string, args: string[], cwd?: string): Promise<string> {
   const { code, stdout, stderr } = await new Deno.Command(command, {
     args,

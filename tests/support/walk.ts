@@ -1,27 +1,27 @@
 /**
- * Runs what the documents tell a person to type, as it is printed, on the hosts of hosts.ts.
+ * Runs the commands of the documents, exactly as printed, on the hosts of hosts.ts.
  *
- * A block of `sh` that opens with a comment that names a host belongs to the walk:
+ * A block of `sh` whose first line names a host belongs to the walk:
  *
  *     # on a
  *     agent tls init
  *     agent tls status --check   # exits 3: …
  *
- * Each command must exit 0, or as its comment says. `# on a, until Ctrl-C` starts a role, which
- * runs on; printed once more it is stopped and started again. A block of `text` that follows is
- * what the commands print: its lines are looked for in their order, "…" stands for anything.
+ * Each command must exit with 0, or with the code in its comment. `# on a, until Ctrl-C` starts a
+ * role and leaves it running; the same line again restarts it. A following block of `text` has
+ * lines that the commands must print in this order; "…" matches anything.
  */
 import assert from "node:assert/strict";
 import type { Host } from "./hosts.ts";
 
 export interface Step {
   host: string;
-  /** A role, which is started and left running. */
+  /** It starts a role and leaves it running. */
   runsOn: boolean;
   commands: { line: string; exit: number }[];
-  /** Lines that the commands print. */
+  /** Lines that the commands must print. */
   prints: string[];
-  /** Of the document, for messages: `docs/tls.md:12`. */
+  /** Place in the document, for messages: `docs/tls.md:12`. */
   at: string;
 }
 
@@ -32,7 +32,7 @@ export interface Section {
   steps: Step[];
 }
 
-/** Of a block that is for another kind of machine than those here, such as `# on a Mac`. */
+/** A block for another kind of machine, such as `# on a Mac`. */
 export interface Foreign {
   on: string;
   at: string;
@@ -49,14 +49,14 @@ export async function loadWalk(file: string, hosts: readonly string[]): Promise<
   return readWalk(file, text, hosts);
 }
 
-/** Nothing in a document is left untried: each of its steps is below one of these titles. */
+/** Asserts that each step of a document is below one of these titles. */
 export function assertAllBelow(walk: Walk, titles: string[]): void {
   const tried = new Set(titles.flatMap((title) => stepsBelow(walk, title)));
   const left = walk.sections.flatMap(({ steps }) => steps).filter((step) => !tried.has(step));
-  assert.deepEqual(left.map(({ at }) => at), [], "no test types these blocks");
+  assert.deepEqual(left.map(({ at }) => at), [], "no test runs these blocks");
 }
 
-/** Reads the steps of a document, by sections. */
+/** Reads the steps of a document by section. */
 export function readWalk(file: string, text: string, hosts: readonly string[]): Walk {
   const walk: Walk = { sections: [{ title: "", level: 1, steps: [] }], foreign: [] };
   const lines = text.split("\n");
@@ -75,7 +75,7 @@ export function readWalk(file: string, text: string, hosts: readonly string[]): 
     const at = `${file}:${i + 1}`;
     const block: string[] = [];
     while (++i < lines.length && !/^\s*```$/.test(lines[i]!)) {
-      // In a list everything is indented by as much as the fence.
+      // Inside a list everything is indented like the fence.
       block.push(lines[i]!.slice(fence[1]!.length));
     }
     if (fence[2] === "text" && last) {
@@ -105,14 +105,14 @@ function stepsOf(
       foreign.push({ on: line.slice("# on ".length), at });
       return [];
     } else if (steps.length === 0) {
-      throw new Error(`${at}: a block of sh begins with "# on" and where it is typed`);
+      throw new Error(`${at}: a block of sh must begin with "# on HOST"`);
     } else if (line === "" || line.startsWith("#")) continue;
     else addLine(steps.at(-1)!.commands, line);
   }
   return steps;
 }
 
-/** A line that is indented, or follows a backslash, belongs to the command before it. */
+/** An indented line, or a line after a backslash, belongs to the command before it. */
 function addLine(commands: Step["commands"], line: string): void {
   const before = commands.at(-1);
   const exit = Number(line.match(/ # exits (\d+)/)?.[1] ?? 0);
@@ -122,7 +122,7 @@ function addLine(commands: Step["commands"], line: string): void {
   } else commands.push({ line, exit });
 }
 
-/** The steps of a section with those of the sections below it. */
+/** The steps of a section and of its subsections. */
 export function stepsBelow(walk: Walk, title: string): Step[] {
   const first = walk.sections.findIndex((section) => section.title === title);
   assert.notEqual(first, -1, `no section "${title}"`);
@@ -133,9 +133,9 @@ export function stepsBelow(walk: Walk, title: string): Step[] {
   );
 }
 
-/** Types steps on hosts, one after the other. Disposal stops what was started. */
+/** Runs steps on hosts one after the other. Disposal stops all roles. */
 export class Typist implements AsyncDisposable {
-  /** How to stop what runs; a role that does not heed it fails. */
+  /** Stops each running role; throws if it does not stop. */
   readonly #running = new Map<string, () => PromiseLike<unknown>>();
 
   constructor(readonly hosts: Host[]) {}
@@ -166,7 +166,7 @@ export class Typist implements AsyncDisposable {
     await this.#running.get(key)?.();
     this.#running.delete(key);
     if (!line.startsWith("agent ")) {
-      // The only server of others that the documents print is OpenSSL's.
+      // The only other server in the documents is OpenSSL's.
       const server = await host.serve(line, /ACCEPT/);
       this.#running.set(key, () => server[Symbol.asyncDispose]());
       return "";
