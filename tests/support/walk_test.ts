@@ -41,7 +41,10 @@ Deno.test("the steps of a document are read by section, host and expected result
     ["a", [{ line: "echo x; echo 'a  (b) 7'", exit: 0 }]],
   ]);
   assert.deepEqual(walk.foreign, [{ on: "a Mac", at: "d.md:22" }]);
-  assert.throws(() => readWalk("d.md", "```sh\nls\n```", ["a"]), /d.md:1: a block of sh must begin/);
+  assert.throws(
+    () => readWalk("d.md", "```sh\nls\n```", ["a"]),
+    /d.md:1: a block of sh must begin/,
+  );
 });
 
 Deno.test("what is printed and how a command exits is compared with the document", async () => {
