@@ -105,6 +105,11 @@ export const schema = settings({
     defaultHelp: "coordinator in the state folder",
     help: "Folder of tasks, logs, artifacts and state",
   },
+  "coordinator.log_limit": {
+    kind: "bytes",
+    default: "1GiB",
+    help: "Output kept of one attempt; the rest is cut, and a line says so",
+  },
   "worker.coordinators": {
     kind: "address",
     defaultPort: coordinatorPort,

@@ -1,33 +1,57 @@
 import { validateRelativePath } from "../tasks/validation.ts";
-import { noSuchTask } from "./client_calls.ts";
+import { noSuchTask } from "./call_context.ts";
 import type { ArtifactFiles, ArtifactWriter } from "./file_stores.ts";
 import { isTaskId } from "../tasks/ids.ts";
 import type { Lease, LeaseTable } from "./lease_table.ts";
 import { limits } from "../tasks/limits.ts";
-import { lostLease, storageError, UploadQueue } from "./upload_queue.ts";
+import type { DiskSpace } from "./disk_space.ts";
+import type { TimeSlices } from "../base/time_slices.ts";
+import { type LeaseFor, storageError, UploadQueue } from "./upload_queue.ts";
 import { type ArtifactUpload, TaskError } from "../tasks/service.ts";
 import type { Artifact, AttemptRef } from "../tasks/task.ts";
 
 /** One read, and one piece of an answer. */
 const pieceBytes = 256 * 1024;
 
+/** Artifacts that are read from the store at a time; a path may have 4 KB. */
+const pageSize = 100;
+
+export interface ArtifactsOptions {
+  leaseTable: LeaseTable;
+  leaseFor: LeaseFor;
+  files: ArtifactFiles;
+  space: DiskSpace;
+  slices: TimeSlices;
+  stopping: AbortSignal;
+}
+
 /** The files that attempts leave behind. */
 export class Artifacts {
   /** Files being uploaded: one writer at a time. */
   readonly #uploads = new Map<string, Upload>();
 
-  constructor(
-    readonly leaseTable: LeaseTable,
-    readonly files: ArtifactFiles,
-    readonly stopping: AbortSignal,
-  ) {}
+  readonly leaseTable: LeaseTable;
+  readonly files: ArtifactFiles;
+  readonly space: DiskSpace;
+  readonly stopping: AbortSignal;
+  readonly #leaseFor: LeaseFor;
+  readonly #slices: TimeSlices;
+
+  constructor(options: ArtifactsOptions) {
+    this.leaseTable = options.leaseTable;
+    this.files = options.files;
+    this.space = options.space;
+    this.stopping = options.stopping;
+    this.#leaseFor = options.leaseFor;
+    this.#slices = options.slices;
+  }
 
   async upload(
     ref: AttemptRef,
     file: { path: string; size: number; mode: number },
+    from: string,
   ): Promise<ArtifactUpload> {
-    const lease = this.leaseTable.current(ref);
-    if (lease === undefined) throw lostLease(ref);
+    const lease = this.#leaseFor(ref, from);
     validateRelativePath(file.path, "artifact path");
     if (!Number.isSafeInteger(file.size) || file.size < 0) {
       throw new TaskError("invalid", `The size of "${file.path}" is ${file.size}`);
@@ -53,7 +77,7 @@ export class Artifacts {
       writer = await this.#open(ref, file);
       if (this.#uploads.has(key)) await writer[Symbol.asyncDispose]();
     } while (this.#uploads.has(key));
-    const upload = new Upload(this.leaseTable, lease, file, writer, () => {
+    const upload = new Upload(this, lease, file, writer, () => {
       if (this.#uploads.get(key) === upload) this.#uploads.delete(key);
     });
     this.#uploads.set(key, upload);
@@ -71,11 +95,21 @@ export class Artifacts {
     }
   }
 
-  list(taskId: string, attempt?: number): Artifact[] {
-    return this.leaseTable.store.artifacts(taskId, this.#attempt(taskId, attempt));
+  /** By path. */
+  async *list(taskId: string, attempt?: number): AsyncGenerator<Artifact> {
+    this.stopping.throwIfAborted();
+    const of = this.#attempt(taskId, attempt);
+    for (let path = "";;) {
+      const page = this.leaseTable.store.artifacts(taskId, of, path, pageSize);
+      yield* page;
+      if (page.length < pageSize) return;
+      path = page.at(-1)!.path;
+      await this.#slices.pace();
+      this.stopping.throwIfAborted();
+    }
   }
 
-  /** Ends what is being uploaded; what is stored stays, and is gone on with later. */
+  /** Ends the uploads; later ones continue where they stopped. */
   async close(): Promise<void> {
     await Promise.all([...this.#uploads.values()].map((upload) => upload[Symbol.asyncDispose]()));
   }
@@ -105,7 +139,7 @@ export class Artifacts {
     }
   }
 
-  /** The one that was asked for, or the newest. */
+  /** The attempt that was asked for, or the newest. */
   #attempt(taskId: string, attempt?: number): number {
     const progress = isTaskId(taskId) ? this.leaseTable.store.progress(taskId) : undefined;
     if (progress === undefined) throw noSuchTask(taskId);
@@ -119,7 +153,7 @@ class Upload implements ArtifactUpload {
   readonly #queue: UploadQueue;
 
   constructor(
-    readonly leaseTable: LeaseTable,
+    readonly artifacts: Artifacts,
     readonly lease: Lease,
     readonly file: { path: string; size: number; mode: number },
     readonly writer: ArtifactWriter,
@@ -146,7 +180,9 @@ class Upload implements ArtifactUpload {
         throw new TaskError("invalid", `${shown} is longer than its ${this.file.size} bytes`);
       }
       const fresh = data.subarray(size - offset);
-      if (fresh.length > 0) await this.writer.append(fresh);
+      if (fresh.length === 0) return;
+      this.artifacts.space.takeWhole(fresh.length);
+      await this.writer.append(fresh);
     });
   }
 
@@ -167,7 +203,7 @@ class Upload implements ArtifactUpload {
       await this.writer.finish();
       const { seq, ref } = this.lease;
       const artifact = { path, size, sha256, mode, attempt: ref.attempt };
-      await this.leaseTable.commits.write({ kind: "artifact", seq, artifact });
+      await this.artifacts.leaseTable.commits.write({ kind: "artifact", seq, artifact });
     });
   }
 

@@ -1,26 +1,49 @@
 import { baseId } from "../tasks/ids.ts";
 import { TaskError } from "../tasks/service.ts";
 
-/** A watcher that is this many tasks behind is not reading any more; they take about 10 MB. */
-const mostUnseen = 100_000;
+/**
+ * A watcher that is this many tasks behind does not read any more; their ids take about 5 MB. Twice
+ * as many changes are kept before it is counted how many tasks they are.
+ */
+const maxUnseenTasks = 50_000;
 
-/** Tells those who wait that something about a task has changed. */
+/**
+ * Ids that are watched, each counted for each of its watchers. Entries take about 100 bytes, and a
+ * batch in which each of them changes is told within 20 ms.
+ */
+const maxWatched = 200_000;
+
+/** Tells watchers that tasks have changed. */
 export class ChangeFeed {
   readonly #subscriptions = new Map<string, Set<Subscription>>();
   readonly #all = new Set<Subscription>();
+  #watched = 0;
 
-  /** For tasks, or for all elements of arrays by the array's id; without ids for all tasks. */
+  /**
+   * Watches tasks, or all elements of arrays by the array's id; without ids all tasks.
+   *
+   * @throws {TaskError} `exhausted` where there are too many watchers already.
+   */
   subscribe(ids?: readonly string[]): Subscription {
+    const distinct = [...new Set(ids)];
+    if (this.#watched + distinct.length > maxWatched) {
+      throw new TaskError(
+        "exhausted",
+        `More than ${maxWatched} tasks are being watched; try later`,
+      );
+    }
+    this.#watched += distinct.length;
     const subscription = new Subscription(() => {
+      this.#watched -= distinct.length;
       this.#all.delete(subscription);
-      for (const id of ids ?? []) {
+      for (const id of distinct) {
         const set = this.#subscriptions.get(id);
         set?.delete(subscription);
         if (set?.size === 0) this.#subscriptions.delete(id);
       }
     });
     if (ids === undefined) this.#all.add(subscription);
-    for (const id of ids ?? []) {
+    for (const id of distinct) {
       const set = this.#subscriptions.get(id);
       if (set === undefined) this.#subscriptions.set(id, new Set([subscription]));
       else set.add(subscription);
@@ -28,19 +51,32 @@ export class ChangeFeed {
     return subscription;
   }
 
-  tell(id: string): void {
-    for (const subscription of this.#all) subscription.add(id);
+  /** Tells of the changes of one batch: an array's watchers get its elements in one step. */
+  tell(ids: readonly string[]): void {
+    for (const subscription of this.#all) subscription.add(ids);
     if (this.#subscriptions.size === 0) return;
-    for (const subscription of this.#subscriptions.get(id) ?? []) subscription.add(id);
-    const base = baseId(id);
-    if (base === id) return;
-    for (const subscription of this.#subscriptions.get(base) ?? []) subscription.add(id);
+    const elements = new Map<string, string[]>();
+    for (const id of ids) {
+      const own = this.#subscriptions.get(id);
+      if (own !== undefined) { for (const subscription of own) subscription.add([id]); }
+      const base = baseId(id);
+      if (base === id || !this.#subscriptions.has(base)) continue;
+      const known = elements.get(base);
+      if (known === undefined) elements.set(base, [id]);
+      else known.push(id);
+    }
+    for (const [base, changed] of elements) {
+      for (const subscription of this.#subscriptions.get(base)!) subscription.add(changed);
+    }
   }
 }
 
-/** Ids that have changed and were not yet looked at; each once, however often it changed. */
+/** Ids that have changed and were not yet looked at. */
 export class Subscription implements Disposable {
-  #changed = new Set<string>();
+  #changed: (readonly string[])[] = [];
+  /** Changes in `#changed`. */
+  #unseen = 0;
+  #isTooLate = false;
   #wake: (() => void) | undefined;
   readonly #close: () => void;
 
@@ -48,24 +84,42 @@ export class Subscription implements Disposable {
     this.#close = close;
   }
 
-  add(id: string): void {
-    if (this.#changed.size <= mostUnseen) this.#changed.add(id);
+  add(ids: readonly string[]): void {
+    const last = this.#changed.at(-1);
+    // A task that writes much is told of again and again.
+    const isTold = ids.length === 1 && last?.length === 1 && last[0] === ids[0];
+    if (!this.#isTooLate && !isTold) {
+      this.#changed.push(ids);
+      this.#unseen += ids.length;
+      if (this.#unseen > 2 * maxUnseenTasks) this.#compact();
+    }
     this.#wake?.();
   }
 
-  /** What has changed since the last time; take it before looking, so that nothing is missed. */
+  #compact(): void {
+    const distinct = [...new Set(this.#changed.flat())];
+    this.#isTooLate = distinct.length > maxUnseenTasks;
+    this.#changed = this.#isTooLate ? [] : [distinct];
+    this.#unseen = distinct.length;
+  }
+
+  /** What has changed since the last time, each id once. Take it before looking: nothing is missed. */
   take(): Set<string> {
-    if (this.#changed.size > mostUnseen) {
-      throw new TaskError("exhausted", `More than ${mostUnseen} tasks changed and were not read`);
+    if (this.#isTooLate) {
+      throw new TaskError(
+        "exhausted",
+        `More than ${maxUnseenTasks} tasks changed and were not read`,
+      );
     }
-    const changed = this.#changed;
-    this.#changed = new Set();
+    const changed = new Set(this.#changed.flat());
+    this.#changed = [];
+    this.#unseen = 0;
     return changed;
   }
 
   /** Settles when there is something to take, or the signal aborts. */
   wait(signal: AbortSignal): Promise<void> {
-    if (this.#changed.size > 0 || signal.aborted) return Promise.resolve();
+    if (this.#unseen > 0 || signal.aborted) return Promise.resolve();
     return new Promise((resolve) => {
       const end = () => {
         this.#wake = undefined;

@@ -1,40 +1,48 @@
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
+import { TimeSlices } from "../base/time_slices.ts";
 import { Artifacts } from "./artifacts.ts";
-import * as calls from "./client_calls.ts";
+import { type CallContext, throwIfStopping } from "./call_context.ts";
+import { ChangeFeed } from "./change_feed.ts";
+import { type DataDisk, DiskSpace } from "./disk_space.ts";
 import type { ArtifactFiles, LogFiles } from "./file_stores.ts";
-import { WorkerRegistry } from "./worker_registry.ts";
-import { idMaker } from "../tasks/ids.ts";
 import { GroupCommit } from "./group_commit.ts";
 import { LeaseTable, monotonicOf } from "./lease_table.ts";
-import { leaseTimes } from "../tasks/limits.ts";
 import { Logs } from "./logs.ts";
-import { ChangeFeed } from "./change_feed.ts";
 import * as state from "./state_calls.ts";
-import { TaskError, type TaskService, type WorkerServer } from "../tasks/service.ts";
-import type { TaskStore } from "./store.ts";
-import type { TaskState } from "../tasks/task.ts";
+import type { Recovered, TaskStore } from "./store.ts";
+import { submit } from "./submit.ts";
+import { cancelTask, retryTask } from "./task_changes.ts";
+import { getTask, listTasks, watchTasks } from "./task_reads.ts";
+import { WorkerRegistry } from "./worker_registry.ts";
+import { idMaker } from "../tasks/ids.ts";
+import { leaseTimes, limits } from "../tasks/limits.ts";
+import { TaskError, type TaskServer, type WorkerServer } from "../tasks/service.ts";
+import type { TaskState, WorkerHealth, WorkerInfo } from "../tasks/task.ts";
 
 export interface EngineOptions {
   /** Closed with the engine. */
   store: TaskStore;
   logs: LogFiles;
   artifacts: ArtifactFiles;
+  disk: DataDisk;
   clock: Clock;
   log: Log;
   random?: () => number;
   /** Shortest time between two commits; tests set it to 0. */
   commitEveryMs?: number;
-  /** From so long between two calls of `advance` on, this process itself was stopped meanwhile. */
+  /** A pause of this length between two calls of `advance` means that this process was stopped. */
   stoppedFromMs?: number;
+  /** Bytes kept of one attempt's output. */
+  logLimitBytes?: number;
 }
 
-/** What is worth watching; all but the first group only grow. */
+/** Figures for metrics; all but those that describe the present only grow. */
 export interface EngineStats {
   tasks: Record<TaskState, number>;
   queued: number;
   running: number;
-  workers: { healthy: number; late: number; lost: number };
+  workers: Record<WorkerHealth, number>;
   sessions: number;
   connects: number;
   commits: number;
@@ -48,36 +56,59 @@ export interface EngineStats {
   leaseExpiries: number;
 }
 
-export interface Engine extends TaskService, WorkerServer, AsyncDisposable {
-  /** What time brings: leases that run out, retries that are due. To be called each 100 ms or so. */
+export interface Engine extends TaskServer, WorkerServer, AsyncDisposable {
+  /** Does what is due: leases that expire, retries, the disk. To be called every 100 ms or so. */
   advance(): void;
   stats(): EngineStats;
   /** Why nothing can be accepted at the moment, or undefined. */
   trouble(): string | undefined;
 }
 
+interface Parts extends CallContext {
+  commits: GroupCommit;
+  logs: Logs;
+  artifacts: Artifacts;
+  space: DiskSpace;
+  stop: AbortController;
+}
+
 /**
- * The coordinator without a wire. Goes on where the store was left; its end is an orderly stop, in
- * which workers are told to keep what they run.
+ * The coordinator without a wire. Continues from what the store holds; its end is an orderly stop, in
+ * which workers are promised that their leases are kept.
  */
 export function openEngine(options: EngineOptions): Engine {
+  const parts = openParts(options);
+  let closed: Promise<void> | undefined;
+  return {
+    ...clientCalls(parts),
+    ...workerCalls(parts),
+    advance: advancing(parts, options),
+    trouble: () => parts.commits.failing?.message ?? parts.space.trouble,
+    stats: () => statsOf(parts),
+    [Symbol.asyncDispose]: () => closed ??= close(parts),
+  };
+}
+
+function openParts(options: EngineOptions): Parts {
   const { store, clock, log } = options;
   const recovered = store.recover();
   const changes = new ChangeFeed();
   const logNotices = new ChangeFeed();
   const stop = new AbortController();
+  const stopping = stop.signal;
+  const slices = new TimeSlices();
+  const space = new DiskSpace(options.disk, clock.monotonic);
   const commits = new GroupCommit({
     store,
     clock,
     log,
     ...(options.commitEveryMs === undefined ? {} : { everyMs: options.commitEveryMs }),
     prepare: () => leaseTable.assign(registry.assignees()),
+    makeRoom: () => space.isFreed(),
     committed: (tasks) => {
       registry.deliver();
-      for (const id of tasks) {
-        changes.tell(id);
-        logNotices.tell(id);
-      }
+      changes.tell(tasks);
+      logNotices.tell(tasks);
     },
   });
   const leaseTable: LeaseTable = new LeaseTable(store, commits, clock, recovered);
@@ -85,95 +116,140 @@ export function openEngine(options: EngineOptions): Engine {
   for (const task of recovered.queued) {
     leaseTable.queue.add({ ...task, notBefore: monotonicOf(task.notBefore, clock) });
   }
-  const logs = new Logs(leaseTable, options.logs, logNotices, stop.signal, clock);
-  const artifacts = new Artifacts(leaseTable, options.artifacts, stop.signal);
-  const parts: calls.Parts = {
-    leaseTable,
-    registry,
-    changes,
-    newId: idMaker({
-      now: clock.now,
-      newest: recovered.newestId,
-      ...(options.random === undefined ? {} : { random: options.random }),
-    }),
-    stopping: stop.signal,
+  const leaseFor = registry.leaseFor.bind(registry);
+  const limitBytes = options.logLimitBytes ?? limits.logBytes;
+  const logs = new Logs({
+    ...{ leaseTable, leaseFor, files: options.logs, notices: logNotices },
+    ...{ stopping, space, limitBytes, clock },
+  });
+  const artifacts = new Artifacts({
+    ...{ leaseTable, leaseFor, files: options.artifacts, space, slices, stopping },
+  });
+  const newId = newIds(options, recovered);
+  const checkRoom = () => space.check();
+  return {
+    ...{ leaseTable, registry, changes, slices, newId, stopping, checkRoom },
+    ...{ commits, logs, artifacts, space, stop },
   };
+}
 
-  let advancedAt = clock.monotonic();
-  let closed: Promise<void> | undefined;
-  async function close(): Promise<void> {
-    registry.stop(leaseTimes.holdMs);
-    stop.abort(new TaskError("unavailable", "The coordinator stops"));
-    commits.close();
-    await Promise.all([logs.close(), artifacts.close()]);
-    store[Symbol.dispose]();
-  }
+function newIds({ clock, random }: EngineOptions, { newestId }: Recovered): () => string {
+  return idMaker({
+    now: clock.now,
+    newest: newestId,
+    ...(random === undefined ? {} : { random }),
+  });
+}
 
-  /** After its end nothing is to be asked of the store any more. */
+function clientCalls(parts: Parts): TaskServer {
+  const { registry, logs, artifacts } = parts;
+  /** The store is closed when the coordinator has stopped: no call may reach it then. */
   const call =
     <A extends unknown[], R>(answer: (...args: A) => R) =>
     async (...args: A): Promise<Awaited<R>> => {
-      if (stop.signal.aborted) throw new TaskError("unavailable", "The coordinator stops");
+      throwIfStopping(parts);
       return await answer(...args);
     };
-
   return {
-    submit: call((spec, more) => calls.submit(parts, spec, more)),
-    getTask: call((id) => calls.getTask(parts, id)),
-    listTasks: call((query) => calls.listTasks(parts, query)),
-    watchTasks: (ids, signal) => calls.watchTasks(parts, ids, signal),
-    cancelTask: call((id) => calls.cancelTask(parts, id)),
-    retryTask: call((id) => calls.retryTask(parts, id)),
+    submit: call((spec, more) => submit(parts, spec, more)),
+    getTask: (id) => getTask(parts, id),
+    listTasks: call((query) => listTasks(parts, query)),
+    watchTasks: (ids, signal) => watchTasks(parts, ids, signal),
+    cancelTask: (id) => cancelTask(parts, id),
+    retryTask: (id) => retryTask(parts, id),
     readLog: (query, signal) => logs.read(query, signal),
-    listArtifacts: call((taskId, attempt) => artifacts.list(taskId, attempt)),
+    listArtifacts: (taskId, attempt) => artifacts.list(taskId, attempt),
     readArtifact: (query, signal) => artifacts.read(query, signal),
-    listWorkers: call(() => registry.list()),
+    listWorkers: () => listWorkers(parts),
     drainWorker: call((id) => registry.setDraining(id, true)),
     resumeWorker: call((id) => registry.setDraining(id, false)),
-    getState: call((namespace, key) => state.getState(leaseTable, namespace, key)),
-    putState: call((...args) => state.putState(leaseTable, ...args)),
-    deleteState: call((...args) => state.deleteState(leaseTable, ...args)),
-    listState: call((namespace, prefix) => state.listState(leaseTable, namespace, prefix)),
-
-    connect: call((hello, sink) => registry.connect(hello, sink)),
-    uploadLog: call((ref) => logs.upload(ref)),
-    uploadArtifact: call((ref, file) => artifacts.upload(ref, file)),
-
-    advance() {
-      const pauseMs = clock.monotonic() - advancedAt;
-      advancedAt += pauseMs;
-      if (pauseMs >= (options.stoppedFromMs ?? Infinity)) {
-        log.warn("this process was stopped, leases are prolonged", { ms: Math.round(pauseMs) });
-        registry.prolong(pauseMs);
-      }
-      registry.expire();
-      if (leaseTable.queue.release(clock.monotonic()) > 0) commits.poke();
-    },
-
-    trouble: () => commits.failing?.message,
-
-    stats() {
-      const workers = { healthy: 0, late: 0, lost: 0 };
-      for (const { health } of registry.list()) workers[health]++;
-      return {
-        tasks: store.counts(),
-        queued: leaseTable.queue.size,
-        running: leaseTable.leases.size,
-        workers,
-        sessions: registry.sessionCount,
-        connects: registry.stats.sessions,
-        commits: commits.stats.commits,
-        commitFailures: commits.stats.failures,
-        changes: commits.stats.changes,
-        commitSeconds: commits.stats.seconds,
-        slowestCommitSeconds: commits.stats.slowestSeconds,
-        logBytes: logs.stats.bytes,
-        superseded: leaseTable.stats.superseded,
-        lostAttempts: leaseTable.stats.lost,
-        leaseExpiries: registry.stats.leaseExpiries,
-      };
-    },
-
-    [Symbol.asyncDispose]: () => closed ??= close(),
+    getState: call((namespace, key) => state.getState(parts, namespace, key)),
+    putState: call((...args) => state.putState(parts, ...args)),
+    deleteState: call((...args) => state.deleteState(parts, ...args)),
+    listState: (namespace, prefix) => state.listState(parts, namespace, prefix),
   };
+}
+
+async function* listWorkers(parts: Parts): AsyncGenerator<WorkerInfo> {
+  throwIfStopping(parts);
+  for (const id of parts.registry.ids()) {
+    const worker = parts.registry.info(id);
+    if (worker !== undefined) yield worker;
+    await parts.slices.pace();
+  }
+}
+
+function workerCalls(parts: Parts): WorkerServer {
+  const { registry, logs, artifacts } = parts;
+  return {
+    async connect(hello, sink) {
+      throwIfStopping(parts);
+      return await registry.connect(hello, sink);
+    },
+    async uploadLog(ref, from) {
+      throwIfStopping(parts);
+      return await logs.upload(ref, from);
+    },
+    async uploadArtifact(ref, file, from) {
+      throwIfStopping(parts);
+      return await artifacts.upload(ref, file, from);
+    },
+  };
+}
+
+function advancing(parts: Parts, options: EngineOptions): () => void {
+  const { leaseTable, registry, space } = parts;
+  const { clock, log } = options;
+  let advancedAt = clock.monotonic();
+  let wasShort = false;
+  return () => {
+    const pauseMs = clock.monotonic() - advancedAt;
+    advancedAt += pauseMs;
+    if (pauseMs >= (options.stoppedFromMs ?? Infinity)) {
+      log.warn("this process was stopped, leases are prolonged", { ms: Math.round(pauseMs) });
+      registry.prolong(pauseMs);
+    }
+    registry.expire();
+    if (leaseTable.queue.release(clock.monotonic()) > 0) leaseTable.assignSoon();
+    space.tend();
+    const { trouble } = space;
+    if (trouble !== undefined && !wasShort) {
+      const most = leaseTable.mostOutput();
+      log.error("no room for output and new tasks", {
+        reason: trouble,
+        most_output: most?.ref.taskId,
+        bytes: most === undefined ? undefined : most.logged.stdout + most.logged.stderr,
+        next: most === undefined ? "free some space" : `agent task cancel ${most.ref.taskId}`,
+      });
+    } else if (trouble === undefined && wasShort) log.info("there is room again");
+    wasShort = trouble !== undefined;
+  };
+}
+
+function statsOf({ leaseTable, registry, commits, logs }: Parts): EngineStats {
+  return {
+    tasks: leaseTable.store.counts(),
+    queued: leaseTable.queue.size,
+    running: leaseTable.leases.size,
+    workers: registry.healthCounts(),
+    sessions: registry.sessionCount,
+    connects: registry.stats.sessions,
+    commits: commits.stats.commits,
+    commitFailures: commits.stats.failures,
+    changes: commits.stats.changes,
+    commitSeconds: commits.stats.seconds,
+    slowestCommitSeconds: commits.stats.slowestSeconds,
+    logBytes: logs.stats.bytes,
+    superseded: leaseTable.stats.superseded,
+    lostAttempts: leaseTable.stats.lost,
+    leaseExpiries: registry.stats.leaseExpiries,
+  };
+}
+
+async function close({ registry, stop, commits, logs, artifacts, leaseTable }: Parts) {
+  registry.stop(leaseTimes.holdMs);
+  stop.abort(new TaskError("unavailable", "The coordinator stops"));
+  commits.close();
+  await Promise.all([logs.close(), artifacts.close()]);
+  leaseTable.store[Symbol.dispose]();
 }

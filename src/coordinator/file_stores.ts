@@ -7,7 +7,7 @@ import type { LogOffsets } from "../tasks/service.ts";
 export interface LogFiles {
   /** For appending; nothing is made on disk before the first byte. */
   openLog(taskId: string, attempt: number): Promise<LogWriter>;
-  /** For reading; undefined while there is none. */
+  /** For reading; undefined while there is no file. */
   readLog(
     taskId: string,
     attempt: number,
@@ -17,6 +17,10 @@ export interface LogFiles {
 
 export interface LogWriter extends AsyncDisposable {
   readonly sizes: Readonly<LogOffsets>;
+  /** How much the attempt wrote of a log that was cut; undefined: it was not cut. */
+  readonly cutAt: Readonly<LogOffsets> | undefined;
+  /** Remembers how much the attempt has written by now, of which only a part is kept. */
+  cut(written: LogOffsets): void;
   /** At the end of the stream. */
   append(stream: "stdout" | "stderr", data: Uint8Array): Promise<void>;
   /** Settles when all is on disk. */
@@ -29,7 +33,7 @@ export interface FileReader extends AsyncDisposable {
 }
 
 export interface ArtifactFiles {
-  /** Goes on where an earlier upload of the same file broke off. */
+  /** Continues where an earlier upload of the same file stopped. */
   openArtifact(taskId: string, attempt: number, path: string): Promise<ArtifactWriter>;
   readArtifact(taskId: string, attempt: number, path: string): Promise<FileReader | undefined>;
 }
@@ -37,7 +41,7 @@ export interface ArtifactFiles {
 export interface ArtifactWriter extends AsyncDisposable {
   readonly size: number;
   append(data: Uint8Array): Promise<void>;
-  /** Forgets what there is of it. */
+  /** Removes what is stored of it. */
   discard(): Promise<void>;
   /** Lower-case hex, of all that was written, by earlier uploads too. */
   sha256(): string;

@@ -10,7 +10,7 @@ export interface CommitEntry {
   task?: string | undefined;
   /** While the entry is not committed, this word is `locked`. */
   lock?: string | undefined;
-  /** Nobody waits for it: it may join the batch of others. */
+  /** No caller waits for it: it may join the batch of others. */
   lazy?: boolean;
   /** Called when the change is on disk. */
   done?: (outcome: ChangeResult) => void;
@@ -27,10 +27,12 @@ export interface GroupCommitOptions {
   log: Log;
   /** Shortest time between two commits; see `commitEveryMs`. */
   everyMs?: number;
-  /** Last chance to add entries to a batch. */
-  prepare: () => void;
+  /** Last chance to add entries to a batch; whether there are more for the next. */
+  prepare: () => boolean;
+  /** The disk is full: frees what it can, and says whether it did. */
+  makeRoom: () => boolean;
   /** After a batch is on disk and all of it was told. */
-  committed: (tasks: Set<string>) => void;
+  committed: (tasks: string[]) => void;
 }
 
 /**
@@ -39,8 +41,14 @@ export interface GroupCommitOptions {
  */
 const commitEveryMs = 5;
 
-/** Of the time between commits: what nobody waits for is on disk within 50 ms. */
+/** In units of `commitEveryMs`: changes that no caller waits for are on disk within 50 ms. */
 const lazyFactor = 10;
+
+/**
+ * Changes in one commit. With telling everyone they take about 15 ms of the event loop, and the commit
+ * itself adds 4 % to them; what is left is committed in the next turn.
+ */
+const maxBatch = 500;
 
 /** While the store cannot be written, it is tried this often. */
 const probeEveryMs = 1_000;
@@ -114,21 +122,21 @@ export class GroupCommit {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  /** Asks for a batch, also without an entry: `prepare` may have some. */
+  /** Asks for a batch, also without an entry: `prepare` may add some. */
   poke(): void {
     if (this.#failing !== undefined) this.#schedule(probeEveryMs);
     else this.#schedule(this.#lastEnd + this.#everyMs - performance.now());
   }
 
-  /** The earliest time that anybody asks for counts. */
+  /** Of several requests the earliest counts. */
   #schedule(waitMs: number): void {
     const due = performance.now() + Math.max(0, waitMs);
     if (this.#due <= due) return;
     this.#unschedule();
     this.#due = due;
     // Not a microtask: what else this turn of the event loop brings joins the batch.
-    if (waitMs <= 0) this.#immediate = setImmediate(() => this.flush());
-    else this.#timer = setTimeout(() => this.flush(), waitMs);
+    if (waitMs <= 0) this.#immediate = setImmediate(() => this.#flushSome());
+    else this.#timer = setTimeout(() => this.#flushSome(), waitMs);
   }
 
   #unschedule(): void {
@@ -137,39 +145,57 @@ export class GroupCommit {
     this.#due = Infinity;
   }
 
-  /** Commits what there is, now. */
+  /** Commits all that waits, now. */
   flush(): void {
+    do this.#flushSome(); while (this.#entries.length > 0 && this.#failing === undefined);
+  }
+
+  /** Commits one batch. */
+  #flushSome(): void {
     this.#unschedule();
-    if (this.#failing !== undefined) this.#entries.push({ change: { kind: "probe" } });
-    else this.#prepare();
+    if (this.#failing !== undefined) this.#entries.unshift({ change: { kind: "probe" } });
+    const isMore = this.#failing === undefined && this.#entries.length < maxBatch &&
+      this.#prepare();
     if (this.#entries.length === 0) return;
-    const entries = this.#entries;
-    this.#entries = [];
+    const entries = this.#entries.splice(0, maxBatch);
+    const isRest = this.#entries.length > 0;
     const result = this.#commit(entries);
     if (Array.isArray(result)) this.#told(entries, result);
     else if (result instanceof UserError) this.#failed(entries, result);
     else this.#oneByOne(entries);
+    if (this.#failing !== undefined) return;
+    if (isRest) this.#schedule(0);
+    else if (isMore) this.poke();
   }
 
-  #prepare(): void {
+  #prepare(): boolean {
     let failure: unknown;
+    let isMore = false;
     try {
-      this.#options.prepare();
+      isMore = this.#options.prepare();
     } catch (error) {
       failure = error;
     }
     // What was added has asked for a batch, too.
     this.#unschedule();
-    if (failure === undefined) return;
+    if (failure === undefined) return isMore;
     this.#options.log.error("tasks cannot be assigned", { reason: String(failure) });
     this.#schedule(probeEveryMs);
+    return false;
   }
 
   /** The outcomes; or why nothing was written, as a `UserError` where the store could not be. */
   #commit(entries: CommitEntry[]): ChangeResult[] | Error {
     const start = performance.now();
+    const changes = entries.map((entry) => entry.change);
+    const { store, makeRoom } = this.#options;
     try {
-      return this.#options.store.commit(entries.map((entry) => entry.change));
+      try {
+        return store.commit(changes);
+      } catch (error) {
+        if (!(error instanceof UserError) || error.code !== "disk_full" || !makeRoom()) throw error;
+        return store.commit(changes);
+      }
     } catch (error) {
       this.stats.failures++;
       return error instanceof Error ? error : new Error(String(error));
@@ -191,12 +217,12 @@ export class GroupCommit {
       if (entry.task !== undefined) tasks.add(entry.task);
       entry.done?.(outcomes[index]);
     });
-    this.#options.committed(tasks);
+    this.#options.committed([...tasks]);
   }
 
   /**
-   * The store can be written, but something in the batch is wrong: a defect of ours, which must not
-   * keep everything else from being written.
+   * The store can be written, but one change of the batch is wrong: a defect of ours, which must not
+   * block the others.
    */
   #oneByOne(entries: CommitEntry[]): void {
     for (const entry of entries) {
@@ -249,7 +275,7 @@ export class GroupCommit {
     this.stats.slowestSeconds = Math.max(this.stats.slowestSeconds, seconds);
   }
 
-  /** Commits what is left and stops; what cannot be written then was never acknowledged. */
+  /** Commits what is left and stops. What cannot be written then was never acknowledged. */
   close(): void {
     this.flush();
     this.#closed = true;

@@ -1,6 +1,7 @@
 import type { Clock } from "../base/clock.ts";
 import { elementOf } from "../tasks/ids.ts";
 import { limits } from "../tasks/limits.ts";
+import { specBytes } from "../tasks/spec_size.ts";
 import { afterAttempt, type Seat } from "./policy.ts";
 import type { GroupCommit } from "./group_commit.ts";
 import { type QueuedTask, TaskQueue } from "./task_queue.ts";
@@ -68,15 +69,30 @@ export class LeaseTable {
     return lease?.ref.fence === ref.fence && lease.ref.attempt === ref.attempt ? lease : undefined;
   }
 
+  /** The running attempt with the most output so far. */
+  mostOutput(): Lease | undefined {
+    let most: Lease | undefined;
+    const bytes = (lease?: Lease) =>
+      lease === undefined ? 0 : lease.logged.stdout + lease.logged.stderr;
+    for (const lease of this.leases.values()) if (bytes(lease) > bytes(most)) most = lease;
+    return most;
+  }
+
   hold(lease: Lease): void {
     this.leases.set(lease.ref.taskId, lease);
     lease.holder.leases.set(lease.ref.taskId, lease);
   }
 
-  /** Assigns queued tasks to workers with credits, as part of the batch that is being made. */
-  assign(assignees: Iterable<Assignee>): void {
+  /**
+   * Assigns queued tasks to workers with credits, as part of the batch that is being made.
+   *
+   * @returns whether the batch is full and there may be more to assign.
+   */
+  assign(assignees: Iterable<Assignee>): boolean {
     const unread: { task: QueuedTask; error: unknown }[] = [];
-    this.queue.assign(assignees, (task, assignee) => {
+    let [tasks, bytes] = [0, 0];
+    const isFull = () => tasks >= maxAssigned.tasks || bytes >= maxAssigned.bytes;
+    this.queue.assign(assignees, isFull, (task, assignee) => {
       let spec: TaskSpec;
       try {
         spec = task.spec ?? this.#spec(task.id);
@@ -85,6 +101,8 @@ export class LeaseTable {
         return;
       }
       task.spec = undefined;
+      tasks++;
+      bytes += specBytes(spec);
       const ref = { taskId: task.id, attempt: task.attempts + 1, fence: this.#nextFence++ };
       const lease: Lease = {
         seq: task.seq,
@@ -118,6 +136,7 @@ export class LeaseTable {
     // A disk that cannot be read now may be later: the tasks wait on, and the others are assigned.
     for (const { task } of unread) this.queue.add(task);
     if (unread.length > 0) throw unread[0]!.error;
+    return isFull();
   }
 
   started(ref: AttemptRef, holder: LeaseHolder, at: number): void {
@@ -237,6 +256,9 @@ export class LeaseTable {
     return spec;
   }
 }
+
+/** In one batch: with their specs they are read, encoded and sent within some 20 ms. */
+const maxAssigned = { tasks: 250, bytes: 2 * 1024 * 1024 };
 
 /**
  * How long a retry waits for another worker that fits. Longer than short tasks keep a slot, short

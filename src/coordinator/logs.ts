@@ -1,6 +1,8 @@
 import type { Clock } from "../base/clock.ts";
 import { anySignal } from "../deno/any_signal.ts";
-import { noSuchTask } from "./client_calls.ts";
+import { formatBytes } from "../base/format_bytes.ts";
+import { noSuchTask } from "./call_context.ts";
+import { type DiskSpace, noRoom } from "./disk_space.ts";
 import type { FileReader, LogFiles, LogWriter } from "./file_stores.ts";
 import { isTaskId } from "../tasks/ids.ts";
 import type { Lease, LeaseTable } from "./lease_table.ts";
@@ -9,7 +11,7 @@ import type { ChangeFeed } from "./change_feed.ts";
 import type { Progress } from "./store.ts";
 import { type LogOffsets, type LogPiece, type LogUpload, TaskError } from "../tasks/service.ts";
 import { type AttemptRef, isFinished } from "../tasks/task.ts";
-import { lostLease, UploadQueue } from "./upload_queue.ts";
+import { type LeaseFor, UploadQueue } from "./upload_queue.ts";
 
 const streams = ["stdout", "stderr"] as const;
 type Stream = typeof streams[number];
@@ -20,28 +22,51 @@ type Stream = typeof streams[number];
  */
 const readBytes = { first: 16 * 1024, most: 128 * 1024 };
 
+export interface LogsOptions {
+  leaseTable: LeaseTable;
+  leaseFor: LeaseFor;
+  files: LogFiles;
+  /** Of new bytes and of changed tasks. */
+  notices: ChangeFeed;
+  stopping: AbortSignal;
+  space: DiskSpace;
+  /** Bytes kept of one attempt's output. */
+  limitBytes: number;
+  clock: Clock;
+}
+
 /** What attempts write: received from workers, read by clients while it arrives. */
 export class Logs {
   readonly #uploads = new Map<string, Upload>();
   readonly #tails = new Map<string, LogTail>();
   readonly stats = { bytes: 0 };
 
-  constructor(
-    readonly leaseTable: LeaseTable,
-    readonly files: LogFiles,
-    /** Of new bytes and of changed tasks. */
-    readonly notices: ChangeFeed,
-    readonly stopping: AbortSignal,
-    readonly clock: Clock,
-  ) {}
+  readonly leaseTable: LeaseTable;
+  readonly files: LogFiles;
+  readonly notices: ChangeFeed;
+  readonly stopping: AbortSignal;
+  readonly space: DiskSpace;
+  readonly limitBytes: number;
+  readonly #clock: Clock;
+  readonly #leaseFor: LeaseFor;
 
-  async upload(ref: AttemptRef): Promise<LogUpload> {
-    const lease = this.leaseTable.current(ref);
-    if (lease === undefined) throw lostLease(ref);
+  constructor(options: LogsOptions) {
+    this.leaseTable = options.leaseTable;
+    this.files = options.files;
+    this.notices = options.notices;
+    this.stopping = options.stopping;
+    this.space = options.space;
+    this.limitBytes = options.limitBytes;
+    this.#clock = options.clock;
+    this.#leaseFor = options.leaseFor;
+  }
+
+  async upload(ref: AttemptRef, from: string): Promise<LogUpload> {
+    const lease = this.#leaseFor(ref, from);
     const key = keyOf(ref.taskId, ref.attempt);
     let writer: LogWriter;
-    // A stream that broke may not have been noticed yet: the newer one is the worker's. Another may
-    // come while the files are being opened: there must be one writer, not two.
+    // A stream that broke may not have been noticed yet: the newer one counts. Another may come while
+    // the files are being opened: there must be one writer, not two.
     do {
       await this.#uploads.get(key)?.[Symbol.asyncDispose]();
       writer = await this.files.openLog(ref.taskId, ref.attempt);
@@ -50,7 +75,7 @@ export class Logs {
     const upload = new Upload(this, lease, writer, () => {
       if (this.#uploads.get(key) === upload) this.#uploads.delete(key);
       // Followers take no other look while it is open.
-      this.notices.tell(ref.taskId);
+      this.notices.tell([ref.taskId]);
     });
     this.#uploads.set(key, upload);
     return upload;
@@ -58,10 +83,10 @@ export class Logs {
 
   /** What is stored of an attempt, while it is being uploaded. */
   uploaded(taskId: string, attempt: number): LogOffsets | undefined {
-    return this.#uploads.get(keyOf(taskId, attempt))?.offsets;
+    return this.#uploads.get(keyOf(taskId, attempt))?.stored;
   }
 
-  /** Where those who follow an attempt find its newest bytes; undefined while nobody does. */
+  /** The newest bytes of an attempt, for its followers; undefined while there are none. */
   tail(taskId: string, attempt: number): LogTail | undefined {
     return this.#tails.get(keyOf(taskId, attempt));
   }
@@ -69,7 +94,7 @@ export class Logs {
   /** Follows the newest bytes of an attempt until it is disposed of. */
   follow(taskId: string, attempt: number): TailReader {
     const key = keyOf(taskId, attempt);
-    const tail = this.#tails.get(key) ?? new LogTail(this.clock);
+    const tail = this.#tails.get(key) ?? new LogTail(this.#clock);
     this.#tails.set(key, tail);
     const reader = tail.follow();
     return {
@@ -81,7 +106,7 @@ export class Logs {
     };
   }
 
-  /** Ends what is being uploaded; what is stored stays, and is gone on with later. */
+  /** Ends the uploads; later ones continue where they stopped. */
   async close(): Promise<void> {
     await Promise.all([...this.#uploads.values()].map((upload) => upload[Symbol.asyncDispose]()));
   }
@@ -221,16 +246,22 @@ class Upload implements LogUpload {
     this.#lease = lease;
     this.#writer = writer;
     this.#queue = new UploadQueue(lease, writer, close);
-    lease.logged = this.offsets;
+    lease.logged = this.stored;
   }
 
-  get offsets(): LogOffsets {
+  /** What the files hold. */
+  get stored(): LogOffsets {
     return { ...this.#writer.sizes };
+  }
+
+  /** What the attempt wrote, as far as it arrived: more than is stored where the log was cut. */
+  get offsets(): LogOffsets {
+    return { ...this.#writer.cutAt ?? this.#writer.sizes };
   }
 
   append(stream: Stream, offset: number, data: Uint8Array): Promise<void> {
     return this.#queue.run(async () => {
-      const size = this.#writer.sizes[stream];
+      const size = this.offsets[stream];
       if (offset > size) {
         throw new TaskError(
           "invalid",
@@ -238,24 +269,64 @@ class Upload implements LogUpload {
         );
       }
       const fresh = data.subarray(size - offset);
-      if (fresh.length === 0) return;
-      try {
-        await this.#writer.append(stream, fresh);
-      } finally {
-        this.#lease.logged = this.offsets;
-      }
-      this.#logs.stats.bytes += fresh.length;
-      const { taskId, attempt } = this.#lease.ref;
-      const tail = this.#logs.tail(taskId, attempt);
-      tail?.add(stream, size, fresh);
-      this.#logs.notices.tell(taskId);
-      await tail?.room();
+      if (fresh.length > 0) await this.#keep(stream, fresh);
     });
+  }
+
+  /** Stores what the limit and the disk allow of it. */
+  async #keep(stream: Stream, data: Uint8Array): Promise<void> {
+    if (this.#writer.cutAt !== undefined) return this.#discard(stream, data.length);
+    const { space, limitBytes } = this.#logs;
+    const { stdout, stderr } = this.#writer.sizes;
+    const allowed = Math.max(0, limitBytes - stdout - stderr);
+    const fits = Math.min(data.length, allowed, space.room);
+    if (fits > 0) await this.#store(stream, data.subarray(0, fits));
+    if (fits === data.length) return;
+    const isLimit = fits === allowed;
+    // Output that is waited for would keep a cancelled task running for as long as the disk is full.
+    if (!isLimit && !this.#lease.cancelRequested) {
+      throw noRoom(space.trouble ?? "its disk is full");
+    }
+    const why = isLimit
+      ? `more than ${formatBytes(limitBytes)} (coordinator.log_limit)`
+      : "the coordinator's disk is full";
+    await this.#cut(stream, data.length - fits, why);
+  }
+
+  async #store(stream: Stream, data: Uint8Array): Promise<void> {
+    const at = this.#writer.sizes[stream];
+    this.#logs.space.take(data.length);
+    try {
+      await this.#writer.append(stream, data);
+    } finally {
+      this.#lease.logged = this.stored;
+    }
+    this.#logs.stats.bytes += data.length;
+    const { taskId, attempt } = this.#lease.ref;
+    const tail = this.#logs.tail(taskId, attempt);
+    tail?.add(stream, at, data);
+    this.#logs.notices.tell([taskId]);
+    await tail?.room();
+  }
+
+  /** Ends the log with a line that says so; nothing more of the attempt is kept. */
+  async #cut(stream: Stream, discarded: number, why: string): Promise<void> {
+    const written = this.offsets;
+    written[stream] += discarded;
+    const line = new TextEncoder().encode(`\n[agent: output cut here: ${why}]\n`);
+    this.#writer.cut(written);
+    await this.#store(stream, line);
+  }
+
+  #discard(stream: Stream, bytes: number): void {
+    const written = this.offsets;
+    written[stream] += bytes;
+    this.#writer.cut(written);
   }
 
   end(lengths: LogOffsets): Promise<void> {
     return this.#queue.run(async () => {
-      const { stdout, stderr } = this.#writer.sizes;
+      const { stdout, stderr } = this.offsets;
       if (stdout !== lengths.stdout || stderr !== lengths.stderr) {
         throw new TaskError(
           "invalid",

@@ -3,11 +3,11 @@ import {
   validateStateNamespace,
   validateStateValue,
 } from "../tasks/validation.ts";
-import type { LeaseTable } from "./lease_table.ts";
+import type { CallContext } from "./call_context.ts";
 import { TaskError } from "../tasks/service.ts";
 import type { StateEntry } from "../tasks/task.ts";
 
-export function getState(leaseTable: LeaseTable, namespace: string, key: string): StateEntry {
+export function getState({ leaseTable }: CallContext, namespace: string, key: string): StateEntry {
   validateStateNamespace(namespace);
   validateStateKey(key);
   const entry = leaseTable.store.state(namespace, key);
@@ -20,7 +20,7 @@ function noSuchKey(namespace: string, key: string): TaskError {
 }
 
 export async function putState(
-  leaseTable: LeaseTable,
+  context: CallContext,
   namespace: string,
   key: string,
   value: Uint8Array,
@@ -29,6 +29,8 @@ export async function putState(
   validateStateNamespace(namespace);
   validateStateKey(key);
   validateStateValue(value);
+  context.checkRoom();
+  const { leaseTable } = context;
   const at = leaseTable.clock.now();
   const change = { kind: "put_state", namespace, key, value, ifRevision, at } as const;
   const outcome = await leaseTable.commits.write(change);
@@ -37,7 +39,7 @@ export async function putState(
 }
 
 export async function deleteState(
-  leaseTable: LeaseTable,
+  { leaseTable }: CallContext,
   namespace: string,
   key: string,
   ifRevision?: number,
@@ -57,23 +59,29 @@ function conflict(key: string, expected: number | undefined, outcome: unknown): 
   return new TaskError("conflict", `"${key}" is not at revision ${expected}: ${found}`, current);
 }
 
-/** Answers are one message: beyond this many bytes the caller has to narrow the prefix. */
-const maxListedStateBytes = 3 * 1024 * 1024;
+/** A list is held whole by its reader; beyond this many bytes the caller has to narrow the prefix. */
+const maxListedBytes = 3 * 1024 * 1024;
 
-export function listState(leaseTable: LeaseTable, namespace: string, prefix: string): StateEntry[] {
+/** The entries by key. What changes while they are read is in the answer or not. */
+export async function* listState(
+  { leaseTable: { store }, slices }: CallContext,
+  namespace: string,
+  prefix: string,
+): AsyncGenerator<StateEntry> {
   validateStateNamespace(namespace);
   if (prefix !== "") validateStateKey(prefix);
-  const entries: StateEntry[] = [];
   let bytes = 0;
-  for (const entry of leaseTable.store.stateList(namespace, prefix)) {
+  let key = "";
+  for (let entry; (entry = store.stateAfter(namespace, prefix, key)) !== undefined;) {
     bytes += entry.value.length + entry.key.length + 64;
-    if (bytes > maxListedStateBytes) {
+    if (bytes > maxListedBytes) {
       throw new TaskError(
         "exhausted",
         `The entries of "${namespace}" are too many for one answer; ask with a longer prefix`,
       );
     }
-    entries.push(entry);
+    key = entry.key;
+    yield entry;
+    await slices.pace();
   }
-  return entries;
 }

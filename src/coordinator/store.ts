@@ -33,33 +33,37 @@ export interface TaskStore extends Disposable {
 
   /** What the engine holds in memory, as an earlier start left it. */
   recover(): Recovered;
-  /** One task, or the elements of an array, in order; empty if there is no such id. */
-  tasks(id: string): Task[];
+  /** The task with this very id: not the elements of an array. */
+  task(id: string): Task | undefined;
   spec(id: string): TaskSpec | undefined;
   /** Of a task that there is. */
   seq(id: string): number;
   /** Where a task is, without what it is: cheap. */
   progress(id: string): Progress | undefined;
-  /** Newest first, fewer than `limit` where they are large. `before` is an id, of a task here or elsewhere. */
+  /**
+   * Ids of tasks, newest first, fewer than `limit` where the tasks are large. `before` is an id, of a
+   * task here or elsewhere.
+   */
   list(
     query: { states: readonly TaskState[]; limit: number; before?: string },
-  ): { tasks: Task[]; more: boolean };
-  /** Ids of tasks that have not finished, oldest first. */
-  unfinishedIds(): string[];
+  ): { ids: string[]; more: boolean };
+  /** At most `limit` tasks that have not finished, oldest first, from the one after `seq` on. */
+  unfinished(seq: number, limit: number): { seq: number; id: string }[];
   /** What an idempotency key was used for. */
   submission(key: string): { hash: string; id: string } | undefined;
   /** Ids of an array's elements, in order; of a task: its own. */
   taskIds(id: string): string[];
   counts(): Record<TaskState, number>;
 
-  artifacts(taskId: string, attempt: number): Artifact[];
+  /** At most `limit`, by path, from the one after `path` on. */
+  artifacts(taskId: string, attempt: number, path: string, limit: number): Artifact[];
   /** One of them, without a look at the others: there may be thousands. */
   artifact(taskId: string, attempt: number, path: string): Artifact | undefined;
   artifactCount(taskId: string, attempt: number): number;
 
   state(namespace: string, key: string): StateEntry | undefined;
-  /** By key, one at a time. */
-  stateList(namespace: string, prefix: string): Iterable<StateEntry>;
+  /** The first entry after `key`, if its key begins with `prefix`. */
+  stateAfter(namespace: string, prefix: string, key: string): StateEntry | undefined;
 }
 
 export interface Recovered {
@@ -106,6 +110,8 @@ export interface StoredWorker {
   address: string;
   identity: string | undefined;
   warnings: string[];
+  /** Public key of the certificate that the id belongs to: see `WorkerHello.certificate`. */
+  owner: string | undefined;
 }
 
 export interface NewTask {
@@ -117,6 +123,7 @@ export interface NewTask {
 export type Change =
   | {
     kind: "submit";
+    /** One, or the elements of an array; their `seq` are consecutive. */
     tasks: NewTask[];
     /** Of all the tasks. */
     spec: TaskSpec;

@@ -71,8 +71,15 @@ export class TaskQueue {
     return released;
   }
 
-  /** Gives each task, in order, to the best seat that has credit for it; `take` uses that credit up. */
-  assign<S extends Seat>(seats: Iterable<S>, take: (task: QueuedTask, seat: S) => void): void {
+  /**
+   * Gives each task, in order, to the best seat that has credit for it; `take` uses that credit up.
+   * Stops as soon as `isFull`.
+   */
+  assign<S extends Seat>(
+    seats: Iterable<S>,
+    isFull: () => boolean,
+    take: (task: QueuedTask, seat: S) => void,
+  ): void {
     const all = [...seats];
     const open = all.filter((seat) => seat.credits > 0);
     if (open.length === 0 || this.#tasks.size === 0) return;
@@ -93,7 +100,7 @@ export class TaskQueue {
         }
       }
     }
-    for (let head; (head = heads.pop()) !== undefined;) {
+    for (let head; !isFull() && (head = heads.pop()) !== undefined;) {
       const seat = pickSeat(head.fitting);
       if (seat === undefined) continue;
       const task = head.group.pop()!;
@@ -122,7 +129,8 @@ export class TaskQueue {
   }
 }
 
-function selectorKey(selector: Labels): string {
+/** Equal for selectors with the same labels. */
+export function selectorKey(selector: Labels): string {
   const names = Object.keys(selector);
   if (names.length === 0) return "";
   return JSON.stringify(names.sort().map((name) => [name, selector[name]]));

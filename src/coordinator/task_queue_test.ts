@@ -13,7 +13,7 @@ function seat(workerId: string, credits: number, labels: Labels = {}, slots = 4)
 
 function assigned(queue: TaskQueue, seats: ReturnType<typeof seat>[]): string[] {
   const out: string[] = [];
-  queue.assign(seats, (task, seat) => {
+  queue.assign(seats, () => false, (task, seat) => {
     seat.credits--;
     seat.held++;
     out.push(`${task.id}@${seat.workerId}`);

@@ -4,8 +4,15 @@ import { TaskError } from "../tasks/service.ts";
 import type { AttemptRef } from "../tasks/task.ts";
 
 /**
- * What one upload writes, in the order in which it came, also when the wire does not wait for each;
- * as long as its lease lives, and until a newer stream takes over.
+ * Finds the lease that a caller at the address `from` may upload for.
+ *
+ * @throws {TaskError} where there is none.
+ */
+export type LeaseFor = (ref: AttemptRef, from: string) => Lease;
+
+/**
+ * The writes of one upload, in the order in which they came, while its lease lives and until a newer
+ * stream takes over. The wire need not wait for one before it hands on the next.
  */
 export class UploadQueue implements AsyncDisposable {
   #closed = false;

@@ -4,10 +4,11 @@ import { validateHello } from "../tasks/validation.ts";
 import type { Lease, LeaseHolder, LeaseTable } from "./lease_table.ts";
 import { leaseTimes, limits } from "../tasks/limits.ts";
 import { type Waiting, workerHealth } from "./policy.ts";
+import { lostLease } from "./upload_queue.ts";
 import { TaskError, type WorkerHello, type WorkerSink } from "../tasks/service.ts";
 import { Session, type SessionEvents } from "./worker_session.ts";
 import type { Recovered, StoredHolder, StoredWorker } from "./store.ts";
-import type { AttemptRef, WorkerInfo } from "../tasks/task.ts";
+import type { AttemptRef, WorkerHealth, WorkerInfo } from "../tasks/task.ts";
 
 /** A worker as the coordinator knows it, connected or not. */
 export interface KnownWorker {
@@ -69,6 +70,7 @@ export class WorkerRegistry {
     const { clock, commits } = this.leaseTable;
     const now = clock.monotonic();
     let worker = this.#workers.get(hello.workerId);
+    checkOwner(hello, worker?.stored);
     if (worker === undefined && this.#workers.size >= limits.maxWorkers) this.#forgetOne();
     const former = worker?.session;
     if (former !== undefined) {
@@ -94,6 +96,7 @@ export class WorkerRegistry {
       address,
       identity,
       warnings,
+      owner: ownerOf(hello, worker?.stored),
     };
     if (worker === undefined) {
       const holders = new Set<LeaseHolder>();
@@ -254,8 +257,39 @@ export class WorkerRegistry {
     this.#workers.get(lease.holder.stored.workerId)?.session?.cancel(lease);
   }
 
-  list(): WorkerInfo[] {
-    return [...this.#workers.values()].map((worker) => this.#info(worker));
+  ids(): string[] {
+    return [...this.#workers.keys()];
+  }
+
+  info(id: string): WorkerInfo | undefined {
+    const worker = this.#workers.get(id);
+    return worker && this.#info(worker);
+  }
+
+  /** Known workers by health. */
+  healthCounts(): Record<WorkerHealth, number> {
+    const counts = { healthy: 0, late: 0, lost: 0 };
+    const now = this.leaseTable.clock.monotonic();
+    for (const { session } of this.#workers.values()) {
+      counts[workerHealth(session !== undefined, session?.silentMs(now) ?? 0)]++;
+    }
+    return counts;
+  }
+
+  /**
+   * The lease of an attempt, for an upload that comes from `from`, the address of its caller.
+   *
+   * @throws {TaskError} `conflict` where the lease is lost, `forbidden` where another session holds it.
+   */
+  leaseFor(ref: AttemptRef, from: string): Lease {
+    const lease = this.leaseTable.current(ref);
+    if (lease === undefined) throw lostLease(ref);
+    const session = this.#workers.get(lease.holder.stored.workerId)?.session;
+    if (session?.holder === lease.holder && session.address === from) return lease;
+    throw new TaskError(
+      "forbidden",
+      `Attempt ${ref.attempt} of task ${ref.taskId} is held by another session than this caller's`,
+    );
   }
 
   setDraining(id: string, draining: boolean): Promise<WorkerInfo> {
@@ -321,4 +355,22 @@ export class WorkerRegistry {
       session.finish(new TaskError("unavailable", "The coordinator stops"));
     }
   }
+}
+
+/** A bound certificate may use an id that it names, that is new, or that it was the first to use. */
+function checkOwner({ workerId, certificate }: WorkerHello, known: StoredWorker | undefined): void {
+  if (!certificate?.isBound || certificate.namesId || known === undefined) return;
+  if (known.owner === certificate.publicKey) return;
+  throw new TaskError(
+    "forbidden",
+    `The worker id "${workerId}" belongs to another certificate, and this one does not name it`,
+    undefined,
+    { next: `Issue one that does: agent tls mint --role worker --hostname ${workerId} -o DIR` },
+  );
+}
+
+/** The first certificate that used the id, or a later one that names it. */
+function ownerOf({ certificate }: WorkerHello, known: StoredWorker | undefined) {
+  const isNew = known?.owner === undefined || certificate?.namesId === true;
+  return isNew ? certificate?.publicKey ?? known?.owner : known.owner;
 }

@@ -31,6 +31,7 @@ export function prepareHttp2(): void {
     server.prependListener("session", prepare);
     server.prependListener("session", reportGreeting);
     server.prependListener("stream", letWriterWait);
+    server.prependListener("stream", nameConnection);
     server.prependListener("session", limitResets);
     return server;
   };
@@ -61,6 +62,35 @@ function roomy<O extends { settings?: http2.Settings | undefined }>(options: O):
 function prepare(session: http2.Http2Session): void {
   session.goaway = () => {};
   session.setLocalWindowSize(receiveWindow.connectionBytes);
+}
+
+/** Set on each request that a server of this process gets, whatever the client sent under this name. */
+export const connectionHeader = "agent-connection";
+
+const connections = new Map<string, http2.Http2Session>();
+const connectionIds = new WeakMap<http2.Http2Session, string>();
+let connectionCount = 0;
+
+/** Stands for the connection of a request by its `connectionHeader`, while it is open. */
+export function connectionOf(id: string): object | undefined {
+  return connections.get(id);
+}
+
+/** grpc-js tells of a call's connection only its address, which the next connection may have, too. */
+function nameConnection(
+  stream: http2.ServerHttp2Stream,
+  headers: http2.IncomingHttpHeaders,
+): void {
+  const { session } = stream;
+  if (session === undefined) return void delete headers[connectionHeader];
+  let id = connectionIds.get(session);
+  if (id === undefined) {
+    id = String(++connectionCount);
+    connectionIds.set(session, id);
+    connections.set(id, session);
+    session.once("close", () => connections.delete(id!));
+  }
+  headers[connectionHeader] = id;
 }
 
 /** By connection: who waits for its client to open HTTP/2. */

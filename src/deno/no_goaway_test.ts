@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { systemClock } from "../base/clock.ts";
 import { silentLog } from "../../tests/support/silent_log.ts";
-import type { TaskService, WorkerServer } from "../tasks/service.ts";
+import type { TaskServer, WorkerServer } from "../tasks/service.ts";
 import { servePeer } from "../peer/server.ts";
 
 /** Frames of HTTP/2 (RFC 9113, 4.1 and 6). */
@@ -17,7 +17,7 @@ Deno.test("a client that says goodbye is hung up on without a GOAWAY in return",
     host: "127.0.0.1",
     port: 0,
     mode: { mode: "h2c" },
-    tasks: {} as TaskService,
+    tasks: {} as TaskServer,
     workers: {} as WorkerServer,
     env: { clock: systemClock, log: silentLog },
   }, new AbortController().signal);

@@ -1,12 +1,18 @@
 import { anySignal } from "../deno/any_signal.ts";
-import { Server, ServerCredentials, type ServerOptions } from "@grpc/grpc-js";
+import {
+  Server,
+  ServerCredentials,
+  type ServerOptions,
+  type ServiceDefinition,
+  type UntypedServiceImplementation,
+} from "@grpc/grpc-js";
 import { systemClock } from "../base/clock.ts";
 import type { Env } from "../base/env.ts";
 import { UsageError } from "../base/errors.ts";
 import type { ConnectionCounts, ConnectionLimits } from "../base/connection_limit.ts";
 import { aborted, every } from "../base/lifetimes.ts";
 import { limits } from "../tasks/limits.ts";
-import type { TaskService, WorkerServer } from "../tasks/service.ts";
+import type { TaskServer, WorkerServer } from "../tasks/service.ts";
 import { joinHost } from "../base/address.ts";
 import { type Credentials, isExpired } from "../tls/credentials.ts";
 import * as wire from "./gen/agent/v1/agent.ts";
@@ -18,7 +24,8 @@ import { type RefusalCause, RefusalLog } from "../tls/refusals.ts";
 import type { PeerMode } from "../tls/mode.ts";
 import { prepareHttp2 } from "../deno/http2_sessions.ts";
 import { type Serving, tolerant } from "./server/calls.ts";
-import { callerFacts } from "./server/caller.ts";
+import { callersOf } from "./server/caller.ts";
+import { guarded } from "./server/guard.ts";
 import { TlsServerCredentials } from "./server/credentials.ts";
 import { fleetHandlers } from "./server/fleet.ts";
 import { Health } from "./server/health.ts";
@@ -34,7 +41,7 @@ export interface PeerServerOptions {
   /** 0: one that is free. */
   port: number;
   mode: PeerMode;
-  tasks: TaskService;
+  tasks: TaskServer;
   workers: WorkerServer;
   env: Pick<Env, "clock" | "log">;
   /** For tests; `callerLimits` otherwise. */
@@ -76,7 +83,8 @@ export async function servePeer(
   const server = new Server(serverOptions);
   const stop = new AbortController();
   const stopping = anySignal(signal, stop.signal);
-  const serving: Serving = { log: env.log, signal: stopping, running: new Set() };
+  const callerOf = callersOf(mode);
+  const serving: Serving = { log: env.log, signal: stopping, running: new Set(), callerOf };
   addServices(server, options, health, serving);
   const refusals = new RefusalLog(env);
   const listener = await accept(
@@ -130,21 +138,20 @@ function secured(mode: Exclude<PeerMode, { mode: "h2c" }>): Promise<TlsServerCre
 
 function addServices(
   server: Server,
-  { mode, tasks, workers }: PeerServerOptions,
+  { tasks, workers }: PeerServerOptions,
   health: Health,
   serving: Serving,
 ): void {
-  server.addService(tolerant(wire.TaskServiceService), tasksHandlers(tasks, serving));
-  server.addService(tolerant(wire.FleetServiceService), fleetHandlers(tasks, serving));
-  server.addService(tolerant(wire.StateServiceService), stateHandlers(tasks, serving));
-  server.addService(
-    tolerant(wire.WorkerServiceService),
-    workersHandlers(workers, serving, callerFacts(mode)),
-  );
-  server.addService(HealthService, health.handlers());
+  const add = (service: ServiceDefinition, handlers: UntypedServiceImplementation) =>
+    server.addService(service, guarded(service, handlers, serving));
+  add(tolerant(wire.TaskServiceService), tasksHandlers(tasks, serving));
+  add(tolerant(wire.FleetServiceService), fleetHandlers(tasks, serving));
+  add(tolerant(wire.StateServiceService), stateHandlers(tasks, serving));
+  add(tolerant(wire.WorkerServiceService), workersHandlers(workers, serving));
+  add(HealthService, health.handlers());
   const serverReflectionInfo = reflectionHandler(serving);
-  server.addService(tolerant(reflectionV1), { serverReflectionInfo });
-  server.addService(tolerant(reflectionV1Alpha), { serverReflectionInfo });
+  add(tolerant(reflectionV1), { serverReflectionInfo });
+  add(tolerant(reflectionV1Alpha), { serverReflectionInfo });
 }
 
 function expiry(files: Credentials | undefined, env: Pick<Env, "clock">): string | undefined {

@@ -12,14 +12,14 @@ import { systemClock } from "../base/clock.ts";
 import { UserError } from "../base/errors.ts";
 import { createLog } from "../base/log.ts";
 import { silentLog } from "../../tests/support/silent_log.ts";
+import { Metadata } from "@grpc/grpc-js";
 import { limits } from "../tasks/limits.ts";
 import { TaskError } from "../tasks/service.ts";
 import { dialCoordinator } from "./client.ts";
 import * as wire from "./gen/agent/v1/agent.ts";
 import type { PeerMode } from "../tls/mode.ts";
 import { servePeer } from "./server.ts";
-import { callerFacts } from "./server/caller.ts";
-import type { CallerFacts } from "./server/session.ts";
+import { callersOf } from "./server/caller.ts";
 import { wireSpec } from "./to_wire.ts";
 
 const env = { clock: systemClock, log: silentLog };
@@ -308,8 +308,10 @@ function rawClient(address: string): AsyncDisposable & {
 }
 
 Deno.test("a caller's address is written as one that can be dialled", () => {
-  const seen = (peer: string) =>
-    callerFacts(h2c)({ getPeer: () => peer } as Parameters<CallerFacts>[0]).address;
+  const seen = (peer: string) => {
+    const call = { getPeer: () => peer, metadata: new Metadata(), getAuthContext: () => ({}) };
+    return callersOf(h2c)(call).address;
+  };
   assert.equal(seen("10.0.0.1:5"), "10.0.0.1:5");
   assert.equal(seen("fd00::2:5"), "[fd00::2]:5");
   assert.equal(seen("::ffff:10.0.0.1:5"), "10.0.0.1:5");

@@ -76,9 +76,12 @@ wired("every code of the task service arrives as it was meant", async (fake, { t
     "exhausted",
     "unavailable",
     "unauthenticated",
+    "forbidden",
   ];
   for (const code of codes) {
-    fake.tasks.listWorkers = () => Promise.reject(new TaskError(code, `It is ${code}, für wahr`));
+    fake.tasks.listWorkers = async function* () {
+      yield await Promise.reject(new TaskError(code, `It is ${code}, für wahr`));
+    };
     await assert.rejects(
       tasks.listWorkers(),
       (error) => coded(code)(error) && (error as Error).message === `It is ${code}, für wahr`,

@@ -11,6 +11,7 @@ const statusOf: Record<TaskErrorCode, status> = {
   exhausted: status.RESOURCE_EXHAUSTED,
   unavailable: status.UNAVAILABLE,
   unauthenticated: status.UNAUTHENTICATED,
+  forbidden: status.PERMISSION_DENIED,
   internal: status.INTERNAL,
 };
 
@@ -18,7 +19,6 @@ const statusOf: Record<TaskErrorCode, status> = {
 const foreign: Partial<Record<status, TaskErrorCode>> = {
   [status.CANCELLED]: "unavailable",
   [status.DEADLINE_EXCEEDED]: "unavailable",
-  [status.PERMISSION_DENIED]: "unauthenticated",
   [status.OUT_OF_RANGE]: "invalid",
 };
 

@@ -12,6 +12,7 @@ import type {
   WorkerHealth,
   WorkerInfo,
 } from "../tasks/task.ts";
+import { specBytes } from "../tasks/spec_size.ts";
 import * as wire from "./gen/agent/v1/agent.ts";
 
 /** Domain values as messages. Absent texts and times are the wire's empty ones. */
@@ -52,7 +53,16 @@ export function wireRef(ref: AttemptRef): wire.AttemptRef {
   return { taskId: ref.taskId, attempt: ref.attempt, fence: BigInt(ref.fence) };
 }
 
+const wireSpecs = new WeakMap<TaskSpec, wire.TaskSpec>();
+
+/** Elements of an array share one spec, and then one message, which nobody changes. */
 export function wireSpec(spec: TaskSpec): wire.TaskSpec {
+  let message = wireSpecs.get(spec);
+  if (message === undefined) wireSpecs.set(spec, message = newWireSpec(spec));
+  return message;
+}
+
+function newWireSpec(spec: TaskSpec): wire.TaskSpec {
   return {
     argv: spec.argv,
     env: new Map(Object.entries(spec.env)),
@@ -160,4 +170,23 @@ export function wireEntry(entry: StateEntry): wire.StateEntry {
     revision: BigInt(entry.revision),
     updatedAt: wireTime(entry.updatedAt),
   };
+}
+
+/** At most what a task takes when it is encoded. */
+export function taskBytes(task: Task): number {
+  const texts = (task.reason?.length ?? 0) +
+    task.attempts.reduce((sum, each) => sum + each.workerId.length + (each.reason?.length ?? 0), 0);
+  // 120 bytes of numbers and times each; a letter takes up to 3.
+  return specBytes(task.spec) + 300 + 150 * task.attempts.length + 3 * texts;
+}
+
+/** At most what an assignment takes when it is encoded. */
+export function assignmentBytes({ spec }: Assignment): number {
+  return specBytes(spec) + 100;
+}
+
+/** At most what a worker takes when it is encoded. */
+export function workerBytes({ labels, warnings, trouble = "" }: WorkerInfo): number {
+  const texts = [...Object.entries(labels).flat(), ...warnings, trouble];
+  return 1_000 + texts.reduce((sum, text) => sum + 8 + 3 * text.length, 0);
 }

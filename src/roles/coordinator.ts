@@ -1,4 +1,5 @@
 import { messageOf } from "../base/errors.ts";
+import { measureEventLoopLag } from "../base/event_loop_lag.ts";
 import type { Env } from "../base/env.ts";
 import { every } from "../base/lifetimes.ts";
 import { joinHost } from "../base/address.ts";
@@ -12,13 +13,13 @@ import { printBanner, printReady } from "./banner.ts";
 import { roleEntry } from "./entry.ts";
 import { counter, gauge, type Metric, serveHealth } from "../http/health.ts";
 
-/** A retry that is due waits no longer than this; a lease is given away no later. */
+/** Retries that are due, and leases that expire, are noticed this late at most. */
 const advanceEveryMs = 100;
 
-/** A busy host lets it wait for less; a lease is long enough to do without so much of it. */
+/** A busy host delays timers by less than this; a lease can lose as much without harm. */
 const stoppedFromMs = 3_000;
 
-/** Takes tasks, hands them to workers, keeps what they wrote, until the signal aborts. */
+/** Serves tasks, workers and state until the signal aborts. */
 async function serveCoordinator(config: Config, env: Env): Promise<void> {
   const { values } = config;
   const mode = peerMode(config, "coordinator");
@@ -28,8 +29,10 @@ async function serveCoordinator(config: Config, env: Env): Promise<void> {
     clock: env.clock,
     log: env.log,
     stoppedFromMs,
+    logLimitBytes: values["coordinator.log_limit"],
   }));
-  // Answers that stream end by the engine's own end, after the workers were told to hold on.
+  const lag = open.use(measureEventLoopLag());
+  // Streams end with the engine, after it has told the workers to keep their leases.
   const serving = new AbortController();
   open.defer(() => serving.abort(env.signal.reason));
   const server = open.use(
@@ -50,7 +53,14 @@ async function serveCoordinator(config: Config, env: Env): Promise<void> {
       port: values["coordinator.health_port"],
       setting: "coordinator.health_port",
       trouble,
-      metrics: () => coordinatorMetrics(engine.stats(), trouble() === undefined),
+      metrics: () => [
+        ...coordinatorMetrics(engine.stats(), trouble() === undefined),
+        gauge(
+          "event_loop_lag_seconds",
+          "Longest time in the last minute in which nothing else was done.",
+          lag.longestSeconds(),
+        ),
+      ],
     }),
   );
   printBanner(env, config, {
@@ -91,16 +101,20 @@ function coordinatorMetrics(stats: EngineStats, ready: boolean): Metric[] {
   return [
     gauge("ready", "1 while the coordinator can accept tasks.", ready ? 1 : 0),
     gauge("tasks", "Tasks that are stored, by state.", byState),
-    gauge("queue_depth", "Tasks that wait.", stats.queued),
+    gauge("queue_depth", "Tasks that are queued.", stats.queued),
     gauge("running_attempts", "Attempts that workers hold.", stats.running),
     gauge("workers", "Workers that are known, by health.", byHealth),
     gauge("worker_sessions", "Workers that are connected.", stats.sessions),
     counter("worker_connects", "Sessions that workers have opened.", stats.connects),
     counter("commits", "Transactions of the store.", stats.commits),
-    counter("commit_failures", "Transactions that failed.", stats.commitFailures),
-    counter("commit_changes", "Changes in them.", stats.changes),
-    counter("commit_seconds", "Time that they took.", stats.commitSeconds),
-    gauge("commit_slowest_seconds", "The slowest so far.", stats.slowestCommitSeconds),
+    counter("commit_failures", "Transactions of the store that failed.", stats.commitFailures),
+    counter("commit_changes", "Changes in the store's transactions.", stats.changes),
+    counter("commit_seconds", "Time spent in the store's transactions.", stats.commitSeconds),
+    gauge(
+      "commit_slowest_seconds",
+      "The slowest transaction since the start.",
+      stats.slowestCommitSeconds,
+    ),
     counter("log_bytes", "Bytes of logs received.", stats.logBytes),
     counter("superseded_results", "Results of lost leases.", stats.superseded),
     counter("lost_attempts", "Attempts that were lost.", stats.lostAttempts),

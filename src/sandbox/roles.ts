@@ -16,7 +16,7 @@ export function coordinatorGrants(config: Config): Grants {
       joinHost(values["coordinator.host"], values["coordinator.port"]),
       ...healthAddress(values["coordinator.health_host"], values["coordinator.health_port"]),
     ],
-    sys: ["hostname"],
+    sys: ["hostname", "statfs"],
   };
 }
 

@@ -32,7 +32,7 @@ Deno.test("roles and clients are granted what they use, and no more", () => {
     read: [...files, "/state/coordinator"],
     write: ["/state/coordinator"],
     net: ["[::]:50055", "127.0.0.1:8091"],
-    sys: ["hostname"],
+    sys: ["hostname", "statfs"],
   });
   assert.deepEqual(workerGrants(config), {
     ...noGrants,

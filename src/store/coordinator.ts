@@ -2,6 +2,8 @@ import { join } from "node:path";
 import { makeDataDirectory } from "../base/fs/data_directory.ts";
 import type { ArtifactFiles, LogFiles } from "../coordinator/file_stores.ts";
 import type { TaskStore } from "../coordinator/store.ts";
+import type { DataDisk } from "../coordinator/disk_space.ts";
+import { dataDisk } from "./files/data_disk.ts";
 import { artifactFiles } from "./files/artifacts.ts";
 import { logFiles } from "./files/logs.ts";
 import { openSqliteStore } from "./sqlite/store.ts";
@@ -12,15 +14,17 @@ import { openSqliteStore } from "./sqlite/store.ts";
  *     tasks.db      tasks, workers, state; in use by one coordinator at a time
  *     logs/         what attempts wrote
  *     artifacts/    files that they left
+ *     reserve       space that is given up for the database when the disk is full
  */
 export function openCoordinatorStorage(
   folder: string,
-): { store: TaskStore; logs: LogFiles; artifacts: ArtifactFiles } {
+): { store: TaskStore; logs: LogFiles; artifacts: ArtifactFiles; disk: DataDisk } {
   const setting = "coordinator.data_dir";
   makeDataDirectory({ path: folder, sign: "tasks.db", mode: 0o700, setting });
   return {
     store: openSqliteStore(join(folder, "tasks.db")),
     logs: logFiles(join(folder, "logs")),
     artifacts: artifactFiles(join(folder, "artifacts")),
+    disk: dataDisk(folder),
   };
 }

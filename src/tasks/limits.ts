@@ -3,6 +3,10 @@ export const limits = {
   /** gRPC messages; chunks stay well below it. */
   maxMessageBytes: 4 * 1024 * 1024,
   maxChunkBytes: 1024 * 1024,
+  /** Of one method, under way at once: a node passes on what all its browsers follow. */
+  maxStreamsPerConnection: 1_000,
+  /** One connection is one worker: an upload for each slot, and for results that wait. */
+  maxUploadsPerConnection: 8_192,
   /** Linux gives a process 2 MiB for arguments and environment together by default. */
   maxArgvBytes: 1024 * 1024,
   maxArgs: 10_000,
@@ -17,7 +21,13 @@ export const limits = {
   /** More on one host is a slip of the keyboard: each slot is a process of its own. */
   maxSlots: 4_096,
   maxArray: 10_000,
+  /** In one answer to a list; a thousand small tasks are well below a message's bound. */
+  maxListed: 1_000,
+  /** Of one call: ten of the largest arrays. */
+  maxWatched: 100_000,
   maxArtifactGlobs: 100,
+  /** Output kept of one attempt where `coordinator.log_limit` does not say otherwise. */
+  logBytes: 1024 ** 3,
   maxArtifactsPerAttempt: 10_000,
   /** PATH_MAX of Linux, with its final zero. */
   maxPathLength: 4095,

@@ -28,6 +28,8 @@ export type TaskErrorCode =
   | "unavailable"
   /** Of the wire: the caller could not prove who it is. */
   | "unauthenticated"
+  /** The caller is known, and may not do this. */
+  | "forbidden"
   | "internal";
 
 export class TaskError extends Error {
@@ -123,6 +125,31 @@ export interface TaskService {
   listState(namespace: string, prefix: string): Promise<StateEntry[]>;
 }
 
+/** Calls whose answers may be long. */
+type LongAnswer =
+  | "getTask"
+  | "listTasks"
+  | "cancelTask"
+  | "retryTask"
+  | "listArtifacts"
+  | "listWorkers"
+  | "listState";
+
+/**
+ * `TaskService` as a coordinator serves it. Long answers are built while they are read, in steps
+ * between which the event loop is free; whoever stops reading stops the work. Changes (cancel, retry)
+ * are made before the first item, and as a whole.
+ */
+export interface TaskServer extends Omit<TaskService, LongAnswer> {
+  getTask(id: string): AsyncIterable<Task>;
+  listTasks(query: TaskQuery): Promise<{ tasks: AsyncIterable<Task>; more: boolean }>;
+  cancelTask(id: string): AsyncIterable<Task>;
+  retryTask(id: string): AsyncIterable<Task>;
+  listArtifacts(taskId: string, attempt?: number): AsyncIterable<Artifact>;
+  listWorkers(): AsyncIterable<WorkerInfo>;
+  listState(namespace: string, prefix: string): AsyncIterable<StateEntry>;
+}
+
 export interface WorkerHello {
   workerId: string;
   /** Random, new at each start of the worker's process. */
@@ -138,10 +165,19 @@ export interface WorkerHello {
   /** Attempts that are running or whose result was not yet acknowledged. */
   held: AttemptRef[];
   warnings: string[];
-  /** As the coordinator sees it. */
+  /** `host:port` as the coordinator sees it, which tells this connection from all others. */
   address: string;
   /** Subject of the verified certificate. */
   identity: string | undefined;
+  /** What the verified certificate says about the worker's id; absent without mTLS. */
+  certificate?: {
+    /** SHA-256 of its public key: it stays the same where a renewal keeps the key. */
+    publicKey: string;
+    /** It may only use ids that it names, or that it was the first to use. */
+    isBound: boolean;
+    /** It names this worker's id. */
+    namesId: boolean;
+  } | undefined;
 }
 
 /**
@@ -221,9 +257,18 @@ export interface ArtifactUpload {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
-/** `WorkerService` as a coordinator serves it. */
-export interface WorkerServer extends WorkerService {
+/**
+ * `WorkerService` as a coordinator serves it. Uploads belong to the session that holds the lease: `from`
+ * is the caller's address, and has to be that session's.
+ */
+export interface WorkerServer {
   connect(hello: WorkerHello, sink: WorkerSink): Promise<ServedSession>;
+  uploadLog(ref: AttemptRef, from: string): Promise<LogUpload>;
+  uploadArtifact(
+    ref: AttemptRef,
+    file: { path: string; size: number; mode: number },
+    from: string,
+  ): Promise<ArtifactUpload>;
 }
 
 /** What workers may ask, over whatever wire. Uploads apply back-pressure by when `append` settles. */

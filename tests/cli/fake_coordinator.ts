@@ -1,6 +1,7 @@
 import { systemClock } from "../../src/base/clock.ts";
 import { silentLog } from "../support/silent_log.ts";
 import { fakeTasks } from "../support/fake_tasks.ts";
+import { servedAnswers } from "../support/answers.ts";
 import { servePeer } from "../../src/peer/server.ts";
 import type { TaskService, WorkerServer } from "../../src/tasks/service.ts";
 import { type Home, tempHome } from "../support/home.ts";
@@ -24,7 +25,7 @@ export async function fakeCoordinator(answers: Partial<TaskService>): Promise<Fa
       host: "127.0.0.1",
       port,
       mode: { mode: "h2c" },
-      tasks: fakeTasks(given),
+      tasks: servedAnswers(fakeTasks(given)),
       workers: {} as WorkerServer,
       env: { clock: systemClock, log: silentLog },
     }, new AbortController().signal);

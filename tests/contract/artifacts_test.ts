@@ -2,9 +2,16 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { silentLog } from "../support/silent_log.ts";
 import { openCoordinatorStorage } from "../../src/store/coordinator.ts";
-import { openEngine } from "../../src/coordinator/engine.ts";
 import { leaseTimes, limits } from "../../src/tasks/limits.ts";
-import { EngineHarness, FakeWorker, HandClock, spec, taskError, turn } from "../support/engine.ts";
+import {
+  EngineHarness,
+  FakeWorker,
+  HandClock,
+  openTestEngine,
+  spec,
+  taskError,
+  turn,
+} from "../support/engine.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const sha256 = (data: Uint8Array) => createHash("sha256").update(data).digest("hex");
@@ -75,6 +82,7 @@ Deno.test("an upload goes on where it broke off, also after a restart", async ()
   await assert.rejects(first.append(3, data.subarray(3)), taskError("conflict"));
   await second.append(2, data.subarray(2, 6));
   await harness.restart();
+  await FakeWorker.connect(harness.engine, { held: [ref] });
   const third = await harness.engine.uploadArtifact(ref, file);
   assert.equal(third.offset, 6);
   await assert.rejects(third.append(8, data.subarray(8)), taskError("invalid", /up to 6/));
@@ -113,7 +121,13 @@ Deno.test("a file counts once, and no file takes a look at all the others", asyn
       },
     });
     const [clock, log] = [new HandClock(), silentLog];
-    await using engine = openEngine({ store: counting, ...files, clock, log, commitEveryMs: 0 });
+    await using engine = openTestEngine({
+      store: counting,
+      ...files,
+      clock,
+      log,
+      commitEveryMs: 0,
+    });
     const { id } = await engine.submit(spec());
     const worker = await FakeWorker.connect(engine);
     const { ref } = (await worker.take())[0]!;

@@ -454,3 +454,24 @@ Deno.test("a worker in trouble gets no work, and says why", async () => {
   assert.equal((await engine.listWorkers())[0]!.trouble, undefined);
   assert.throws(() => worker.session.released([], "two\nlines"), taskError("invalid"));
 });
+
+Deno.test("a bound certificate uses ids that it names or was the first to use", async () => {
+  await using harness = new EngineHarness();
+  const at = (workerId: string, publicKey: string, namesId: boolean, isBound = true) =>
+    FakeWorker.connect(harness.engine, {
+      workerId,
+      home: `home-of-${workerId}`,
+      certificate: { publicKey, isBound, namesId },
+    }).then((worker) => worker.session.closed());
+  await at("first", "key-a", false);
+  await assert.rejects(at("first", "key-b", false), taskError("forbidden", /another certificate/));
+  await harness.restart();
+  await assert.rejects(at("first", "key-b", false), taskError("forbidden"));
+  await at("first", "key-a", false);
+  // A certificate that names the id takes it over, as after a renewal with a new key.
+  await at("first", "key-c", true);
+  await assert.rejects(at("first", "key-a", false), taskError("forbidden"));
+  // Without a role everything goes, and the id stays whose it was.
+  await at("first", "key-d", false, false);
+  await at("first", "key-c", false);
+});

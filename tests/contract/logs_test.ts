@@ -78,6 +78,7 @@ Deno.test("an upload goes on after a cut, and after a restart of the coordinator
   await second.append("stdout", 3, bytes("def"));
   await harness.restart();
   await assert.rejects(second.append("stdout", 6, bytes("x")), taskError("conflict"));
+  await FakeWorker.connect(harness.engine, { held: [ref] });
   const third = await harness.engine.uploadLog(ref);
   assert.deepEqual(third.offsets, { stdout: 6, stderr: 0 });
   await third.append("stdout", 6, bytes("ghi"));
@@ -233,4 +234,48 @@ Deno.test("of two uploads of a log that begin at once, one goes on", async () =>
     text += new TextDecoder().decode(data);
   }
   assert.equal(text, "once");
+});
+
+Deno.test("only the session that holds the lease may upload", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const { id, ref } = await oneRunning(harness);
+  await FakeWorker.connect(engine, { workerId: "w2", home: "home-of-w2", address: "10.0.0.2:2" });
+  const file = { path: "x", size: 1, mode: 0o644 };
+  for (const from of ["10.0.0.2:2", "10.0.0.3:3"]) {
+    await assert.rejects(engine.served.uploadLog(ref, from), taskError("forbidden"));
+    await assert.rejects(engine.served.uploadArtifact(ref, file, from), taskError("forbidden"));
+  }
+  // The same worker over a new connection: its former one no longer counts.
+  await FakeWorker.connect(engine, { held: [ref], address: "127.0.0.1:9" });
+  await assert.rejects(engine.uploadLog(ref), taskError("forbidden"));
+  await using upload = await engine.served.uploadLog(ref, "127.0.0.1:9");
+  await upload.append("stdout", 0, bytes("own"));
+  assert.deepEqual(await collect(engine.readLog({ taskId: id }, never())), { "1 stdout": "own" });
+});
+
+Deno.test("output beyond the limit is cut with a line that says so, also after a restart", async () => {
+  await using harness = new EngineHarness();
+  const logLimitBytes = 10;
+  await harness.restart({ logLimitBytes });
+  const { id, ref } = await oneRunning(harness);
+  {
+    await using upload = await harness.engine.uploadLog(ref);
+    await upload.append("stderr", 0, bytes("err"));
+    await upload.append("stdout", 0, bytes("0123456789"));
+    await upload.append("stderr", 3, bytes("more"));
+    // All of it counts as taken: the worker need not keep it.
+    assert.deepEqual(upload.offsets, { stdout: 10, stderr: 7 });
+  }
+  await harness.restart({ logLimitBytes });
+  const worker = await FakeWorker.connect(harness.engine, { held: [ref] });
+  await using upload = await harness.engine.uploadLog(ref);
+  assert.deepEqual(upload.offsets, { stdout: 10, stderr: 7 });
+  await upload.append("stdout", 8, bytes("89abc"));
+  await upload.end({ stdout: 13, stderr: 7 });
+  assert.equal(await worker.finish(ref, { stdoutBytes: 13, stderrBytes: 7 }), false);
+  assert.deepEqual(await collect(harness.engine.readLog({ taskId: id }, never())), {
+    "1 stdout": "0123456\n[agent: output cut here: more than 10 B (coordinator.log_limit)]\n",
+    "1 stderr": "err",
+  });
 });

@@ -1,13 +1,16 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import type { Clock } from "../../src/base/clock.ts";
+import { wholeAnswers } from "./answers.ts";
 import { silentLog } from "./silent_log.ts";
 import { openCoordinatorStorage } from "../../src/store/coordinator.ts";
 import { type Engine, type EngineOptions, openEngine } from "../../src/coordinator/engine.ts";
 import {
   TaskError,
   type TaskErrorCode,
+  type TaskService,
   type WorkerHello,
+  type WorkerService,
   type WorkerSession,
   type WorkerSink,
 } from "../../src/tasks/service.ts";
@@ -32,22 +35,44 @@ export class HandClock implements Clock {
   }
 }
 
+/** The engine with whole answers, and uploads from where `hello` comes from. */
+export type TestEngine =
+  & Omit<Engine, keyof TaskService | "uploadLog" | "uploadArtifact">
+  & TaskService
+  & WorkerService
+  & { served: Engine };
+
+export function openTestEngine(options: EngineOptions): TestEngine {
+  const engine = openEngine(options);
+  return {
+    ...engine,
+    ...wholeAnswers(engine),
+    uploadLog: (ref, from = callerAddress) => engine.uploadLog(ref, from),
+    uploadArtifact: (ref, file, from = callerAddress) => engine.uploadArtifact(ref, file, from),
+    served: engine,
+  } as TestEngine;
+}
+
 /** An engine with a real store in a temporary folder, which can be closed and opened again. */
 export class EngineHarness implements AsyncDisposable {
   readonly folder = Deno.makeTempDirSync({ prefix: "agent-engine-" });
   readonly clock = new HandClock();
-  engine: Engine;
+  engine: TestEngine;
   #store!: TaskStore;
 
   constructor() {
     this.engine = this.open();
   }
 
-  open(options: Partial<EngineOptions> = {}): Engine {
+  open(
+    options: Partial<EngineOptions> = {},
+    wrapped: (store: TaskStore) => TaskStore = (store) => store,
+  ): TestEngine {
     const data = openCoordinatorStorage(join(this.folder, "data"));
     this.#store = data.store;
-    return this.engine = openEngine({
+    return this.engine = openTestEngine({
       ...data,
+      store: wrapped(data.store),
       clock: this.clock,
       log: silentLog,
       commitEveryMs: 0,
@@ -56,9 +81,9 @@ export class EngineHarness implements AsyncDisposable {
   }
 
   /** Closes the engine in order and opens it again. */
-  async restart(options: Partial<EngineOptions> = {}): Promise<void> {
+  async restart(...how: Parameters<EngineHarness["open"]>): Promise<void> {
     await this.engine[Symbol.asyncDispose]();
-    this.open(options);
+    this.open(...how);
   }
 
   /** Abandons the engine: uncommitted changes are never written. */
@@ -72,6 +97,8 @@ export class EngineHarness implements AsyncDisposable {
     await Deno.remove(this.folder, { recursive: true });
   }
 }
+
+const callerAddress = "127.0.0.1:1";
 
 export function spec(more: Partial<TaskSpec> = {}): TaskSpec {
   return {
@@ -97,7 +124,7 @@ export function hello(more: Partial<WorkerHello> = {}): WorkerHello {
     slots: 4,
     held: [],
     warnings: [],
-    address: "127.0.0.1:1",
+    address: callerAddress,
     identity: undefined,
     ...more,
   };
@@ -114,7 +141,10 @@ export class FakeWorker implements WorkerSink {
   session!: WorkerSession;
   #changed: (() => void)[] = [];
 
-  static async connect(engine: Engine, more: Partial<WorkerHello> = {}): Promise<FakeWorker> {
+  static async connect(
+    engine: Pick<Engine, "connect">,
+    more: Partial<WorkerHello> = {},
+  ): Promise<FakeWorker> {
     const worker = new FakeWorker();
     worker.session = await engine.connect(hello(more), worker);
     return worker;

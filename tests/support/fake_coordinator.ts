@@ -1,7 +1,9 @@
+import { servedAnswers } from "./answers.ts";
 import {
   type ArtifactUpload,
   type LogUpload,
   TaskError,
+  type TaskServer,
   type TaskService,
   type WorkerHello,
   type WorkerServer,
@@ -17,7 +19,7 @@ import type {
 
 /** A coordinator without rules, for tests of the wire: it records every call. */
 export interface FakeCoordinator {
-  tasks: TaskService;
+  tasks: TaskServer;
   workers: WorkerServer;
   hellos: WorkerHello[];
   /** Sink of the newest session. */
@@ -117,66 +119,71 @@ export function fakeCoordinator(): FakeCoordinator {
     sink: () => sink!,
     beforeAppend: () => Promise.resolve(),
     times: { heartbeatMs: 1_000, leaseMs: 15_000 },
-    tasks: {
-      submit(spec, options) {
-        if (spec.argv[0] === "boom") throw new Error("secret internals");
-        const id = `t${fake.added.length + 1}`;
-        fake.added.push({ ...sampleTask(id, spec), reason: options?.idempotencyKey });
-        return Promise.resolve({ id, taskIds: [id], existing: false });
-      },
-      getTask: (id) => Promise.resolve().then(() => find(id)),
-      listTasks: ({ limit }) => Promise.resolve({ tasks: fake.added.slice(0, limit), more: true }),
-      async *watchTasks(ids, signal) {
-        for (const id of ids) yield find(id)[0]!;
-        await new Promise<void>((resolve) =>
-          signal.addEventListener("abort", () => resolve(), { once: true })
-        );
-        fake.events.push(["unwatched"]);
-      },
-      cancelTask: (id) => Promise.resolve(find(id)),
-      retryTask: (id) => Promise.resolve(find(id)),
-      async *readLog({ taskId, stdoutOffset = 0 }) {
-        const pieces = fake.received.get(`${taskId} stdout`) ?? [];
-        let offset = 0;
-        for (const data of pieces) {
-          if (offset >= stdoutOffset) yield { attempt: 1, stream: "stdout" as const, offset, data };
-          offset += data.length;
-          await Promise.resolve();
-        }
-      },
-      listArtifacts: (taskId) =>
-        Promise.resolve([{
-          path: taskId,
-          size: 3,
-          sha256: "0".repeat(64),
-          mode: 0o644,
-          attempt: 1,
-        }]),
-      async *readArtifact() {
-        yield await Promise.resolve({ offset: 0, data: new Uint8Array(3 * 1024 * 1024).fill(7) });
-      },
-      listWorkers: () => Promise.resolve([sampleWorker]),
-      drainWorker: (id) => Promise.resolve({ ...sampleWorker, id, draining: true }),
-      resumeWorker: (id) => Promise.resolve({ ...sampleWorker, id }),
-      getState: (namespace, key) => Promise.resolve().then(() => entry(namespace, key)),
-      putState: (namespace, key, value, expected) =>
-        Promise.resolve().then(() => {
-          const revision = checkRevision(namespace, key, expected) + 1;
-          state.set(`${namespace}/${key}`, { value, revision });
-          return entry(namespace, key);
-        }),
-      deleteState: (namespace, key, expected) =>
-        Promise.resolve().then(() => {
-          const revision = checkRevision(namespace, key, expected) + 1;
-          state.delete(`${namespace}/${key}`);
-          return { revision };
-        }),
-      listState: (namespace, prefix) =>
-        Promise.resolve(
-          [...state.keys()].map((each) => each.slice(namespace.length + 1))
-            .filter((key) => key.startsWith(prefix)).map((key) => entry(namespace, key)),
-        ),
-    },
+    tasks: servedAnswers(
+      {
+        submit(spec, options) {
+          if (spec.argv[0] === "boom") throw new Error("secret internals");
+          const id = `t${fake.added.length + 1}`;
+          fake.added.push({ ...sampleTask(id, spec), reason: options?.idempotencyKey });
+          return Promise.resolve({ id, taskIds: [id], existing: false });
+        },
+        getTask: (id) => Promise.resolve().then(() => find(id)),
+        listTasks: ({ limit }) =>
+          Promise.resolve({ tasks: fake.added.slice(0, limit), more: true }),
+        async *watchTasks(ids, signal) {
+          for (const id of ids) yield find(id)[0]!;
+          await new Promise<void>((resolve) =>
+            signal.addEventListener("abort", () => resolve(), { once: true })
+          );
+          fake.events.push(["unwatched"]);
+        },
+        cancelTask: (id) => Promise.resolve(find(id)),
+        retryTask: (id) => Promise.resolve(find(id)),
+        async *readLog({ taskId, stdoutOffset = 0 }) {
+          const pieces = fake.received.get(`${taskId} stdout`) ?? [];
+          let offset = 0;
+          for (const data of pieces) {
+            if (offset >= stdoutOffset) {
+              yield { attempt: 1, stream: "stdout" as const, offset, data };
+            }
+            offset += data.length;
+            await Promise.resolve();
+          }
+        },
+        listArtifacts: (taskId) =>
+          Promise.resolve([{
+            path: taskId,
+            size: 3,
+            sha256: "0".repeat(64),
+            mode: 0o644,
+            attempt: 1,
+          }]),
+        async *readArtifact() {
+          yield await Promise.resolve({ offset: 0, data: new Uint8Array(3 * 1024 * 1024).fill(7) });
+        },
+        listWorkers: () => Promise.resolve([sampleWorker]),
+        drainWorker: (id) => Promise.resolve({ ...sampleWorker, id, draining: true }),
+        resumeWorker: (id) => Promise.resolve({ ...sampleWorker, id }),
+        getState: (namespace, key) => Promise.resolve().then(() => entry(namespace, key)),
+        putState: (namespace, key, value, expected) =>
+          Promise.resolve().then(() => {
+            const revision = checkRevision(namespace, key, expected) + 1;
+            state.set(`${namespace}/${key}`, { value, revision });
+            return entry(namespace, key);
+          }),
+        deleteState: (namespace, key, expected) =>
+          Promise.resolve().then(() => {
+            const revision = checkRevision(namespace, key, expected) + 1;
+            state.delete(`${namespace}/${key}`);
+            return { revision };
+          }),
+        listState: (namespace, prefix) =>
+          Promise.resolve(
+            [...state.keys()].map((each) => each.slice(namespace.length + 1))
+              .filter((key) => key.startsWith(prefix)).map((key) => entry(namespace, key)),
+          ),
+      } satisfies TaskService,
+    ),
     workers: {
       connect(hello, newSink) {
         if (hello.workerId === "taken") throw new TaskError("wrong_state", "Another has this id");

@@ -1,3 +1,4 @@
+export { formatBytes } from "../../base/format_bytes.ts";
 import { printable } from "../../base/printable.ts";
 import { shellQuoted } from "../../base/shell_quoted.ts";
 
@@ -12,18 +13,6 @@ const longestShown = 200;
 /** A text that others chose, for a line of a list. */
 export function shortened(text: string): string {
   return text.length > longestShown ? `${text.slice(0, longestShown)}…` : text;
-}
-
-/** `512 B`, `4.2 KiB`, `1.0 GiB`. */
-export function formatBytes(bytes: number): string {
-  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
-  let at = 0;
-  let value = bytes;
-  while (value >= 1024 && at < units.length - 1) {
-    value /= 1024;
-    at++;
-  }
-  return `${at === 0 ? value : value.toFixed(1)} ${units[at]}`;
 }
 
 /** `1 task`, `3 tasks`. */

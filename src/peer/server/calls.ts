@@ -8,6 +8,7 @@ import type {
   ServiceDefinition,
 } from "@grpc/grpc-js";
 import type { Log } from "../../base/log.ts";
+import type { CallerOf } from "./caller.ts";
 import { TaskError } from "../../tasks/service.ts";
 import type { ReadWindow } from "../gen/agent/v1/agent.ts";
 import { toStatus } from "../status.ts";
@@ -19,6 +20,7 @@ export interface Serving {
   signal: AbortSignal;
   /** Calls that are being answered. */
   running: Set<Promise<void>>;
+  callerOf: CallerOf;
 }
 
 function track(serving: Serving, call: Promise<void>): void {
@@ -139,13 +141,18 @@ export function conversing<Request, Response>(
   converse: (
     requests: AsyncIterable<Request>,
     respond: (response: Response) => Promise<void>,
+    /** The caller's address. */
+    from: string,
   ) => Promise<void>,
 ): handleBidiStreamingCall<Request, Response> {
   return (call) =>
     void give(
       serving,
       call,
-      () => converse(messages(call), (response) => write(call, response)),
+      () => {
+        const { address } = serving.callerOf(call);
+        return converse(messages(call), (response) => write(call, response), address);
+      },
     );
 }
 
@@ -203,45 +210,55 @@ async function* messages<Request, Response>(call: Bidi<Request, Response>) {
   }
 }
 
-/** Settles when there is room for more. */
+/** The newest response of each call, until the connection has taken it. */
+const underWay = new WeakMap<object, Promise<void>>();
+
+/**
+ * Settles when the connection has taken the response before this one: the next is built meanwhile. A
+ * reader that does not read thus costs two responses, and what the connection holds for it.
+ */
 async function write<Response>(
   call: Answering<unknown, Response>,
   response: Response,
 ): Promise<void> {
-  if (!call.cancelled && !call.write(response)) await drained(call);
+  await underWay.get(call);
+  if (!call.cancelled) underWay.set(call, handOver(call, response));
 }
+
+function handOver<Response>(
+  call: Answering<unknown, Response>,
+  response: Response,
+): Promise<void> {
+  return new Promise((resolve) => {
+    const done = () => {
+      for (const event of ends) call.off(event, done);
+      resolve();
+    };
+    for (const event of ends) call.once(event, done);
+    call.write(response, done);
+  });
+}
+
+/** When a call is over, callbacks of what it still holds do not come. */
+const ends = ["cancelled", "close"];
 
 export function stopping(): TaskError {
   return new TaskError("unavailable", "The coordinator is stopping");
 }
 
-interface Writing {
-  once(event: string, listener: () => void): unknown;
-  off(event: string, listener: () => void): unknown;
-}
-
-/** Settles when the reader has caught up or gone. */
-function drained(call: Writing): Promise<void> {
-  return new Promise((resolve) => {
-    const events = ["drain", "cancelled", "close"];
-    const done = () => {
-      for (const event of events) call.off(event, done);
-      resolve();
-    };
-    for (const event of events) call.once(event, done);
-  });
-}
-
 /**
- * Puts a list into messages well below the largest, by what each item takes when encoded.
- * An empty list is one empty part.
+ * Puts items into messages well below the largest, by what each takes when encoded, as they come.
+ * No items are one empty message.
  */
-export function* parts<T>(items: T[], bytesOf: (item: T) => number): Generator<T[]> {
+export async function* packed<T>(
+  items: AsyncIterable<T>,
+  bytesOf: (item: T) => number,
+): AsyncGenerator<T[]> {
   let part: T[] = [];
   let bytes = 0;
-  for (const item of items) {
+  for await (const item of items) {
     const size = bytesOf(item);
-    if (part.length > 0 && bytes + size > partBytes) {
+    if (part.length > 0 && isTooMuch(part.length, bytes + size)) {
       yield part;
       [part, bytes] = [[], 0];
     }
@@ -251,5 +268,29 @@ export function* parts<T>(items: T[], bytesOf: (item: T) => number): Generator<T
   yield part;
 }
 
-/** One item may be 1.3 MiB (a task's arguments and environment) on top of a part that is full. */
-const partBytes = 1024 * 1024;
+/** The same for a list that is there; none for no items. */
+export function* parts<T>(items: T[], bytesOf: (item: T) => number): Generator<T[]> {
+  let part: T[] = [];
+  let bytes = 0;
+  for (const item of items) {
+    const size = bytesOf(item);
+    if (part.length > 0 && isTooMuch(part.length, bytes + size)) {
+      yield part;
+      [part, bytes] = [[], 0];
+    }
+    part.push(item);
+    bytes += size;
+  }
+  if (part.length > 0) yield part;
+}
+
+function isTooMuch(items: number, bytes: number): boolean {
+  return items >= partItems || bytes > partBytes;
+}
+
+/**
+ * One item may have 1.7 MiB (a task's arguments and environment) on top of a part that is full. Larger
+ * parts hold the event loop longer while they are encoded; smaller ones cost more in all.
+ */
+const partBytes = 256 * 1024;
+const partItems = 250;

@@ -1,27 +1,29 @@
 import type { handleBidiStreamingCall, ServerDuplexStream } from "@grpc/grpc-js";
 import { limits } from "../../tasks/limits.ts";
 import {
+  type ServedSession,
   TaskError,
   type WorkerHello,
   type WorkerServer,
   type WorkerSession,
   type WorkerSink,
 } from "../../tasks/service.ts";
+import type { Caller } from "./caller.ts";
 import { refFrom, required, resultFrom, textFrom, timeFrom } from "../from_wire.ts";
 import * as wire from "../gen/agent/v1/agent.ts";
 import { protocolVersion } from "../protocol.ts";
-import { wireAssignment, wireRef } from "../to_wire.ts";
+import { assignmentBytes, wireAssignment, wireRef } from "../to_wire.ts";
 import { decoded, parts, type Serving, statusFor } from "./calls.ts";
 
 type Call = ServerDuplexStream<wire.SessionRequest, wire.SessionResponse>;
 type Request = NonNullable<wire.SessionRequest["message"]>;
 type Response = NonNullable<wire.SessionResponse["message"]>;
 
-/** Who calls, as the connection shows it. */
-export type CallerFacts = (call: Call) => Pick<WorkerHello, "address" | "identity">;
-
 /** From the opening of the stream to Hello. */
 const helloWithinMs = 10_000;
+
+/** Assignments that a worker has not read may take this much, before it gets no more. */
+const maxUnsentBytes = 1024 * 1024;
 
 /**
  * One worker's session. Messages are handed on in the order of their arrival; those that come
@@ -30,19 +32,26 @@ const helloWithinMs = 10_000;
 export function sessionHandler(
   workers: WorkerServer,
   serving: Serving,
-  callerFacts: CallerFacts,
 ): handleBidiStreamingCall<wire.SessionRequest, wire.SessionResponse> {
   return (call) => {
-    let session: WorkerSession | undefined;
+    let session: ServedSession | undefined;
     let ended = false;
     /** What the coordinator says before Welcome is written, which comes first. */
     const early: Response[] = [];
 
-    const send = (message: Response) => {
+    let unsentBytes = 0;
+
+    const send = (message: Response, bytes = 0) => {
       if (ended || call.cancelled) return;
       if (session === undefined) return void early.push(message);
-      if (call.write({ message })) return;
-      // Who does not read what it is told is not heard either, or its answers would pile up here.
+      unsentBytes += bytes;
+      const isRoomy = call.write({ message }, () => {
+        unsentBytes -= bytes;
+        if (bytes > 0 && unsentBytes <= maxUnsentBytes) session?.blocked(false);
+      });
+      if (unsentBytes > maxUnsentBytes) session.blocked(true);
+      if (isRoomy) return;
+      // Pause reading while our writes are blocked, or the answers would pile up here.
       call.pause();
       call.once("drain", () => call.resume());
     };
@@ -65,7 +74,7 @@ export function sessionHandler(
       clearTimeout(impatience);
       checkProtocol(hello);
       const accepted = await workers.connect(
-        helloFrom(hello, callerFacts(call)),
+        helloFrom(hello, serving.callerOf(call)),
         sink(send, close),
       );
       if (ended) return accepted.closed();
@@ -119,13 +128,15 @@ function receive(
   }
 }
 
-function sink(send: (message: Response) => void, close: (error: unknown) => void): WorkerSink {
+function sink(
+  send: (message: Response, bytes?: number) => void,
+  close: (error: unknown) => void,
+): WorkerSink {
   return {
     assign(assignments) {
-      const encoded = assignments.map(wireAssignment);
-      const bytesOf = (each: wire.Assignment) => wire.Assignment.encode(each).finish().length;
-      for (const part of parts(encoded, bytesOf)) {
-        send({ $case: "assign", value: { assignments: part } });
+      for (const part of parts(assignments, assignmentBytes)) {
+        const bytes = part.reduce((sum, each) => sum + assignmentBytes(each), 0);
+        send({ $case: "assign", value: { assignments: part.map(wireAssignment) } }, bytes);
       }
     },
     cancel: (ref) => send({ $case: "cancel", value: { ref: wireRef(ref) } }),
@@ -147,7 +158,7 @@ function checkProtocol({ minProtocol, maxProtocol }: wire.Hello): void {
   }
 }
 
-function helloFrom(hello: wire.Hello, caller: ReturnType<CallerFacts>): WorkerHello {
+function helloFrom(hello: wire.Hello, { address, certificate }: Caller): WorkerHello {
   return {
     workerId: hello.workerId,
     instance: hello.instance,
@@ -157,7 +168,15 @@ function helloFrom(hello: wire.Hello, caller: ReturnType<CallerFacts>): WorkerHe
     slots: hello.slots,
     held: hello.held.map(refFrom),
     warnings: hello.warnings,
-    ...caller,
+    address,
+    identity: certificate?.subject,
+    ...(certificate === undefined ? {} : {
+      certificate: {
+        publicKey: certificate.publicKey,
+        isBound: certificate.role === "worker",
+        namesId: certificate.names.has(hello.workerId.toLowerCase()),
+      },
+    }),
   };
 }
 

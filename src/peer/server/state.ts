@@ -1,11 +1,12 @@
-import type { TaskService } from "../../tasks/service.ts";
+import type { StateEntry } from "../../tasks/task.ts";
+import type { TaskServer } from "../../tasks/service.ts";
 import { numberFrom } from "../from_wire.ts";
 import type * as wire from "../gen/agent/v1/agent.ts";
 import { wireEntry } from "../to_wire.ts";
-import { parts, type Serving, streaming, unary } from "./calls.ts";
+import { packed, type Serving, streaming, unary } from "./calls.ts";
 
 /** `agent.v1.StateService`: small values with revisions. */
-export function stateHandlers(tasks: TaskService, serving: Serving): wire.StateServiceServer {
+export function stateHandlers(tasks: TaskServer, serving: Serving): wire.StateServiceServer {
   return {
     getState: unary(serving, async ({ namespace, key }: wire.GetStateRequest) => ({
       entry: wireEntry(await tasks.getState(namespace, key)),
@@ -22,9 +23,9 @@ export function stateHandlers(tasks: TaskService, serving: Serving): wire.StateS
       return { revision: BigInt(revision) };
     }),
     listState: streaming(serving, async function* ({ namespace, prefix }: wire.ListStateRequest) {
-      const found = (await tasks.listState(namespace, prefix)).map(wireEntry);
-      const bytesOf = ({ key, value }: wire.StateEntry) => key.length * 3 + value.length + 400;
-      for (const entries of parts(found, bytesOf)) yield { entries };
+      const bytesOf = ({ key, value }: StateEntry) => key.length * 3 + value.length + 400;
+      const found = packed(tasks.listState(namespace, prefix), bytesOf);
+      for await (const part of found) yield { entries: part.map(wireEntry) };
     }),
   };
 }

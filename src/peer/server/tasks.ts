@@ -1,16 +1,16 @@
 import { limits } from "../../tasks/limits.ts";
-import type { TaskService } from "../../tasks/service.ts";
-import type { Task } from "../../tasks/task.ts";
+import type { TaskServer } from "../../tasks/service.ts";
+import type { Artifact, Task } from "../../tasks/task.ts";
 import { numberFrom, specFrom, stateFrom } from "../from_wire.ts";
 import * as wire from "../gen/agent/v1/agent.ts";
-import { wireArtifact, wireBytes, wireStream, wireTask } from "../to_wire.ts";
-import { parts, reading, type Serving, streaming, unary } from "./calls.ts";
+import { taskBytes, wireArtifact, wireBytes, wireStream, wireTask } from "../to_wire.ts";
+import { packed, reading, type Serving, streaming, unary } from "./calls.ts";
 
 const noBytes = { offset: 0n, data: wireBytes(new Uint8Array()) };
 const noLog = { ...noBytes, attempt: 0, stream: wire.Stream.STREAM_UNSPECIFIED };
 
 /** `agent.v1.TaskService`: what clients ask about tasks. */
-export function tasksHandlers(tasks: TaskService, serving: Serving): wire.TaskServiceServer {
+export function tasksHandlers(tasks: TaskServer, serving: Serving): wire.TaskServiceServer {
   return {
     submit: unary(serving, async (request: wire.SubmitRequest) => {
       const { array, idempotencyKey } = request;
@@ -19,9 +19,10 @@ export function tasksHandlers(tasks: TaskService, serving: Serving): wire.TaskSe
         ...(idempotencyKey === "" ? {} : { idempotencyKey }),
       });
     }),
-    getTask: streaming(serving, async function* (request: wire.GetTaskRequest) {
-      yield* taskParts(await tasks.getTask(request.id));
-    }),
+    getTask: streaming(
+      serving,
+      (request: wire.GetTaskRequest) => taskParts(tasks.getTask(request.id)),
+    ),
     listTasks: streaming(serving, async function* (request: wire.ListTasksRequest) {
       const { before } = request;
       const { tasks: found, more } = await tasks.listTasks({
@@ -29,19 +30,21 @@ export function tasksHandlers(tasks: TaskService, serving: Serving): wire.TaskSe
         limit: request.limit,
         ...(before === "" ? {} : { before }),
       });
-      for (const part of taskParts(found)) yield { ...part, more };
+      for await (const part of taskParts(found)) yield { ...part, more };
     }),
     watchTasks: streaming(serving, async function* (request: wire.WatchTasksRequest, signal) {
       for await (const task of tasks.watchTasks(request.ids, signal)) {
         yield { task: wireTask(task) };
       }
     }),
-    cancelTask: streaming(serving, async function* (request: wire.CancelTaskRequest) {
-      yield* taskParts(await tasks.cancelTask(request.id));
-    }),
-    retryTask: streaming(serving, async function* (request: wire.RetryTaskRequest) {
-      yield* taskParts(await tasks.retryTask(request.id));
-    }),
+    cancelTask: streaming(
+      serving,
+      (request: wire.CancelTaskRequest) => taskParts(tasks.cancelTask(request.id)),
+    ),
+    retryTask: streaming(
+      serving,
+      (request: wire.RetryTaskRequest) => taskParts(tasks.retryTask(request.id)),
+    ),
     readLog: reading(serving, noLog, async function* (request: wire.ReadLogRequest, signal) {
       const pieces = tasks.readLog({
         taskId: request.taskId,
@@ -60,9 +63,9 @@ export function tasksHandlers(tasks: TaskService, serving: Serving): wire.TaskSe
     }),
     listArtifacts: streaming(serving, async function* (request: wire.ListArtifactsRequest) {
       const { attempt } = attemptOf(request.attempt);
-      const found = await tasks.listArtifacts(request.taskId, attempt);
-      const bytesOf = (item: wire.Artifact) => item.path.length * 3 + 100;
-      for (const artifacts of parts(found.map(wireArtifact), bytesOf)) yield { artifacts };
+      const found = tasks.listArtifacts(request.taskId, attempt);
+      const bytesOf = ({ path }: Artifact) => path.length * 3 + 100;
+      for await (const part of packed(found, bytesOf)) yield { artifacts: part.map(wireArtifact) };
     }),
     readArtifact: reading(
       serving,
@@ -88,9 +91,8 @@ function attemptOf(attempt: number): { attempt?: number } {
   return attempt === 0 ? {} : { attempt };
 }
 
-function* taskParts(tasks: Task[]): Generator<{ tasks: wire.Task[] }> {
-  const bytesOf = (task: wire.Task) => wire.Task.encode(task).finish().length;
-  for (const part of parts(tasks.map(wireTask), bytesOf)) yield { tasks: part };
+async function* taskParts(tasks: AsyncIterable<Task>): AsyncGenerator<{ tasks: wire.Task[] }> {
+  for await (const part of packed(tasks, taskBytes)) yield { tasks: part.map(wireTask) };
 }
 
 /** The store reads in pieces of its own choice. */

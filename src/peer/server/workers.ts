@@ -3,20 +3,22 @@ import { TaskError, type WorkerServer } from "../../tasks/service.ts";
 import { numberFrom, refFrom, required, streamFrom } from "../from_wire.ts";
 import type * as wire from "../gen/agent/v1/agent.ts";
 import { conversing, type Serving } from "./calls.ts";
-import { type CallerFacts, sessionHandler } from "./session.ts";
+import { sessionHandler } from "./session.ts";
 
 /** `agent.v1.WorkerService`: sessions, and what workers send of their attempts. */
 export function workersHandlers(
   workers: WorkerServer,
   serving: Serving,
-  callerFacts: CallerFacts,
 ): wire.WorkerServiceServer {
   return {
-    session: sessionHandler(workers, serving, callerFacts),
-    uploadLog: conversing(serving, (requests, respond) => receiveLog(workers, requests, respond)),
+    session: sessionHandler(workers, serving),
+    uploadLog: conversing(
+      serving,
+      (requests, respond, from) => receiveLog(workers, requests, respond, from),
+    ),
     uploadArtifact: conversing(
       serving,
-      (requests, respond) => receiveArtifact(workers, requests, respond),
+      (requests, respond, from) => receiveArtifact(workers, requests, respond, from),
     ),
   };
 }
@@ -28,11 +30,12 @@ async function receiveLog(
   workers: WorkerServer,
   requests: AsyncIterable<wire.UploadLogRequest>,
   respond: (response: wire.UploadLogResponse) => Promise<void>,
+  from: string,
 ): Promise<void> {
   const messages = requests[Symbol.asyncIterator]();
   const first = (await messages.next()).value as wire.UploadLogRequest | undefined;
   if (first === undefined) return;
-  await using upload = await workers.uploadLog(refFrom(first.ref));
+  await using upload = await workers.uploadLog(refFrom(first.ref), from);
   const acknowledge = (complete: boolean) =>
     respond({
       stdoutOffset: BigInt(upload.offsets.stdout),
@@ -64,6 +67,7 @@ async function receiveArtifact(
   workers: WorkerServer,
   requests: AsyncIterable<wire.UploadArtifactRequest>,
   respond: (response: wire.UploadArtifactResponse) => Promise<void>,
+  from: string,
 ): Promise<void> {
   const messages = requests[Symbol.asyncIterator]();
   const first = (await messages.next()).value as wire.UploadArtifactRequest | undefined;
@@ -73,7 +77,7 @@ async function receiveArtifact(
   }
   const { ref, path, size, mode } = first.message.value;
   const file = { path, size: numberFrom(size), mode };
-  await using upload = await workers.uploadArtifact(refFrom(ref), file);
+  await using upload = await workers.uploadArtifact(refFrom(ref), file, from);
   const acknowledge = (complete: boolean) => respond({ offset: BigInt(upload.offset), complete });
   await acknowledge(false);
   let unacknowledged = 0;

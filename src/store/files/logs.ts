@@ -7,7 +7,8 @@ const suffixes = { stdout: "out", stderr: "err" } as const;
 
 /**
  * Logs in `root`: `<shard>/<task>.<attempt>.out` and `.err`, each made when the stream has its first
- * byte. A file holds what the attempt wrote and nothing else.
+ * byte. A file holds what the attempt wrote and nothing else, unless the log was cut: then a line at
+ * its end says so, and `.cut` holds how much was written.
  */
 export function logFiles(root: string): LogFiles {
   const folder = (taskId: string) => join(root, shardOf(taskId));
@@ -20,7 +21,8 @@ export function logFiles(root: string): LogFiles {
         stderr: path(taskId, attempt, "stderr"),
       };
       const sizes = { stdout: await sizeOf(paths.stdout), stderr: await sizeOf(paths.stderr) };
-      return new LogFileWriter(folder(taskId), paths, sizes);
+      const cutPath = join(folder(taskId), `${taskId}.${attempt}.cut`);
+      return new LogFileWriter(folder(taskId), paths, sizes, cutPath, await readCut(cutPath));
     },
     async readLog(taskId, attempt, stream) {
       const file = await openRead(path(taskId, attempt, stream));
@@ -38,15 +40,44 @@ async function sizeOf(path: string): Promise<number> {
   }
 }
 
+/** `STDOUT STDERR` in bytes. One that is damaged counts as none: the worker then fills the gap. */
+async function readCut(path: string): Promise<Record<Stream, number> | undefined> {
+  try {
+    const found = /^(\d+) (\d+)\n/.exec(await Deno.readTextFile(path));
+    return found === null ? undefined : { stdout: Number(found[1]), stderr: Number(found[2]) };
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}
+
 class LogFileWriter implements LogWriter {
   readonly #files: { stdout?: Deno.FsFile; stderr?: Deno.FsFile } = {};
   #made = false;
+  #cutFile: Deno.FsFile | undefined;
 
   constructor(
     readonly folder: string,
     readonly paths: Record<Stream, string>,
     readonly sizes: Record<Stream, number>,
+    readonly cutPath: string,
+    public cutAt: Record<Stream, number> | undefined,
   ) {}
+
+  cut(written: Record<Stream, number>): void {
+    this.cutAt = { ...written };
+    this.#cutFile ??= this.#openCut();
+    this.#cutFile.seekSync(0, Deno.SeekMode.Start);
+    // Numbers only grow, so that a shorter text never leaves the end of a longer one.
+    const line = new TextEncoder().encode(`${written.stdout} ${written.stderr}\n`);
+    writeAll(this.#cutFile, line, this.cutPath);
+  }
+
+  #openCut(): Deno.FsFile {
+    // A log of which nothing was kept has no folder yet.
+    Deno.mkdirSync(this.folder, { recursive: true, mode: 0o700 });
+    return Deno.openSync(this.cutPath, { create: true, write: true, mode: 0o600 });
+  }
 
   async append(stream: Stream, data: Uint8Array): Promise<void> {
     const path = this.paths[stream];
@@ -76,6 +107,8 @@ class LogFileWriter implements LogWriter {
       this.#files[stream]?.close();
       delete this.#files[stream];
     }
+    this.#cutFile?.close();
+    this.#cutFile = undefined;
     return Promise.resolve();
   }
 }

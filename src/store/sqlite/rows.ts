@@ -59,11 +59,12 @@ export function attemptOf(row: Row): Attempt {
   };
 }
 
-export function queuedOf(row: Row): QueuedTask {
+/** @param arraySelector stands in for the task's own where it is an element of an array. */
+export function queuedOf(row: Row, arraySelector?: Labels): QueuedTask {
   return {
     seq: row.seq as number,
     id: row.id as string,
-    selector: labelsOf(row.selector),
+    selector: arraySelector ?? labelsOf(row.selector),
     notBefore: optional(row.not_before),
     failures: row.failures as number,
     losses: row.losses as number,
@@ -109,6 +110,7 @@ export function workerOf(row: Row): StoredWorker {
     address: row.address as string,
     identity: optional(row.identity),
     warnings: JSON.parse(row.warnings as string),
+    owner: optional(row.owner),
   };
 }
 

@@ -8,7 +8,8 @@ import { UserError } from "../../base/errors.ts";
  * States are numbers, in the order of `taskStates`: 0 queued, 1 running, 2 succeeded, above: ended
  * otherwise.
  */
-const migrations: readonly string[] = [`
+const migrations: readonly string[] = [
+  `
   CREATE TABLE tasks (
     seq INTEGER PRIMARY KEY,
     id TEXT NOT NULL UNIQUE,
@@ -98,7 +99,12 @@ const migrations: readonly string[] = [`
     name TEXT PRIMARY KEY,
     value INTEGER NOT NULL
   ) WITHOUT ROWID;
-`];
+`,
+  `
+  CREATE INDEX tasks_succeeded ON tasks (state, seq) WHERE state = 2;
+  ALTER TABLE workers ADD COLUMN owner TEXT;
+`,
+];
 
 /** "agnt", which tells this database from others, and from other files. */
 const applicationId = 0x61676e74;

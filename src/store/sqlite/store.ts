@@ -7,7 +7,7 @@ import type {
   TaskStore,
 } from "../../coordinator/store.ts";
 import type { QueuedTask } from "../../coordinator/task_queue.ts";
-import type { Artifact, StateEntry, Task, TaskSpec, TaskState } from "../../tasks/task.ts";
+import type { Artifact, Labels, StateEntry, Task, TaskSpec, TaskState } from "../../tasks/task.ts";
 import { explained, openDatabase, statementsOf } from "./database.ts";
 import {
   artifactOf,
@@ -28,7 +28,7 @@ import { createWriter, type Writer } from "./writes.ts";
 const taskColumns = `t.seq, t.id, t.state, t.submitted_at, t.finished_at, t.array_id,
   t.array_index, t.not_before, t.cancel_requested, t.reason, t.spec`;
 
-/** Text of specs in one page of a list; a spec may have 1.3 MB, and a page 1,000 of them. */
+/** Text of specs in one page of a list; a spec may have 1.7 MB, and a page 1,000 of them. */
 const pageSpecLetters = 16 * 1024 * 1024;
 
 /** Tasks in one SQLite database. */
@@ -50,7 +50,7 @@ class SqliteStore implements TaskStore {
   readonly #counts: number[];
   /** Of `#counts`, by the open transaction. */
   #moves: number[] = stateNames.map(() => 0);
-  /** Who asks for an element of an array soon asks for the next. */
+  /** Elements of an array are mostly read one after the other. */
   #lastArray: { id: string; spec: TaskSpec } | undefined;
 
   constructor(db: DatabaseSync, path: string) {
@@ -90,7 +90,7 @@ class SqliteStore implements TaskStore {
   }
 
   recover(): Recovered {
-    // Tenures without attempts are of no use to anybody.
+    // Holders without attempts are no longer needed.
     this.#run(`DELETE FROM holders WHERE id NOT IN (
       SELECT a.holder FROM tasks t JOIN attempts a ON a.seq = t.seq AND a.attempt = t.attempts
       WHERE t.state = 1 AND t.state < 2)`);
@@ -107,7 +107,7 @@ class SqliteStore implements TaskStore {
     };
   }
 
-  /** One at a time, for the specs that come with them are large together. */
+  /** One at a time: their specs are large together. */
   *#running(): Iterable<StoredLease> {
     const rows = this.#db.prepare(
       `SELECT t.seq, t.id, t.cancel_requested, t.failures, t.losses, a.attempt, a.fence, a.holder,
@@ -121,18 +121,26 @@ class SqliteStore implements TaskStore {
   /** One at a time: their number has no bound. */
   *#queued(): Iterable<QueuedTask> {
     const rows = this.#db.prepare(
-      `SELECT seq, id, selector, not_before, failures, losses, attempts FROM tasks
+      `SELECT seq, id, array_id, selector, not_before, failures, losses, attempts FROM tasks
        WHERE state = 0 AND state < 2 ORDER BY seq`,
     );
-    for (const row of rows.iterate()) yield queuedOf(row as Row);
+    for (const row of rows.iterate()) yield queuedOf(row as Row, this.#arraySelector(row as Row));
   }
 
-  tasks(id: string): Task[] {
-    return this.#whole(this.#byId(taskColumns, id));
+  task(id: string): Task | undefined {
+    const row = this.#get(`SELECT ${taskColumns} FROM tasks t WHERE t.id = ?`, id);
+    if (row === undefined) return undefined;
+    const sql = `SELECT * FROM attempts WHERE seq = ? ORDER BY attempt`;
+    const attempts = this.#all(sql, row.seq as number).map(attemptOf);
+    return taskOf(row, this.#specOf(row), attempts);
   }
 
   taskIds(id: string): string[] {
-    return this.#byId("t.id", id).map((row) => row.id as string);
+    if (this.#get(`SELECT 1 FROM tasks WHERE id = ?`, id) !== undefined) return [id];
+    if (id.includes(".")) return [];
+    // "/" is the character after ".".
+    const sql = `SELECT id FROM tasks WHERE id > ? AND id < ? ORDER BY seq`;
+    return this.#all(sql, `${id}.`, `${id}/`).map((row) => row.id as string);
   }
 
   spec(id: string): TaskSpec | undefined {
@@ -159,14 +167,14 @@ class SqliteStore implements TaskStore {
 
   list(
     query: { states: readonly TaskState[]; limit: number; before?: string },
-  ): { tasks: Task[]; more: boolean } {
+  ): { ids: string[]; more: boolean } {
     const { states, limit, before } = query;
     const from = before === undefined ? Number.MAX_SAFE_INTEGER : this.#placeOf(before);
     // A partial index is used only where its own condition stands in the query word for word.
     const conditions = states.length === 0 ? ["true"] : states.map((name) => {
       const state = stateNames.indexOf(name);
-      const index = state < 2 ? "AND state < 2" : state > 2 ? "AND state > 2" : "";
-      return `state = ${state} ${index}`;
+      const index = state < 2 ? "state < 2" : state > 2 ? "state > 2" : "state = 2";
+      return `state = ${state} AND ${index}`;
     });
     const found = conditions.flatMap((condition) =>
       this.#all(
@@ -175,15 +183,15 @@ class SqliteStore implements TaskStore {
         limit + 1,
       ).map((row) => row.seq as number)
     ).sort((a, b) => b - a);
-    const rows: Row[] = [];
+    const ids: string[] = [];
     let letters = 0;
     for (const seq of found.slice(0, limit)) {
-      const row = this.#get(`SELECT ${taskColumns} FROM tasks t WHERE t.seq = ?`, seq)!;
-      letters += (row.spec as string | null)?.length ?? 0;
-      if (rows.length > 0 && letters > pageSpecLetters) break;
-      rows.push(row);
+      const row = this.#get(`SELECT id, length(spec) AS letters FROM tasks WHERE seq = ?`, seq)!;
+      letters += (row.letters as number | null) ?? 0;
+      if (ids.length > 0 && letters > pageSpecLetters) break;
+      ids.push(row.id as string);
     }
-    return { tasks: this.#whole(rows), more: found.length > rows.length };
+    return { ids, more: found.length > ids.length };
   }
 
   /** The first seq that is no longer older than this id; ids of other coordinators sort by time, too. */
@@ -198,9 +206,17 @@ class SqliteStore implements TaskStore {
     return this.#get(sql, base, `${base}.`, `${base}/`)!.place as number;
   }
 
-  unfinishedIds(): string[] {
-    return this.#all(`SELECT id FROM tasks WHERE state < 2 ORDER BY seq`)
-      .map((row) => row.id as string);
+  unfinished(seq: number, limit: number): { seq: number; id: string }[] {
+    // By the index, which sorts by state first.
+    const found = [0, 1].flatMap((state) =>
+      this.#all(
+        `SELECT seq, id FROM tasks WHERE state = ${state} AND state < 2 AND seq > ?
+         ORDER BY seq LIMIT ?`,
+        seq,
+        limit,
+      ) as { seq: number; id: string }[]
+    );
+    return found.sort((a, b) => a.seq - b.seq).slice(0, limit);
   }
 
   submission(key: string): { hash: string; id: string } | undefined {
@@ -215,12 +231,14 @@ class SqliteStore implements TaskStore {
     ) as Record<TaskState, number>;
   }
 
-  artifacts(taskId: string, attempt: number): Artifact[] {
+  artifacts(taskId: string, attempt: number, path: string, limit: number): Artifact[] {
     return this.#all(
       `SELECT a.* FROM artifacts a JOIN tasks t ON t.seq = a.seq
-       WHERE t.id = ? AND a.attempt = ? ORDER BY a.path`,
+       WHERE t.id = ? AND a.attempt = ? AND a.path > ? ORDER BY a.path LIMIT ?`,
       taskId,
       attempt,
+      path,
+      limit,
     ).map(artifactOf);
   }
 
@@ -250,35 +268,21 @@ class SqliteStore implements TaskStore {
     return row && entryOf(row);
   }
 
-  *stateList(namespace: string, prefix: string): Iterable<StateEntry> {
-    // A statement of its own: whoever stops halfway must not disturb the next.
-    const rows = this.#db.prepare(
-      `SELECT * FROM state WHERE namespace = ? AND substr(key, 1, length(?)) = ? ORDER BY key`,
-    );
-    for (const row of rows.iterate(namespace, prefix, prefix)) yield entryOf(row as Row);
+  stateAfter(namespace: string, prefix: string, key: string): StateEntry | undefined {
+    const sql = `SELECT * FROM state WHERE namespace = ? AND key > ? AND key >= ?
+      ORDER BY key LIMIT 1`;
+    const row = this.#get(sql, namespace, key, prefix);
+    return row !== undefined && (row.key as string).startsWith(prefix) ? entryOf(row) : undefined;
   }
 
   [Symbol.dispose](): void {
     if (this.#db.isOpen) this.#db.close();
   }
 
-  /** A task by its id, or an array's elements by the id that theirs begin with. */
-  #byId(columns: string, id: string): Row[] {
-    const rows = this.#all(`SELECT ${columns} FROM tasks t WHERE t.id = ?`, id);
-    if (rows.length > 0 || id.includes(".")) return rows;
-    // "/" is the character after ".".
-    return this.#all(
-      `SELECT ${columns} FROM tasks t WHERE t.id > ? AND t.id < ? ORDER BY t.seq`,
-      `${id}.`,
-      `${id}/`,
-    );
-  }
-
-  #whole(rows: Row[]): Task[] {
-    const sql = `SELECT * FROM attempts WHERE seq = ? ORDER BY attempt`;
-    return rows.map((row) =>
-      taskOf(row, this.#specOf(row), this.#all(sql, row.seq as number).map(attemptOf))
-    );
+  /** What the elements of an array select; undefined for a single task. */
+  #arraySelector({ array_id, selector }: Row): Labels | undefined {
+    if (array_id === null || selector !== null) return undefined;
+    return this.#specOf({ array_id, spec: null }).selector;
   }
 
   /** A task's own, or its array's. */

@@ -1,0 +1,25 @@
+import assert from "node:assert/strict";
+import { TimeSlices } from "./time_slices.ts";
+
+Deno.test("work in slices takes turns, and timers are not held up", async () => {
+  const slices = new TimeSlices();
+  let isOver = false;
+  const steps = [0, 0, 0];
+  const work = steps.map(async (_, index) => {
+    while (!isOver) {
+      await slices.pace();
+      const end = performance.now() + 1;
+      while (performance.now() < end);
+      steps[index]!++;
+    }
+  });
+  let ticks = 0;
+  for (let n = 0; n < 20; n++) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    ticks++;
+  }
+  isOver = true;
+  await Promise.all(work);
+  assert.equal(ticks, 20);
+  assert.ok(Math.min(...steps) * 3 > Math.max(...steps), `${steps}`);
+});

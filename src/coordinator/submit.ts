@@ -1,0 +1,119 @@
+import { elementId } from "../tasks/ids.ts";
+import { type SubmitOptions, type Submitted, TaskError } from "../tasks/service.ts";
+import type { TaskSpec } from "../tasks/task.ts";
+import { validateArray, validateIdempotencyKey, validateSpec } from "../tasks/validation.ts";
+import { type CallContext, throwIfStopping } from "./call_context.ts";
+import type { NewTask } from "./store.ts";
+
+interface KeyUse {
+  text: string;
+  hash: string;
+}
+
+/** Settles when the tasks are on disk. */
+export async function submit(
+  context: CallContext,
+  spec: TaskSpec,
+  options: SubmitOptions = {},
+): Promise<Submitted> {
+  validateSpec(spec);
+  const { array, idempotencyKey } = options;
+  const count = array === undefined ? 1 : validateArray(array);
+  let key: KeyUse | undefined;
+  if (idempotencyKey !== undefined) {
+    validateIdempotencyKey(idempotencyKey);
+    key = { text: idempotencyKey, hash: await requestHash(spec, array) };
+    const { commits } = context.leaseTable;
+    while (commits.locked(`key ${key.text}`)) await commits.settled();
+    // No await from here to the write: a call at the same time would find the key unused, too.
+    const known = knownSubmission(context, key);
+    if (known !== undefined) return known;
+  }
+  throwIfStopping(context);
+  context.checkRoom();
+  const id = context.newId();
+  const { leaseTable } = context;
+  const tasks: NewTask[] = Array.from({ length: count }, (_, at) => ({
+    seq: leaseTable.takeSeq(),
+    id: array === undefined ? id : elementId(id, array.first + at),
+    arrayIndex: array === undefined ? undefined : array.first + at,
+  }));
+  await store(context, { id, tasks, spec, key, isArray: array !== undefined });
+  return { id, taskIds: tasks.map((task) => task.id), existing: false };
+}
+
+/** The answer to an earlier call with this key, if there was one. */
+function knownSubmission(
+  { leaseTable: { store } }: CallContext,
+  key: KeyUse,
+): Submitted | undefined {
+  const known = store.submission(key.text);
+  if (known === undefined) return undefined;
+  if (known.hash === key.hash) {
+    return { id: known.id, taskIds: store.taskIds(known.id), existing: true };
+  }
+  throw new TaskError(
+    "already_exists",
+    `The idempotency key "${key.text}" was used for another request, task ${known.id}`,
+  );
+}
+
+interface NewTasks {
+  /** The task's id, or the array's. */
+  id: string;
+  tasks: NewTask[];
+  spec: TaskSpec;
+  key: KeyUse | undefined;
+  isArray: boolean;
+}
+
+async function store(context: CallContext, { id, tasks, spec, key, isArray }: NewTasks) {
+  const { commits, clock, queue } = context.leaseTable;
+  const arrayId = isArray ? id : undefined;
+  const written = commits.write(
+    { kind: "submit", tasks, spec, at: clock.now(), arrayId, key },
+    {
+      task: id,
+      ...(key === undefined ? {} : { lock: `key ${key.text}` }),
+      undo: () => tasks.forEach((task) => queue.remove(task.id)),
+    },
+  );
+  if (commits.failing === undefined) {
+    for (const { seq, id } of tasks) {
+      const { selector } = spec;
+      const counts = { failures: 0, losses: 0, attempts: 0 };
+      queue.add({ seq, id, selector, notBefore: undefined, ...counts, spec });
+    }
+  }
+  await written;
+  // The store has the spec now; a million waiting tasks should not hold theirs in memory.
+  for (const task of tasks) {
+    const queued = queue.get(task.id);
+    if (queued !== undefined) queued.spec = undefined;
+  }
+  if (isArray) context.changes.tell(tasks.map((task) => task.id));
+}
+
+async function requestHash(spec: TaskSpec, array: SubmitOptions["array"]): Promise<string> {
+  const sorted = (record: Record<string, string>) =>
+    Object.entries(record).sort(([a], [b]) => a < b ? -1 : 1);
+  const { lostAfterMs, noRequeue, maxLost } = spec;
+  const onLoss = [lostAfterMs, noRequeue, maxLost].some((value) => value !== undefined)
+    // Absent in the requests of older clients, whose hashes are stored without it.
+    ? [[lostAfterMs ?? null, noRequeue ?? false, maxLost ?? null]]
+    : [];
+  const text = JSON.stringify([
+    spec.argv,
+    sorted(spec.env),
+    spec.cwd ?? null,
+    sorted(spec.selector),
+    spec.timeoutMs ?? null,
+    spec.retries,
+    spec.retryDelayMs,
+    spec.artifacts,
+    array === undefined ? null : [array.first, array.last],
+    ...onLoss,
+  ]);
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+  return new Uint8Array(digest).toHex();
+}

@@ -1,0 +1,163 @@
+import { anySignal } from "../deno/any_signal.ts";
+import { isTaskId } from "../tasks/ids.ts";
+import { limits } from "../tasks/limits.ts";
+import { TaskError, type TaskQuery } from "../tasks/service.ts";
+import { isFinished, type Labels, type Task } from "../tasks/task.ts";
+import { type CallContext, noSuchTask, taskIdsOf, throwIfStopping } from "./call_context.ts";
+import { waitReason } from "./policy.ts";
+import { selectorKey } from "./task_queue.ts";
+
+export async function* getTask(context: CallContext, id: string): AsyncGenerator<Task> {
+  throwIfStopping(context);
+  yield* tasksNow(context, taskIdsOf(context, id));
+}
+
+/** The tasks with these ids as they are now, each read when it is asked for. */
+export async function* tasksNow(
+  context: CallContext,
+  ids: Iterable<string>,
+): AsyncGenerator<Task> {
+  const { slices, leaseTable } = context;
+  let view = new CurrentView(context);
+  for (const id of ids) {
+    const pause = slices.pace();
+    if (pause !== undefined) {
+      await pause;
+      throwIfStopping(context);
+      view = new CurrentView(context);
+    }
+    const task = leaseTable.store.task(id);
+    // An array's own id is no task: its elements have ids of their own.
+    if (task !== undefined) yield view.of(task);
+  }
+}
+
+/**
+ * Adds to stored tasks what changes all the time: why a queued task waits, which depends on the
+ * connected workers, and how much a running one has written. Valid for the current turn of the event
+ * loop: tasks that select the same share one look at the workers.
+ */
+class CurrentView {
+  readonly #reasons = new Map<string, string>();
+
+  constructor(readonly context: CallContext) {}
+
+  of(task: Task): Task {
+    if (task.state === "running") return this.#running(task);
+    if (task.state !== "queued") return task;
+    const now = this.context.leaseTable.clock.now();
+    const { notBefore, spec } = task;
+    if (notBefore !== undefined && notBefore > now) {
+      return { ...task, reason: waitReason({ selector: {}, notBefore, workers: [] }, now) };
+    }
+    return { ...task, reason: this.#reason(spec.selector, now) };
+  }
+
+  #running(task: Task): Task {
+    const lease = this.context.leaseTable.leases.get(task.id);
+    if (lease === undefined) return task;
+    const { cancelRequested, logged: { stdout: stdoutBytes, stderr: stderrBytes } } = lease;
+    const attempts = task.attempts.map((attempt) =>
+      attempt.state === "running" ? { ...attempt, stdoutBytes, stderrBytes } : attempt
+    );
+    return { ...task, cancelRequested, attempts };
+  }
+
+  #reason(selector: Labels, now: number): string {
+    const key = selectorKey(selector);
+    let reason = this.#reasons.get(key);
+    if (reason === undefined) {
+      const workers = [...this.context.registry.connected()];
+      reason = waitReason({ selector, notBefore: undefined, workers }, now);
+      this.#reasons.set(key, reason);
+    }
+    return reason;
+  }
+}
+
+/** Tasks in one answer unless the caller says how many. */
+const defaultListed = 100;
+
+/** The ids are those of this moment; the tasks are read when they are asked for. */
+export function listTasks(
+  context: CallContext,
+  query: TaskQuery,
+): { tasks: AsyncIterable<Task>; more: boolean } {
+  const limit = query.limit || defaultListed;
+  if (!Number.isInteger(limit) || limit < 1 || limit > limits.maxListed) {
+    throw new TaskError("invalid", `The limit is ${limit}, not from 1 to ${limits.maxListed}`);
+  }
+  const { before } = query;
+  if (before !== undefined && !isTaskId(before)) throw noSuchTask(before);
+  const states = new Set(query.states ?? []);
+  const { ids, more } = context.leaseTable.store.list({
+    states: [...states],
+    limit,
+    ...(before === undefined ? {} : { before }),
+  });
+  async function* read(): AsyncGenerator<Task> {
+    for await (const task of tasksNow(context, ids)) {
+      // Its state may have changed since its id was found.
+      if (states.size === 0 || states.has(task.state)) yield task;
+    }
+  }
+  return { tasks: read(), more };
+}
+
+/** Ids of unfinished tasks that are read at a time. */
+const pageSize = 500;
+
+/** Every task that has not finished, oldest first. */
+function* unfinishedIds({ leaseTable }: CallContext): Generator<string> {
+  for (let seq = 0;;) {
+    const page = leaseTable.store.unfinished(seq, pageSize);
+    for (const { id } of page) yield id;
+    if (page.length < pageSize) return;
+    seq = page.at(-1)!.seq;
+  }
+}
+
+/** The named tasks and the elements of the named arrays; their number has a bound. */
+function* watchedIds(context: CallContext, ids: Iterable<string>): Generator<string> {
+  let count = 0;
+  for (const id of ids) {
+    for (const each of taskIdsOf(context, id)) {
+      if (++count > limits.maxWatched) {
+        throw new TaskError("exhausted", `These are more than ${limits.maxWatched} tasks`);
+      }
+      yield each;
+    }
+  }
+}
+
+export async function* watchTasks(
+  context: CallContext,
+  ids: string[],
+  signal: AbortSignal,
+): AsyncGenerator<Task> {
+  throwIfStopping(context);
+  if (ids.length > limits.maxArray) {
+    throw new TaskError("invalid", `More than ${limits.maxArray} ids to watch in one call`);
+  }
+  const distinct = new Set(ids);
+  using subscription = context.changes.subscribe(ids.length === 0 ? undefined : [...distinct]);
+  using stop = anySignal(signal, context.stopping);
+  /** Watched tasks that have not finished. */
+  const open = new Set<string>();
+  let changed: Iterable<string> = ids.length === 0
+    ? unfinishedIds(context)
+    : watchedIds(context, distinct);
+  for (;;) {
+    for await (const task of tasksNow(context, changed)) {
+      if (signal.aborted) return;
+      if (isFinished(task.state)) open.delete(task.id);
+      else if (ids.length > 0) open.add(task.id);
+      yield task;
+    }
+    if (ids.length > 0 && open.size === 0) return;
+    await subscription.wait(stop);
+    if (signal.aborted) return;
+    throwIfStopping(context);
+    changed = subscription.take();
+  }
+}

@@ -1,0 +1,46 @@
+import type { TaskServer, TaskService } from "../../src/tasks/service.ts";
+
+/** What a coordinator serves, as its clients get it. */
+export function wholeAnswers(served: TaskServer): TaskService {
+  return {
+    ...served,
+    getTask: (id) => Array.fromAsync(served.getTask(id)),
+    async listTasks(query) {
+      const { tasks, more } = await served.listTasks(query);
+      return { tasks: await Array.fromAsync(tasks), more };
+    },
+    cancelTask: (id) => Array.fromAsync(served.cancelTask(id)),
+    retryTask: (id) => Array.fromAsync(served.retryTask(id)),
+    listArtifacts: (taskId, attempt) => Array.fromAsync(served.listArtifacts(taskId, attempt)),
+    listWorkers: () => Array.fromAsync(served.listWorkers()),
+    listState: (namespace, prefix) => Array.fromAsync(served.listState(namespace, prefix)),
+  };
+}
+
+/** The other way round, for answers that a test has whole. */
+export function servedAnswers(tasks: TaskService): TaskServer {
+  async function* items<T>(all: Promise<T[]>): AsyncGenerator<T> {
+    yield* await all;
+  }
+  return {
+    submit: (...args) => tasks.submit(...args),
+    watchTasks: (...args) => tasks.watchTasks(...args),
+    readLog: (...args) => tasks.readLog(...args),
+    readArtifact: (...args) => tasks.readArtifact(...args),
+    drainWorker: (id) => tasks.drainWorker(id),
+    resumeWorker: (id) => tasks.resumeWorker(id),
+    getState: (...args) => tasks.getState(...args),
+    putState: (...args) => tasks.putState(...args),
+    deleteState: (...args) => tasks.deleteState(...args),
+    getTask: (id) => items(tasks.getTask(id)),
+    async listTasks(query) {
+      const { tasks: found, more } = await tasks.listTasks(query);
+      return { tasks: items(Promise.resolve(found)), more };
+    },
+    cancelTask: (id) => items(tasks.cancelTask(id)),
+    retryTask: (id) => items(tasks.retryTask(id)),
+    listArtifacts: (taskId, attempt) => items(tasks.listArtifacts(taskId, attempt)),
+    listWorkers: () => items(tasks.listWorkers()),
+    listState: (namespace, prefix) => items(tasks.listState(namespace, prefix)),
+  };
+}
