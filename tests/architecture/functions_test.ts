@@ -12,7 +12,6 @@ const tables = new Set([
 ]);
 /** Long ones that were here before this rule, with their lengths: they may only become shorter. */
 const before: Record<string, number> = {
-  "src/coordinator/engine.ts openEngine": 117,
   "src/peer/client/tasks.ts remoteTasks": 108,
   "src/peer/client/session.ts openSession": 97,
   "src/peer/client/channel.ts openChannel": 83,

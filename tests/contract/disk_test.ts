@@ -43,9 +43,8 @@ async function onDisk(harness: EngineHarness) {
   const { engine } = harness;
   const { id } = await engine.submit(spec());
   const worker = await FakeWorker.connect(engine);
-  const [{ ref }] = await worker.take() as [
-    { ref: { taskId: string; attempt: number; fence: number } },
-  ];
+  const [assignment] = await worker.take();
+  const { ref } = assignment!;
   /** Time in which the disk is looked at again. */
   const later = () => {
     harness.clock.turn(1_000);
