@@ -142,13 +142,13 @@ function readRules(): Map<string, string[]> {
   }));
 }
 
-/** The names of packages in deno.json by what they stand for in the graph. */
-/** What a specifier stands for in deno.json: a package without the path into it, or a wrapper. */
+/** The target in deno.json that a specifier belongs to: a package without the path, or a wrapper. */
 function packageOf(to: string): string {
   const whole = [...packageTargets().keys()].find((target) => to.startsWith(`${target}/`));
   return whole ?? to.replace(/\.d\.ts$/, ".ts");
 }
 
+/** The names in deno.json by their targets in the graph. */
 function packageTargets(): Map<string, string> {
   return new Map(
     Object.entries(config.imports).map(([name, target]) => [target.replace(/^\.\//, ""), name]),

@@ -7,7 +7,7 @@ import { type Bench, type BenchOptions, type Figure, median, perSecond } from ".
 
 const slots = 8;
 
-/** A cold coordinator and worker for each run, one command from the shell to its end. */
+/** Each run has a new coordinator and worker, and measures one whole command. */
 export const bench: Bench = {
   name: "array",
   what: `\`submit --array\` as a whole command, cold, one worker with ${slots} slots, mTLS`,
@@ -52,7 +52,7 @@ export const bench: Bench = {
   },
 };
 
-/** From the start of the command to the end of the last task. */
+/** Time from the start of the command to the end of the last task. */
 async function arrayMs(count: number, follow: boolean, program: string[]): Promise<number> {
   await using cluster = await startCluster({ slots, tls: true });
   const port = cluster.coordinator.address.split(":").at(-1);
@@ -76,7 +76,7 @@ async function allEnded({ client }: Cluster): Promise<void> {
   while (true) {
     const left = await client.tasks.listTasks({ states: ["queued", "running"], limit: 1 });
     if (left.tasks.length === 0) return;
-    // Coarser than a task, far finer than the run.
+    // Longer than a task, much shorter than the run.
     await systemClock.sleep(20);
   }
 }

@@ -49,7 +49,7 @@ export const bench: Bench = {
   },
 };
 
-/** How long a task takes to make and hand in its files, and a command to save them. */
+/** Time of a task to make and upload its files, and of a command to save them. */
 async function there(
   cluster: Cluster,
   script: string,

@@ -1,7 +1,7 @@
 /**
- * gRPC with nothing around it, as the reference: one unary call that answers with what it got, and
- * one client stream that counts bytes. Started as a program it serves both with mTLS and prints its
- * port; imported it gives the client.
+ * Plain gRPC as the reference: a unary call that returns its message, and a client stream that
+ * counts bytes. As a program it serves both with mTLS and prints its port; as a module it exports the
+ * client.
  */
 import * as grpc from "@grpc/grpc-js";
 import { Buffer } from "node:buffer";
@@ -38,7 +38,7 @@ export class BareClient extends grpc.Client {
     return new BareClient(`localhost:${port}`, credentials, channelOptions);
   }
 
-  /** Settles with the answer. */
+  /** Sends one message and returns the answer. */
   echo(message: Buffer): Promise<Buffer> {
     const { path, requestSerialize, responseDeserialize } = service.echo;
     return new Promise((resolve, reject) =>
@@ -52,7 +52,7 @@ export class BareClient extends grpc.Client {
     );
   }
 
-  /** Sends `total` bytes in pieces and settles when the server has counted them. */
+  /** Sends `total` bytes in pieces; settles when the server has counted them. */
   async send(total: number, pieceBytes: number): Promise<void> {
     const { path, requestSerialize, responseDeserialize } = service.count;
     const { promise, resolve, reject } = Promise.withResolvers<Buffer>();
@@ -76,7 +76,7 @@ export interface BareServer extends AsyncDisposable {
   port: number;
 }
 
-/** The server in a process of its own. */
+/** Starts the server in its own process. */
 export async function startBareServer(files: Files): Promise<BareServer> {
   const config = new URL("../../deno.json", import.meta.url).pathname;
   const child = new Deno.Command(Deno.execPath(), {
@@ -120,7 +120,7 @@ if (import.meta.main) {
     if (error) throw error;
     Deno.stdout.writeSync(new TextEncoder().encode(`${port}\n`));
   });
-  // The parent closes stdin when it is done, also by dying.
+  // The parent closes stdin at its end, also when it is killed.
   for await (const _ of Deno.stdin.readable);
   server.forceShutdown();
   Deno.exit(0);

@@ -9,7 +9,7 @@ const workers = 4;
 const creditEach = 512;
 const clients = 16;
 
-/** What the coordinator alone can do: workers here report an end without starting anything. */
+/** The limit of the coordinator alone: these workers report success without starting anything. */
 export const bench: Bench = {
   name: "ceiling",
   what: `tasks without processes, ${workers} workers; single submits by ${clients} clients; mTLS`,

@@ -5,7 +5,7 @@ import type { TaskSpec } from "../../src/tasks/task.ts";
 import { agent, type Running } from "../support/agent.ts";
 import { type Home, tempHome } from "../support/home.ts";
 
-/** One coordinator and one worker as processes of their own, and a client in this one. */
+/** One coordinator and one worker as processes, and a client in this process. */
 export interface Cluster extends AsyncDisposable {
   home: Home;
   coordinator: Running;
@@ -67,14 +67,14 @@ export async function startCluster(options: { slots: number; tls: boolean }): Pr
   };
 }
 
-/** Submits `count` tasks at once and settles when all have succeeded; tells how long that took. */
+/** Submits `count` tasks as one array, waits until all have succeeded, and returns the time in ms. */
 export async function runAll(client: Coordinator, task: TaskSpec, count: number): Promise<number> {
   const start = performance.now();
   const { id } = await client.tasks.submit(task, { array: { first: 1, last: count } });
   while (true) {
     const left = await client.tasks.listTasks({ states: ["queued", "running"], limit: 1 });
     if (left.tasks.length === 0) break;
-    // Coarser than a task, far finer than the run.
+    // Longer than a task, much shorter than the run.
     await systemClock.sleep(20);
   }
   const took = performance.now() - start;

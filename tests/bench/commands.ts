@@ -2,7 +2,7 @@ import { agent } from "../support/agent.ts";
 import { startCluster } from "./cluster.ts";
 import { type Bench, type BenchOptions, type Figure, median } from "./report.ts";
 
-/** What a person waits for after each Enter: whole processes, dialling over mTLS. */
+/** Commands as a user types them: whole processes that connect over mTLS. */
 const measured = {
   "workers list": ["workers", "list"],
   "task list": ["task", "list"],
@@ -30,7 +30,7 @@ export const bench: Bench = {
       times.get(name)!.push(performance.now() - start);
       if (code !== 0) throw new Error(`agent ${args.join(" ")}: ${stderr}`);
     };
-    // Taken in turns, so that a noisy minute hits all.
+    // In turns, so that other load affects all of them.
     for (let round = 0; round < rounds; round++) {
       await run("version", ["version"]);
       for (const [name, args] of Object.entries(measured)) await run(name, args);

@@ -5,7 +5,7 @@ import { type Bench, type BenchOptions, type Figure, median, perSecond } from ".
 
 const slots = 8;
 
-/** How many no-op tasks a worker finishes each second, with everything that a task gets. */
+/** No-op tasks per second of one worker, with everything that real tasks get. */
 export const bench: Bench = {
   name: "dispatch",
   what: `no-op tasks, one coordinator, one worker with ${slots} slots, durable store`,
@@ -15,7 +15,7 @@ export const bench: Bench = {
     await using secure = await startCluster({ slots, tls: true });
     await using plain = await startCluster({ slots, tls: false });
     const rates: Record<"mtls" | "h2c" | "bare", number[]> = { mtls: [], h2c: [], bare: [] };
-    await runAll(secure.client, spec({ argv: ["/bin/true"] }), 200); // The first ones compile the code.
+    await runAll(secure.client, spec({ argv: ["/bin/true"] }), 200); // Warm-up: the first tasks compile the code.
     await runAll(plain.client, spec({ argv: ["/bin/true"] }), 200);
     for (let round = 0; round < rounds; round++) {
       const rate = (tookMs: number) => count / tookMs * 1000;
@@ -48,7 +48,7 @@ export const bench: Bench = {
   },
 };
 
-/** Starts /bin/true as a worker would, as many at once as it has slots, and nothing else. */
+/** Starts /bin/true like a worker, as many at a time as it has slots, and does nothing else. */
 async function bareStarts(count: number, folder: string): Promise<number> {
   const launcher = findLauncher();
   let left = count;

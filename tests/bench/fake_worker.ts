@@ -2,10 +2,10 @@ import type { Coordinator } from "../../src/peer/client.ts";
 import { TaskError } from "../../src/tasks/service.ts";
 import { result } from "../support/engine.ts";
 
-/** Selects fake workers, and no real one. */
+/** Selector that only fake workers match. */
 export const fakeOnly = { without: "processes" };
 
-/** A worker that reports each task as succeeded at once, without a process; 0 credits: an idle one. */
+/** A worker that reports success at once, without a process. With 0 credits it stays idle. */
 export async function fakeWorker(
   { workers }: Coordinator,
   workerId: string,

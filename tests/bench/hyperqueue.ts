@@ -1,8 +1,8 @@
 import { eventually } from "../support/eventually.ts";
 
 /**
- * Tasks per second of HyperQueue, the strongest peer of this kind, set up the same way: a cold server
- * with its journal on, one worker, output kept, one command from the shell to its end.
+ * Tasks per second of HyperQueue, a fast task runner written in Rust, set up the same way: a new
+ * server with its journal on, one worker, output kept, one whole command.
  */
 export async function hyperQueueRate(hq: string, count: number, slots: number): Promise<number> {
   const folder = await Deno.makeTempDir({ prefix: "agent-bench-hq-" });

@@ -10,7 +10,7 @@ import {
   mib,
 } from "./report.ts";
 
-/** What coordinator and worker cost when nothing is to be done, after a lot was. */
+/** Cost of an idle coordinator and worker after a lot of work. */
 export const bench: Bench = {
   name: "idle",
   what: "memory and processor time of coordinator and worker after mixed load, mTLS",

@@ -4,7 +4,7 @@ import { startCluster } from "./cluster.ts";
 import { spec } from "../support/engine.ts";
 import { type Bench, type BenchOptions, type Figure, median } from "./report.ts";
 
-/** From `submit` to the start of the process, on an idle system. */
+/** Time from `submit` to the start of the process on an idle system. */
 export const bench: Bench = {
   name: "latency",
   what: "submit to process started, idle, mTLS",
@@ -21,7 +21,7 @@ export const bench: Bench = {
         await bare.echo(Buffer.alloc(64));
         const trip = performance.now() - before;
         const start = await submitToStarted(cluster);
-        if (round < 0) continue; // The first ones compile the code.
+        if (round < 0) continue; // Warm-up: the first tasks compile the code.
         trips.push(trip);
         starts.push(start);
       }

@@ -12,7 +12,7 @@ import {
 
 const megabyte = 1024 * 1024;
 
-/** What a task writes, stored on the coordinator and followed by a client at the same time. */
+/** Output of a task, stored on the coordinator and followed by a client at the same time. */
 export const bench: Bench = {
   name: "logs",
   what: "a task that writes 256 MiB to stdout, stored and followed, mTLS",
@@ -76,7 +76,7 @@ async function follow(
     String(size),
     "/dev/zero",
   );
-  // Counted by a program that costs next to nothing, as the bare server's counting does.
+  // wc costs next to nothing, like the counting of the bare server.
   const { code, stdout, stderr } = await new Deno.Command("bash", {
     args: ["-o", "pipefail", "-c", '"$@" | wc -c', "bash", command, ...args],
     env: cluster.home.env,

@@ -1,5 +1,5 @@
 /**
- * What a benchmark says: a figure, the reference that was measured in the same run, and their ratio.
+ * The result of a benchmark: a figure, a reference measured in the same run, and their ratio.
  * Machines are shared and noisy, so only the ratio is compared with a target.
  */
 export interface Figure {
@@ -10,13 +10,13 @@ export interface Figure {
   /** "1,310 bare starts/s". */
   reference: string;
   ratio: number;
-  /** What the ratio should be. */
+  /** Limit of the ratio. */
   target: { atLeast: number } | { atMost: number };
-  /** What else was seen: memory, spread, how often it was run. */
+  /** Further facts: memory, spread, number of runs. */
   notes?: string[];
 }
 
-/** A figure that cannot be had here; the message says why. */
+/** A figure that cannot be measured here; the message says why. */
 export class Unavailable extends Error {
   override name = "Unavailable";
 }
@@ -30,7 +30,7 @@ export interface Bench {
 }
 
 export interface BenchOptions {
-  /** Fewer rounds: to see whether the benchmark itself still works. */
+  /** Fewer rounds, to check that the benchmark itself works. */
   quick: boolean;
 }
 
@@ -51,7 +51,7 @@ export function describe(figure: Figure): string {
   return lines.join("\n");
 }
 
-/** The middle value; the mean of the two middle ones for an even count. */
+/** The middle value; for an even count the mean of the two middle values. */
 export function median(values: number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const half = Math.floor(sorted.length / 2);
@@ -59,7 +59,7 @@ export function median(values: number[]): number {
   return sorted.length % 2 === 1 ? sorted[half]! : (sorted[half - 1]! + sorted[half]!) / 2;
 }
 
-/** Resident memory of a process in bytes, its peak so far. Linux only. */
+/** Peak resident memory of a process so far, in bytes. Linux only. */
 export async function peakMemoryBytes(pid: number): Promise<number> {
   const status = await Deno.readTextFile(`/proc/${pid}/status`);
   const kib = /^VmHWM:\s+(\d+) kB$/m.exec(status)?.[1];
@@ -67,16 +67,16 @@ export async function peakMemoryBytes(pid: number): Promise<number> {
   return Number(kib) * 1024;
 }
 
-/** Processor time of a process so far, in seconds: user and system. Linux only. */
+/** User and system time of a process so far, in seconds. Linux only. */
 export async function cpuSeconds(pid: number): Promise<number> {
   const stat = await Deno.readTextFile(`/proc/${pid}/stat`);
-  // The name in parentheses may hold spaces; utime and stime are fields 14 and 15 (proc(5)).
+  // The name in parentheses may contain spaces; utime and stime are fields 14 and 15 (proc(5)).
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const ticksPerSecond = 100;
   return (Number(fields[11]) + Number(fields[12])) / ticksPerSecond;
 }
 
-/** Resident memory of a process now, in bytes. Linux only. */
+/** Current resident memory of a process, in bytes. Linux only. */
 export async function memoryBytes(pid: number): Promise<number> {
   const status = await Deno.readTextFile(`/proc/${pid}/status`);
   return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;

@@ -3,7 +3,7 @@ import { type Cluster, startCluster } from "./cluster.ts";
 import { fakeWorker } from "./fake_worker.ts";
 import { type Bench, type BenchOptions, type Figure, median, perSecond } from "./report.ts";
 
-/** Rates with many tasks that wait and many idle workers, against the same with few. */
+/** Rates with many waiting tasks and many idle workers, compared with few. */
 export const bench: Bench = {
   name: "scale",
   what: "rates with 100,000 queued tasks, and with 1,000 idle workers, against few; mTLS",
@@ -12,7 +12,7 @@ export const bench: Bench = {
     const few = 100;
     await using cluster = await startCluster({ slots: 8, tls: true });
     await queue(cluster, few);
-    await rates(cluster, quick); // The first ones compile the code.
+    await rates(cluster, quick); // Warm-up: the first tasks compile the code.
     const small = await rates(cluster, quick);
     await queue(cluster, many - few);
     yield* compared(await rates(cluster, quick), `${perSecond(many)} queued tasks`, small, few);
@@ -43,7 +43,7 @@ function* compared(large: Rates, what: string, small: Rates, few: number): Itera
   }
 }
 
-/** Tasks that no worker here can run. */
+/** Queues tasks that no worker can run. */
 async function queue({ client }: Cluster, count: number): Promise<void> {
   const waiting = spec({ argv: ["/bin/true"], selector: { on: "no-worker" } });
   const mostAtOnce = 10_000;
@@ -75,7 +75,7 @@ async function rates({ client }: Cluster, quick: boolean): Promise<Rates> {
   return { submit, list, dispatch: count / tookMs * 1000 };
 }
 
-/** Settles when an array of no-op tasks has succeeded; others stay queued. */
+/** Runs an array of no-op tasks while others stay queued; returns the time in ms. */
 async function runSome(client: Cluster["client"], count: number): Promise<number> {
   const start = performance.now();
   const { id } = await client.tasks.submit(spec({ argv: ["/bin/true"] }), {

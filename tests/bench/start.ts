@@ -1,7 +1,7 @@
 import { agent } from "../support/agent.ts";
 import { type Bench, type BenchOptions, type Figure, median, Unavailable } from "./report.ts";
 
-/** How long the executable takes to say its version, against one that does nothing else. */
+/** Time of `agent version`, compared with an executable that only prints a line. */
 export const bench: Bench = {
   name: "start",
   what: "`agent version` against a compiled hello world",
@@ -13,7 +13,7 @@ export const bench: Bench = {
       const { command, args } = agent.command("version");
       const ours: number[] = [];
       const theirs: number[] = [];
-      // Taken in turns, so that a noisy minute hits both.
+      // In turns, so that other load affects both.
       for (let round = 0; round < rounds; round++) {
         ours.push(await startMs(command, args));
         theirs.push(await startMs(hello, []));
@@ -35,7 +35,7 @@ export const bench: Bench = {
 /**
  * Compiled by this Deno, with the runtime of DENORT_BIN.
  *
- * @throws {Unavailable} where the runtime cannot be had.
+ * @throws {Unavailable} if there is no runtime for this Deno.
  */
 export async function compileHello(folder: string): Promise<string> {
   const source = `${folder}/hello.ts`;
@@ -60,7 +60,7 @@ export async function compileHello(folder: string): Promise<string> {
   return executable;
 }
 
-/** Wall time of one run, in milliseconds. */
+/** Wall-clock time of one run, in ms. */
 export async function startMs(command: string, args: string[]): Promise<number> {
   const start = performance.now();
   const { success, stderr } = await new Deno.Command(command, { args, stdout: "null" }).output();

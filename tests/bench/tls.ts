@@ -7,7 +7,7 @@ import { tempHome } from "../support/home.ts";
 import { type Bench, type BenchOptions, type Figure, median } from "./report.ts";
 import { startMs } from "./start.ts";
 
-/** The commands for one host's certificates, and issuing in one process. */
+/** Commands for the certificates of one host, and issuing many in one process. */
 export const bench: Bench = {
   name: "tls",
   what: "`tls mint` and `tls status` start to finish, and 1,000 certificates in one process",
@@ -29,7 +29,7 @@ async function* commands(rounds: number): AsyncIterable<Figure> {
   const openssl: number[] = [];
   const status: number[] = [];
   const version: number[] = [];
-  // Taken in turns, so that a noisy minute hits all.
+  // In turns, so that other load affects all of them.
   for (let round = 0; round < rounds; round++) {
     mint.push(await run("mint", "-o", `${home.path}/minted`, "--hostname", "b.lan"));
     openssl.push(await opensslMs(home.path, `${home.tls}/ca`));
@@ -57,7 +57,7 @@ async function* commands(rounds: number): AsyncIterable<Figure> {
   };
 }
 
-/** The three commands that make the same certificate. */
+/** Time of the three openssl commands that make the same certificate, in ms. */
 async function opensslMs(folder: string, ca: string): Promise<number> {
   const at = (name: string) => `${folder}/${name}`;
   await Deno.writeTextFile(at("ext"), "subjectAltName=DNS:b.lan\nextendedKeyUsage=serverAuth\n");
@@ -71,7 +71,7 @@ async function opensslMs(folder: string, ca: string): Promise<number> {
   return sum;
 }
 
-/** Certificates with a new key each, here and by a bare loop over the library, in turns. */
+/** Issues certificates with a new key each, in turns with a plain loop over the library. */
 async function issuing(count: number): Promise<Figure> {
   const rounds = 5;
   const [ours, bare] = [await ownIssuer(), await bareIssuer()];

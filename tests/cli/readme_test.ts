@@ -7,15 +7,15 @@ const file = "README.md";
 const walk = await loadWalk(file, ["hub", "gpu1"]);
 const read = (path: string) => Deno.readTextFile(new URL(`../../${path}`, import.meta.url));
 const text = await read(file);
-/** What a new user has to read before they know whether they want it. */
+/** A new user should be able to read all of it. */
 const mostLines = 250;
 const ready = await component("hosts of their own", ...hostsCheck);
 
 const typed = ["Set up real hosts", "Add a host", "Day to day", "Settings", "Certificates"];
 
-Deno.test("README: all that can be typed is typed", () => {
+Deno.test("README: every command is run by a test", () => {
   assertAllBelow(walk, typed);
-  // The demo is in demo_test.ts, the executable is what AGENT_UNDER_TEST is.
+  // demo_test.ts runs the demo; scripts/test compiles the executable.
   const elsewhere = new Set(["scripts/agent demo", "scripts/compile"]);
   assert.deepEqual([...new Set(text.match(/^scripts\/.+$/gm))].toSorted(), [...elsewhere].sort());
   assert.deepEqual(
@@ -25,7 +25,7 @@ Deno.test("README: all that can be typed is typed", () => {
 });
 
 Deno.test({
-  name: "README: two hosts are set up and used as it says",
+  name: "README: two hosts are set up and used as described",
   ...ready,
   async fn() {
     await using hosts = await startHosts(["hub", "gpu1"]);

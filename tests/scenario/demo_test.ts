@@ -5,10 +5,10 @@ import { agent } from "../support/agent.ts";
 import { eventually } from "../support/eventually.ts";
 import { type Home, tempHome } from "../support/home.ts";
 
-/** A guardian that misses its worker's beats ends everything within 15 s. */
+/** A guardian that misses the heartbeats of its worker ends everything within 15 s. */
 const nothingLeftWithinMs = 20_000;
 
-/** Processes that have this home in their environment: children of what was started with it. */
+/** Processes with this home in their environment. */
 async function processesOf(home: Home): Promise<{ pid: number; line: string }[]> {
   const found = [];
   for await (const { name } of Deno.readDir("/proc")) {
@@ -36,11 +36,11 @@ async function assertNothingLeft(home: Home): Promise<void> {
 const linux = { ignore: Deno.build.os !== "linux" };
 
 Deno.test({
-  name: "the demo does its work, says what ran where, and leaves nothing",
+  name: "the demo runs its tasks, shows what ran where, and leaves nothing behind",
   ...linux,
   async fn() {
     await using home = await tempHome();
-    // Settings of the user's own are not the demo's.
+    // The demo must ignore the user's own settings.
     const env = {
       AGENT_PEER_INSECURE: "perhaps",
       AGENT_COORDINATOR_PORT: "1",
@@ -96,7 +96,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "demo --stay can be explored as it says, until Ctrl-C",
+  name: "demo --stay keeps running until Ctrl-C, and its printed commands work",
   ...linux,
   async fn() {
     await using home = await tempHome();
@@ -117,7 +117,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "the demo fails when one of its roles does, and cleans up",
+  name: "the demo fails when one of its roles ends, and cleans up",
   ...linux,
   async fn() {
     await using home = await tempHome();

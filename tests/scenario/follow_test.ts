@@ -1,4 +1,4 @@
-/** The client commands on a real coordinator and worker: what a person and a script see of a task. */
+/** Client commands on a real coordinator and worker: what users and scripts see of a task. */
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
@@ -10,7 +10,7 @@ import { tempHome } from "../support/home.ts";
 
 const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 
-/** A home whose commands dial these clusters. */
+/** A home whose commands connect to these clusters. */
 async function clientOf(...clusters: Cluster[]) {
   const home = await tempHome();
   const addresses = clusters.map(({ coordinator }) => coordinator.address);
@@ -24,7 +24,7 @@ async function clientOf(...clusters: Cluster[]) {
   };
 }
 
-Deno.test("who follows a task ends as it did", async () => {
+Deno.test("submit --follow exits with the exit code of the task", async () => {
   await using cluster = await startCluster();
   await cluster.startWorker();
   await using client = await clientOf(cluster);
@@ -56,7 +56,7 @@ Deno.test("who follows a task ends as it did", async () => {
   assert.match(shown.stdout, /cancelled/);
 });
 
-Deno.test("all that a task wrote arrives, apart and byte for byte, by any way", async () => {
+Deno.test("the output of a task arrives byte for byte, stdout and stderr apart, in every way to read it", async () => {
   await using cluster = await startCluster();
   await cluster.startWorker();
   await using client = await clientOf(cluster);
@@ -79,7 +79,7 @@ Deno.test("all that a task wrote arrives, apart and byte for byte, by any way", 
   assert.equal(sha256(read.stderr()), err);
 });
 
-Deno.test("a followed task goes on where it was when the coordinator is killed and comes back", async () => {
+Deno.test("following continues at the same byte after the coordinator was killed and restarted", async () => {
   await using cluster = await startCluster();
   await cluster.startWorker();
   await using client = await clientOf(cluster);
@@ -92,7 +92,7 @@ Deno.test("a followed task goes on where it was when the coordinator is killed a
   assert.equal(text(), Array.from({ length: 60 }, (_, i) => `line ${i + 1}\n`).join(""));
 });
 
-Deno.test("a follow that was left is resumed, with what was written meanwhile", async () => {
+Deno.test("after Ctrl-C the printed command resumes following, with everything written meanwhile", async () => {
   await using cluster = await startCluster();
   await cluster.startWorker();
   await using client = await clientOf(cluster);
@@ -121,7 +121,7 @@ Deno.test("all attempts of a retried task are followed", async () => {
   assert.deepEqual([ran.code, ran.stdout], [0, "one\ntwo\nthree\n"]);
 });
 
-Deno.test("two coordinators are used as one, also when one of them is away", async () => {
+Deno.test("two coordinators are used as one, also while one of them is down", async () => {
   await using first = await startCluster();
   await using second = await startCluster();
   await first.startWorker({ id: "one" });
@@ -149,11 +149,11 @@ Deno.test("two coordinators are used as one, also when one of them is away", asy
   assert.match(unknown.stderr, /did not answer/);
 });
 
-Deno.test("a log that is longer than what may be underway arrives whole each time", async () => {
+Deno.test("a log longer than the flow-control window arrives complete each time", async () => {
   await using cluster = await startCluster();
   await cluster.startWorker();
   await using client = await clientOf(cluster);
-  // That the reader was writing when the coordinator had sent all failed every second time.
+  // Half of the runs failed when the client was still writing after the coordinator had sent everything.
   for (let turn = 0; turn < 6; turn++) {
     const ran = await client.submit([], "head -c 5000000 /dev/zero | tr '\\0' x");
     assert.equal(ran.code, 0, ran.stderr);

@@ -1,4 +1,4 @@
-/** A worker and a client that know nothing but agent.proto, on a real coordinator. */
+/** A worker and a client in Python, written from agent.proto alone, with a real coordinator. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { agent } from "../support/agent.ts";
@@ -9,7 +9,7 @@ import { tempHome } from "../support/home.ts";
 const protos = new URL("../../src/peer/proto/", import.meta.url).pathname;
 const script = new URL("./foreign.py", import.meta.url).pathname;
 
-/** A Python that has gRPC: the one on PATH, or the system's own, for which packages are installed. */
+/** A Python with gRPC: the one on PATH or the system's, which .ci/run installs packages for. */
 async function findPython(): Promise<string | undefined> {
   for (const python of ["python3", "/usr/bin/python3"]) {
     try {
@@ -28,7 +28,7 @@ async function findPython(): Promise<string | undefined> {
 const python = await findPython();
 
 Deno.test({
-  name: "a worker and a client written by agent.proto alone do their work",
+  name: "a worker and a client written from agent.proto alone work with a coordinator",
   ...await component("gRPC of Python", () => python === undefined ? "not installed" : undefined),
   fn: async () => {
     await using cluster = await startCluster();
@@ -49,7 +49,7 @@ Deno.test({
     assert.equal(artifacts.code, 0, artifacts.stderr);
     const saved = await Deno.stat(join(home.path, "results", "out", "file"));
     assert.deepEqual([saved.size, (saved.mode ?? 0) & 0o777], [1024 * 1024 + 3, 0o640]);
-    // 256 of another system is no success.
+    // The exit code 256 of another system must not become 0.
     assert.equal((await client("task", "logs", id, "--follow")).code, 1);
   },
 });

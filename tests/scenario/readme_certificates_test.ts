@@ -1,4 +1,4 @@
-/** The life of certificates as README and docs/tls.md tell it, typed in their order. */
+/** Runs the life of certificates, as README and docs/tls.md describe it. */
 import assert from "node:assert/strict";
 import { component, findProgram, programs } from "../support/component.ts";
 import { type Host, hostsCheck, startHosts } from "../support/hosts.ts";
@@ -44,7 +44,7 @@ Deno.test({
   },
 });
 
-/** The commands that trust-system prints for Debian, as docs/tls.md has them fetched. */
+/** The commands that trust-system prints for Debian, fetched as in docs/tls.md. */
 async function advice(laptop: Host): Promise<{ add: string; remove: string }> {
   const printed = await laptop.ok("ssh hub.lan agent tls trust-system --os debian");
   const indented = (text: string) => [...text.matchAll(/^ {4}(.+)$/gm)].map(([, line]) => line);

@@ -16,7 +16,7 @@ const ready = await component(
   async () => await findProgram("update-ca-certificates") ? undefined : "not of Debian's family",
 );
 
-Deno.test(`${file}: all that can be typed here is typed`, () => {
+Deno.test(`${file}: every command that can run here is run`, () => {
   assertAllBelow(walk, [
     "Fetch the certificate of the CA",
     "See that it works",
@@ -28,7 +28,8 @@ Deno.test(`${file}: all that can be typed here is typed`, () => {
 });
 
 Deno.test({
-  name: `${file}: Chromium trusts the CA by what is printed, and no longer after its removal`,
+  name:
+    `${file}: Chromium trusts the CA after the printed commands, and no longer after those that undo them`,
   ...ready,
   async fn() {
     await using hosts = await startHosts(["a", "laptop"]);
@@ -48,7 +49,7 @@ Deno.test({
 
 Deno.test({
   name:
-    `${file}: curl trusts the CA by what is printed for Debian, and no longer after its removal`,
+    `${file}: curl trusts the CA after the commands for Debian, and no longer after those that undo them`,
   ...ready,
   async fn() {
     await using hosts = await startHosts(["a", "laptop"]);
@@ -68,9 +69,9 @@ Deno.test({
 });
 
 /**
- * What Chromium shows of the page. It gives up a request during which any interface changes, on a
- * busy machine also late, and loads the page when it is asked again. As root it runs only without
- * its sandbox.
+ * What Chromium shows of the page. Chromium aborts a request while an interface changes, which on a
+ * busy machine may happen late, so the page is loaded again. As root it runs only without its
+ * sandbox.
  */
 async function opened(host: Host): Promise<string> {
   return await eventually(60_000, async () => {

@@ -1,4 +1,4 @@
-/** The procedures of docs/tls.md and docs/ca.md, typed as they are printed. */
+/** Runs the procedures of docs/tls.md and docs/ca.md exactly as printed. */
 import assert from "node:assert/strict";
 import { component, programs } from "../support/component.ts";
 import { eventually } from "../support/eventually.ts";
@@ -24,7 +24,7 @@ const verify =
   `openssl verify -x509_strict -purpose sslserver -CAfile ${bundle} -untrusted ${server} ${server}`;
 const modes = "cd /etc/agent/tls; find . -name '*.key*' -printf '%m\\n' | sort -u";
 
-/** Whether one host accepts the certificate of another, as a TLS client that shows its own. */
+/** True if one host accepts another's certificate, as a TLS client that presents its own. */
 async function accepts(hosts: Three, from: keyof Three & string, to: string): Promise<boolean> {
   const host = hosts[to as "a"];
   await using _ = await host.serve(
@@ -51,7 +51,7 @@ function walk(name: string, fn: (hosts: Three, typist: Typist) => Promise<void>)
   });
 }
 
-Deno.test("docs/tls.md, docs/ca.md: all that can be typed here is typed", () => {
+Deno.test("docs/tls.md, docs/ca.md: every command that can run here is run", () => {
   assertAllBelow(tls, [
     "Set up three hosts",
     "Use it",
@@ -141,7 +141,7 @@ walk(
   },
 );
 
-/** A root, an intermediate and a host's certificate, made by OpenSSL. */
+/** Makes a root, an intermediate and a host certificate with OpenSSL. */
 const company = `
   umask 077
   make() { # name, subject, issuer's name, extensions
@@ -184,7 +184,7 @@ walk("docs/ca.md: the CA is renewed, and hosts that lag behind catch up", async 
   }
 });
 
-/** The blocks of a section that follow each other on paper, one by one. */
+/** The blocks of a section, one by one. */
 function stepGroups(title: string) {
   const groups = new Map<string, ReturnType<typeof stepsBelow>>();
   for (const step of stepsBelow(ca, title)) {
