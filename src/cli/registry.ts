@@ -24,6 +24,7 @@ export const registry: Readonly<Record<string, Load>> = {
   "tls clean": () => import("./commands/tls_clean.ts"),
   "coordinator": () => import("./commands/coordinator.ts"),
   "worker": () => import("./commands/worker.ts"),
+  "node": () => import("./commands/node.ts"),
   "demo": () => import("./commands/demo.ts"),
   "submit": () => import("./commands/submit.ts"),
   "task list": () => import("./commands/task_list.ts"),

@@ -3,7 +3,7 @@ import { isLoopback } from "./addresses.ts";
 import type { Config } from "./schema.ts";
 
 /** The coordinator serves, the others dial it. */
-export type PeerRole = "coordinator" | "worker" | "client";
+export type PeerRole = "coordinator" | "worker" | "client" | "node";
 
 /**
  * Decides how a role or client speaks gRPC, in the terms of tls/mode.ts; the files themselves are not

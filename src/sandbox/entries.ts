@@ -7,6 +7,7 @@ export const entries = {
   command: new URL("../cli/inside.ts", import.meta.url),
   coordinator: new URL("../roles/coordinator.ts", import.meta.url),
   worker: new URL("../roles/worker.ts", import.meta.url),
+  node: new URL("../roles/node.ts", import.meta.url),
 } as const;
 
 export type EntryName = keyof typeof entries;

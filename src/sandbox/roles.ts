@@ -1,4 +1,5 @@
 import { joinHost } from "../base/address.ts";
+import { stagedName } from "../base/fs/atomic_file.ts";
 import { peerMode, type PeerRole } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
 import { type Grants, noGrants } from "./grants.ts";
@@ -32,6 +33,31 @@ export function workerGrants(config: Config): Grants {
       ...values["worker.coordinators"],
       ...healthAddress(values["worker.health_host"], values["worker.health_port"]),
     ],
+  };
+}
+
+/**
+ * A node dials whichever host becomes a member, and listens to multicast, so its network is open; it
+ * reads nothing of the TLS directory but what it serves and believes.
+ *
+ * @param files its certificates, keys and CAs.
+ * @param identity its token and its id, which it makes at the first start.
+ */
+export function nodeGrants(
+  config: Config,
+  files: (string | undefined)[],
+  identity: { token: string; nodeId: string },
+): Grants {
+  const { values } = config;
+  const dataDir = values["node.data_dir"];
+  const made = [identity.token, identity.nodeId].flatMap((path) => [path, stagedName(path)]);
+  const peer = values["node.coordinators"].length === 0 ? [] : peerFiles(config, "node");
+  return {
+    ...noGrants,
+    read: [...files.filter((file) => file !== undefined), ...peer, ...made, dataDir],
+    write: [...made, dataDir],
+    net: true,
+    sys: ["hostname", "networkInterfaces", "statfs", "systemMemoryInfo", "loadavg"],
   };
 }
 

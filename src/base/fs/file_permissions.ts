@@ -63,8 +63,8 @@ function onDescriptor(path: string, mode: number, give: (descriptor: number) => 
 
 /** Where root administers a service's folder, the service must still be able to read its files. */
 function folderOwner(path: string): { uid: number; gid: number } | undefined {
-  if (Deno.uid() !== 0) return undefined;
   try {
+    if (Deno.uid() !== 0) return undefined;
     const { uid, gid } = Deno.statSync(dirname(path));
     return uid === null || gid === null || uid === 0 ? undefined : { uid, gid };
   } catch (error) {

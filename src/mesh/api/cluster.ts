@@ -1,0 +1,84 @@
+/** The cluster as users and other nodes see it. */
+import { HttpProblem } from "../../http/problem.ts";
+import { type ClusterView, clusterView } from "../cluster_view.ts";
+import {
+  addressesHeader,
+  askerHeader,
+  etagOf,
+  type NodeAnswer,
+  parseAsker,
+  parseEtag,
+  timeHeader,
+} from "../protocol.ts";
+import type { Node, Serve } from "./context.ts";
+
+export function currentView(node: Node): ClusterView {
+  const { membership, clock } = node;
+  return clusterView(membership, node.own(), {
+    now: clock.monotonic(),
+    wall: clock.now(),
+    signOn: node.canSignOn(),
+  });
+}
+
+export function serveCluster(serve: Serve, node: Node): void {
+  const { membership, clock } = node;
+  serve({
+    "GET /api/health": (context) => {
+      const { facts } = node.own();
+      return context.json({
+        status: "ok",
+        role: "node",
+        version: facts.version,
+        node_id: facts.id,
+        name: facts.name,
+      });
+    },
+    "GET /api/cluster": (context) => context.json(currentView(node)),
+    "DELETE /api/cluster/nodes/:id": (context) => {
+      const id = context.req.param("id")!;
+      const member = membership.members.get(id);
+      if (member === undefined) throw new HttpProblem(404, `No other node has the id "${id}"`);
+      if (membership.reach(member, clock.monotonic()) !== "unreachable") {
+        throw new HttpProblem(409, `"${member.name}" is reachable, so it would come back at once`, {
+          next: "Stop it first",
+        });
+      }
+      membership.forget(id);
+      node.forgotten();
+      return context.body(null, 204);
+    },
+    "GET /api/cluster/node_local": (context) => {
+      const by = parseAsker(context.req.header(askerHeader), context.req.header(addressesHeader));
+      if (by !== undefined) node.asked(by, context.get("facts").source);
+      const { facts } = node.own();
+      const view = membership.view(facts, clock.monotonic());
+      const { instance } = membership.self;
+      const held = parseEtag(context.req.header("if-none-match"));
+      const since = held?.instance === instance && held.revision <= view.revision
+        ? held.revision
+        : null;
+      context.header("etag", etagOf({ instance, revision: view.revision }));
+      context.header(timeHeader, String(clock.now()));
+      if (since === view.revision) return context.body(null, 304);
+      const answer: NodeAnswer = {
+        node: facts,
+        revision: view.revision,
+        since,
+        members: view.entries(since ?? -1),
+      };
+      return context.json(answer);
+    },
+    "GET /api/cluster/members_local": (context) => {
+      const { facts } = node.own();
+      const members = [...membership.members.values()].map((member) => ({
+        id: member.id,
+        name: member.name,
+        addresses: member.addresses,
+        reachable: membership.reach(member, clock.monotonic()) === "reachable",
+      }));
+      const self = { id: facts.id, name: facts.name, addresses: facts.addresses, reachable: true };
+      return context.json({ members: [self, ...members] });
+    },
+  });
+}

@@ -1,0 +1,114 @@
+/** What the routes of the API work with. */
+import type { Context, Hono } from "hono"; // routes and requests; 20 KB
+import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
+import type { HttpBindings } from "@hono/node-server"; // hono over node:https, which Deno.serve is not
+import type { TaskService } from "../../tasks/service.ts";
+import type { EventLog } from "../../http/events.ts";
+import { HttpProblem } from "../../http/problem.ts";
+import type { Clock } from "../../base/clock.ts";
+import type { Log } from "../../base/log.ts";
+import { type Caller, type Route, routes } from "../access.ts";
+import type { CallerCertificates } from "../trust.ts";
+import type { OwnFacts } from "../cluster_view.ts";
+import type { Membership } from "../membership.ts";
+import type { PeerClient } from "../peer_client.ts";
+import type { Asker } from "../protocol.ts";
+import type { RequestFacts, TrustedProxies } from "../request_facts.ts";
+import type { Sessions } from "../sessions.ts";
+import type { Certificate } from "../../pki/x509/inspect.ts";
+
+/** The node behind the API. */
+export interface Node {
+  membership: Membership;
+  own: () => OwnFacts;
+  sessions: Sessions;
+  noAuth: boolean;
+  tls: boolean;
+  /** Where users reach this node: `https://host:port/`. */
+  url: () => string;
+  /** Names beside IP addresses that the `Host` header may carry. */
+  hostNames: () => Iterable<string>;
+  isProxy: TrustedProxies;
+  certificates: CallerCertificates;
+  /** CAs that client certificates are verified against; empty: bearer only. */
+  roots: () => Certificate[];
+  coordinators: string[];
+  /** Undefined where `node.coordinators` is empty. */
+  tasks: TaskService | undefined;
+  events: EventLog;
+  client: () => PeerClient;
+  /** Whether this node can prove to others that it is one. */
+  canSignOn: () => boolean;
+  asked: (by: Asker, remote: string) => void;
+  /** A member was removed by a user. */
+  forgotten: () => void;
+  clock: Clock;
+  log: Log;
+}
+
+export interface ApiEnv {
+  Bindings: HttpBindings;
+  Variables: { caller: Caller; facts: RequestFacts };
+}
+export type ApiContext = Context<ApiEnv>;
+export type Api = Hono<ApiEnv>;
+export type Handler = (context: ApiContext) => Response | Promise<Response>;
+
+/** Registers handlers by their names in the table of access.ts. */
+export type Serve = (handlers: Partial<Record<Route, Handler>>) => void;
+
+export function isRoute(name: string): name is Route {
+  return Object.hasOwn(routes, name);
+}
+
+/** Larger than any task (limits of the task contract) and any state value. */
+const maxBodyBytes = 2 * 1024 * 1024;
+
+export async function readBytes({ env }: ApiContext): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  let length = 0;
+  for await (const chunk of env.incoming as AsyncIterable<Uint8Array>) {
+    length += chunk.length;
+    if (length > maxBodyBytes) throw new HttpProblem(413, "The body is larger than 2 MiB");
+    chunks.push(chunk);
+  }
+  const whole = new Uint8Array(length);
+  let at = 0;
+  for (const chunk of chunks) {
+    whole.set(chunk, at);
+    at += chunk.length;
+  }
+  return whole;
+}
+
+/** A form of a web page cannot send this type, so it cannot pose as the API's caller. */
+export async function readJson(context: ApiContext): Promise<unknown> {
+  const type = context.req.header("content-type") ?? "";
+  if (!/^application\/json(;|$)/i.test(type)) {
+    throw new HttpProblem(415, "The body must be JSON", {
+      next: "Send content-type: application/json",
+    });
+  }
+  try {
+    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(await readBytes(context)));
+  } catch (error) {
+    if (error instanceof HttpProblem) throw error;
+    throw new HttpProblem(400, "The body is not valid JSON", { cause: error });
+  }
+}
+
+/** A number of the query, undefined where it is not given. */
+export function numberOf(context: ApiContext, name: string, most = Number.MAX_SAFE_INTEGER) {
+  const text = context.req.query(name);
+  if (text === undefined || text === "") return undefined;
+  const value = Number(text);
+  if (!/^\d{1,16}$/.test(text) || value > most) {
+    throw new HttpProblem(400, `"${name}" must be a whole number up to ${most}`);
+  }
+  return value;
+}
+
+/** Tells the adapter that the answer is written directly, with back-pressure; see http/stream.ts. */
+export function alreadySent(): Response {
+  return RESPONSE_ALREADY_SENT;
+}

@@ -1,0 +1,249 @@
+/** Tasks, workers and state, through the coordinators. */
+import type { ServerResponse } from "node:http";
+import { artifactView, stateView, taskView, textOrBase64, workerView } from "../../client/views.ts";
+import { readTaskDescription, taskSpec } from "../../client/task_spec.ts";
+import { HttpProblem } from "../../http/problem.ts";
+import { goneSignal, writePiece } from "../../http/stream.ts";
+import type { LogPiece, TaskService } from "../../tasks/service.ts";
+import { type Task, taskStates } from "../../tasks/task.ts";
+import {
+  alreadySent,
+  type ApiContext,
+  type Node,
+  numberOf,
+  readBytes,
+  readJson,
+  type Serve,
+} from "./context.ts";
+
+/** As many as a page shows, and as many as one answer may hold. */
+const defaultTasks = 100;
+const maxTasks = 1_000;
+
+export function serveTasks(serve: Serve, node: Node): void {
+  const service = () => requireTasks(node);
+  const changed = (tasks: Task[]) => ({ tasks: tasks.map(taskView) });
+  const id = (context: ApiContext) => context.req.param("id")!;
+  serve({
+    "GET /api/tasks": async (context) => {
+      const states = context.req.query("state")?.split(",").filter((each) => each !== "");
+      const unknown = states?.find((state) => !taskStates.some((known) => known === state));
+      if (unknown !== undefined) {
+        throw new HttpProblem(400, `"${unknown}" is not a state of tasks`, {
+          next: `States are ${taskStates.join(", ")}`,
+        });
+      }
+      const before = context.req.query("before");
+      const array = context.req.query("array");
+      if (array) return context.json({ ...changed(await service().getTask(array)), more: false });
+      const { tasks, more } = await service().listTasks({
+        limit: numberOf(context, "limit", maxTasks) ?? defaultTasks,
+        ...(states?.length ? { states: states as Task["state"][] } : {}),
+        ...(before ? { before } : {}),
+      });
+      return context.json({ tasks: tasks.map(taskView), more });
+    },
+    "POST /api/tasks": async (context) => {
+      const { spec, options } = taskSpec(readTaskDescription(await readJson(context)));
+      const { id, taskIds, existing } = await service().submit(spec, options);
+      return context.json({ id, task_ids: taskIds, existing }, existing ? 200 : 201);
+    },
+    "GET /api/tasks/:id": async (context) =>
+      context.json(changed(await service().getTask(id(context)))),
+    "POST /api/tasks/:id/cancel": async (context) =>
+      context.json(changed(await service().cancelTask(id(context)))),
+    "POST /api/tasks/:id/retry": async (context) =>
+      context.json(changed(await service().retryTask(id(context)))),
+    "GET /api/tasks/:id/logs": (context) => sendLogs(context, service(), node),
+    "GET /api/tasks/:id/artifacts": async (context) => {
+      const artifacts = await service().listArtifacts(id(context), numberOf(context, "attempt"));
+      return context.json({ artifacts: artifacts.map(artifactView) });
+    },
+    "GET /api/tasks/:id/artifacts/*": (context) => sendArtifact(context, service(), node),
+    "GET /api/workers": async (context) =>
+      context.json({ workers: (await service().listWorkers()).map(workerView) }),
+    "POST /api/workers/:id/drain": async (context) =>
+      context.json(workerView(await service().drainWorker(id(context)))),
+    "POST /api/workers/:id/resume": async (context) =>
+      context.json(workerView(await service().resumeWorker(id(context)))),
+  });
+}
+
+export function serveState(serve: Serve, node: Node): void {
+  const names = (context: ApiContext) =>
+    [context.req.param("ns")!, context.req.param("key")!] as const;
+  serve({
+    "GET /api/state/:ns": async (context) => {
+      const entries = await requireTasks(node).listState(
+        context.req.param("ns")!,
+        context.req.query("prefix") ?? "",
+      );
+      return context.json({ entries: entries.map(stateView) });
+    },
+    "GET /api/state/:ns/:key": async (context) =>
+      context.json(stateView(await requireTasks(node).getState(...names(context)))),
+    "PUT /api/state/:ns/:key": async (context) => {
+      const value = await readBytes(context);
+      const revision = numberOf(context, "if_revision");
+      return context.json(
+        stateView(await requireTasks(node).putState(...names(context), value, revision)),
+      );
+    },
+    "DELETE /api/state/:ns/:key": async (context) => {
+      const revision = numberOf(context, "if_revision");
+      return context.json(await requireTasks(node).deleteState(...names(context), revision));
+    },
+  });
+}
+
+function requireTasks({ tasks }: Node): TaskService {
+  if (tasks !== undefined) return tasks;
+  throw new HttpProblem(503, "This node serves no tasks: it knows no coordinator", {
+    next: "set node.coordinators, such as agent node --node.coordinators=build1.lan:50055",
+  });
+}
+
+/** Logs as lines of JSON, as they come; with `follow` until the task has ended. */
+async function sendLogs(context: ApiContext, tasks: TaskService, node: Node): Promise<Response> {
+  const taskId = context.req.param("id")!;
+  const attempt = numberOf(context, "attempt");
+  const tail = numberOf(context, "tail_bytes");
+  const follow = context.req.query("follow") === "true";
+  const offsets = tail === undefined
+    ? {
+      stdoutOffset: numberOf(context, "stdout_offset") ?? 0,
+      stderrOffset: numberOf(context, "stderr_offset") ?? 0,
+    }
+    : await tailOffsets(tasks, taskId, attempt, tail);
+  const query = { taskId, follow, ...offsets, ...(attempt === undefined ? {} : { attempt }) };
+  const { outgoing } = context.env as { outgoing: ServerResponse };
+  const pieces = tasks.readLog(query, goneSignal(outgoing))[Symbol.asyncIterator]();
+  // The first piece decides whether there is an answer or an error; `follow` may wait for it long.
+  const first = follow ? undefined : await pieces.next();
+  outgoing.writeHead(200, {
+    "content-type": "application/x-ndjson",
+    "cache-control": "no-store",
+    "x-accel-buffering": "no",
+    "x-content-type-options": "nosniff",
+  });
+  outgoing.flushHeaders();
+  void send(outgoing, node, async () => {
+    for (let next = first ?? await pieces.next(); !next.done; next = await pieces.next()) {
+      if (!await writePiece(outgoing, JSON.stringify(pieceView(next.value)) + "\n")) break;
+    }
+    await pieces.return?.();
+  });
+  return alreadySent();
+}
+
+function pieceView({ attempt, stream, offset, data }: LogPiece) {
+  return { attempt, stream, offset, ...textOrBase64(data, "data") };
+}
+
+/** Offsets from which about `tail` bytes of each stream are left. */
+async function tailOffsets(
+  tasks: TaskService,
+  taskId: string,
+  number: number | undefined,
+  tail: number,
+) {
+  const [task] = await tasks.getTask(taskId);
+  const attempt = number === undefined
+    ? task?.attempts.at(-1)
+    : task?.attempts.find((each) => each.attempt === number);
+  return {
+    stdoutOffset: Math.max(0, (attempt?.stdoutBytes ?? 0) - tail),
+    stderrOffset: Math.max(0, (attempt?.stderrBytes ?? 0) - tail),
+  };
+}
+
+/** One artifact as a download, whole or one range of it (RFC 9110, section 14). */
+async function sendArtifact(
+  context: ApiContext,
+  tasks: TaskService,
+  node: Node,
+): Promise<Response> {
+  const taskId = context.req.param("id")!;
+  const start = `/api/tasks/${encodeURIComponent(taskId)}/artifacts/`;
+  const path = decodeURIComponent(context.req.path.slice(start.length));
+  const attempt = numberOf(context, "attempt");
+  const found = (await tasks.listArtifacts(taskId, attempt)).filter((each) => each.path === path);
+  const artifact = found.at(-1);
+  if (artifact === undefined) {
+    throw new HttpProblem(404, `Task "${taskId}" has no artifact "${path}"`);
+  }
+  const etag = `"${artifact.sha256}"`;
+  const range = rangeOf(
+    context.req.header("range"),
+    context.req.header("if-range"),
+    etag,
+    artifact.size,
+  );
+  const { outgoing } = context.env as { outgoing: ServerResponse };
+  const name = encodeURIComponent(path.split("/").at(-1)!);
+  outgoing.writeHead(range.partial ? 206 : 200, {
+    "content-type": "application/octet-stream",
+    "content-disposition": `attachment; filename*=UTF-8''${name}`,
+    "content-length": range.end - range.start,
+    "accept-ranges": "bytes",
+    "x-content-type-options": "nosniff",
+    "cache-control": "no-store",
+    etag,
+    ...(range.partial
+      ? { "content-range": `bytes ${range.start}-${range.end - 1}/${artifact.size}` }
+      : {}),
+  });
+  const query = { taskId, attempt: artifact.attempt, path, offset: range.start };
+  void send(outgoing, node, async () => {
+    let at = range.start;
+    for await (const { data } of tasks.readArtifact(query, goneSignal(outgoing))) {
+      const piece = data.subarray(0, Math.max(0, range.end - at));
+      at += piece.length;
+      if (!await writePiece(outgoing, piece) || at >= range.end) break;
+    }
+    if (at < range.end) throw new Error("The artifact ended too early");
+  });
+  return alreadySent();
+}
+
+interface Range {
+  start: number;
+  /** Behind the last byte. */
+  end: number;
+  partial: boolean;
+}
+
+/** One range is served; several, or one that is malformed, count as none (RFC 9110, 14.2). */
+export function rangeOf(
+  header: string | undefined,
+  ifRange: string | undefined,
+  etag: string,
+  size: number,
+): Range {
+  const whole = { start: 0, end: size, partial: false };
+  const match = /^bytes=(\d*)-(\d*)$/.exec(header ?? "");
+  if (match === null || (ifRange !== undefined && ifRange !== etag)) return whole;
+  const [, from, to] = match as unknown as [string, string, string];
+  if (from === "" && to === "") return whole;
+  const start = from === "" ? Math.max(0, size - Number(to)) : Number(from);
+  const end = from === "" || to === "" ? size : Math.min(size, Number(to) + 1);
+  if (start >= end) {
+    throw new HttpProblem(416, `The artifact has ${size} bytes`, {
+      headers: { "content-range": `bytes */${size}` },
+    });
+  }
+  return { start, end, partial: true };
+}
+
+/** Runs the sending of an answer whose head is out: a failure can only cut it off. */
+async function send(outgoing: ServerResponse, { log }: Node, write: () => Promise<void>) {
+  try {
+    await write();
+    outgoing.end();
+  } catch (error) {
+    if (!outgoing.destroyed) {
+      log.debug("a download was cut off", { reason: error instanceof Error ? error.message : "" });
+    }
+    outgoing.destroy();
+  }
+}

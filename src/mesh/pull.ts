@@ -1,0 +1,279 @@
+/** Asks the others, tick by tick, and tells `Membership` what came back. */
+import { joinHost } from "../base/address.ts";
+import type { Clock } from "../base/clock.ts";
+import { messageOf } from "../base/errors.ts";
+import { every } from "../base/lifetimes.ts";
+import type { Log } from "../base/log.ts";
+import { dialable, hostOf } from "./addresses.ts";
+import { bestFirst, type Member, type Membership } from "./membership.ts";
+import type { PeerClient, PeerReply } from "./peer_client.ts";
+import {
+  addressesHeader,
+  type Asker,
+  askerHeader,
+  etagOf,
+  limits,
+  nodeAnswer,
+  parseEtag,
+  times,
+} from "./protocol.ts";
+import * as v from "valibot";
+
+export interface PullOptions {
+  membership: Membership;
+  cluster: string;
+  /** Configured: asked at every tick. */
+  staticPeers: string[];
+  /** Where this node can be dialled. */
+  addresses: () => string[];
+  client: () => PeerClient;
+  /** Shown to configured peers where there is no TLS to prove membership by. */
+  bearer: (() => string) | undefined;
+  clock: Clock;
+  log: Log;
+  random?: () => number;
+}
+
+/** Questions at once; the others wait their turn. */
+const maxQuestions = 64;
+/** Addresses of one node that are tried in one tick. */
+const maxTries = 3;
+/** A candidate that does not answer for so many ticks is dropped; discovery may name it again. */
+const candidateTicks = 6;
+/** Candidates from discovery and questions; more are not a cluster of a few hundred nodes. */
+const maxCandidates = 1_000;
+/** The same unknown node is not asked back more often. */
+const askBackMs = 1_000;
+
+export class Pull {
+  readonly #options: PullOptions;
+  readonly #busy = new Set<string>();
+  /** Addresses that may be nodes, with the ticks that they have been tried for. */
+  readonly #candidates = new Map<string, number>();
+  /** Addresses at which we ourselves answer. */
+  readonly #own = new Set<string>();
+  /** Which node answers at a configured address. */
+  readonly #aliases = new Map<string, string>();
+  readonly #askedBack = new Map<string, number>();
+  readonly #slots = slotsOf(maxQuestions);
+  #signal: AbortSignal | undefined;
+
+  constructor(options: PullOptions) {
+    this.#options = options;
+  }
+
+  /** Runs until the signal aborts. */
+  async serve(signal: AbortSignal): Promise<void> {
+    const { clock, log, random } = this.#options;
+    this.#signal = signal;
+    await every({
+      periodMs: times.tickMs,
+      jitter: times.jitter,
+      clock,
+      signal,
+      failed: (error) => log.error("tick failed", { reason: messageOf(error) }),
+      ...(random === undefined ? {} : { random }),
+    }, () => this.#tick());
+  }
+
+  /** Addresses of a node that discovery heard of. */
+  found(addresses: string[]): void {
+    for (const address of addresses) {
+      if (this.#own.has(address) || this.#candidates.size >= maxCandidates) continue;
+      this.#candidates.set(address, 0);
+      this.#askCandidate(address);
+    }
+  }
+
+  /** A node has asked us, from that IP address: one that is not known is asked back at once. */
+  asked(by: Asker, remote: string): void {
+    const { membership, clock } = this.#options;
+    if (by.id === membership.self.id && by.instance === membership.self.instance) return;
+    const member = membership.members.get(by.id);
+    const isKnown = member !== undefined && member.instances.has(by.instance) &&
+      membership.reach(member, clock.monotonic()) !== "unreachable";
+    const name = `${by.id}.${by.instance}`;
+    if (isKnown || this.#askedBack.has(name) || this.#askedBack.size >= limits.members) return;
+    this.#askedBack.set(name, clock.monotonic());
+    // Where it came from, then what it says: it may not know its address as seen from here.
+    const port = Number(/:(\d+)$/.exec(by.addresses[0] ?? "")?.[1] ?? 0);
+    const seen = port > 0 ? [joinHost(remote, port)] : [];
+    this.found(bestFirst([...seen, ...dialable(by.addresses)], undefined));
+  }
+
+  #tick(): void {
+    const { membership, clock, staticPeers } = this.#options;
+    membership.tick(clock.monotonic(), clock.now());
+    const good = new Set<string>();
+    for (const member of membership.members.values()) {
+      if (member.good !== undefined && member.error === undefined) good.add(member.good);
+      this.#askMember(member);
+    }
+    for (const address of staticPeers) {
+      const member = membership.members.get(this.#aliases.get(address) ?? "");
+      if (member === undefined || member.error !== undefined) this.#askCandidate(address);
+    }
+    for (const [address, ticks] of this.#candidates) {
+      if (ticks >= candidateTicks) this.#candidates.delete(address);
+      else this.#candidates.set(address, ticks + 1);
+      if (!good.has(address)) this.#askCandidate(address);
+    }
+    for (const [name, at] of this.#askedBack) {
+      if (clock.monotonic() - at > askBackMs) this.#askedBack.delete(name);
+    }
+  }
+
+  /** Runs one question after another for a name, and none beside it. */
+  #once(name: string, ask: () => Promise<void>): void {
+    if (this.#busy.has(name) || this.#signal === undefined || this.#signal.aborted) return;
+    this.#busy.add(name);
+    void this.#slots(ask).catch((error) =>
+      this.#options.log.debug("question failed", { peer: name, reason: messageOf(error) })
+    ).finally(() => this.#busy.delete(name));
+  }
+
+  #askMember(member: Member | undefined): void {
+    if (member !== undefined) this.#once(member.id, () => this.#reach(member));
+  }
+
+  #askCandidate(address: string): void {
+    if (this.#own.has(address)) return;
+    this.#once(address, async () => {
+      const failure = await attempt(() => this.#question(address));
+      if (failure === undefined) return;
+      this.#options.log.debug("a possible node does not answer", { address, reason: failure });
+    });
+  }
+
+  /** Asks a member where it answered last, and where else it may be if it does not. */
+  async #reach(member: Member): Promise<void> {
+    const { membership, clock } = this.#options;
+    // Each start that uses the id is asked, to see whether they all live.
+    const twins = [...member.instances.values()].map(({ address }) => address);
+    if (twins.length > 1) {
+      await Promise.allSettled(
+        twins.slice(0, maxTries).map((each) => this.#question(each, member)),
+      );
+      return;
+    }
+    const known = dialable(member.addresses).filter((each) => !this.#own.has(each));
+    const [first, ...others] = bestFirst(known, member.good);
+    if (first === undefined) return;
+    const failure = await attempt(() => this.#question(first, member));
+    if (failure === undefined) return;
+    const rest = rotated(others, clock.monotonic() / times.tickMs).slice(0, maxTries - 1);
+    const failures = await Promise.all(
+      rest.map((each) => attempt(() => this.#question(each, member))),
+    );
+    if (!failures.includes(undefined)) membership.failed(member.id, failure);
+  }
+
+  async #question(address: string, member?: Member): Promise<void> {
+    const { client, clock, membership, staticPeers } = this.#options;
+    const reply = await client().ask(address, {
+      method: "GET",
+      path: "/api/cluster/node_local",
+      headers: headersFor(address, member, this.#options),
+      withinMs: times.answerMs,
+    });
+    const at = { now: clock.monotonic(), wall: clock.now() };
+    const { id, isOwn, found } = take(reply, address, member, at, this.#options);
+    if (isOwn) this.#own.add(address);
+    this.#candidates.delete(address);
+    if (staticPeers.includes(address)) this.#aliases.set(address, id);
+    for (const other of found) this.#askMember(membership.members.get(other));
+  }
+}
+
+function headersFor(address: string, member: Member | undefined, options: PullOptions) {
+  const { membership, staticPeers, bearer } = options;
+  const { id, instance } = membership.self;
+  const configured = bearer !== undefined && staticPeers.includes(address);
+  return {
+    [askerHeader]: `${id}.${instance}`,
+    [addressesHeader]: options.addresses().slice(0, limits.addresses).join(", "),
+    ...(member?.held === undefined ? {} : { "if-none-match": etagOf(member.held) }),
+    ...(configured ? { authorization: `Bearer ${bearer()}` } : {}),
+  };
+}
+
+/** Judges an answer. @throws {Error} where it is none of a node of this cluster. */
+function take(
+  { status, headers, body, observed }: PeerReply,
+  address: string,
+  member: Member | undefined,
+  at: { now: number; wall: number },
+  { membership, cluster }: PullOptions,
+): { id: string; isOwn: boolean; found: string[] } {
+  if (status === 304 && member?.held !== undefined) {
+    const etag = parseEtag(typeof headers.etag === "string" ? headers.etag : undefined);
+    if (etag?.instance !== member.held.instance) throw new Error("It answered for another start");
+    membership.unchanged(member.id, etag.instance, address, observed, at);
+    return { id: member.id, isOwn: false, found: [] };
+  }
+  if (status === 401 || status === 403) {
+    throw new Error(`It does not accept this node (HTTP ${status}): ${detailOf(body)}`);
+  }
+  if (status !== 200) throw new Error(`It answered HTTP ${status}`);
+  const answer = v.safeParse(nodeAnswer, parseJson(body));
+  if (!answer.success) throw new Error("Its answer is not that of a node");
+  const { node } = answer.output;
+  if (node.cluster !== cluster) {
+    throw new Error(
+      `It belongs to ${node.cluster === null ? "no cluster" : `cluster "${node.cluster}"`}`,
+    );
+  }
+  const isOwn = node.id === membership.self.id && node.instance === membership.self.instance;
+  const found = membership.answered(address, answer.output, observed, at);
+  if (member !== undefined && node.id !== member.id) {
+    throw new Error(`Another node answers at "${hostOf(address)}"`);
+  }
+  return { id: node.id, isOwn, found };
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined; // The schema refuses it.
+  }
+}
+
+/** What a problem document says, cut to a line. */
+function detailOf(body: string): string {
+  const problem = parseJson(body) as { detail?: unknown } | undefined;
+  return typeof problem?.detail === "string" ? problem.detail.slice(0, 200) : "no reason given";
+}
+
+/** @returns why it failed; undefined where it did not. */
+async function attempt(ask: () => Promise<void>): Promise<string | undefined> {
+  try {
+    await ask();
+    return undefined;
+  } catch (error) {
+    return messageOf(error);
+  }
+}
+
+function rotated<T>(list: T[], by: number): T[] {
+  if (list.length === 0) return list;
+  const at = Math.floor(by) % list.length;
+  return [...list.slice(at), ...list.slice(0, at)];
+}
+
+/** Lets at most so many run at once. */
+function slotsOf(most: number): <T>(run: () => Promise<T>) => Promise<T> {
+  let free = most;
+  const waiting: (() => void)[] = [];
+  return async (run) => {
+    if (free > 0) free--;
+    else await new Promise<void>((resolve) => waiting.push(resolve));
+    try {
+      return await run();
+    } finally {
+      const next = waiting.shift();
+      if (next === undefined) free++;
+      else next();
+    }
+  };
+}

@@ -1,0 +1,364 @@
+import { randomBytes } from "node:crypto";
+import type { Env } from "../base/env.ts";
+import { messageOf } from "../base/errors.ts";
+import { makeDataDirectory } from "../base/fs/data_directory.ts";
+import { aborted, every, together } from "../base/lifetimes.ts";
+import { createLog, logText } from "../base/log.ts";
+import { version } from "../base/version.ts";
+import { oneOfSeveral } from "../client/one_of_several.ts";
+import { peerMode } from "../config/peer_mode.ts";
+import type { Config } from "../config/schema.ts";
+import { EventLog } from "../http/events.ts";
+import { gauge, serveHealth } from "../http/health.ts";
+import { type HttpServer, serveHttp } from "../http/server.ts";
+import { ownAddresses } from "../mesh/addresses.ts";
+import type { Node } from "../mesh/api/context.ts";
+import { publishEvents } from "../mesh/api/events.ts";
+import { loginMs, loginUrl } from "../mesh/api/session.ts";
+import { discover } from "../mesh/discovery.ts";
+import { readNodeId, readToken } from "../mesh/identity.ts";
+import { openKnownPeers } from "../mesh/known_peers.ts";
+import { Membership } from "../mesh/membership.ts";
+import type { NodeFacts } from "../mesh/protocol.ts";
+import { Pull } from "../mesh/pull.ts";
+import { trustedProxies } from "../mesh/request_facts.ts";
+import { nodeHandler } from "../mesh/server.ts";
+import { Sessions } from "../mesh/sessions.ts";
+import { CallerCertificates } from "../mesh/trust.ts";
+import { dialCoordinator } from "../peer/client.ts";
+import type { TaskService } from "../tasks/service.ts";
+import { assets } from "../web/assets.ts";
+import { printReady } from "./banner.ts";
+import { roleEntry } from "./entry.ts";
+import { hostLoad } from "./host_facts.ts";
+import { type NodeCredentials, openNodeCredentials } from "./node_credentials.ts";
+import type { NodeTls } from "./node_tls.ts";
+
+/** A few hundred nodes, their users' browsers, and room for a careless scanner. */
+const connections = { total: 2_000, perAddress: 1_000, pendingMs: 10_000 };
+/** Browsers and peers come back within it; proxies have a minute too. */
+const idleMs = 60_000;
+/** The largest body that is taken (2 MiB) over a slow line. */
+const bodyMs = 60_000;
+/** Answers that are under way when the node is told to stop. */
+const graceMs = 3_000;
+/** How soon a rotated token holds, and how often new members are written down. */
+const lookMs = 1_000;
+const expiredLogMs = 60_000;
+
+/** Serves the API and the UI, and keeps in touch with the other nodes, until the signal aborts. */
+async function serveNode(config: Config, env: Env, port: MessagePort): Promise<void> {
+  const { values } = config;
+  const tls = await firstMessage(port, env.signal) as NodeTls;
+  await using open = new AsyncDisposableStack();
+  makeDataDirectory({
+    path: values["node.data_dir"],
+    sign: "members.json",
+    mode: 0o700,
+    setting: "node.data_dir",
+  });
+  const credentials = open.use(await openNodeCredentials(tls, env));
+  const token = followToken(tls.tokenFile);
+  const own = ownFacts(config, tls.nodeIdFile);
+  const tasks = await dialled(config, env, open);
+  const parts: Parts = { config, env, tls, credentials, token, own, tasks };
+  const { node, pull, known } = assemble(parts);
+  const server = open.use(
+    await serveHttp({
+      host: values["node.host"],
+      port: values["node.port"],
+      setting: "--port",
+      ...(tls.serve === undefined ? {} : { tls: credentials.material() }),
+      connections,
+      idleMs,
+      bodyMs,
+      handle: nodeHandler(node, assets),
+    }),
+  );
+  own.listening(server.port);
+  credentials.onChange((material) => server.setMaterial(material));
+  const health = open.use(
+    await serveHealth({
+      host: values["node.health_host"],
+      port: values["node.health_port"],
+      setting: "node.health_port",
+      trouble: () => env.signal.aborted ? "it is stopping" : credentials.trouble(),
+      metrics: () => nodeMetrics(node),
+    }),
+  );
+  announce({ config, env, tls, node, server, credentials, health: health.address });
+  const look = () => {
+    known.save(node.membership, env.clock.monotonic());
+    if (token.look()) node.sessions.closeAll();
+  };
+  await together(
+    env.signal,
+    (signal) => stopServing(node, server, signal),
+    (signal) => lookAfter(look, env, signal),
+    (signal) => credentials.follow(signal),
+    (signal) => publishEvents(node, signal),
+    (signal) => logExpiry(credentials, env, signal),
+    (signal) => pull?.serve(signal) ?? aborted(signal),
+    (signal) => findOthers(parts, pull, server.port, signal),
+  );
+  known.save(node.membership, env.clock.monotonic());
+}
+
+/** What a node is made of before it listens. */
+interface Parts {
+  config: Config;
+  env: Env;
+  tls: NodeTls;
+  credentials: NodeCredentials;
+  token: ReturnType<typeof followToken>;
+  own: ReturnType<typeof ownFacts>;
+  tasks: TaskService | undefined;
+}
+
+function assemble({ config, env, tls, credentials, token, own, tasks }: Parts) {
+  const { values } = config;
+  const membership = new Membership(own.identity);
+  const known = openKnownPeers(values["node.data_dir"], membership, env.log);
+  const cluster = values["node.cluster"];
+  const isPlain = tls.serve === undefined;
+  const pull = cluster === undefined ? undefined : new Pull({
+    membership,
+    cluster,
+    staticPeers: values["node.peers"],
+    addresses: () => own.facts().addresses,
+    client: credentials.client,
+    bearer: isPlain && !values["node.no_auth"] ? token.current : undefined,
+    clock: env.clock,
+    log: env.log,
+  });
+  const node: Node = {
+    membership,
+    own: () => ({
+      facts: own.facts(),
+      firstSeen: own.startedAt,
+      certificate: credentials.observed(),
+    }),
+    sessions: new Sessions({ clock: env.clock, token: token.current }),
+    noAuth: values["node.no_auth"],
+    tls: !isPlain,
+    url: () => `${isPlain ? "http" : "https"}://${own.facts().addresses[0]}/`,
+    hostNames: () => hostNames(config, credentials),
+    isProxy: trustedProxies(values["node.trusted_proxies"]),
+    certificates: new CallerCertificates(),
+    roots: credentials.roots,
+    coordinators: values["node.coordinators"],
+    tasks,
+    events: new EventLog(own.identity.instance),
+    client: credentials.client,
+    canSignOn: credentials.canSignOn,
+    asked: (by, remote) => pull?.asked(by, remote),
+    forgotten: () => known.save(membership, env.clock.monotonic()),
+    clock: env.clock,
+    log: env.log,
+  };
+  return { node, pull, known };
+}
+
+/** Streams end first, then answers have a moment to finish. */
+async function stopServing(node: Node, server: HttpServer, signal: AbortSignal): Promise<void> {
+  await aborted(signal);
+  node.log.info("stopping");
+  node.events.close();
+  await server.stop(graceMs);
+}
+
+/** Writes what has changed, and notices a new token. */
+function lookAfter(look: () => void, env: Env, signal: AbortSignal): Promise<void> {
+  return every({
+    periodMs: lookMs,
+    clock: env.clock,
+    signal,
+    failed: (error) => env.log.warn("could not keep the state", { reason: messageOf(error) }),
+  }, look);
+}
+
+async function findOthers(
+  { config, env, tls, own }: Parts,
+  pull: Pull | undefined,
+  port: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const cluster = config.values["node.cluster"];
+  if (pull === undefined || cluster === undefined || !config.values["node.mdns"]) return;
+  await discover({
+    id: own.identity.id,
+    cluster,
+    tls: tls.serve !== undefined,
+    port,
+    version,
+    interfaces: networkInterfaces,
+    clock: env.clock,
+    log: env.log,
+    found: (addresses) => pull.found(addresses),
+  }, signal);
+}
+
+/** The main thread sends what only it may find out. */
+function firstMessage(port: MessagePort, signal: AbortSignal): Promise<unknown> {
+  return new Promise((resolve, reject) => {
+    port.onmessage = ({ data }) => {
+      port.close();
+      resolve(data);
+    };
+    if (signal.aborted) return reject(signal.reason);
+    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+  });
+}
+
+function ownFacts({ values }: Config, nodeIdFile: string) {
+  const identity = { id: readNodeId(nodeIdFile), instance: randomBytes(8).toString("hex") };
+  const startedAt = Date.now();
+  let port = values["node.port"];
+  const listen = () => ({
+    host: values["node.host"],
+    port,
+    advertise: values["node.advertise"],
+  });
+  return {
+    identity,
+    startedAt,
+    listening: (real: number) => port = real,
+    facts: (): NodeFacts => ({
+      ...identity,
+      name: values["node.name"],
+      cluster: values["node.cluster"] ?? null,
+      version,
+      addresses: ownAddresses(listen(), networkInterfaces()),
+      started_at: startedAt,
+      ...hostLoad(),
+    }),
+  };
+}
+
+function networkInterfaces() {
+  return Deno.networkInterfaces().map(({ name, family, address }) => ({ name, family, address }));
+}
+
+/** Names by which browsers may reach this node; IP addresses always may. */
+function hostNames({ values }: Config, credentials: NodeCredentials): string[] {
+  return [
+    ...credentials.hostnames(),
+    values["node.name"],
+    Deno.hostname(),
+    ...values["node.allowed_hosts"],
+    ...values["node.advertise"].map((each) => each.replace(/:\d+$/, "")),
+  ];
+}
+
+function followToken(file: string) {
+  let current = readToken(file);
+  return {
+    current: () => current,
+    /** @returns whether it was replaced. */
+    look: () => {
+      const next = readToken(file);
+      if (next === current) return false;
+      current = next;
+      return true;
+    },
+  };
+}
+
+/** The coordinators as one service; undefined where none is configured. */
+async function dialled(
+  config: Config,
+  env: Env,
+  open: AsyncDisposableStack,
+): Promise<TaskService | undefined> {
+  const addresses = config.values["node.coordinators"];
+  if (addresses.length === 0) return undefined;
+  const mode = peerMode(config, "node");
+  const coordinators = await Promise.all(
+    addresses.map(async (address) => open.use(await dialCoordinator(address, mode, env))),
+  );
+  return oneOfSeveral(coordinators, {
+    unanswered: (address, error) =>
+      env.log.debug("a coordinator did not answer", { address, reason: error.message }),
+    // A browser asks again by itself; it must not wait for a coordinator that is away.
+    again: (ask) => ask(),
+  });
+}
+
+interface Announced {
+  config: Config;
+  env: Env;
+  tls: NodeTls;
+  node: Node;
+  server: HttpServer;
+  credentials: NodeCredentials;
+  health: string;
+}
+
+/** The banner, the login URL, and the ready line. */
+function announce(
+  { config, env, tls, node, server, credentials, health }: Announced,
+): void {
+  const { values, origins } = config;
+  const { facts } = node.own();
+  env.log.info("starting", {
+    role: "node",
+    version,
+    node: facts.id,
+    name: facts.name,
+    cluster: values["node.cluster"],
+    listen: server.address,
+    advertise: facts.addresses.join(","),
+    health,
+    tls: tls.serve === undefined ? "off" : "on",
+    tls_from: tls.serve?.from ?? origins["node.tls"],
+    cert: tls.serve?.certFile,
+    ca: tls.bundle,
+    certificate_ends: credentials.certificate()?.notAfter.toISOString(),
+    auth: node.noAuth ? "none" : "token",
+    data_dir: values["node.data_dir"],
+    config_file: config.file,
+  });
+  if (node.noAuth) env.log.warn("everyone who reaches this node may use it (--no-auth)");
+  const { url } = loginUrl(node, loginMs);
+  const write = (line: string) => void env.stderr.write(line).catch(() => {});
+  if (values["log.format"] === "text") {
+    write(logText("open", { url }) + "\n");
+  } else {
+    createLog({ level: "info", format: "json", now: () => env.clock.now(), write })
+      .info("open", { url });
+  }
+  printReady(env, config, { role: "node", address: server.address });
+}
+
+/** An expired certificate is served all the same, so that it can be repaired from afar. */
+async function logExpiry(
+  credentials: NodeCredentials,
+  env: Env,
+  signal: AbortSignal,
+): Promise<void> {
+  await every({ periodMs: expiredLogMs, clock: env.clock, signal, failed: () => {} }, () => {
+    const reason = credentials.trouble();
+    if (reason !== undefined) env.log.error("not ready", { reason, next: "agent tls renew" });
+  });
+}
+
+function nodeMetrics({ membership, events, clock }: Node) {
+  const counts: Record<string, number> = { reachable: 0, unreachable: 0, conflict: 0 };
+  for (const member of membership.members.values()) {
+    counts[membership.reach(member, clock.monotonic())]!++;
+  }
+  return [
+    gauge("node_members", "Other nodes of the cluster, by state.", {
+      label: "state",
+      values: counts,
+    }),
+    gauge(
+      "node_cut_off",
+      "1 while most other nodes vanished at once.",
+      membership.cutOff(clock.monotonic()) ? 1 : 0,
+    ),
+    gauge("node_event_streams", "Browsers that follow events.", events.readers),
+  ];
+}
+
+roleEntry(serveNode);

@@ -1,0 +1,121 @@
+/** The certificates of a node: what it serves, what it shows to peers, and whom it believes. */
+import type { Env } from "../base/env.ts";
+import { messageOf } from "../base/errors.ts";
+import type { ServerMaterial } from "../http/server.ts";
+import type { Observed } from "../mesh/membership.ts";
+import { type PeerClient, peerClient, type PeerTrust } from "../mesh/peer_client.ts";
+import { fingerprintHex, prove } from "../mesh/trust.ts";
+import type { Certificate, Pair } from "../pki/x509/inspect.ts";
+import { roleOf } from "../pki/x509/roles.ts";
+import { type Credentials, type Loaded, readCredentials } from "../tls/credentials.ts";
+import type { NodeTls, PairFiles } from "./node_tls.ts";
+
+export interface NodeCredentials extends Disposable {
+  /** What the server presents. */
+  material(): ServerMaterial;
+  /** Called with each later set. */
+  onChange(changed: (material: ServerMaterial) => void): void;
+  /** The certificate that is served. */
+  certificate(): Certificate | undefined;
+  hostnames(): string[];
+  /** CAs that certificates of callers are verified against. */
+  roots(): Certificate[];
+  /** How peers see this node's own certificate. */
+  observed(): Pick<Observed, "certificateFingerprint" | "certificateNotAfter" | "caFingerprint">;
+  client(): PeerClient;
+  canSignOn(): boolean;
+  /** Why the node is not ready. */
+  trouble(): string | undefined;
+  /** Follows the files until the signal aborts. */
+  follow(signal: AbortSignal): Promise<void>;
+}
+
+/** @throws {UsageError} where files are not usable; an expired certificate is. */
+export async function openNodeCredentials(tls: NodeTls, env: Env): Promise<NodeCredentials> {
+  let changed: (material: ServerMaterial) => void = () => {};
+  const reload = () => {
+    client[Symbol.dispose]();
+    client = newClient();
+    if (serving !== undefined) changed(materialOf(serving.loaded()));
+  };
+  const serving = await read(tls.serve, tls.bundle, reload);
+  const other = await read(tls.other, tls.bundle, reload);
+  const ca = () => serving?.loaded().ca;
+  const roots = () => ca()?.certificates ?? [];
+  /** The first pair that peers accept. */
+  const shown = (): Pair | undefined => {
+    const pairs = [serving, other].map((each) => each?.loaded().pair);
+    return pairs.find((pair) => pair !== undefined && rootOf(pair, roots(), env) !== undefined) ??
+      pairs[0];
+  };
+  const newClient = () => {
+    const pem = ca()?.pem;
+    const trust: PeerTrust | undefined = serving === undefined ? undefined : {
+      pair: shown(),
+      ca: pem ?? "",
+      roots: roots(),
+      verifyHostname: tls.verifyHostname,
+    };
+    return peerClient(trust, env.clock);
+  };
+  let client = newClient();
+  const certificate = () => serving?.loaded().pair?.certificate;
+  return {
+    material: () => materialOf(serving!.loaded()),
+    onChange: (told) => changed = told,
+    certificate,
+    hostnames: () => certificate()?.hostnames ?? [],
+    roots,
+    observed: () => {
+      const pair = serving?.loaded().pair;
+      const root = pair && rootOf(pair, roots(), env);
+      return {
+        certificateFingerprint: pair && fingerprintHex(pair.certificate),
+        certificateNotAfter: pair?.certificate.notAfter.getTime(),
+        caFingerprint: root && fingerprintHex(root),
+      };
+    },
+    client: () => client,
+    canSignOn: () => {
+      const pair = shown();
+      if (pair === undefined || rootOf(pair, roots(), env) === undefined) return false;
+      const role = roleOf(pair.certificate);
+      return role === undefined || role === "node";
+    },
+    trouble: () => {
+      const end = certificate()?.notAfter;
+      if (end === undefined || end.getTime() > env.clock.now()) return undefined;
+      return `the certificate expired on ${end.toISOString()}`;
+    },
+    follow: async (signal) => {
+      const all = [serving, other].filter((each) => each !== undefined);
+      await Promise.all(all.map((each) => each.follow(env, signal)));
+    },
+    [Symbol.dispose]: () => client[Symbol.dispose](),
+  };
+}
+
+function read(
+  pair: PairFiles | undefined,
+  caFile: string | undefined,
+  changed: () => void,
+): Promise<Credentials | undefined> {
+  if (pair === undefined) return Promise.resolve(undefined);
+  const { certFile, keyFile } = pair;
+  const files = { certFile, keyFile, ...(caFile === undefined ? {} : { caFile }) };
+  return readCredentials({ mode: "mtls", ...files, skipVerify: false }, { prove: true, changed });
+}
+
+function materialOf({ pair, ca }: Loaded): ServerMaterial {
+  return { cert: pair!.certPem, key: pair!.keyPem, ca: ca?.pem };
+}
+
+/** The CA of the bundle that a pair leads to. */
+function rootOf({ chain }: Pair, roots: Certificate[], env: Env): Certificate | undefined {
+  try {
+    return prove(chain, roots, "serverAuth", env.clock.now()).root;
+  } catch (error) {
+    env.log.debug("the own certificate does not lead to the bundle", { reason: messageOf(error) });
+    return undefined;
+  }
+}
