@@ -1,7 +1,7 @@
 import type { RunResult } from "./src/cli/run.ts";
 import type { StopSignal } from "./src/sandbox/messages.ts";
 
-// First, and without other imports: a guardian is small, and a mistake here would start another one.
+// First, before anything else is loaded: these processes are small, and must never start another.
 if (Deno.args[0] === "guardian" && Deno.args.length === 5) {
   const { guard } = await import("./src/runner/guardian_loop.ts");
   const [, mark, silenceMs, cgroups, worker] = Deno.args;
@@ -9,11 +9,23 @@ if (Deno.args[0] === "guardian" && Deno.args.length === 5) {
   Deno.exit(0);
 }
 
+if (Deno.args[0] === "task-files" && Deno.args.length === 2) {
+  const { serveTaskFiles } = await import("./src/runner/task_files_process.ts");
+  serveTaskFiles(Deno.args[1]!);
+  Deno.exit(0);
+}
+
 const stop = new AbortController();
 
-/** The first signal drains, the second exits at once. */
+/**
+ * The first signal drains, the second exits at once; but when a terminal is closed, its shell and the
+ * system each send a SIGHUP.
+ */
 async function onSignal(signal: StopSignal): Promise<void> {
-  if (stop.signal.aborted) Deno.exit(signal === "SIGINT" ? 130 : 143);
+  if (stop.signal.aborted) {
+    if (signal === "SIGHUP") return;
+    Deno.exit(signal === "SIGINT" ? 130 : 143);
+  }
   const { Stopped } = await import("./src/sandbox/messages.ts");
   stop.abort(new Stopped(signal));
 }
@@ -31,12 +43,28 @@ async function printError(error: NonNullable<RunResult["error"]>, json: boolean)
 async function say(text: string): Promise<void> {
   try {
     await Deno.stderr.write(new TextEncoder().encode(text));
-  } catch (error) {
-    if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
+  } catch {
+    // A closed pipe, or a terminal that is gone: there is nowhere else to say it.
   }
 }
 
-const signals: StopSignal[] = Deno.build.os === "windows" ? ["SIGINT"] : ["SIGINT", "SIGTERM"];
+/** A process that was started by nohup goes on when its terminal is closed. */
+function isHangupIgnored(): boolean {
+  try {
+    const status = Deno.readTextFileSync("/proc/self/status");
+    return (parseInt(/^SigIgn:.*(.)$/m.exec(status)?.[1] ?? "0", 16) & 1) === 1;
+  } catch {
+    return false;
+  }
+}
+
+const signals: StopSignal[] = ["SIGINT"];
+if (Deno.build.os !== "windows") {
+  signals.push("SIGTERM");
+  // Deno's own handler, installed with the first listener, would end an ignoring process as well.
+  if (isHangupIgnored()) Deno.addSignalListener("SIGHUP", () => {});
+  else signals.push("SIGHUP");
+}
 signals.forEach((signal) => Deno.addSignalListener(signal, () => onSignal(signal)));
 const { run } = await import("./src/cli/run.ts");
 const { exit, error } = await run(Deno.args, stop.signal);

@@ -6,6 +6,8 @@ export const exitCode = {
   usage: 2,
   /** A check found something, or a safety refusal that names what overrides it. */
   attention: 3,
+  /** 128 and the number of the signal: SIGHUP, SIGINT, SIGTERM. */
+  hungUp: 129,
   interrupted: 130,
   terminated: 143,
 } as const;

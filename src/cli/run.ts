@@ -1,5 +1,6 @@
 import { type ErrorFacts, errorFacts, exitCode, UsageError } from "../base/errors.ts";
 import { output, realEnv } from "../sandbox/env.ts";
+import type { StopSignal } from "../sandbox/messages.ts";
 import type { ThreadEnd } from "../sandbox/start.ts";
 import type { AnyCommand, Request } from "./command.ts";
 import { commandHelp, groupHelp } from "./help.ts";
@@ -75,10 +76,16 @@ function requestOf(spec: AnyCommand, parsed: Parsed, { config, findings }: Setti
   return { options, args, rest, config, json, ...(spec.lenient ? { findings } : {}) };
 }
 
+const codeOf: Record<StopSignal, number> = {
+  SIGHUP: exitCode.hungUp,
+  SIGINT: exitCode.interrupted,
+  SIGTERM: exitCode.terminated,
+};
+
 /** A drained role exits 0; an interrupted command has the exit code of its signal. */
 function outcomeOf(end: ThreadEnd, signal: AbortSignal, isRole = false): RunResult {
   const told = signal.aborted ? signalOf(signal) : undefined;
-  const interrupted = told === "SIGINT" ? exitCode.interrupted : exitCode.terminated;
+  const interrupted = codeOf[told ?? "SIGTERM"];
   if ("exit" in end) return { exit: told === undefined || isRole ? end.exit : interrupted };
   const { facts } = end;
   if (facts.code === "output_closed") return { exit: exitCode.done };

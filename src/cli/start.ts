@@ -2,6 +2,7 @@ import type { Env } from "../base/env.ts";
 import { errorFacts } from "../base/errors.ts";
 import { aborted } from "../base/lifetimes.ts";
 import type { RoleInit } from "../roles/entry.ts";
+import { cleanProcess } from "../roles/process_state.ts";
 import { withAddresses } from "../sandbox/addresses.ts";
 import { guardCaKey } from "../sandbox/ca_key.ts";
 import { Stopped, type StopSignal } from "../sandbox/messages.ts";
@@ -49,8 +50,11 @@ export async function startRole(
   settings: Pick<Settings, "env" | "caKey">,
 ): Promise<ThreadEnd> {
   const here = { ...request, env };
+  using _clean = cleanProcess(env, spec.beside !== undefined);
   const grants = await withAddresses(await spec.grants(here));
   await guardCaKey(grants, settings.caKey);
+  const told = () => env.log.info("told to stop", { signal: signalOf(env.signal) });
+  env.signal.addEventListener("abort", told, { once: true });
   const { port1, port2 } = new MessageChannel();
   const init: RoleInit = { config: request.config, env: settings.env, port: port2 };
   const over = new AbortController();
@@ -76,6 +80,7 @@ export async function startRole(
     const late = await beside;
     return late === undefined ? end : { facts: errorFacts(late) };
   } finally {
+    env.signal.removeEventListener("abort", told);
     port1.close();
   }
 }

@@ -154,6 +154,12 @@ export const schema = settings({
     defaultHelp: "all",
     help: "Programs that tasks may start, by real path",
   },
+  "worker.allow_env": {
+    kind: "line",
+    repeat: true,
+    defaultHelp: "none",
+    help: "With allow_commands: names of the variables that tasks may set",
+  },
   "worker.user": {
     kind: "line",
     defaultHelp: "the worker's own",

@@ -13,8 +13,8 @@ import { roleEntry } from "./entry.ts";
 import { counter, gauge, type Metric, serveHealth } from "../http/health.ts";
 
 /**
- * A worker that is up usually has work at once, and who waits for its `ready` may count on that; but
- * one whose coordinators are away is up as well, and dials on.
+ * `ready` waits for the first session, so that tasks can run once it is printed; but not for longer
+ * than this, since a worker whose coordinators are away is up as well and keeps dialling.
  */
 const firstSessionMs = 3_000;
 
@@ -56,7 +56,7 @@ async function serveWorker(config: Config, env: Env, port: MessagePort): Promise
       host: values["worker.health_host"],
       port: values["worker.health_port"],
       setting: "worker.health_port",
-      trouble: () => worker.stats().sessions > 0 ? undefined : "not connected to any coordinator",
+      trouble: () => troubleOf(worker.stats()),
       metrics: () => workerMetrics(worker.stats()),
     }),
   );
@@ -79,6 +79,10 @@ async function serveWorker(config: Config, env: Env, port: MessagePort): Promise
   await worker.serve(env.signal);
 }
 
+function troubleOf({ trouble, sessions }: WorkerStats): string | undefined {
+  return trouble ?? (sessions > 0 ? undefined : "not connected to any coordinator");
+}
+
 /** The runner takes its time: it first ends what an earlier start left behind. */
 function runnerReady(port: MessagePort, signal: AbortSignal): Promise<RunnerReady> {
   return new Promise((resolve, reject) => {
@@ -90,7 +94,7 @@ function runnerReady(port: MessagePort, signal: AbortSignal): Promise<RunnerRead
 
 function workerMetrics(stats: WorkerStats): Metric[] {
   return [
-    gauge("worker_ready", "1 while a coordinator is connected.", stats.sessions > 0 ? 1 : 0),
+    gauge("worker_ready", "1 while it can take tasks.", troubleOf(stats) === undefined ? 1 : 0),
     gauge("worker_slots", "Tasks that may run at once.", stats.slots),
     gauge("worker_running", "Tasks that run.", stats.running),
     gauge("worker_waiting", "Tasks that wait here for a slot.", stats.waiting),

@@ -12,27 +12,36 @@ import { aborted } from "../base/lifetimes.ts";
 import { leaseTimes, limits } from "../tasks/limits.ts";
 import { outputWindowBytes, type RunnerReady } from "../tasks/orders.ts";
 
+/** What most systems give a login. */
+const taskUmask = 0o022;
+
 /**
- * The main thread of a worker: starts and ends tasks' processes on the orders of the role, which
- * come by the port, until the role has ended.
+ * The main thread of a worker: starts and ends processes of tasks, as the role orders through the
+ * port, until the role has ended.
  */
 export async function serveRunner(port: MessagePort, config: Config, env: Env): Promise<void> {
   const { values } = config;
+  // Of tasks; what the worker itself creates has explicit modes.
+  if (Deno.build.os !== "windows") Deno.umask(taskUmask);
   const user = await findTaskUser(values["worker.user"]);
   using folder = await openWorkerDirectory(values["worker.data_dir"], user);
   using cgroups = await Cgroups.open(`agent-${folder.mark}`, env.log);
   const allowed = values["worker.allow_commands"];
   const self = selfCommand();
+  let isReady = false;
   await using runner = await Runner.start({
     folder,
     user,
     cgroups,
     allowed: allowed === undefined ? undefined : allowedPrograms(allowed),
+    allowedVariables: new Set(values["worker.allow_env"] ?? []),
     guardian: { command: self.command, args: [...self.args, "guardian"] },
+    taskFiles: { command: self.command, args: [...self.args, "task-files"] },
     clock: env.clock,
     log: env.log,
     variable: env.variable,
-    report: (reports, transfer) => port.postMessage(reports, transfer),
+    // Before the role has ordered anything there is nothing to report but that the runner works.
+    report: (reports, transfer) => isReady && port.postMessage(reports, transfer),
     bounds: {
       guardianMs: leaseTimes.guardianMs,
       windowBytes: outputWindowBytes,
@@ -49,10 +58,11 @@ export async function serveRunner(port: MessagePort, config: Config, env: Env): 
   };
   port.onmessage = ({ data }) => runner.obey(data);
   port.postMessage(ready);
+  isReady = true;
   await aborted(env.signal);
 }
 
-/** What tasks could get hold of, as the host is set up. */
+/** What tasks could read on this host, though they should not. */
 async function exposures(env: Env, user: TaskUser): Promise<string[]> {
   const { caKey } = await readTlsSettings(tlsRoot(env));
   if (!tasksCanRead(caKey, user)) return [];

@@ -1,8 +1,8 @@
 import type { Order, StartOrder } from "../tasks/orders.ts";
 
 /**
- * Orders come from the thread that holds the sockets. Whatever somebody may have made of that
- * thread: what is not an order, or names a file outside of the runner's folders, is refused here.
+ * Orders come from the thread that holds the sockets. Even if an attacker controls that thread:
+ * anything that is not an order, or names a file outside of the runner's folders, is refused here.
  *
  * @throws {TypeError} with what is wrong.
  */
@@ -59,5 +59,6 @@ const shapes: Record<Order["kind"], Record<string, Holds>> = {
     bytes: isCount,
   },
   renew: { lease: isText, forMs: isCount, sentAt: isCount },
+  test: {},
   forget: { key: isKey },
 };

@@ -30,7 +30,7 @@ const longestTimerMs = 2 ** 31 - 1;
 export interface AttemptContext {
   clock: Clock;
   report: (report: Report) => void;
-  rest: AttemptProcesses;
+  processes: AttemptProcesses;
   /** Starts the process, which leads a group of its own. */
   spawn: () => Deno.ChildProcess;
   watch: (group: number) => void;
@@ -102,7 +102,7 @@ export class Attempt {
     this.#exited = true;
     const at = clock.now();
     clearTimeout(timeout);
-    await this.#endRest(child.pid, exitCode !== 0);
+    await this.#endLeftovers(child.pid, exitCode !== 0);
     await this.#drained();
     clearTimeout(this.#killer);
     unwatch(child.pid);
@@ -142,7 +142,7 @@ export class Attempt {
 
   #kill(): void {
     this.#signalAll("SIGKILL");
-    this.context.rest.kill();
+    this.context.processes.kill();
     if (this.#cause === "lost") { for (const reader of this.#readers) this.#close(reader); }
   }
 
@@ -153,18 +153,18 @@ export class Attempt {
   }
 
   /** The main process has ended: ends what it left behind. */
-  async #endRest(pid: number, failed: boolean): Promise<void> {
-    const { rest, clock } = this.context;
+  async #endLeftovers(pid: number, failed: boolean): Promise<void> {
+    const { processes, clock } = this.context;
     if (this.#cause === "exit") {
       signal(-pid, "SIGKILL");
       // A failed task may be given out again at once. Of others the runner looks once a second.
-      return await rest.clear(failed ? 1 : 0);
+      return await processes.clear(failed ? 1 : 0);
     }
     // Told to end: those that the main process left behind have the rest of the grace.
     const until = clock.monotonic() + (this.#cause === "lost" ? 0 : graceMs);
     const told = new Set<number>();
     while (clock.monotonic() < until) {
-      const left = await rest.pids();
+      const left = await processes.pids();
       if (left.length === 0) break;
       // Those that left the group have not heard of it yet.
       for (const pid of left.filter((pid) => !told.has(pid))) {
@@ -174,11 +174,11 @@ export class Attempt {
       await clock.sleep(50);
     }
     signal(-pid, "SIGKILL");
-    await rest.clear(2);
+    await processes.clear(2);
   }
 
   async #drained(): Promise<void> {
-    const { rest } = this.context;
+    const { processes } = this.context;
     let over = false;
     const pumps = this.#pumps!.then(() => void (over = true));
     for (let quiet = 0; !over;) {
@@ -189,7 +189,7 @@ export class Attempt {
       // Waiting for room is not being quiet: the reader of these bytes is slow, that is all.
       const waitsForRoom = this.#room.stdout !== undefined || this.#room.stderr !== undefined;
       if (over || waitsForRoom || before !== this.#bytesSeen) continue;
-      if (++quiet === 1) await rest.clear(2);
+      if (++quiet === 1) await processes.clear(2);
       else for (const reader of this.#readers) this.#close(reader);
     }
     await pumps;

@@ -47,11 +47,3 @@ export function taskEnvironment(
     ...(order.arrayIndex === undefined ? {} : { AGENT_ARRAY_INDEX: String(order.arrayIndex) }),
   };
 }
-
-/**
- * Variables by which the submitter would have an allowed program load code of its own. Only those
- * of the dynamic linker: an interpreter on the list of allowed programs runs whatever it is given.
- */
-export function smuggles(name: string): boolean {
-  return name.startsWith("LD_") || name.startsWith("DYLD_");
-}

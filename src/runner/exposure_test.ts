@@ -9,7 +9,11 @@ Deno.test("whether tasks can read a file depends on their user and the folders a
     await Deno.mkdir(`${folder}/inner`);
     await Deno.writeTextFile(file, "");
     const own: TaskUser = { name: "me", home: "/", ids: undefined };
-    const other: TaskUser = { name: "other", home: "/", ids: { uid: 54321, gid: 54321 } };
+    const other: TaskUser = {
+      name: "other",
+      home: "/",
+      ids: { uid: 54321, gid: 54321, groups: [54321] },
+    };
     const cases: [number, number, boolean][] = [
       [0o755, 0o644, true],
       [0o755, 0o600, false],

@@ -5,13 +5,13 @@ import { makeDataDirectory } from "../base/fs/data_directory.ts";
 import type { TaskUser } from "./user.ts";
 
 /**
- * The worker's data folder: `lock`, `mark`, `spool/` (the role's; with `KEY.json` for each attempt
- * whose result is still to be delivered), `work/N` (where attempts run), and `artifacts/KEY` (copies
- * that no task can change).
+ * The worker's data folder: `lock`, `mark`, `spool/` (with `KEY.json` for each attempt whose result
+ * is not delivered yet), `work/N` (where attempts run), and `artifacts/KEY` (copies that no task can
+ * change). The role may use `spool` and `artifacts` only: links in `work` lead where tasks like.
  */
 export interface WorkerDirectory {
   path: string;
-  /** Of this data folder, the same at every start; see marks.ts. */
+  /** Of this data folder, the same at every start; see leftover_processes.ts. */
   mark: string;
   work: string;
   artifacts: string;
@@ -26,7 +26,7 @@ export async function openWorkerDirectory(
   path: string,
   user: TaskUser,
 ): Promise<WorkerDirectory & Disposable> {
-  // Another user who is to run tasks below it must be able to pass through, not to look into it.
+  // Tasks of another user pass through it, and may not list it.
   const mode = user.ids === undefined ? 0o700 : 0o711;
   makeDataDirectory({ path, sign: "lock", mode, setting: "worker.data_dir" });
   try {
@@ -82,48 +82,27 @@ export async function homeOf(folder: WorkerDirectory): Promise<string | undefine
 }
 
 /**
- * Removes what an earlier start left in the folder: where attempts ran, and copies of files that will
- * never be sent, since it was killed before their result was in the spool.
- *
- * @param failed told of what cannot be removed: a task may have made it as another user, or a mount.
+ * What an earlier start left: folders in which attempts ran, and copies of artifacts that will never
+ * be sent, since that start was killed before their result was in the spool.
  */
-export async function tidyUp(
+export function leftoverFolders(
   { path, work, artifacts }: WorkerDirectory,
-  failed: (folder: string, error: unknown) => void,
-): Promise<void> {
+): { work: string[]; copies: string[] } {
   const names = (folder: string) => [...Deno.readDirSync(folder)].map(({ name }) => name);
   const kept = new Set(names(join(path, "spool")));
-  const old = [
-    ...names(work).map((name) => join(work, name)),
-    ...names(artifacts).filter((name) => !kept.has(`${name}.json`)).map((it) =>
-      join(artifacts, it)
-    ),
-  ];
-  for (const folder of old) await removeFolder(folder).catch((error) => failed(folder, error));
+  const copies = names(artifacts).filter((name) => !kept.has(`${name}.json`));
+  return {
+    work: names(work).map((name) => join(work, name)),
+    copies: copies.map((name) => join(artifacts, name)),
+  };
 }
 
-/** Removes a folder with all that a task left in it; what is missing is fine. */
+/** Removes a folder that no task can write, with all that is in it; it may be missing. */
 export async function removeFolder(folder: string): Promise<void> {
   try {
-    // Most tasks leave nothing, and this takes a tenth of the other's time.
-    return Deno.removeSync(folder);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return;
-  }
-  try {
     await Deno.remove(folder, { recursive: true });
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return;
-    // A task may take its own rights away from a folder.
-    await openUp(folder);
-    await Deno.remove(folder, { recursive: true });
-  }
-}
-
-async function openUp(folder: string): Promise<void> {
-  setMode(folder, 0o700);
-  for await (const entry of Deno.readDir(folder)) {
-    if (entry.isDirectory) await openUp(join(folder, entry.name));
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
 }
 

@@ -145,8 +145,8 @@ export class Guardian {
     const { commands, apart, clock, log } = this.options;
     const choice = commands[this.#choice % commands.length]!;
     const launcher = findLauncher();
-    const [path, args] = launcher.kind === "setsid"
-      ? [launcher.path, [choice.command, ...choice.args]]
+    const [path, args] = launcher.setsid !== undefined
+      ? [launcher.setsid, [choice.command, ...choice.args]]
       : [choice.command, choice.args];
     const command = new Deno.Command(path, {
       args,
@@ -156,7 +156,7 @@ export class Guardian {
       stdin: "piped",
       stdout: "piped",
       stderr: "null",
-      ...(launcher.kind === "detached" ? { detached: true } : {}),
+      ...(launcher.setsid === undefined ? { detached: true } : {}),
     });
     const child = apart(() => command.spawn());
     this.#child = child;

@@ -1,47 +1,116 @@
 import type { TaskUser } from "./user.ts";
 
-/** What starts a process in a session and group of its own. */
-export type Launcher = { kind: "setsid"; path: string } | { kind: "detached" };
+/** How processes of tasks are started. */
+export interface Launcher {
+  /** setsid(1), or undefined where Deno has to make the session. */
+  setsid: string | undefined;
+  /** setpriv(1), which gives a process groups beyond the primary one. */
+  setpriv: string | undefined;
+}
 
 /**
  * setsid(1) where it exists: started by it, a process leads its session like one that Deno starts
  * detached, at about twice the rate (measured: 1,050 against 400 to 640 per second on two cores).
  */
 export function findLauncher(): Launcher {
-  for (const path of ["/usr/bin/setsid", "/bin/setsid"]) {
+  return { setsid: find("setsid"), setpriv: find("setpriv") };
+}
+
+function find(name: string): string | undefined {
+  for (const path of [`/usr/bin/${name}`, `/bin/${name}`]) {
     try {
-      if (Deno.statSync(path).isFile) return { kind: "setsid", path };
+      if (Deno.statSync(path).isFile) return path;
     } catch (error) {
       if (!(error instanceof Deno.errors.NotFound)) throw error;
     }
   }
-  return { kind: "detached" };
+  return undefined;
 }
 
 export interface Launch {
-  /** A path: what is missing must be known before, else it shows as an exit code of setsid. */
+  /** A path: a missing program must be known before, else it shows as an exit code of setsid. */
   program: string;
   args: string[];
   env: Record<string, string>;
   folder: string;
+  /** Whether the folder is the attempt's own, so that it may be entered with the worker's rights. */
+  isOwn: boolean;
   user: TaskUser;
 }
 
-/** Starts a process that leads a group of its own; standard input is empty, both outputs are pipes. */
+/**
+ * Starts a process in a state that does not depend on how the worker was started: it leads a session
+ * and a group of its own, standard input is empty, both outputs are pipes, and the OOM killer does
+ * not spare it. Signals and descriptors are put right once, when the worker starts (base/libc.ts).
+ */
 export function launch(launcher: Launcher, launch: Launch): Deno.ChildProcess {
-  const { program, args, env, folder, user } = launch;
-  const [path, all] = launcher.kind === "setsid"
-    ? [launcher.path, [program, ...args]]
-    : [program, args];
-  return new Deno.Command(path, {
-    args: all,
+  const { program, args, env, folder, isOwn, user } = launch;
+  const { ids } = user;
+  let line = [program, ...args];
+  if (launcher.setsid !== undefined) line = [launcher.setsid, ...line];
+  const isPlain = ids === undefined || !needsSetpriv(launcher, user);
+  if (!isPlain) {
+    // Entered by root, a folder would be open to the task whatever the folders above it say.
+    if (!isOwn) line = ["/bin/sh", "-c", enterFolder, "sh", folder, ...line];
+    const { uid, gid, groups } = ids;
+    const who = [`--reuid=${uid}`, `--regid=${gid}`, `--groups=${groups.join()}`];
+    line = [launcher.setpriv!, ...who, "--", ...line];
+  }
+  const command = new Deno.Command(line[0]!, {
+    args: line.slice(1),
     env,
     clearEnv: true,
-    cwd: folder,
+    cwd: isPlain || isOwn ? folder : "/",
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
-    ...(launcher.kind === "detached" ? { detached: true } : {}),
-    ...(user.ids === undefined ? {} : user.ids),
-  }).spawn();
+    ...(launcher.setsid === undefined ? { detached: true } : {}),
+    ...(isPlain && ids !== undefined ? { uid: ids.uid, gid: ids.gid } : {}),
+  });
+  return withPlainOomScore(() => command.spawn());
+}
+
+const enterFolder = 'cd -- "$1" || exit 126; shift; exec "$@"';
+
+/** Deno gives a process the primary group alone. A further program takes 0.6 ms at each start. */
+export function needsSetpriv({ setpriv }: Launcher, { ids }: TaskUser): boolean {
+  return setpriv !== undefined && ids !== undefined && ids.groups.some((id) => id !== ids.gid);
+}
+
+const oomScoreFile = "/proc/self/oom_score_adj";
+
+/** Of this process (proc_pid_oom_score_adj(5)): set for it by its supervisor, if at all. */
+let ownOomScore: string | undefined;
+
+/**
+ * A child has the score of its parent, so this process has that of a task for the moment of the
+ * start. Raising a score is allowed to everyone, and so is going back.
+ */
+function withPlainOomScore<T>(start: () => T): T {
+  ownOomScore ??= readOomScore();
+  if (ownOomScore === "0" || !setOomScore("0")) return start();
+  try {
+    return start();
+  } finally {
+    setOomScore(ownOomScore);
+  }
+}
+
+function readOomScore(): string {
+  try {
+    return Deno.readTextFileSync(oomScoreFile).trim();
+  } catch {
+    // Another system.
+    return "0";
+  }
+}
+
+function setOomScore(score: string): boolean {
+  try {
+    Deno.writeTextFileSync(oomScoreFile, score);
+    return true;
+  } catch {
+    // A score above 0 that this process may not lower: no task is spared by it.
+    return false;
+  }
 }

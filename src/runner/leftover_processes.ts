@@ -1,17 +1,17 @@
 import type { Cgroup } from "./cgroups.ts";
 
 /**
- * Every process of a task has AGENT_ATTEMPT in its environment, and hands it on to its children:
- * that is how those are found that left their process group. Its value is
- * `<worker>.<instance>.<attempt key>`: `worker` belongs to the data folder and outlives restarts,
- * `instance` to one start of the worker's process.
+ * Every process of a task has AGENT_ATTEMPT in its environment, and its children inherit it: so
+ * those that left their process group are found. Its value is `<worker>.<instance>.<attempt key>`:
+ * `worker` belongs to the data folder and stays the same at each start, `instance` belongs to one
+ * start of the worker's process.
  */
 export const attemptVariable = "AGENT_ATTEMPT";
 
 export interface LeftoverProcess {
   pid: number;
-  /** The mark without the prefix that was looked for. */
-  rest: string;
+  /** Its mark without the prefix that was searched for: the attempt's key, after an instance's prefix. */
+  key: string;
 }
 
 /** Processes read before others get their turn: about a millisecond. */
@@ -29,7 +29,7 @@ export async function findLeftoverProcesses(prefix: string): Promise<LeftoverPro
     // A host may have thousands of processes: the runner's beats must not wait for all of them.
     if (++read % batchSize === 0) await new Promise((resolve) => setTimeout(resolve, 0));
     const value = markOf(pid, wanted);
-    if (value !== undefined) found.push({ pid, rest: value });
+    if (value !== undefined) found.push({ pid, key: value });
   }
   return found;
 }
@@ -40,7 +40,7 @@ function markOf(pid: number, wanted: Uint8Array): string | undefined {
   try {
     environment = Deno.readFileSync(`/proc/${pid}/environ`);
   } catch {
-    // Gone meanwhile, or of a user whose processes are none of ours.
+    // It has ended, or belongs to a user whose processes are not ours.
     return undefined;
   }
   for (let start = 0; start < environment.length;) {
@@ -66,7 +66,7 @@ export function signal(pid: number, name: Deno.Signal): boolean {
     Deno.kill(pid, name);
     return true;
   } catch (error) {
-    // A group of which all are zombies, or that has gone to another user, is not ours to end.
+    // A group of zombies only, or one that belongs to another user by now, is not ours to end.
     if (error instanceof Deno.errors.NotFound) return false;
     if (error instanceof Deno.errors.PermissionDenied) return false;
     throw error;
@@ -94,7 +94,7 @@ export async function killLeftoverProcesses(
   return killed.size;
 }
 
-/** What one attempt has running, as far as it can be told without its process group. */
+/** The processes of one attempt that can be found without its process group. */
 export class AttemptProcesses {
   constructor(
     private readonly key: string,
@@ -103,16 +103,16 @@ export class AttemptProcesses {
   ) {}
 
   async pids(): Promise<number[]> {
-    const marked = (await this.sweeper.look()).filter(({ rest }) => rest === this.key);
+    const marked = (await this.sweeper.look()).filter(({ key }) => key === this.key);
     return [...new Set([...marked.map(({ pid }) => pid), ...this.cgroup()?.pids ?? []])];
   }
 
-  /** Kills what is in its cgroup; see `clear` for all. */
+  /** Kills all processes in its cgroup; `clear` also kills those outside of it. */
   kill(): void {
     this.cgroup()?.kill();
   }
 
-  /** Kills what is in its cgroup, and what is marked until that many looks in a row found nothing. */
+  /** Kills all processes in its cgroup, and marked ones until that many looks in a row find none. */
   async clear(looksInRow: number): Promise<void> {
     await this.cgroup()?.end();
     await this.sweeper.clear(this.key, looksInRow);
@@ -132,7 +132,7 @@ export class ProcessSweeper {
   /** Kills what is left of one attempt, until that many looks in a row found nothing. */
   async clear(key: string, looksInRow: number): Promise<void> {
     for (let clean = 0; clean < looksInRow;) {
-      const left = (await this.look()).filter(({ rest }) => rest === key);
+      const left = (await this.look()).filter((found) => found.key === key);
       for (const { pid } of left) signal(pid, "SIGKILL");
       clean = left.length === 0 ? clean + 1 : 0;
     }

@@ -1,6 +1,10 @@
-import { isAbsolute, join } from "node:path";
+import { dirname, isAbsolute, join } from "node:path";
+import { messageOf } from "../base/errors.ts";
+import { mayEnter } from "./exposure.ts";
+import { interpreterProblem } from "./interpreter.ts";
+import type { TaskUser } from "./user.ts";
 
-/** Where programs are looked for when the task says nothing: what login(1) gives root. */
+/** Where programs are looked for if the task has no PATH of its own: what login(1) gives root. */
 export const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** Exit codes of shells for a command that is not there, or cannot be executed (POSIX, 2.8.2). */
@@ -20,6 +24,8 @@ export interface ProgramSearch {
   folder: string;
   /** Real paths of the programs that tasks may start; undefined: all. */
   allowed: ReadonlySet<string> | undefined;
+  /** What this user may not see does not exist. */
+  user: TaskUser;
 }
 
 /**
@@ -27,16 +33,18 @@ export interface ProgramSearch {
  * such a list the real path is what gets started, so that nobody can turn a link between the check
  * and the start; without one the path as found, since some programs look at their own name.
  */
-export function resolveProgram({ program, path, folder, allowed }: ProgramSearch): Resolved {
+export function resolveProgram(search: ProgramSearch): Resolved {
+  const { program, path, folder, allowed, user } = search;
   const candidates = program.includes("/")
     ? [isAbsolute(program) ? program : join(folder, program)]
     : path.split(":").map((part) => join(isAbsolute(part) ? part : join(folder, part), program));
-  let unusable: string | undefined;
+  let unusable: Extract<Resolved, { reason: string }> | undefined;
   for (const candidate of candidates) {
-    const state = executable(candidate);
-    if (state === "missing") continue;
-    if (state !== "yes") {
-      unusable ??= `${quote(candidate)} ${state}`;
+    const problem = problemOf(candidate, user);
+    if (problem === "missing") continue;
+    if (problem !== undefined) {
+      // execvp(3) goes on with the next folder, except where the kernel found no interpreter.
+      unusable ??= { exitCode: problem.exitCode, reason: `${quote(candidate)} ${problem.text}` };
       continue;
     }
     if (allowed === undefined) return { path: candidate };
@@ -47,7 +55,7 @@ export function resolveProgram({ program, path, folder, allowed }: ProgramSearch
       reason: `This worker may not start ${quote(real)}: it is not in worker.allow_commands`,
     };
   }
-  if (unusable !== undefined) return { exitCode: notExecutableCode, reason: unusable };
+  if (unusable !== undefined) return unusable;
   return {
     exitCode: notFoundCode,
     reason: program.includes("/")
@@ -56,14 +64,39 @@ export function resolveProgram({ program, path, folder, allowed }: ProgramSearch
   };
 }
 
-function executable(path: string): "yes" | "missing" | "is not a file" | "is not executable" {
+type Problem = "missing" | { exitCode: number; text: string } | undefined;
+
+/** Why a program cannot be started as that user, as far as can be known before. */
+function problemOf(path: string, user: TaskUser): Problem {
+  const unusable = (text: string) => ({ exitCode: notExecutableCode, text });
   try {
+    // Asked first: whether there is something behind it is not for the task to know.
+    if (!mayEnter(dirname(path), user)) {
+      return unusable(`is in a folder that "${user.name}" may not enter`);
+    }
     const info = Deno.statSync(path);
-    if (!info.isFile) return "is not a file";
-    return ((info.mode ?? 0o111) & 0o111) === 0 ? "is not executable" : "yes";
+    if (!info.isFile) return unusable("is not a file");
+    if (((info.mode ?? 0o111) & 0o111) === 0) return unusable("is not executable");
+    const problem = interpreterProblem(path, info);
+    return problem === undefined ? undefined : { exitCode: notFoundCode, text: problem };
   } catch {
-    // Missing, a broken link, or below a folder that we may not search: execvp goes on as well.
+    // Missing, or a broken link: execvp goes on as well.
     return "missing";
+  }
+}
+
+/** Why a task of that user cannot start in that folder; undefined if it can. */
+export function folderProblem(path: string, user: TaskUser): string | undefined {
+  try {
+    if (!mayEnter(dirname(path), user)) {
+      return `Folder "${path}" on the worker is in a folder that "${user.name}" may not enter`;
+    }
+    if (!Deno.statSync(path).isDirectory) return `"${path}" on the worker is not a folder`;
+    if (mayEnter(path, user)) return undefined;
+    return `Folder "${path}" on the worker may not be entered by "${user.name}"`;
+  } catch (error) {
+    const found = error instanceof Deno.errors.NotFound ? "does not exist" : messageOf(error);
+    return `Folder "${path}" ${found} on the worker`;
   }
 }
 

@@ -4,15 +4,13 @@ import { messageOf, UserError } from "../base/errors.ts";
 import { aborted, every } from "../base/lifetimes.ts";
 import type { Log } from "../base/log.ts";
 import type { Order, Report, StartOrder } from "../tasks/orders.ts";
-import { collectArtifacts } from "./artifacts.ts";
 import { Attempt } from "./attempt.ts";
 import type { Cgroup, Cgroups } from "./cgroups.ts";
 import { validateOrder } from "./access_check.ts";
-import { smuggles, taskEnvironment } from "./environment.ts";
-import { randomHex, removeFolder, tidyUp, type WorkerDirectory } from "./folders.ts";
+import { leftoverFolders, randomHex, removeFolder, type WorkerDirectory } from "./folders.ts";
 import { Guardian } from "./guardian.ts";
 import { type GuardianCommand, guardianCommands } from "./guardian_protocol.ts";
-import { findLauncher, launch, type Launcher } from "./launch.ts";
+import { findLauncher, launch } from "./launch.ts";
 import { bootMs, type Instants, Leases } from "./leases.ts";
 import {
   AttemptProcesses,
@@ -21,36 +19,41 @@ import {
   ProcessSweeper,
   signal,
 } from "./leftover_processes.ts";
-import { resolveProgram } from "./program.ts";
+import { defaultPath } from "./program.ts";
+import { Orphans } from "./orphans.ts";
 import { Reports } from "./reports.ts";
+import { TaskFiles } from "./task_files.ts";
+import { CannotStart, notStarted, type StartRules, startTask } from "./task_start.ts";
 import { checkReach, type TaskUser } from "./user.ts";
 import { WorkFolders } from "./work_folders.ts";
 
-/** How often deadlines are looked at. */
+/** How often deadlines are checked. */
 const tickMs = 100;
 
-/** Between two beats to the guardian, and two looks for processes that outlived their attempt. */
+/** Between beats to the guardian and the role, and between looks for leftover processes. */
 const beatMs = 1_000;
 
-/** For all ways to start a guardian one after the other; each takes under half a second. */
+/** For all ways to start a guardian, one after the other; each takes under half a second. */
 const guardianStartMs = 15_000;
 
 export interface RunnerOptions {
   folder: WorkerDirectory;
   user: TaskUser;
-  /** Undefined where there are none. */
+  /** Undefined where they cannot be used. */
   cgroups: Cgroups | undefined;
   /** Real paths; undefined: all. */
   allowed: ReadonlySet<string> | undefined;
-  /** How to start this program as a guardian. */
+  /** With `allowed`: names of variables that tasks may set. */
+  allowedVariables: ReadonlySet<string>;
+  /** How to start this program as a guardian, and as the process that works in tasks' folders. */
   guardian: GuardianCommand;
+  taskFiles: GuardianCommand;
   clock: Clock;
   log: Log;
   /** Variables of the worker's own environment. */
   variable: (name: string) => string | undefined;
   /** Sends reports to the role. */
   report: (reports: Report[], transfer: ArrayBuffer[]) => void;
-  launcher?: Launcher;
   bounds: {
     /** Without a beat, until the guardian acts. */
     guardianMs: number;
@@ -66,32 +69,41 @@ export interface RunnerOptions {
  */
 export class Runner {
   readonly instance = randomHex(4);
-  readonly #attempts = new Map<string, Attempt>();
+  readonly #attempts = new Map<string, RunningAttempt>();
   readonly #running = new Set<Promise<void>>();
   readonly #leases = new Leases();
   readonly #mark: string;
   readonly #sweeper: ProcessSweeper;
   readonly #folders: WorkFolders;
-  readonly #launcher: Launcher;
+  readonly #files: TaskFiles;
+  readonly #rules: StartRules;
+  readonly #orphans: Orphans;
+  /** Children that belong to no attempt. */
+  readonly #ownChildren = new Set<number>();
   readonly #stop = new AbortController();
   readonly #guardian: Guardian;
   readonly #rounds: Promise<void>;
   #lastTick: number;
   #ticked: Instants;
   #lastBeat = -Infinity;
-  /** Attempts succeeded since the last look for what they left behind. */
+  /** An attempt has succeeded since the last look for processes that it left behind. */
   #unswept = false;
   readonly #reports: Reports;
 
   private constructor(private readonly options: RunnerOptions) {
-    const { folder, cgroups, clock, log } = options;
+    const { folder, user, cgroups, clock, log, allowed, allowedVariables, variable } = options;
     this.#mark = `${folder.mark}.${this.instance}.`;
     this.#sweeper = new ProcessSweeper(this.#mark);
-    this.#folders = new WorkFolders(folder.work, options.user, cannotRemove(log));
     this.#reports = new Reports(options.report);
-    this.#launcher = options.launcher ?? findLauncher();
+    this.#rules = { user, allowed, allowedVariables, variable, launcher: findLauncher() };
     this.#lastTick = clock.monotonic();
     this.#ticked = this.#now();
+    const apart = (start: () => Deno.ChildProcess) => {
+      const child = cgroups === undefined ? start() : cgroups.outside(start);
+      this.#ownChildren.add(child.pid);
+      void child.status.finally(() => this.#ownChildren.delete(child.pid));
+      return child;
+    };
     this.#guardian = new Guardian({
       commands: guardianCommands({
         mark: this.#mark,
@@ -99,13 +111,25 @@ export class Runner {
         self: options.guardian,
         cgroups: cgroups?.path,
       }),
-      apart: (start) => cgroups === undefined ? start() : cgroups.outside(start),
-      // Two beats and a half.
+      apart,
+      // Two and a half beats.
       echoMs: beatMs * 2.5,
       clock,
       log,
       acted: () => this.#loseAll("the guardian ended its processes, as the worker was silent"),
     });
+    const watching = {
+      watch: (group: number) => this.#guardian.add(group),
+      unwatch: (group: number) => this.#guardian.remove(group),
+    };
+    this.#files = new TaskFiles({ command: options.taskFiles, user, apart, log, ...watching });
+    this.#folders = new WorkFolders(folder.work, user, (path) => this.#remove(path));
+    this.#orphans = new Orphans({
+      ...watching,
+      isKnown: (pid) => this.#ownChildren.has(pid),
+      running: () => [...this.#attempts.values()].map(({ startedAt }) => startedAt),
+      killed: (pid) => log.info("ended a process that outlived its task", { pid }),
+    }, cgroups === undefined);
     this.#rounds = every({
       periodMs: tickMs,
       clock,
@@ -120,14 +144,17 @@ export class Runner {
     await checkReach(folder.work, options.user);
     const killed = await killLeftoverProcesses(`${folder.mark}.`);
     if (killed > 0) log.warn("ended processes that an earlier start left behind", { killed });
-    await tidyUp(folder, cannotRemove(log));
+    const { work, copies } = leftoverFolders(folder);
+    for (const path of copies) await removeFolder(path);
     const runner = new Runner(options);
+    // However much a task has left, the worker does not wait for it.
+    for (const path of work) runner.#track(runner.#remove(path));
     const late = AbortSignal.timeout(guardianStartMs);
     await Promise.race([runner.#guardian.ready(), aborted(late)]);
     if (runner.#guardian.isReady) return runner;
     await runner[Symbol.asyncDispose]();
     throw new UserError("Cannot start the guardian, without which no task may be started", {
-      next: "The log lines above say why; bash, or busybox, with grep is what it needs",
+      next: "The log lines above say why; it needs bash, or busybox, with grep",
     });
   }
 
@@ -136,7 +163,7 @@ export class Runner {
     return this.#guardian.pid;
   }
 
-  /** What `check` refuses is logged and does nothing. */
+  /** An order that `validateOrder` refuses is logged and does nothing. */
   obey(orders: unknown): void {
     for (const order of Array.isArray(orders) ? orders : [orders]) {
       try {
@@ -151,11 +178,13 @@ export class Runner {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const attempt of this.#attempts.values()) attempt.end("lost", 0);
+    for (const { attempt } of this.#attempts.values()) attempt.end("lost", 0);
+    await this.#files[Symbol.asyncDispose]();
     await Promise.all(this.#running);
     this.#stop.abort();
     await this.#rounds;
     await killLeftoverProcesses(this.#mark, { inRow: 1, gapMs: 0 });
+    this.#orphans.look();
     await this.#guardian[Symbol.asyncDispose]();
     this.#reports[Symbol.dispose]();
   }
@@ -172,19 +201,20 @@ export class Runner {
     switch (order.kind) {
       case "start": {
         if (this.#attempts.has(order.key)) throw new TypeError(`${order.key} was started already`);
-        const run = this.#run(order).finally(() => this.#running.delete(run));
-        this.#running.add(run);
+        this.#track(this.#run(order));
         return;
       }
       case "end":
-        return this.#attempts.get(order.key)?.end(order.cause, order.graceMs);
+        return this.#attempts.get(order.key)?.attempt.end(order.cause, order.graceMs);
       case "taken":
-        return this.#attempts.get(order.key)?.taken(order.stream, order.bytes);
+        return this.#attempts.get(order.key)?.attempt.taken(order.stream, order.bytes);
       case "renew": {
-        // What the way from thread to thread took has passed of the lease already.
+        // The time that the order took from thread to thread has passed of the lease already.
         const late = Math.max(0, this.options.clock.now() - order.sentAt);
         return this.#leases.renew(order.lease, order.forMs - late, this.#now());
       }
+      case "test":
+        return this.#track(this.#test());
       case "forget":
         if (this.#attempts.has(order.key)) throw new TypeError(`${order.key} has not ended`);
         this.#track(removeFolder(join(this.options.folder.artifacts, order.key)));
@@ -192,28 +222,20 @@ export class Runner {
   }
 
   async #run(order: StartOrder): Promise<void> {
-    const { clock } = this.options;
     const { key } = order;
     let own: string | undefined;
     let cgroup: Cgroup | undefined;
     const collects = order.artifacts.length > 0;
-    const attempt = new Attempt(order, {
-      clock,
-      report: (report) => this.#reports.add(report),
-      rest: new AttemptProcesses(key, this.#sweeper, () => cgroup),
+    const attempt = this.#attempt(order, {
+      cgroup: () => cgroup,
       spawn: () => {
-        own = this.#folders.take();
-        return this.#spawn(order, own, () => cgroup = this.options.cgroups?.take());
+        own = this.#takeFolder();
+        const enter = () => void (cgroup = this.options.cgroups?.take());
+        return startTask(this.#rules, { order, own, mark: this.#mark + key, enter });
       },
-      watch: (group) => {
-        this.#guardian.add(group);
-        // The process may have been stopped between the check of the lease and the start.
-        this.#wake();
-      },
-      unwatch: (group) => this.#guardian.remove(group),
-      windowBytes: this.options.bounds.windowBytes,
     });
-    this.#attempts.set(key, attempt);
+    this.#attempts.set(key, { attempt, startedAt: this.#nearlyNow().boot });
+    this.#orphans.changed(this.#attempts.size, this.#nearlyNow().boot);
     try {
       this.#wake();
       while (!this.#guardian.isReady) await this.#guardian.ready();
@@ -229,45 +251,88 @@ export class Runner {
       this.#refuse(key, isPlain ? error : notStarted(`Cannot start the task: ${messageOf(error)}`));
     } finally {
       this.#attempts.delete(key);
+      this.#orphans.changed(this.#attempts.size, this.#nearlyNow().boot);
       const isAlone = cgroup !== undefined && this.options.cgroups!.giveBack(cgroup);
       if (own !== undefined) await this.#folders.giveBack(own, isAlone);
     }
   }
 
-  /** Checks the order against what this worker allows, and starts its process. */
-  #spawn(order: StartOrder, own: string, enter: () => void): Deno.ChildProcess {
-    const { user, allowed, variable } = this.options;
-    if (!this.#leases.holds(order.lease, this.#nearlyNow())) {
-      throw new CannotStart("lost", undefined, "The lease had run out before the task was started");
-    }
-    const env = taskEnvironment(order, { user, mark: this.#mark + order.key, own: variable });
-    const smuggled = allowed && Object.keys(order.env).find(smuggles);
-    if (smuggled !== undefined) {
-      const reason = `This worker has worker.allow_commands and refuses the variable "${smuggled}"`;
-      throw notStarted(reason);
-    }
-    const folder = order.cwd === undefined ? own : existingFolder(order.cwd);
-    const found = resolveProgram({ program: order.argv[0]!, path: env.PATH!, folder, allowed });
-    if (!("path" in found)) throw new CannotStart("not_started", found.exitCode, found.reason);
-    const args = order.argv.slice(1);
-    enter();
+  #attempt(
+    order: StartOrder,
+    { cgroup, spawn }: { cgroup: () => Cgroup | undefined; spawn: () => Deno.ChildProcess },
+  ): Attempt {
+    return new Attempt(order, {
+      clock: this.options.clock,
+      report: (report) => this.#reports.add(report),
+      processes: new AttemptProcesses(order.key, this.#sweeper, cgroup),
+      spawn: () => {
+        if (this.#leases.holds(order.lease, this.#nearlyNow())) return spawn();
+        const reason = "The lease had run out before the task was started";
+        throw new CannotStart("lost", undefined, reason);
+      },
+      watch: (group) => {
+        this.#ownChildren.add(group);
+        this.#guardian.add(group);
+        // The process may have been stopped between the check of the lease and the start.
+        this.#wake();
+      },
+      unwatch: (group) => {
+        this.#ownChildren.delete(group);
+        this.#guardian.remove(group);
+      },
+      windowBytes: this.options.bounds.windowBytes,
+    });
+  }
+
+  #takeFolder(): string {
     try {
-      return launch(this.#launcher, { program: found.path, args, env, folder, user });
+      return this.#folders.take();
     } catch (error) {
-      throw notStarted(`Cannot start "${found.path}": ${messageOf(error)}`);
+      // Whatever it is, the task has no part in it.
+      const reason = `Cannot make a folder for the task: ${messageOf(error)}`;
+      throw new CannotStart("host_failed", undefined, reason);
     }
+  }
+
+  /** Whether a task could be started: tries all that a start needs. */
+  async #test(): Promise<void> {
+    let problem: string | undefined;
+    let own: string | undefined;
+    try {
+      own = this.#folders.make();
+      const { launcher, user } = this.#rules;
+      const line = { program: "/bin/sh", args: ["-c", ": >written"], env: { PATH: defaultPath } };
+      const child = launch(launcher, { ...line, folder: own, isOwn: true, user });
+      this.#ownChildren.add(child.pid);
+      const { success, stderr } = await child.output();
+      this.#ownChildren.delete(child.pid);
+      if (!success) problem = new TextDecoder().decode(stderr).trim() || "a program cannot start";
+    } catch (error) {
+      problem = error instanceof CannotStart ? error.reason : messageOf(error);
+    }
+    if (own !== undefined) await this.#remove(own);
+    this.#reports.add({ kind: "tested", problem });
   }
 
   async #collect(order: StartOrder, own: string): Promise<void> {
     const { key, artifacts: globs, cwd } = order;
+    const { maxArtifacts: maxFiles } = this.options.bounds;
     const into = join(this.options.folder.artifacts, key);
+    const found = await this.#files.collect({ folder: cwd ?? own, globs, maxFiles }, into);
+    this.#reports.add({ kind: "collected", key, ...found });
+  }
+
+  /** Removes a folder that tasks can write. */
+  async #remove(folder: string): Promise<void> {
     try {
-      const { user, bounds: { maxArtifacts: maxFiles } } = this.options;
-      const harvest = await collectArtifacts({ folder: cwd ?? own, into, globs, maxFiles, user });
-      this.#reports.add({ kind: "collected", key, ...harvest });
+      await this.#files.remove(folder);
     } catch (error) {
-      const notes = [`Artifacts could not be collected: ${messageOf(error)}`];
-      this.#reports.add({ kind: "collected", key, files: [], notes });
+      if (this.#stop.signal.aborted) return;
+      const level = this.#files.isClosing ? "debug" : "warn";
+      this.options.log[level]("cannot remove a task's folder", {
+        folder,
+        error: messageOf(error),
+      });
     }
   }
 
@@ -275,7 +340,7 @@ export class Runner {
     return { monotonic: this.options.clock.monotonic(), boot: bootMs() };
   }
 
-  /** For each start: reading the boot time takes a tenth of it, so it may be a tick old. */
+  /** Reading the boot time would be a tenth of a start, so the one of the last tick is used. */
   #nearlyNow(): Instants {
     const monotonic = this.options.clock.monotonic();
     return { monotonic, boot: this.#ticked.boot + monotonic - this.#ticked.monotonic };
@@ -290,6 +355,8 @@ export class Runner {
     if (now.monotonic - this.#lastBeat < beatMs) return;
     this.#lastBeat = now.monotonic;
     this.#guardian.beat();
+    this.#reports.add({ kind: "alive" });
+    this.#orphans.look();
     if (this.#unswept) await this.#sweep();
   }
 
@@ -308,9 +375,8 @@ export class Runner {
   }
 
   #loseAll(why: string, lease?: string): void {
-    const lost = [...this.#attempts.values()].filter((attempt) =>
-      lease === undefined || attempt.lease === lease
-    );
+    const lost = [...this.#attempts.values()].map(({ attempt }) => attempt)
+      .filter((attempt) => lease === undefined || attempt.lease === lease);
     if (lost.length > 0) {
       this.options.log.warn("ending attempts", { count: lost.length, why, lease });
     }
@@ -322,18 +388,18 @@ export class Runner {
     this.#unswept = false;
     let isClean = true;
     const { resting } = this.#folders;
-    for (const { pid, rest } of await findLeftoverProcesses(this.#mark)) {
-      if (this.#attempts.has(rest)) continue;
-      this.options.log.info("ended a process that outlived its task", { pid, attempt: rest });
+    for (const { pid, key } of await findLeftoverProcesses(this.#mark)) {
+      if (this.#attempts.has(key)) continue;
+      this.options.log.info("ended a process that outlived its task", { pid, attempt: key });
       signal(pid, "SIGKILL");
       this.#unswept = true;
       isClean = false;
     }
-    // What was found has been told to end, which may take it a moment.
+    // Processes that were found may need a moment to end.
     if (isClean) await this.#folders.swept(resting);
   }
 
-  /** Something that is to be over before the runner is. */
+  /** Work that has to be over before the runner is. */
   #track(work: Promise<void>): void {
     const tracked = work.catch((error) => {
       this.options.log.warn("cannot tidy up", { error: messageOf(error) });
@@ -342,31 +408,8 @@ export class Runner {
   }
 }
 
-function cannotRemove(log: Log) {
-  return (folder: string, error: unknown) =>
-    log.warn("cannot remove a task's folder", { folder, error: messageOf(error) });
-}
-
-class CannotStart extends Error {
-  constructor(
-    readonly endCause: "not_started" | "lost",
-    readonly exitCode: number | undefined,
-    readonly reason: string,
-  ) {
-    super(reason);
-  }
-}
-
-function notStarted(reason: string): CannotStart {
-  return new CannotStart("not_started", undefined, reason);
-}
-
-function existingFolder(path: string): string {
-  try {
-    if (Deno.statSync(path).isDirectory) return path;
-  } catch (error) {
-    const found = error instanceof Deno.errors.NotFound ? "does not exist" : messageOf(error);
-    throw notStarted(`Folder "${path}" ${found} on the worker`);
-  }
-  throw notStarted(`"${path}" on the worker is not a folder`);
+interface RunningAttempt {
+  attempt: Attempt;
+  /** In milliseconds since boot. */
+  startedAt: number;
 }

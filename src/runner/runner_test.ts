@@ -15,6 +15,16 @@ import { findLeftoverProcesses, signal } from "./leftover_processes.ts";
 import { Runner, type RunnerOptions } from "./runner.ts";
 import { findTaskUser } from "./user.ts";
 
+const taskFilesCommand = {
+  command: Deno.execPath(),
+  args: [
+    "eval",
+    "--no-config",
+    `import { serveTaskFiles } from "${new URL("./task_files_process.ts", import.meta.url)}";
+    serveTaskFiles(Deno.args[0]);`,
+  ],
+};
+
 type Exited = Extract<Report, { kind: "exited" }>;
 
 /** A runner of its own, whose output is taken at once. */
@@ -35,13 +45,15 @@ async function startRunner(
       // They are of the whole process, which other tests use as well: see tests/scenario.
       cgroups: undefined,
       allowed: undefined,
+      allowedVariables: new Set(),
       guardian: { command: "/nonexistent", args: [] },
+      taskFiles: taskFilesCommand,
       clock: systemClock,
       log: silentLog,
       bounds: { guardianMs: 4_000, windowBytes: outputWindowBytes, maxArtifacts: 100 },
       variable: (name) => name === "LANG" ? "C" : undefined,
       report: (batch) => {
-        reports.push(...structuredClone(batch));
+        reports.push(...structuredClone(batch.filter(({ kind }) => kind !== "alive")));
         for (const report of batch) {
           if (report.kind !== "output" || options.hungry === false) continue;
           const { key, stream, data } = report;
@@ -348,8 +360,8 @@ Deno.test("what an earlier start left is removed, but for files that are still t
       await Deno.writeTextFile(join(path, left, "file"), "x");
     }
     await Deno.writeTextFile(join(path, "spool/t1.7.1.2.json"), "{}");
-    await using _runner = await startRunner({ path });
-    assert.ok(!exists(join(path, "work/1")));
+    await using runner = await startRunner({ path });
+    await runner.until(() => exists(join(path, "work/1")) ? undefined : true);
     assert.ok(!exists(join(path, "artifacts/t1.7.1.1")));
     assert.ok(exists(join(path, "artifacts/t1.7.1.2/file")));
   } finally {

@@ -1,11 +1,11 @@
 import { UserError } from "../base/errors.ts";
 
-/** Whom tasks run as. */
+/** The user that tasks run as. */
 export interface TaskUser {
   name: string;
   home: string;
-  /** Undefined: the worker's own, which needs no rights to become. */
-  ids: { uid: number; gid: number } | undefined;
+  /** Undefined: the worker's own. `groups` are all groups of the user, with the primary one. */
+  ids: { uid: number; gid: number; groups: number[] } | undefined;
 }
 
 /**
@@ -25,32 +25,48 @@ export async function findTaskUser(name: string | undefined): Promise<TaskUser> 
     };
   }
   if (entry === undefined) {
-    throw new UserError(`Tasks shall run as "${name}" (worker.user), but there is no such user`, {
+    throw new UserError(`User "${name}" (worker.user) does not exist`, {
       next: `useradd --system --create-home ${name}`,
     });
   }
   if (entry.uid === own) return { name: entry.name, home: entry.home, ids: undefined };
   if (own !== 0) {
-    throw new UserError(`Tasks shall run as "${name}" (worker.user), which only root can arrange`, {
+    throw new UserError(`Only root can run tasks as another user, "${name}" (worker.user)`, {
       next: "Start the worker as root, or leave worker.user out",
     });
   }
-  return { name: entry.name, home: entry.home, ids: { uid: entry.uid, gid: entry.gid } };
+  const { uid, gid } = entry;
+  const groups = await groupsOf(entry.name, gid);
+  return { name: entry.name, home: entry.home, ids: { uid, gid, groups } };
+}
+
+/** All groups of a user, from id(1): GPUs and sound devices are open to a group each. */
+async function groupsOf(name: string, primary: number): Promise<number[]> {
+  let text = "";
+  try {
+    const command = new Deno.Command("id", { args: ["-G", "--", name], stdin: "null" });
+    text = new TextDecoder().decode((await command.output()).stdout);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+  const groups = text.trim().split(/\s+/).filter((word) => /^\d+$/.test(word)).map(Number);
+  return [...new Set([primary, ...groups])];
 }
 
 /**
- * Checks that tasks could start in that folder as their user: all folders above have to let it pass.
+ * Checks that the tasks' user can enter the folder in which tasks start.
  *
- * @throws {UserError} where they do not.
+ * @throws {UserError} where it cannot.
  */
 export async function checkReach(folder: string, user: TaskUser): Promise<void> {
   if (user.ids === undefined) return;
   try {
-    await new Deno.Command("/bin/sh", { args: ["-c", ":"], cwd: folder, ...user.ids }).output();
+    const { uid, gid } = user.ids;
+    await new Deno.Command("/bin/sh", { args: ["-c", ":"], cwd: folder, uid, gid }).output();
   } catch (error) {
     if (!(error instanceof Deno.errors.PermissionDenied)) throw error;
     throw new UserError(`"${user.name}" (worker.user) cannot reach the tasks' folder "${folder}"`, {
-      next: "Name a data folder whose parents let it pass, with --worker.data-dir",
+      next: "Name a data folder whose parent folders it may enter, with --worker.data-dir",
       cause: error,
     });
   }

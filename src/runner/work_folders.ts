@@ -1,5 +1,4 @@
 import { join } from "node:path";
-import { removeFolder } from "./folders.ts";
 import type { TaskUser } from "./user.ts";
 
 /** Folders that are kept ready beyond those used lately. */
@@ -23,8 +22,8 @@ export class WorkFolders {
   constructor(
     private readonly parent: string,
     private readonly user: TaskUser,
-    /** Told of a folder that could not be removed. */
-    private readonly failed: (folder: string, error: unknown) => void,
+    /** Removes a folder that tasks can write; never throws. */
+    private readonly remove: (folder: string) => Promise<void>,
   ) {}
 
   /** An empty folder, for the tasks' user alone. */
@@ -34,6 +33,11 @@ export class WorkFolders {
       if (Date.now() - (this.#seen.get(ready) ?? 0) < tickMs) this.#seen.delete(ready);
       return ready;
     }
+    return this.make();
+  }
+
+  /** A new one. */
+  make(): string {
     for (;;) {
       const folder = join(this.parent, String(++this.#made));
       try {
@@ -101,10 +105,6 @@ export class WorkFolders {
 
   async #remove(folder: string): Promise<void> {
     this.#seen.delete(folder);
-    try {
-      await removeFolder(folder);
-    } catch (error) {
-      this.failed(folder, error);
-    }
+    await this.remove(folder);
   }
 }

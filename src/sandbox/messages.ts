@@ -10,7 +10,7 @@ export type FromThread =
   | { kind: "ended"; exit: number }
   | { kind: "failed"; facts: ErrorFacts };
 
-export type StopSignal = "SIGINT" | "SIGTERM";
+export type StopSignal = "SIGINT" | "SIGTERM" | "SIGHUP";
 
 /** The reason of an aborted `env.signal`. */
 export class Stopped extends UserError {

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { joinHost } from "../base/address.ts";
 import { stagedName } from "../base/fs/atomic_file.ts";
 import { peerMode, type PeerRole } from "../config/peer_mode.ts";
@@ -21,14 +22,17 @@ export function coordinatorGrants(config: Config): Grants {
   };
 }
 
-/** Without starting processes: the role asks the runner. */
+/**
+ * The role does not start processes: it asks the runner. Of the data folder it gets what no task can
+ * write: a link in a task's working folder would lead out of the grant.
+ */
 export function workerGrants(config: Config): Grants {
   const { values } = config;
   const dataDir = values["worker.data_dir"];
   return {
     ...noGrants,
-    read: [...peerFiles(config, "worker"), dataDir],
-    write: [dataDir],
+    read: [...peerFiles(config, "worker"), join(dataDir, "spool"), join(dataDir, "artifacts")],
+    write: [join(dataDir, "spool")],
     net: [
       ...values["worker.coordinators"],
       ...healthAddress(values["worker.health_host"], values["worker.health_port"]),

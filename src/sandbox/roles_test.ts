@@ -36,8 +36,8 @@ Deno.test("roles and clients are granted what they use, and no more", () => {
   });
   assert.deepEqual(workerGrants(config), {
     ...noGrants,
-    read: [...files, "/state/worker/h"],
-    write: ["/state/worker/h"],
+    read: [...files, "/state/worker/h/spool", "/state/worker/h/artifacts"],
+    write: ["/state/worker/h/spool"],
     net: ["a.lan:50055", "[::1]:7"],
   });
   assert.deepEqual(clientGrants(config, { write: ["/out"] }), {

@@ -19,6 +19,8 @@ export type Order =
    * sent. When it has passed, the runner kills the attempts of the lease.
    */
   | { kind: "renew"; lease: string; forMs: number; sentAt: number }
+  /** Tests whether tasks can be started, and reports `tested`. */
+  | { kind: "test" }
   /** Removes the attempt's folders. */
   | { kind: "forget"; key: string };
 
@@ -40,8 +42,15 @@ export interface StartOrder {
   artifacts: string[];
 }
 
-/** Why an attempt's processes ended. */
-export type EndCause = "exit" | "timed_out" | "cancelled" | "lost" | "not_started";
+/** Why an attempt's processes ended, or were never started. */
+export type EndCause =
+  | "exit"
+  | "timed_out"
+  | "cancelled"
+  | "lost"
+  | "not_started"
+  /** Not started because of this host; another may be able to. */
+  | "host_failed";
 
 export interface Collected {
   /** Relative to the task's folder, with forward slashes. */
@@ -52,6 +61,9 @@ export interface Collected {
   mode: number;
   sha256: string;
 }
+
+/** What concerns one attempt. */
+export type AttemptReport = Extract<Report, { key: string }>;
 
 export type Report =
   | { kind: "started"; key: string; at: number }
@@ -68,7 +80,11 @@ export type Report =
     /** Whether `collected` follows. */
     collects: boolean;
   }
-  | { kind: "collected"; key: string; files: Collected[]; notes: string[] };
+  | { kind: "collected"; key: string; files: Collected[]; notes: string[] }
+  /** Once a second: the runner works. The role renews no lease without it. */
+  | { kind: "alive" }
+  /** Why no task could be started, or nothing. */
+  | { kind: "tested"; problem: string | undefined };
 
 /**
  * A task's output that the runner has sent and the role has neither passed on nor written to disk.
@@ -83,7 +99,7 @@ export interface RunnerReady {
   instance: string;
   /** See `WorkerHello.home`. */
   home: string | undefined;
-  /** Things that a person should mend. */
+  /** Problems that a person should fix. */
   warnings: string[];
 }
 

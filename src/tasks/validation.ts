@@ -99,7 +99,8 @@ function checkEnvironment(env: Record<string, string>): void {
   }
   let total = 0;
   for (const [name, value] of entries) {
-    if (name === "" || name.includes("=")) {
+    // Shells export functions under names with other characters, and run them (bash(1)).
+    if (!/^[A-Za-z_][A-Za-z0-9_.-]*$/.test(name)) {
       invalid(`"${name.slice(0, 100)}" is not a name of an environment variable`);
     }
     checkLine(name, "The name of an environment variable", limits.maxEnvBytes);

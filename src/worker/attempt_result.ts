@@ -9,15 +9,15 @@ export interface Finish {
   ref: AttemptRef;
   spec: Pick<TaskSpec, "timeoutMs">;
   exited: Pick<Exited, "cause" | "startedAt" | "at" | "exitCode" | "signal" | "reason">;
-  /** What happened on the side and belongs into the reason. */
+  /** Further facts that belong into the reason. */
   notes: readonly string[];
   stdoutBytes: number;
   stderrBytes: number;
 }
 
 /**
- * How an attempt ended, from how its process did. A task whose artifact globs matched nothing has
- * succeeded all the same, with a note: what it was to do is its exit code's to say.
+ * How an attempt ended, from how its process ended. A task whose artifact globs matched nothing has
+ * still succeeded, with a note: only its exit code says whether it did its work.
  */
 export function attemptResult(finish: Finish): AttemptResult {
   const { ref, exited, notes, stdoutBytes, stderrBytes } = finish;
@@ -36,10 +36,10 @@ export function attemptResult(finish: Finish): AttemptResult {
 }
 
 /**
- * Reasons name programs and files as a task named them, whatever is in there. A coordinator takes
- * only a line of text, and would refuse the result, and all that comes after it, each time.
+ * Reasons name programs and files as a task named them, with any characters. A coordinator takes only
+ * a line of text: it would refuse the result each time, and everything after it.
  */
-function oneLine(text: string): string {
+export function oneLine(text: string): string {
   return text.replaceAll(/\p{Cc}/gu, "\ufffd");
 }
 
@@ -48,7 +48,9 @@ function stateOf({ cause, exitCode }: Finish["exited"]): FinishedState {
     case "exit":
       return exitCode === 0 ? "succeeded" : "failed";
     case "not_started":
-      return "failed";
+    // Handed back where that is possible; without a coordinator it is given away as lost.
+    case "host_failed":
+      return cause === "not_started" ? "failed" : "lost";
     case "cancelled":
     case "timed_out":
     case "lost":

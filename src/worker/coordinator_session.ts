@@ -30,12 +30,20 @@ const refusals = 5;
 /** Without an acknowledged heartbeat a session is given up: a new connection may find a way. */
 const silenceMs = 6_000;
 
-/** Why the worker ends a session of its own accord. */
+/** How often to check whether the runner answers again. */
+const runnerWaitMs = 500;
+
+/** Why the worker itself ends a session. */
 const unheard = new TaskError("unavailable", "The coordinator does not answer heartbeats");
+const stuckRunner = new TaskError("unavailable", "The runner of this worker does not answer");
 const takesCreditsBack = new TaskError("unavailable", "The worker takes its credits back");
 
-/** What happens in a session, told to whoever keeps the slots. */
+/** What happens in a session, for the owner of the slots; and what a session needs to know of it. */
 export interface SessionEvents {
+  /** Why no task can be started on this host; sent with each heartbeat. */
+  readonly trouble: string | undefined;
+  /** Without an answer of the runner no lease is renewed: it could not end processes in time. */
+  readonly runnerAnswers: boolean;
   assigned(session: CoordinatorSession, assignments: Assignment[]): void;
   cancel(session: CoordinatorSession, attempt: RunningAttempt): void;
   /** Delivered and acknowledged, or no longer this worker's. */
@@ -109,6 +117,9 @@ export class CoordinatorSession {
     const { clock, random } = this.options;
     const log = this.options.log.with({ coordinator: this.address });
     for (let failures = 0; !signal.aborted;) {
+      while (!this.options.events.runnerAnswers && !signal.aborted) {
+        await clock.sleep(runnerWaitMs, signal).catch(() => {/* The loop ends. */});
+      }
       let begunAt = Infinity;
       try {
         const end = await this.#serveSession(signal, () => begunAt = clock.monotonic());
@@ -192,9 +203,9 @@ export class CoordinatorSession {
         const attempt = this.attempts.get(attemptKey(ref));
         if (attempt !== undefined) events.settled(this, attempt, "lost");
       }
-      // Only an acknowledged heartbeat renews leases, and without one nothing may be started.
+      // Only an acknowledged heartbeat renews leases; without one nothing may be started.
       const unanswered = await Promise.race([
-        connection.heartbeat().then(() => undefined),
+        connection.heartbeat(events.trouble).then(() => undefined),
         ended.promise,
         clock.sleep(silenceMs, scope.signal).then(() => unheard),
       ]);
@@ -223,18 +234,22 @@ export class CoordinatorSession {
   /** Heartbeats, until there was no answer for too long. */
   async #beat(connection: WorkerSession, signal: AbortSignal): Promise<TaskError> {
     const { clock } = this.options;
+    const { events } = this.options;
     while (!signal.aborted) {
       await clock.sleep(connection.heartbeatMs, signal).catch(() => {/* The loop ends. */});
-      const sentAt = clock.monotonic();
-      if (sentAt - this.#lastBeatAt > silenceMs) {
-        return unheard;
-      }
-      connection.heartbeat().then(
-        () => this.#renew(sentAt, connection.leaseMs),
-        () => {/* The sink hears of the end. */},
-      );
+      const silentMs = clock.monotonic() - this.#lastBeatAt;
+      if (silentMs > silenceMs) return events.runnerAnswers ? unheard : stuckRunner;
+      if (events.runnerAnswers) this.#heartbeat(connection);
     }
     return new TaskError("unavailable", "The session is over");
+  }
+
+  #heartbeat(connection: WorkerSession): void {
+    const sentAt = this.options.clock.monotonic();
+    connection.heartbeat(this.options.events.trouble).then(
+      () => this.#renew(sentAt, connection.leaseMs),
+      () => {/* The sink hears of the end. */},
+    );
   }
 
   #renew(sentAt: number, leaseMs: number): void {
@@ -277,8 +292,23 @@ export class CoordinatorSession {
     attempt.forget();
   }
 
-  /** Gives back what has not begun. */
-  release(refuse: (attempt: RunningAttempt) => boolean): number {
+  /** Tells the coordinator at once that no task can be started here, or that one can again. */
+  tellTrouble(): void {
+    if (this.connection !== undefined) this.#heartbeat(this.connection);
+  }
+
+  /** Gives back an attempt that this host could not start. */
+  handBack(attempt: RunningAttempt, reason: string): void {
+    this.#drop(attempt);
+    this.connection?.released([attempt.ref], reason);
+  }
+
+  /**
+   * Gives back attempts that wait for a slot.
+   *
+   * @param reason why this host cannot start them; absent: another worker may have a slot.
+   */
+  release(refuse: (attempt: RunningAttempt) => boolean, reason?: string): number {
     const back = this.queue.filter(refuse);
     if (back.length === 0) return 0;
     const refs: AttemptRef[] = [];
@@ -287,7 +317,7 @@ export class CoordinatorSession {
       this.#drop(attempt);
       refs.push(attempt.ref);
     }
-    this.connection?.released(refs);
+    this.connection?.released(refs, reason);
     return refs.length;
   }
 }

@@ -60,7 +60,7 @@ async function connects(
     hello: hello(),
     events: {
       ...{ assigned: nothing, cancel: nothing, settled: nothing, renewed: nothing },
-      ...{ changed: nothing, cut: nothing },
+      ...{ changed: nothing, cut: nothing, trouble: undefined, runnerAnswers: true },
     },
     delivery: { clock, taken: nothing, readFile: async function* () {} },
     clock,

@@ -1,13 +1,15 @@
 import { createHash } from "node:crypto";
 import { aborted } from "../base/lifetimes.ts";
-import type { Order, OutputStream, Report } from "../tasks/orders.ts";
+import { limits } from "../tasks/limits.ts";
+import type { AttemptReport, Order, OutputStream, Report } from "../tasks/orders.ts";
 import type { Assignment } from "../tasks/task.ts";
 import { newCredits, nextMeanMs, nextSession, releaseAfterMs, tasksAhead } from "./flow_control.ts";
 import { RunningAttempt, streams } from "./running_attempt.ts";
 import { CoordinatorSession, type SessionEvents } from "./coordinator_session.ts";
-import type { Exited } from "./attempt_result.ts";
+import { type Exited, oneLine } from "./attempt_result.ts";
 import { DiskSpill } from "./spill.ts";
-import type { WorkerOptions } from "./worker.ts";
+import { HostHealth } from "./host_health.ts";
+import type { WorkerOptions } from "./worker_options.ts";
 
 /**
  * Memory for output that is on its way, shared by the slots: the worker stays below 200 MiB. For one
@@ -49,6 +51,8 @@ export interface WorkerStats {
   /** Since the start, by how they ended. */
   finished: Record<string, number>;
   outputBytes: number;
+  /** Why no task can be started on this host, if so. */
+  trouble: string | undefined;
 }
 
 /** The slots, and who has them. */
@@ -65,6 +69,7 @@ export class SlotScheduler implements SessionEvents {
   #served = 0;
   #stopping = false;
   readonly #spill: DiskSpill;
+  readonly #health: HostHealth;
   #settledSome = () => {};
   #outputBytes = 0;
   readonly #finished: Record<string, number> = {};
@@ -78,6 +83,11 @@ export class SlotScheduler implements SessionEvents {
       options.order([{ kind: "taken", key: attempt.key, stream, bytes }]);
     this.#spill = new DiskSpill(spool, log, taken);
     const delivery = { clock, taken, readFile };
+    this.#health = new HostHealth({
+      test: () => options.order([{ kind: "test" }]),
+      changed: () => this.#healthChanged(),
+      ...{ clock, log, random },
+    });
     this.sessions = coordinators.map(({ address, service }) => {
       const parts = { address, service, delivery, clock, log, random };
       return new CoordinatorSession({ ...parts, hello: helloTo(address, hello), events: this });
@@ -109,7 +119,16 @@ export class SlotScheduler implements SessionEvents {
       coordinators: this.sessions.length,
       finished: this.#finished,
       outputBytes: this.#outputBytes,
+      trouble: this.#health.trouble,
     };
+  }
+
+  get trouble(): string | undefined {
+    return this.#health.trouble;
+  }
+
+  get runnerAnswers(): boolean {
+    return this.#health.answers;
   }
 
   // What coordinators say.
@@ -123,7 +142,9 @@ export class SlotScheduler implements SessionEvents {
       session.attempts.set(attempt.key, attempt);
       session.queue.push(attempt);
     }
+    const { trouble } = this;
     if (this.#stopping || session.draining) session.release(() => true);
+    else if (trouble !== undefined) session.release(() => true, trouble);
     this.#startWaiting();
     this.#credit();
   }
@@ -178,32 +199,9 @@ export class SlotScheduler implements SessionEvents {
     const begun: [RunningAttempt, CoordinatorSession, number][] = [];
     const room: Order[] = [];
     for (const report of reports) {
-      const entry = this.#started.get(report.key);
-      if (entry === undefined) continue;
-      const { attempt, session } = entry;
-      switch (report.kind) {
-        case "started":
-          begun.push([attempt, session, report.at]);
-          break;
-        case "output": {
-          if (attempt.phase === "gone") break;
-          this.#outputBytes += report.data.length;
-          const bytes = attempt.outputs[report.stream].append(report.data);
-          if (bytes > 0) {
-            room.push({ kind: "taken", key: attempt.key, stream: report.stream, bytes });
-          }
-          attempt.changed();
-          this.#gather(attempt);
-          break;
-        }
-        case "exited":
-          this.#exited(attempt, session, report);
-          break;
-        case "collected":
-          this.#started.delete(attempt.key);
-          if (attempt.phase === "gone") this.options.order([{ kind: "forget", key: attempt.key }]);
-          else this.#finish(attempt, session, report.files, report.notes);
-      }
+      if (report.kind === "alive") this.#health.alive();
+      else if (report.kind === "tested") this.#health.tested(report.problem);
+      else this.#heardOf(report, begun, room);
     }
     if (room.length > 0) this.options.order(room);
     for (const [attempt, session, at] of begun) {
@@ -214,6 +212,37 @@ export class SlotScheduler implements SessionEvents {
     this.#credit();
   }
 
+  #heardOf(
+    report: AttemptReport,
+    begun: [RunningAttempt, CoordinatorSession, number][],
+    room: Order[],
+  ): void {
+    const entry = this.#started.get(report.key);
+    if (entry === undefined) return;
+    const { attempt, session } = entry;
+    switch (report.kind) {
+      case "started":
+        begun.push([attempt, session, report.at]);
+        break;
+      case "output": {
+        if (attempt.phase === "gone") break;
+        this.#outputBytes += report.data.length;
+        const bytes = attempt.outputs[report.stream].append(report.data);
+        if (bytes > 0) room.push({ kind: "taken", key: attempt.key, stream: report.stream, bytes });
+        attempt.changed();
+        this.#gather(attempt);
+        break;
+      }
+      case "exited":
+        this.#exited(attempt, session, report);
+        break;
+      case "collected":
+        this.#started.delete(attempt.key);
+        if (attempt.phase === "gone") this.options.order([{ kind: "forget", key: attempt.key }]);
+        else this.#finish(attempt, session, report.files, report.notes);
+    }
+  }
+
   #exited(attempt: RunningAttempt, session: CoordinatorSession, exited: Exited): void {
     const now = this.options.clock.monotonic();
     this.#running--;
@@ -221,9 +250,29 @@ export class SlotScheduler implements SessionEvents {
     if (exited.cause === "exit") this.#meanMs = nextMeanMs(this.#meanMs, now - attempt.startedAt);
     if (!exited.collects) this.#started.delete(attempt.key);
     if (attempt.phase === "gone") return;
+    if (exited.cause === "host_failed") return this.#handBack(attempt, session, exited);
     attempt.exited(exited);
     attempt.collects = exited.collects;
     if (!exited.collects) this.#finish(attempt, session, [], []);
+  }
+
+  /** No process of it has run, and another worker may be able to start it. */
+  #handBack(attempt: RunningAttempt, session: CoordinatorSession, { reason }: Exited): void {
+    const why = oneLine(reason ?? "The host failed").slice(0, limits.maxReasonLength);
+    // First: the coordinator must not assign it here again.
+    this.#health.failed(why);
+    session.handBack(attempt, why);
+    this.#settledSome();
+  }
+
+  /** Tells the coordinators before it gives them back what waits. */
+  #healthChanged(): void {
+    const { trouble } = this;
+    for (const session of this.sessions) {
+      session.tellTrouble();
+      if (trouble !== undefined) session.release(() => true, trouble);
+    }
+    this.#credit();
   }
 
   #finish(
@@ -245,6 +294,7 @@ export class SlotScheduler implements SessionEvents {
 
   tick(): void {
     const now = this.options.clock.monotonic();
+    this.#health.tick();
     for (const session of this.sessions) {
       const isFull = this.#running >= this.options.hello.slots;
       if (isFull && session.release(({ queuedAt }) => now - queuedAt > releaseAfterMs) > 0) {
@@ -294,7 +344,7 @@ export class SlotScheduler implements SessionEvents {
   }
 
   #credit(): void {
-    if (this.#stopping) return;
+    if (this.#stopping || this.trouble !== undefined) return;
     const { slots } = this.options.hello;
     const undelivered = this.sessions.reduce((sum, { attempts }) => sum + attempts.size, 0) -
       this.#running;

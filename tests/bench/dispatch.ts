@@ -60,6 +60,7 @@ async function bareStarts(count: number, folder: string): Promise<number> {
         args: [],
         env: {},
         folder,
+        isOwn: true,
         user: { name: "root", home: "/", ids: undefined },
       });
       await Promise.all([

@@ -137,7 +137,10 @@ Deno.test({
 
 Deno.test("a worker without a usable setting says what to do", async () => {
   const cases: [string[], RegExp][] = [
-    [["--worker.user=no-such-user"], /no such user[^]*next: useradd/],
+    [
+      ["--worker.user=no-such-user"],
+      /"no-such-user" \(worker\.user\) does not exist[^]*next: useradd/,
+    ],
     [["--worker.data-dir=/proc/nowhere"], /"\/proc\/nowhere"[^]*next: .*--worker\.data-dir/],
   ];
   for (const [args, said] of cases) {

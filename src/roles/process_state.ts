@@ -1,0 +1,39 @@
+import { reapChildren } from "../base/child_processes.ts";
+import type { Env } from "../base/env.ts";
+import { UserError } from "../base/errors.ts";
+import { ignoredSignals, keepDescriptors, resetSignals, signals } from "../base/libc.ts";
+
+/** How often PID 1 takes the exit statuses of orphans. */
+const reapEveryMs = 1_000;
+
+/**
+ * Puts right what the process inherited from its starter, before a role starts anything: signals that
+ * are ignored stay ignored in every task, and open files can be read by every task. As PID 1 it
+ * reaps orphans, until disposed of.
+ *
+ * @param startsTasks whether the role starts processes; it then reaps orphans itself.
+ * @throws {UserError} where no exit code of a process could be known.
+ */
+export function cleanProcess({ log }: Pick<Env, "log">, startsTasks: boolean): Disposable {
+  const ignored = ignoredSignals();
+  // The runtime itself ignores SIGPIPE, and gives children its default action; main.ts sees to SIGHUP.
+  resetSignals(ignored.filter((number) => number !== signals.SIGHUP && number !== signals.SIGPIPE));
+  if (ignored.includes(signals.SIGHUP)) {
+    // Started by nohup. A signal that has a handler has its default action in children.
+    Deno.addSignalListener(
+      "SIGHUP",
+      () => log.info("ignoring SIGHUP, as this process was told to"),
+    );
+  }
+  if (startsTasks && ignoredSignals().includes(signals.SIGCHLD)) {
+    throw new UserError("This process was started with SIGCHLD ignored, so exit codes are lost", {
+      next: "Start it with the default action: env --default-signal=CHLD agent worker …",
+    });
+  }
+  if (!keepDescriptors() && startsTasks && Deno.build.os === "linux") {
+    log.warn("tasks inherit files that were open when this process was started");
+  }
+  if (Deno.pid !== 1 || startsTasks) return { [Symbol.dispose]: () => {} };
+  const timer = setInterval(reapChildren, reapEveryMs);
+  return { [Symbol.dispose]: () => clearInterval(timer) };
+}

@@ -1,0 +1,87 @@
+import type { Clock } from "../base/clock.ts";
+import type { Log } from "../base/log.ts";
+import { backoffMs } from "../base/retry.ts";
+
+/** The runner reports each second that it works; without that for this long it counts as stuck. */
+const runnerSilenceMs = 3_000;
+
+/** Until the next test whether tasks can be started again. */
+const retest = { firstMs: 1_000, factor: 2, longestMs: 30_000 };
+
+/** A test that is not answered counts as failed; it may wait for a stuck disk. */
+const testMs = 30_000;
+
+export interface HostHealthOptions {
+  /** Asks the runner for a test; the answer comes to `tested`. */
+  test: () => void;
+  /** The trouble is another one, or gone. */
+  changed: () => void;
+  clock: Clock;
+  log: Log;
+  random: () => number;
+}
+
+/**
+ * Whether this host can run tasks. After a start that failed because of the host, the worker takes
+ * no work until a test has succeeded; and while the runner does not answer, no lease is renewed.
+ */
+export class HostHealth {
+  #aliveAt: number;
+  #problem: string | undefined;
+  #failures = 0;
+  #testAt = Infinity;
+
+  constructor(private readonly options: HostHealthOptions) {
+    this.#aliveAt = options.clock.monotonic();
+  }
+
+  /** Whether the runner works, as far as it is known. */
+  get answers(): boolean {
+    return this.options.clock.monotonic() - this.#aliveAt < runnerSilenceMs;
+  }
+
+  /** Why no task can be started now, in one line; undefined if one can. */
+  get trouble(): string | undefined {
+    return this.answers ? this.#problem : "The runner of this worker does not answer";
+  }
+
+  alive(): void {
+    this.#aliveAt = this.options.clock.monotonic();
+  }
+
+  /** The host could not start a task. */
+  failed(problem: string): void {
+    const isNew = this.#problem === undefined;
+    this.#problem = problem;
+    if (!isNew) return;
+    this.options.log.error("cannot start tasks, taking no work", { error: problem });
+    this.#planTest();
+    this.options.changed();
+  }
+
+  tested(problem: string | undefined): void {
+    if (this.#problem === undefined) return;
+    if (problem !== undefined) {
+      this.#problem = `Cannot start tasks: ${problem}`;
+      return this.#planTest();
+    }
+    this.#problem = undefined;
+    this.#failures = 0;
+    this.#testAt = Infinity;
+    this.options.log.info("tasks can be started again");
+    this.options.changed();
+  }
+
+  /** Called regularly: starts the tests that are due. */
+  tick(): void {
+    const now = this.options.clock.monotonic();
+    if (now < this.#testAt) return;
+    this.#testAt = now + testMs;
+    this.options.test();
+  }
+
+  #planTest(): void {
+    const { clock, random } = this.options;
+    this.#testAt = clock.monotonic() + backoffMs(retest, ++this.#failures, random());
+  }
+}
