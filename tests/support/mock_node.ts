@@ -21,7 +21,6 @@ const json = { "content-type": "application/json" };
 const lineBytes = 80;
 
 export interface MockNode extends AsyncDisposable {
-  url: string;
   /** Change these; then `cluster()`, `task()` or `workers()` sends them to the pages. */
   data: {
     cluster: ClusterView;
@@ -31,8 +30,10 @@ export interface MockNode extends AsyncDisposable {
     hasCoordinator: boolean;
     needsToken: boolean;
   };
-  /** Event streams that are open. */
-  streams(): number;
+  /** Event streams: open now, and opened so far. */
+  streams(): { open: number; opened: number };
+  /** Logs that are followed. */
+  followers(): number;
   /** Path and method of every call of the API. */
   calls: string[];
   send(event: "cluster" | "task" | "workers" | "reset", body: unknown): void;
@@ -50,6 +51,7 @@ class State {
   readonly calls: string[] = [];
   readonly sizes = { stdout: 0, stderr: 0 };
   isDown = false;
+  opened = 0;
   nextId = 1;
 
   constructor(tasks: number) {
@@ -75,18 +77,23 @@ class State {
   }
 }
 
-/** @param tasks how many there are. */
-export function startMockNode({ tasks = 10_000, port = 0, hostname = "127.0.0.1" } = {}): MockNode {
+/**
+ * @param tasks how many there are.
+ * @param listen a port of this host, or the path of a socket file.
+ */
+export function startMockNode(
+  { tasks = 10_000, listen }: { tasks?: number; listen: { port: number } | { path: string } },
+): MockNode {
   const state = new State(tasks);
-  const server = Deno.serve(
-    { port, hostname, onListen: () => {} },
-    (request) => answer(state, request),
-  );
+  const handler = (request: Request) => answer(state, request);
+  const server = "path" in listen
+    ? Deno.serve({ ...listen, onListen: () => {} }, handler)
+    : Deno.serve({ ...listen, hostname: "127.0.0.1", onListen: () => {} }, handler);
   return {
-    url: `http://${hostname}:${server.addr.port}`,
     data: state.data,
     calls: state.calls,
-    streams: () => state.sinks.size,
+    streams: () => ({ open: state.sinks.size, opened: state.opened }),
+    followers: () => state.followers.size,
     send: (event, body) => state.send(event, body),
     write: (text, stream = "stdout") => state.write(text, stream),
     cutStreams(isDown) {
@@ -164,7 +171,7 @@ async function cluster(state: State, request: Request, path: string[]): Promise<
   const { cluster } = state.data;
   if (path[0] === "peer_session") {
     const { node_id } = await request.json() as { node_id: string };
-    return Response.json({ url: `${new URL(request.url).origin}/?token=once-${node_id}` });
+    return Response.json({ url: `${request.headers.get("origin")}/?token=once-${node_id}` });
   }
   if (path[0] === "nodes" && request.method === "DELETE") {
     cluster.nodes = cluster.nodes.filter(({ id }) => id !== path[1]);
@@ -180,6 +187,7 @@ function events(state: State): Response {
     start(controller) {
       mine = controller;
       state.sinks.add(controller);
+      state.opened++;
       controller.enqueue(new TextEncoder().encode(": hello\n\n"));
     },
     cancel: () => void state.sinks.delete(mine),
@@ -198,7 +206,7 @@ async function tasks(
   }
   const task = state.data.tasks.find((each) => each.id === id);
   if (task === undefined) return problem(404, `There is no task "${id}"`, "agent task list");
-  if (part === "logs") return logs(state, task, query, request.signal);
+  if (part === "logs") return logs(state, task, query);
   if (part === "artifacts") {
     if (rest.length === 0) return Response.json({ artifacts: artifactViews() });
     return new Response("bytes", { headers: { "content-disposition": "attachment" } });
@@ -247,17 +255,18 @@ function logs(
   state: State,
   task: TaskView,
   query: URLSearchParams,
-  signal: AbortSignal,
 ): Response {
   const line = (piece: LogPieceView) => new TextEncoder().encode(`${JSON.stringify(piece)}\n`);
   const follows = query.get("follow") === "true";
+  if (task.state !== "running") {
+    const lines = ReadableStream.from(finishedLog(task, query)).pipeThrough(
+      new TransformStream({ transform: (piece, controller) => controller.enqueue(line(piece)) }),
+    );
+    return new Response(lines, { headers: { "content-type": "application/x-ndjson" } });
+  }
   let follower: (piece: LogPieceView) => void;
   const body = new ReadableStream<Uint8Array>({
     start(controller) {
-      if (task.state !== "running") {
-        for (const piece of finishedLog(task, query)) controller.enqueue(line(piece));
-        return controller.close();
-      }
       const from = (stream: string) => Number(query.get(`${stream}_offset`) ?? 0);
       for (const piece of state.written) {
         if (piece.offset >= from(piece.stream)) controller.enqueue(line(piece));
@@ -265,7 +274,6 @@ function logs(
       if (!follows) return controller.close();
       follower = (piece) => controller.enqueue(line(piece));
       state.followers.add(follower);
-      signal.addEventListener("abort", () => state.followers.delete(follower));
     },
     cancel: () => void state.followers.delete(follower),
   });
@@ -322,7 +330,7 @@ function problem(status: number, detail: string, next?: string): Response {
 }
 
 if (import.meta.main) {
-  const node = startMockNode({ port: Number(Deno.args[0] ?? 8765) });
+  const node = startMockNode({ listen: { port: Number(Deno.args[0] ?? 8765) } });
   let count = 0;
   setInterval(() => node.write(`epoch ${++count} \x1b[36mloss\x1b[0m ${Math.random()}\n`), 700);
   await new Promise(() => node);

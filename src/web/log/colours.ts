@@ -24,25 +24,21 @@ export function segments(line: LogLine, from: number, to: number): Segment[] {
   return found;
 }
 
+/** Reversed colours come swapped already. */
 function looksOf(entry: AnserJsonEntry): Pick<Segment, "classes" | "style"> {
   const classes = [];
   const style: Segment["style"] = {};
-  const inverse = entry.decorations.includes("reverse");
-  for (
-    const [name, rgb, isText] of [
-      [entry.fg, entry.fg_truecolor, !inverse],
-      [entry.bg, entry.bg_truecolor, inverse],
-    ] as const
-  ) {
-    if (!name) continue;
-    const value = rgbOf(name, rgb);
-    if (value === undefined) classes.push(isText ? `fg-${name}` : `bg-${name}`);
-    else style[isText ? "color" : "background"] = value;
+  if (entry.fg) {
+    const rgb = rgbOf(entry.fg, entry.fg_truecolor);
+    if (rgb === undefined) classes.push(`fg-${entry.fg}`);
+    else style.color = rgb;
   }
-  if (inverse && !entry.fg && !entry.bg) classes.push("ansi-reverse");
-  for (const decoration of entry.decorations) {
-    if (decoration !== "reverse") classes.push(`ansi-${decoration}`);
+  if (entry.bg) {
+    const rgb = rgbOf(entry.bg, entry.bg_truecolor);
+    if (rgb === undefined) classes.push(`bg-${entry.bg}`);
+    else style.background = rgb;
   }
+  for (const decoration of entry.decorations) classes.push(`ansi-${decoration}`);
   return { classes: classes.join(" "), style };
 }
 

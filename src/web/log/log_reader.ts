@@ -16,7 +16,7 @@ export class LogReader {
   readonly state = signal<LogState>("loading");
   readonly problem = signal<Problem | undefined>(undefined);
   text = new LogText();
-  #redraw = 0;
+  #redraw: ReturnType<typeof setTimeout> | undefined;
 
   /** @param isOver nothing more will be written: the stretch is all. */
   async read(request: LogRequest, isOver: boolean, signal: AbortSignal): Promise<void> {
@@ -66,9 +66,9 @@ export class LogReader {
 
   #changed(): void {
     this.problem.value = undefined;
-    if (this.#redraw !== 0) return;
+    if (this.#redraw !== undefined) return;
     this.#redraw = setTimeout(() => {
-      this.#redraw = 0;
+      this.#redraw = undefined;
       this.version.value++;
     }, redrawMs);
   }

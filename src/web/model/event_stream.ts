@@ -101,7 +101,7 @@ async function readOnce(
   event: (event: ServerEvent) => void,
 ): Promise<void> {
   const dead = new AbortController();
-  let timer = 0;
+  let timer: ReturnType<typeof setTimeout> | undefined;
   const heard = () => {
     clearTimeout(timer);
     timer = setTimeout(() => dead.abort(), silenceMs);

@@ -45,18 +45,25 @@ export function onTaskChanges(
   };
 }
 
+/** How many events of a kind have come: an answer that was overtaken by one is old. */
+const events = { cluster: 0, workers: 0 };
+
 export async function loadCluster(): Promise<void> {
+  const before = events.cluster;
   try {
-    showCluster(await call<ClusterView>("GET", "/api/cluster"));
-    clusterProblem.value = undefined;
+    const view = await call<ClusterView>("GET", "/api/cluster");
+    if (events.cluster === before) showCluster(view);
   } catch (error) {
     clusterProblem.value = problemOf(error);
   }
 }
 
 export async function loadWorkers(): Promise<void> {
+  const before = events.workers;
   try {
-    workers.value = (await call<{ workers: WorkerView[] }>("GET", "/api/workers")).workers;
+    const answer = await call<{ workers: WorkerView[] }>("GET", "/api/workers");
+    if (events.workers !== before) return;
+    workers.value = answer.workers;
     workersProblem.value = undefined;
   } catch (error) {
     workersProblem.value = problemOf(error);
@@ -106,8 +113,11 @@ function onStreamState(state: StreamState): void {
 
 function onEvent({ name, data }: ServerEvent): void {
   if (name === "reset") return reload();
-  if (name === "cluster") return showCluster(JSON.parse(data) as ClusterView);
-  if (name === "workers") {
+  if (name === "cluster") {
+    events.cluster++;
+    showCluster(JSON.parse(data) as ClusterView);
+  } else if (name === "workers") {
+    events.workers++;
     workers.value = (JSON.parse(data) as { workers: WorkerView[] }).workers;
     workersProblem.value = undefined;
   } else if (name === "task") {

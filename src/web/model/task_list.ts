@@ -3,8 +3,8 @@ import { signal } from "@preact/signals";
 import { call, type Problem, problemOf } from "../node_api.ts";
 import type { TaskView } from "../views.ts";
 
-/** One page: more than a screen, and still well below 1 MB. */
-const pageSize = 200;
+/** The first page is more than a screen and quick; further ones are large, and still below 1 MB. */
+const pageSize = { first: 200, further: 500 };
 
 export class TaskList {
   readonly tasks = signal<TaskView[]>([]);
@@ -12,6 +12,8 @@ export class TaskList {
   readonly isLoading = signal(false);
   readonly problem = signal<Problem | undefined>(undefined);
   #generation = 0;
+  /** What changed while a page is being loaded: its answer may be older. */
+  #changedMeanwhile: TaskView[] = [];
 
   constructor(readonly states: string[], readonly arrayId: string) {}
 
@@ -28,6 +30,7 @@ export class TaskList {
 
   /** Takes in tasks that changed. */
   apply(changed: TaskView[]): void {
+    if (this.isLoading.value) this.#changedMeanwhile.push(...changed);
     const byId = new Map(this.tasks.value.map((task) => [task.id, task]));
     const oldest = this.tasks.value.at(-1);
     for (const task of changed) {
@@ -42,8 +45,10 @@ export class TaskList {
   async #load(before: string | undefined): Promise<void> {
     const generation = ++this.#generation;
     this.isLoading.value = true;
+    this.#changedMeanwhile = [];
     try {
-      const query = new URLSearchParams({ limit: String(pageSize) });
+      const limit = before === undefined ? pageSize.first : pageSize.further;
+      const query = new URLSearchParams({ limit: String(limit) });
       if (this.states.length > 0) query.set("state", this.states.join(","));
       if (this.arrayId !== "") query.set("array", this.arrayId);
       if (before !== undefined) query.set("before", before);
@@ -52,6 +57,8 @@ export class TaskList {
       this.tasks.value = before === undefined ? page.tasks : [...this.tasks.value, ...page.tasks];
       this.more.value = page.more;
       this.problem.value = undefined;
+      this.isLoading.value = false;
+      this.apply(this.#changedMeanwhile);
     } catch (error) {
       if (generation === this.#generation) this.problem.value = problemOf(error);
     } finally {

@@ -13,7 +13,10 @@ interface LogBoxProps {
   /** Another value where the rows have changed. */
   changed: unknown;
   isWrapped: boolean;
+  /** Keeps the last row in view. */
   isFollowing: boolean;
+  /** Which end of the log is shown. */
+  from: "start" | "end";
   onFollow: (isFollowing: boolean) => void;
   empty: string;
 }
@@ -26,19 +29,22 @@ export function LogBox(props: LogBoxProps) {
   const box = useRef<HTMLDivElement>(null);
   const probe = useRef<HTMLSpanElement>(null);
   const { columns, rowHeight } = useCells(box, probe);
-  const { changed, isWrapped, isFollowing } = props;
+  const { changed, isWrapped, isFollowing, from } = props;
   const rows = useMemo(() => props.rowsFor(columns), [changed, columns, isWrapped]);
   const { first, last } = useRowWindow(box, rows.length, rowHeight, "self");
   const fromEnd = useRef(0);
   const firstLine = useRef<LogLine | undefined>(undefined);
+  const before = useRef<LogBoxProps["from"] | undefined>(undefined);
   useLayoutEffect(() => {
     const element = box.current!;
     const line = rows[0]?.line;
     const isMoved = firstLine.current !== undefined && firstLine.current !== line;
-    if (isFollowing) element.scrollTop = element.scrollHeight;
+    if (from === "end" && isFollowing) element.scrollTop = element.scrollHeight;
+    else if (from === "start" && before.current !== from) element.scrollTop = 0;
     // Earlier lines came in above: what is being read stays where it is.
-    else if (isMoved) element.scrollTop = element.scrollHeight - fromEnd.current;
+    else if (from === "end" && isMoved) element.scrollTop = element.scrollHeight - fromEnd.current;
     firstLine.current = line;
+    if (isMoved || before.current === undefined) before.current = from;
   }, [rows, isFollowing, rowHeight]);
   const onScroll = () => {
     const element = box.current!;
@@ -85,10 +91,12 @@ function useCells(box: RefObject<HTMLElement | null>, probe: RefObject<HTMLEleme
   const cells = useSignal({ columns: 0, rowHeight: 18 });
   useEffect(() => {
     const measure = () => {
-      const letter = probe.current!.getBoundingClientRect();
+      // The observer may still call when the page was left.
+      if (probe.current === null || box.current === null) return;
+      const letter = probe.current.getBoundingClientRect();
       if (letter.width === 0) return;
-      const style = getComputedStyle(probe.current!);
-      const room = box.current!.clientWidth - 2 * parseFloat(style.paddingInlineStart);
+      const style = getComputedStyle(probe.current);
+      const room = box.current.clientWidth - 2 * parseFloat(style.paddingInlineStart);
       const columns = Math.max(20, Math.floor(room / (letter.width / probeLetters)));
       const rowHeight = letter.height;
       const before = cells.peek();

@@ -53,13 +53,14 @@ export function LogView({ task, attempt }: { task: TaskView; attempt: number }) 
     <section class="log" aria-label="Output">
       <LogBar reader={reader} options={options} place={place} />
       {problem !== undefined && <Failure problem={problem} />}
-      <Stretch reader={reader} place={place} taskId={task.id} />
+      <Stretch reader={reader} version={version} place={place} taskId={task.id} />
       <LogBox
         label={`Output of attempt ${attempt}`}
         rowsFor={(columns) => logRows(lines, isWrapped ? columns : 0)}
         changed={lines}
         isWrapped={isWrapped}
-        isFollowing={isFollowing && place.value.from === "end"}
+        isFollowing={isFollowing}
+        from={place.value.from}
         onFollow={(follows) => {
           if (follows !== options.value.isFollowing) {
             options.value = { ...options.value, isFollowing: follows };
@@ -129,10 +130,14 @@ function LiveMark({ reader }: { reader: LogReader }) {
   return <span class="quiet">{state === "loading" ? "loading…" : "trying again…"}</span>;
 }
 
+interface StretchProps extends Pick<BarProps, "reader" | "place"> {
+  taskId: string;
+  /** A component is drawn again only with other properties, and the reader stays the same. */
+  version: number;
+}
+
 /** Says which part of a long log is shown, and shows more of it. */
-function Stretch(
-  { reader, place, taskId }: Pick<BarProps, "reader" | "place"> & { taskId: string },
-) {
+function Stretch({ reader, place, taskId }: StretchProps) {
   const { from, bytes } = place.value;
   const { text } = reader;
   const size = text.end.stdout + text.end.stderr;

@@ -43,7 +43,7 @@ export function submitRequest(fields: SubmitFields): SubmitBody {
     ...(fields.shell === "true"
       ? { command: text("command"), shell: true as const }
       : { argv: splitCommand(text("command")) }),
-    env: given("env", (lines) => pairs(lines.split("\n"), "Environment")),
+    env: given("env", () => pairs(fields.env.split("\n"), "Environment")),
     cwd: given("cwd", (folder) => folder),
     selector: given("selector", (labels) => pairs(labels.split(/[\s,]+/), "Worker labels")),
     timeout_ms: given("timeout", (value) => duration(value, "Timeout")),

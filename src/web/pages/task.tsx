@@ -28,8 +28,11 @@ export function TaskPage({ id }: { id: string }) {
     task.value = next;
   };
   const load = async () => {
+    const before = task.peek();
     try {
       const { tasks } = await call<{ tasks: TaskView[] }>("GET", pathOf(id));
+      // An event has overtaken the answer.
+      if (task.peek() !== before) return;
       // The id of an array stands for all of its elements.
       if (tasks.length !== 1 || tasks[0]!.id !== id) {
         return location.replace(links.tasksWith({ array: id }));

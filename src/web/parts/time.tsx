@@ -1,5 +1,6 @@
 import { signal } from "@preact/signals";
 import { formatDuration } from "../../base/durations.ts";
+import { relativeTime } from "./relative_time.ts";
 
 /** Now, in steps of a second while the page is seen. */
 export const now = signal(Date.now());
@@ -7,24 +8,6 @@ setInterval(() => {
   if (document.visibilityState === "visible") now.value = Date.now();
 }, 1000);
 document.addEventListener("visibilitychange", () => now.value = Date.now());
-
-const minuteMs = 60_000;
-const hourMs = 60 * minuteMs;
-const dayMs = 24 * hourMs;
-
-/** How long ago, or in how long; calm: seconds in steps of ten. */
-export function relativeTime(at: number, from: number): string {
-  const distance = Math.abs(from - at);
-  const [count, unit] = distance < minuteMs
-    ? [Math.floor(distance / 10_000) * 10, "s"]
-    : distance < hourMs
-    ? [Math.floor(distance / minuteMs), "min"]
-    : distance < dayMs
-    ? [Math.floor(distance / hourMs), "h"]
-    : [Math.floor(distance / dayMs), "d"];
-  if (count === 0) return "now";
-  return at < from ? `${count} ${unit} ago` : `in ${count} ${unit}`;
-}
 
 /** Local date and time with the zone. */
 export function exactTime(at: string): string {

@@ -1,0 +1,74 @@
+import assert from "node:assert/strict";
+import { Problem } from "../node_api.ts";
+import { splitCommand, type SubmitFields, submitRequest } from "./submit_request.ts";
+
+const empty: SubmitFields = {
+  command: "uname -a",
+  selector: "",
+  timeout: "",
+  retries: "",
+  retry_delay: "",
+  cwd: "",
+  array: "",
+  env: "",
+  artifacts: "",
+  idempotency_key: "",
+};
+
+Deno.test("fields that are empty are not sent", () => {
+  assert.deepEqual(submitRequest(empty), { argv: ["uname", "-a"] });
+  const shell = submitRequest({ ...empty, command: "a | b", shell: "true" });
+  assert.deepEqual(shell, { command: "a | b", shell: true });
+});
+
+Deno.test("every field is sent as the API takes it", () => {
+  const { argv: _, ...rest } = submitRequest({
+    command: "x",
+    selector: "gpu=a100, zone=r2",
+    timeout: "1h30m",
+    retries: "2",
+    retry_delay: "30s",
+    cwd: "/srv",
+    array: "0-9",
+    env: "A=1\n\nB=x=y ",
+    artifacts: "out/*\n**/*.log\n",
+    idempotency_key: "k",
+  });
+  assert.deepEqual(rest, {
+    env: { A: "1", B: "x=y " },
+    cwd: "/srv",
+    selector: { gpu: "a100", zone: "r2" },
+    timeout_ms: 5_400_000,
+    retries: 2,
+    retry_delay_ms: 30_000,
+    artifacts: ["out/*", "**/*.log"],
+    array: "0-9",
+    idempotency_key: "k",
+  });
+});
+
+Deno.test("what cannot be read names its field", () => {
+  const refused: [Partial<SubmitFields>, RegExp][] = [
+    [{ timeout: "10" }, /^Timeout: "10" is not a duration/],
+    [{ retries: "-1" }, /^Retries: /],
+    [{ env: "A" }, /^Environment: "A" has no "="/],
+    [{ selector: "=a" }, /^Worker labels: /],
+    [{ command: 'echo "a' }, /^The command has a " that is not closed/],
+  ];
+  for (const [fields, message] of refused) {
+    assert.throws(
+      () => submitRequest({ ...empty, ...fields }),
+      (error) => error instanceof Problem && message.test(error.message),
+    );
+  }
+});
+
+Deno.test("words are split as by a shell", () => {
+  assert.deepEqual(splitCommand(`a  'b c' "d \\"e\\" \\n" f\\ g ''`), [
+    "a",
+    "b c",
+    'd "e" \\n',
+    "f g",
+    "",
+  ]);
+});
