@@ -60,7 +60,10 @@ export interface Usage<O extends OptionSpecs = OptionSpecs> {
   /** Accepts `-- CMD ARGS…`. */
   rest?: { placeholder: string; help: string };
   options: O;
-  /** Sections of the configuration whose keys are accepted as flags and given in `config`. */
+  /**
+   * Sections of the configuration whose keys are accepted as flags. Without it the command gets only
+   * defaults; with an empty list it reads the configuration, and takes no flags for it.
+   */
   config?: readonly ConfigSection[];
   /** The section whose short flags are accepted too, as `-H` of `node.host`. */
   shortFlags?: ConfigSection;

@@ -38,7 +38,7 @@ const common: Record<CommonFlag, Omit<Flag, "name" | "repeat" | "sets">> = {
 export function flagsOf(usage: Usage): Flag[] {
   const flags = [...optionFlags(usage.options), ...configFlags(usage)];
   const names = (Object.keys(common) as CommonFlag[])
-    .filter((name) => name !== "config" || (usage.config?.length ?? 0) > 0);
+    .filter((name) => name !== "config" || usage.config !== undefined);
   for (const name of names) {
     flags.push({ name, ...common[name], repeat: false, sets: { kind: "common", key: name } });
   }

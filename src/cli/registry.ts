@@ -41,6 +41,7 @@ export const registry: Readonly<Record<string, Load>> = {
   "state delete": () => import("./commands/state_delete.ts"),
   "state list": () => import("./commands/state_list.ts"),
   "config show": () => import("./commands/config_show.ts"),
+  "config set": () => import("./commands/config_set.ts"),
   "config check": () => import("./commands/config_check.ts"),
   "service install": () => import("./commands/service_install.ts"),
   "service restart": () => import("./commands/service_restart.ts"),
@@ -59,7 +60,7 @@ export const groups: Readonly<Record<string, string>> = {
   task: "Follow, cancel and retry tasks, and fetch what they wrote",
   workers: "Show workers, and take them out of service",
   state: "Read and write small values that tasks and people share",
-  config: "Show and check the configuration",
+  config: "Show, set and check the configuration",
   service: "Run roles as services that start with the host",
   sandbox: "Show what roles and commands may touch",
 };

@@ -24,7 +24,7 @@ export async function settingsFor(
   usage: Usage & { entry?: string; grants?: unknown },
   parsed: Parsed,
 ): Promise<Settings> {
-  const uses = (usage.config?.length ?? 0) > 0;
+  const uses = usage.config !== undefined;
   // `agent version` works without a home folder too.
   const roots = uses || usage.grants !== undefined
     ? folders({ os: Deno.build.os, uid: Deno.uid(), variable })

@@ -7,8 +7,16 @@ const shortestPrefix = 4;
 /** Number of the newest tasks in which a prefix is searched. */
 const searched = 1_000;
 
-/** The task, or the elements of an array, by id or by a prefix that only one of them has. */
+/** Stands for the task or array that was submitted last. */
+export const lastTask = "@last";
+
+/**
+ * The task, or the elements of an array, by id, by a prefix that only one of them has, or by `@last`.
+ *
+ * @throws {UserError} where a prefix is ambiguous, or there is no task.
+ */
 export async function findTask(tasks: TaskService, id: string): Promise<Task[]> {
+  if (id === lastTask) return await findLast(tasks);
   try {
     return await tasks.getTask(id);
   } catch (error) {
@@ -28,6 +36,12 @@ export async function findTask(tasks: TaskService, id: string): Promise<Task[]> 
     }
     return await tasks.getTask([...found][0]!);
   }
+}
+
+async function findLast(tasks: TaskService): Promise<Task[]> {
+  const { tasks: [newest] } = await tasks.listTasks({ limit: 1 });
+  if (newest === undefined) throw new UserError("There are no tasks", { code: "not_found" });
+  return newest.arrayId === undefined ? [newest] : await tasks.getTask(newest.arrayId);
 }
 
 /** The id under which the coordinator knows what `findTask` returned. */

@@ -151,6 +151,21 @@ function candidatesFor(key: ConfigKey, sources: Sources): Candidate[] {
   return found;
 }
 
+/**
+ * Reads a value that was typed for a key; several of a list. Returns it as a file would have it:
+ * items apart, paths absolute.
+ *
+ * @throws {UsageError} where it is not a value of that key.
+ */
+export function typedValue(key: ConfigKey, typed: readonly string[], folder: string): string[] {
+  const setting = settingOf(key);
+  const text = typed.join(setting.repeat ? "," : " ");
+  const read = attempt(setting, { text, folder, name: `"${key}"`, origin: "flag" });
+  if ("problem" in read) throw new UsageError(read.problem.message);
+  if (setting.kind === "path") return [read.value].flat() as string[];
+  return setting.repeat ? splitList(text) : [text];
+}
+
 function attempt(
   setting: Setting,
   { text, folder, name }: Candidate,

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { dirname } from "node:path";
 import { agent } from "../support/agent.ts";
 import { tempHome } from "../support/home.ts";
 
@@ -107,6 +108,41 @@ Deno.test("an enabled TLS directory supplies the files that were not named", asy
     none,
     ["/x", "flag"],
   ]);
+});
+
+Deno.test("config set changes one key of the file, and says where it has no effect", async () => {
+  await using home = await tempHome();
+  const set = async (line: string, env: Record<string, string> = {}) => {
+    const { code, stdout, stderr } = await agent.run(["config", "set", ...line.split(" ")], {
+      home,
+      env,
+    });
+    return [code, stdout + stderr] as const;
+  };
+  const [made, said] = await set("peer.insecure false");
+  assert.deepEqual([made, said], [
+    0,
+    `Set peer.insecure to false in ${home.configFile}\nRestart running roles to apply it\n`,
+  ]);
+  await Deno.writeTextFile(home.configFile, "# mine\npeer: { insecure: false } # TLS\n");
+  await Deno.chmod(home.configFile, 0o640);
+  assert.equal((await set("worker.labels gpu=a100 zone=b"))[0], 0);
+  assert.equal(
+    await Deno.readTextFile(home.configFile),
+    "# mine\npeer: { insecure: false } # TLS\nworker:\n  labels: [gpu=a100, zone=b]\n",
+  );
+  assert.equal((await Deno.stat(home.configFile)).mode! & 0o777, 0o640);
+  const [, overridden] = await set("log.level debug", { AGENT_LOG_LEVEL: "warn" });
+  assert.match(overridden, /no effect for now: the environment/);
+  assert.match((await set("peer.insecure false"))[1], /is already false/);
+  const [wrong, message] = await set("worker.slots many");
+  assert.deepEqual([wrong, message.split("\n")[0]], [
+    2,
+    'agent: "worker.slots" is "many", must be a whole number from 1 to 4096',
+  ]);
+  assert.match((await set("worker.slot 1"))[1], /Did you mean "worker.slots"/);
+  const names = (await Array.fromAsync(Deno.readDir(dirname(home.configFile)))).map((e) => e.name);
+  assert.deepEqual(names.filter((name) => name.endsWith(".new")), [], "nothing is left behind");
 });
 
 Deno.test("config check lists every problem and exits 2", async () => {

@@ -170,6 +170,39 @@ Deno.test("cancel and retry say in which state the task is then", async () => {
     message: "It is running",
   });
   assert.deepEqual(changed, [`cancel ${id}`]);
+  const several = await coordinator.run(`task cancel zzzzzz @last ${id} --json`);
+  assert.equal(several.code, 1);
+  assert.deepEqual(changed.slice(1), [`cancel ${id}`, `cancel ${id}`]);
+  const { tasks, failed } = JSON.parse(several.stdout);
+  assert.equal(tasks.length, 2);
+  assert.deepEqual(failed, [
+    { id: "zzzzzz", code: "not_found", message: 'There is no task "zzzzzz"' },
+  ]);
+  const told = await coordinator.run(`task cancel zzzzzz ${id}`);
+  assert.equal(told.stdout, `${id} is being cancelled\n`);
+  assert.equal(told.stderr, 'agent: zzzzzz: There is no task "zzzzzz"\n');
+});
+
+Deno.test("@last is the newest task, or its whole array", async () => {
+  const elements = [0, 1].map((i) => aTask({ id: `a.${i}`, arrayId: "a", arrayIndex: i }));
+  const asked: string[] = [];
+  await using coordinator = await asking({
+    listTasks: ({ limit }) => Promise.resolve({ tasks: elements.slice(0, limit), more: true }),
+    getTask: (id) => {
+      asked.push(id);
+      return Promise.resolve(elements);
+    },
+    cancelTask: (id) => {
+      asked.push(`cancel ${id}`);
+      return Promise.resolve(elements);
+    },
+  });
+  assert.equal((await coordinator.run("task cancel @last")).code, 0);
+  assert.deepEqual(asked, ["a", "cancel a"]);
+  await coordinator.stop();
+  await coordinator.restart({ listTasks: () => Promise.resolve({ tasks: [], more: false }) });
+  const none = await coordinator.run("task show @last");
+  assert.deepEqual([none.code, none.stderr], [1, "agent: There are no tasks\n"]);
 });
 
 Deno.test("artifacts are listed, and saved in the folder and nowhere else", async () => {
@@ -237,6 +270,23 @@ Deno.test("workers are listed with health, identity and warnings; drained and re
   assert.equal(drained.stdout, "gpu1 is draining; it still runs 1 task\n");
   const resumed = await coordinator.run("workers resume gpu1");
   assert.equal(resumed.stdout, "gpu1 takes tasks again; it runs 0 tasks\n");
+});
+
+Deno.test("workers are watched: a line for each that changed", async () => {
+  let running = 0;
+  await using coordinator = await asking({
+    listWorkers: () =>
+      Promise.resolve([
+        aWorker("a", { lastHeartbeatAt: Date.now() }),
+        aWorker("b", { running: running++ === 0 ? 0 : 1, connected: false }),
+      ]),
+  });
+  await using watching = startCommand(coordinator.home, "workers", "list", "--watch");
+  const text = () => new TextDecoder().decode(watching.stdout());
+  const expected = "a healthy 0/2\nb healthy, disconnected 0/2\nb healthy, disconnected 1/2\n";
+  await eventually(20_000, () => text() === expected);
+  watching.kill("SIGINT");
+  assert.equal(await watching.code, 130);
 });
 
 Deno.test("state holds any bytes, and a conflict tells the current revision", async () => {

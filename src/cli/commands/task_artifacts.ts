@@ -7,6 +7,7 @@ import { artifactView } from "../../client/views.ts";
 import { printable } from "../../base/printable.ts";
 import { counted, formatBytes } from "../output/format.ts";
 import { UsageError } from "../../base/errors.ts";
+import { taskArgument } from "../change_tasks.ts";
 import { command } from "../command.ts";
 
 export default command({
@@ -15,7 +16,7 @@ export default command({
   description:
     `With -o, each file is saved in DIR under its path in the task's folder, and its checksum
     is verified. Existing files are overwritten only with --force.`,
-  args: [{ name: "ID", help: "Id of the task, or its beginning", required: true }],
+  args: [taskArgument],
   options: {
     output: { short: "o", kind: "path", placeholder: "DIR", help: "Folder to save the files in" },
     force: { kind: "flag", help: "Overwrite existing files" },

@@ -1,26 +1,25 @@
 import { isFinished } from "../../tasks/task.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
-import { dialSettings, withTasks } from "../connect.ts";
-import { commonId, findTask } from "../../client/find_task.ts";
-import { changed } from "../../client/task_change.ts";
+import { changedExit, changeTasks, taskArgument } from "../change_tasks.ts";
 import { command } from "../command.ts";
+import { dialSettings } from "../connect.ts";
 
 export default command({
   path: "task cancel",
-  summary: "Cancel a task, or what is left of an array",
+  summary: "Cancel tasks, or the unfinished elements of arrays",
   description:
-    "A queued task is over at once; a running one gets SIGTERM, and is killed if it does not end.",
-  args: [{ name: "ID", help: "Of the task or array; its beginning is enough", required: true }],
+    "A queued task ends at once. A running one gets SIGTERM, and is killed if it does not end.",
+  args: [{ ...taskArgument, repeat: true }],
   options: {},
   ...dialSettings,
-  examples: [{ line: "agent task cancel 01jd3p9x", does: "Says in which state it is then" }],
+  examples: [
+    { line: "agent task cancel 01jd3p9x", does: "Cancel one, and print its state" },
+    { line: "agent task cancel @last 01jd3p9x", does: "Cancel the newest, and another one" },
+  ],
   grants: ({ config }) => clientGrants(config),
-  run: (request) =>
-    withTasks(request, async (tasks) => {
-      const id = commonId(await findTask(tasks, request.args[0]!));
-      return changed(id, await tasks.cancelTask(id));
-    }),
+  run: (request) => changeTasks(request, (tasks, id) => tasks.cancelTask(id)),
   text: ({ tasks }) =>
     tasks.map(({ id, state }) => `${id} ${isFinished(state) ? state : "is being cancelled"}`)
       .join("\n"),
+  exit: changedExit,
 });

@@ -4,6 +4,7 @@ import { dialSettings, withTasks } from "../connect.ts";
 import { commonId, findTask } from "../../client/find_task.ts";
 import { followExits, followOutput } from "../output/follow_output.ts";
 import { jsonWriter, plainWriter } from "../output/log_writers.ts";
+import { taskArgument } from "../change_tasks.ts";
 import { command } from "../command.ts";
 
 export default command({
@@ -12,7 +13,7 @@ export default command({
   description: `The task's stdout goes to stdout and its stderr to stderr, byte for byte. Without
     --attempt, the newest attempt is shown; of an array, all elements, one after the other. --follow
     continues until the task has finished, and exits with its code.`,
-  args: [{ name: "ID", help: "Id of the task or array, or its beginning", required: true }],
+  args: [taskArgument],
   options: {
     follow: { kind: "flag", short: "f", help: "Continue until the task has finished" },
     attempt: { kind: "integer", min: 1, help: "Show this attempt instead of the newest" },

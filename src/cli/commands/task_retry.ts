@@ -1,23 +1,22 @@
 import { clientGrants } from "../../sandbox/roles.ts";
-import { dialSettings, withTasks } from "../connect.ts";
-import { commonId, findTask } from "../../client/find_task.ts";
-import { changed } from "../../client/task_change.ts";
+import { changedExit, changeTasks, taskArgument } from "../change_tasks.ts";
 import { command } from "../command.ts";
+import { dialSettings } from "../connect.ts";
 
 export default command({
   path: "task retry",
-  summary: "Queue a finished task again",
+  summary: "Queue finished tasks again",
   description:
-    "A further attempt of the same task, with the same id. Of an array, the elements that did not succeed.",
-  args: [{ name: "ID", help: "Of the task or array; its beginning is enough", required: true }],
+    "Adds an attempt to the same task, under the same id. Of an array, the elements that did not succeed.",
+  args: [{ ...taskArgument, repeat: true }],
   options: {},
   ...dialSettings,
-  examples: [{ line: "agent task retry 01jd3p9x", does: "Says in which state it is then" }],
+  examples: [
+    { line: "agent task retry 01jd3p9x", does: "Queue it again, and print its state" },
+    { line: "agent task retry @last", does: "Queue the newest task again" },
+  ],
   grants: ({ config }) => clientGrants(config),
-  run: (request) =>
-    withTasks(request, async (tasks) => {
-      const id = commonId(await findTask(tasks, request.args[0]!));
-      return changed(id, await tasks.retryTask(id));
-    }),
+  run: (request) => changeTasks(request, (tasks, id) => tasks.retryTask(id)),
   text: ({ tasks }) => tasks.map((task) => `${task.id} ${task.state}`).join("\n"),
+  exit: changedExit,
 });

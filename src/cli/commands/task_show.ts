@@ -5,12 +5,13 @@ import { colors, widthOf } from "../output/terminal.ts";
 import { taskPage } from "../output/task_page.ts";
 import { taskTable } from "../output/task_table.ts";
 import { taskView } from "../../client/views.ts";
+import { taskArgument } from "../change_tasks.ts";
 import { command } from "../command.ts";
 
 export default command({
   path: "task show",
   summary: "Show the details of a task, or the elements of an array",
-  args: [{ name: "ID", help: "Id of the task or array, or its beginning", required: true }],
+  args: [taskArgument],
   options: {},
   ...dialSettings,
   examples: [

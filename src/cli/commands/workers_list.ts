@@ -1,11 +1,10 @@
-import { formatDuration } from "../../base/durations.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
-import { dialSettings, withTasks } from "../connect.ts";
-import { type Colors, colors, widthOf } from "../output/terminal.ts";
-import { type Cell, table } from "../output/table.ts";
-import { type WorkerView, workerView } from "../../client/views.ts";
-import { printable } from "../../base/printable.ts";
+import { workerView } from "../../client/views.ts";
 import { command } from "../command.ts";
+import { dialSettings, withTasks } from "../connect.ts";
+import { widthOf } from "../output/terminal.ts";
+import { watchWorkers } from "../output/watch_workers.ts";
+import { workersPage } from "../output/workers_page.ts";
 
 export default command({
   path: "workers list",
@@ -13,60 +12,21 @@ export default command({
   description:
     `A worker is healthy while its last heartbeat is less than 5 seconds old, late up to 15
     seconds, and lost after that. Its identity comes from its verified certificate.`,
-  options: {},
+  options: { watch: { kind: "flag", help: "Keep showing changes until Ctrl-C" } },
   ...dialSettings,
   examples: [
     { line: "agent workers list", does: "Show one worker a line, with warnings below" },
+    { line: "agent workers list --watch", does: "Show a table that stays up to date" },
     { line: "agent workers list --json", does: "The same for programs" },
   ],
   grants: ({ config }) => clientGrants(config),
+  streams: true,
   run: (request) =>
-    withTasks(request, async (tasks) => ({ workers: (await tasks.listWorkers()).map(workerView) })),
-  text({ workers }, { env }) {
-    if (workers.length === 0) return "No worker has connected yet (agent worker)";
-    const paint = colors(env.stdout);
-    const now = env.clock.now();
-    const columns = [
-      { title: "ID" },
-      { title: "HEALTH" },
-      { title: "SEEN", right: true },
-      { title: "RUNNING", right: true },
-      { title: "VERSION" },
-      { title: "ADDRESS" },
-      { title: "IDENTITY" },
-      { title: "LABELS", flexible: true },
-    ];
-    const rows = workers.map((worker): Cell[] => [
-      printable(worker.id),
-      health(worker, paint),
-      worker.last_heartbeat_at === null
-        ? "never"
-        : formatDuration(Math.max(0, now - Date.parse(worker.last_heartbeat_at))),
-      `${worker.running}/${worker.slots}`,
-      printable(worker.version),
-      printable(worker.address),
-      printable(worker.identity ?? "-"),
-      printable(Object.entries(worker.labels).map(([k, v]) => `${k}=${v}`).join(" ")),
-    ]);
-    const warnings = workers.flatMap(({ id, trouble, warnings }) => [
-      ...trouble === null
-        ? []
-        : [`${paint.red("No tasks")} for ${printable(id)}: ${printable(trouble)}\n`],
-      ...warnings.map((warning) =>
-        `${paint.yellow("Warning")} of ${printable(id)}: ${printable(warning)}\n`
-      ),
-    ]);
-    const lines = table(columns, rows, { width: widthOf(env.stdout), paintTitle: paint.dim });
-    return lines + (warnings.length === 0 ? "" : `\n${warnings.join("")}`);
-  },
+    withTasks(request, async (tasks) => {
+      const { options, env, json } = request;
+      if (options.watch) return await watchWorkers({ tasks, env, json });
+      const workers = (await tasks.listWorkers()).map(workerView);
+      if (json) return await env.stdout.write(JSON.stringify({ workers }, null, 2) + "\n");
+      await env.stdout.write(workersPage(workers, env, widthOf(env.stdout)));
+    }),
 });
-
-function health({ health, draining, connected }: WorkerView, paint: Colors): Cell {
-  const words = [health, ...(draining ? ["draining"] : []), ...(connected ? [] : ["gone"])];
-  const color = health === "lost"
-    ? paint.red
-    : health === "late" || draining || !connected
-    ? paint.yellow
-    : paint.green;
-  return { text: [...new Set(words)].join(", "), paint: color };
-}
