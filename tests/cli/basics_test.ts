@@ -213,7 +213,7 @@ Deno.test("version answers without a home, what needs one says so", async () => 
   const env = { HOME: undefined, XDG_CONFIG_HOME: undefined, XDG_STATE_HOME: undefined };
   assert.equal((await agent.run(["version"], { env })).code, 0);
   const { code, stderr } = await agent.run(["config", "show"], { env });
-  // Root's folders are those of the system.
+  // Root uses the folders of the system.
   if (Deno.uid() === 0) assert.equal(code, 0, stderr);
   else assert.match(stderr, /^agent: The home folder is unknown: HOME is not set/);
 });

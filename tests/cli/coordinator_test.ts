@@ -3,10 +3,10 @@ import { join } from "node:path";
 import { agent } from "../support/agent.ts";
 import { tempHome } from "../support/home.ts";
 
-/** On free ports, so that tests can run side by side. */
+/** Free ports, so that tests can run in parallel. */
 const anywhere = ["--coordinator.port=0", "--coordinator.health-port=0"];
 
-/** A port that was free a moment ago: port 0 of the health server means that there is none. */
+/** A port that was free a moment ago, because port 0 turns the health server off. */
 function freePort(): number {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   return listener.addr.port;
@@ -17,7 +17,7 @@ async function get(port: number, path: string): Promise<{ status: number; body: 
   return { status: answer.status, body: await answer.text() };
 }
 
-Deno.test("a coordinator says where it is, answers probes, and stops in good order", async () => {
+Deno.test("a coordinator prints its address, answers probes, and stops in order", async () => {
   const port = freePort();
   await using coordinator = await agent.start("coordinator", [
     "--coordinator.port=0",
@@ -41,7 +41,7 @@ Deno.test("a coordinator says where it is, answers probes, and stops in good ord
   assert.deepEqual(await coordinator.stop(), { code: 0, signal: null });
 });
 
-Deno.test("the banner tells an address that clients can dial", async () => {
+Deno.test("the banner shows an address that clients can dial", async () => {
   const everywhere = ["--coordinator.host=0.0.0.0", "--peer.insecure=true", ...anywhere];
   const cases: [string[], (port: string) => string][] = [
     [[], (port) => `advertise=${Deno.hostname()}:${port}`],
@@ -59,7 +59,7 @@ Deno.test("the banner tells an address that clients can dial", async () => {
   }
 });
 
-Deno.test("tasks and state outlive kill -9 of the coordinator", async () => {
+Deno.test("tasks and state survive kill -9 of the coordinator", async () => {
   await using home = await tempHome();
   let id: string;
   {
@@ -117,7 +117,7 @@ Deno.test("a start that cannot succeed says why", async () => {
   assert.equal(ran.code, 1);
 });
 
-Deno.test("nothing that dials or listens is started where it could read the key of the CA", async () => {
+Deno.test("a role or client that could read the CA key is not started", async () => {
   await using home = await tempHome();
   assert.equal((await agent.run(["tls", "init"], { home })).code, 0);
   const around = join(home.tls, "..");

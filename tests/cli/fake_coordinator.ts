@@ -7,16 +7,16 @@ import type { TaskService, WorkerServer } from "../../src/tasks/service.ts";
 import { type Home, tempHome } from "../support/home.ts";
 
 export interface FakeCoordinator extends AsyncDisposable {
-  /** Has this coordinator in its configuration. */
+  /** A home with this coordinator in its configuration. */
   home: Home;
   port: number;
-  /** Goes away, as when it is stopped; running calls break. */
+  /** Stops; running calls break. */
   stop(): Promise<void>;
-  /** Comes back on the same port, with these answers. */
+  /** Starts again on the same port, with these answers. */
   restart(answers: Partial<TaskService>): Promise<void>;
 }
 
-/** A coordinator in this process that answers as told, over real gRPC. */
+/** A coordinator in this process with the given answers, over real gRPC. */
 export async function fakeCoordinator(answers: Partial<TaskService>): Promise<FakeCoordinator> {
   await using open = new AsyncDisposableStack();
   const home = open.use(await tempHome());

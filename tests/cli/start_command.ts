@@ -1,13 +1,13 @@
 import { agent } from "../support/agent.ts";
 import type { Home } from "../support/home.ts";
 
-/** A command that is watched while it runs. Disposal ends it. */
+/** A running command and its output. Disposal ends it. */
 export interface StartedCommand extends AsyncDisposable {
   stdout(): Uint8Array;
   stderr(): Uint8Array;
   /** stderr as text. */
   said(): string;
-  /** Settles when all that it wrote is here. */
+  /** Settles when it has ended and all its output was read. */
   code: Promise<number>;
   kill(signal: Deno.Signal): void;
 }

@@ -65,7 +65,7 @@ Deno.test("submit sends what its flags say, and prints the id", async () => {
   assert.deepEqual(sent[1]!.spec.argv, ["/bin/sh", "-c", "echo $A | cat"]);
 });
 
-Deno.test("submit refuses what is wrong with exit code 2, and asks nobody", async () => {
+Deno.test("submit exits with 2 for a wrong task, without dialling", async () => {
   const wrong = [
     ["--selector", "a b=c", "--", "true"],
     ["--env", "1A=x", "--", "true"],
@@ -78,7 +78,7 @@ Deno.test("submit refuses what is wrong with exit code 2, and asks nobody", asyn
     [],
   ];
   for (const args of wrong) {
-    // Nobody listens there: whoever asked would end with 1.
+    // No one listens there: a command that dials would exit with 1.
     const ran = await agent.run(["submit", "--coordinators=127.0.0.1:1", ...args]);
     assert.equal(ran.code, 2, `${args.join(" ")}: ${ran.stderr}`);
     assert.match(ran.stderr, /^agent: .+\n/);
@@ -104,7 +104,7 @@ Deno.test("submit says that no coordinator answers", async () => {
   assert.match(error.next, /agent coordinator/);
 });
 
-Deno.test("submit --follow is the task: its bytes, its exit code, live", async () => {
+Deno.test("submit --follow prints the output of the task live, and exits with its code", async () => {
   const bytes = Uint8Array.from({ length: 70_000 }, (_, i) => i * 7 % 256);
   const { answers } = submits({ state: "failed", attempts: [anAttempt(1, { exitCode: 42 })] });
   const gate = Promise.withResolvers<void>();
@@ -118,7 +118,7 @@ Deno.test("submit --follow is the task: its bytes, its exit code, live", async (
     },
   });
   await using run = startCommand(coordinator.home, "submit", "--follow", "--", "x");
-  // The second half is only written when the first has arrived.
+  // The second half is written only after the first has arrived.
   await eventually(20_000, () => run.stdout().length === 40_000);
   gate.resolve();
   assert.equal(await run.code, 42);
@@ -127,7 +127,7 @@ Deno.test("submit --follow is the task: its bytes, its exit code, live", async (
   assert.deepEqual([...run.stderr().slice(id.length + 1)], [0, 255, 10, 195]);
 });
 
-Deno.test("submit --follow goes on where it was when the coordinator comes back", async () => {
+Deno.test("submit --follow continues at the same byte when the coordinator is back", async () => {
   const encoder = new TextEncoder();
   const { answers } = submits({ state: "succeeded", attempts: [anAttempt(1)] });
   const never = Promise.withResolvers<void>();

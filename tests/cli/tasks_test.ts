@@ -56,7 +56,7 @@ Deno.test("tasks are listed as a table, and as JSON", async () => {
   assert.equal(json.tasks[0].attempts[1].exit_code, 3);
 });
 
-Deno.test("what changes is shown line by line until Ctrl-C, where there is no terminal", async () => {
+Deno.test("without a terminal, --watch prints each change as a line until Ctrl-C", async () => {
   const never = Promise.withResolvers<void>();
   await using coordinator = await asking({
     async *watchTasks() {
@@ -80,7 +80,7 @@ Deno.test("what changes is shown line by line until Ctrl-C, where there is no te
   never.resolve();
 });
 
-Deno.test("a watch that nobody reads any more ends, also while nothing changes", async () => {
+Deno.test("--watch ends when its reader is gone, also while nothing changes", async () => {
   const never = Promise.withResolvers<void>();
   await using coordinator = await asking({
     async *watchTasks() {
@@ -121,7 +121,7 @@ Deno.test("a task is shown by the beginning of its id, with what to do next", as
   assert.match(unknown.stderr, /There is no task "zzzzzz"/);
 });
 
-Deno.test("logs come apart, and of the attempt that was asked for", async () => {
+Deno.test("logs are separate streams, of the requested attempt", async () => {
   const asked: (number | undefined)[] = [];
   await using coordinator = await asking({
     ...knows,
@@ -152,7 +152,7 @@ Deno.test("logs come apart, and of the attempt that was asked for", async () => 
   ]);
 });
 
-Deno.test("cancel and retry say in which state the task is then", async () => {
+Deno.test("cancel and retry print the new state of the task", async () => {
   const changed: string[] = [];
   await using coordinator = await asking({
     ...knows,
@@ -205,7 +205,7 @@ Deno.test("@last is the newest task, or its whole array", async () => {
   assert.deepEqual([none.code, none.stderr], [1, "agent: There are no tasks\n"]);
 });
 
-Deno.test("artifacts are listed, and saved in the folder and nowhere else", async () => {
+Deno.test("artifacts are listed, and saved only inside the given folder", async () => {
   const files: Record<string, string> = { "out/a.txt": "text", "../evil": "evil" };
   const listed = (...paths: string[]) => () =>
     Promise.resolve(paths.map((path) => ({
@@ -226,7 +226,7 @@ Deno.test("artifacts are listed, and saved in the folder and nowhere else", asyn
   const { home } = coordinator;
   const list = await coordinator.run(`task artifacts ${id}`);
   assert.match(list.stdout, /4 B +[0-9a-f]{64} +out\/a\.txt\n$/);
-  // A folder that is not there yet, named from where the command is run.
+  // A new folder, relative to the working folder of the command.
   const saved = await coordinator.run(`task artifacts ${id} -o some/results`);
   assert.equal(saved.code, 0, saved.stderr);
   const target = join(home.path, "some/results/out/a.txt");
@@ -289,7 +289,7 @@ Deno.test("workers are watched: a line for each that changed", async () => {
   assert.equal(await watching.code, 130);
 });
 
-Deno.test("state holds any bytes, and a conflict tells the current revision", async () => {
+Deno.test("state stores any bytes, and a conflict prints the current revision", async () => {
   const values = new Map<string, StateEntry>();
   const tooMany = new TaskError("exhausted", "too many for one answer");
   await using coordinator = await asking({

@@ -1,4 +1,4 @@
-/** The tls commands as a user meets them. */
+/** The tls commands, run as a user runs them. */
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { agent } from "../support/agent.ts";
@@ -9,7 +9,7 @@ import { modeOf } from "../support/tls.ts";
 const unprivileged = await component("another user", asRoot, programs("setpriv", "sh"));
 const mounts = await component("file systems of its own", asRoot, programs("unshare", "mount"));
 
-/** Runs a command that has to succeed. */
+/** Runs a command that must succeed. */
 async function tls(home: Home, ...args: string[]) {
   const ran = await agent.run(["tls", ...args], { home });
   assert.equal(ran.code, 0, `agent tls ${args.join(" ")}: ${ran.stderr}`);
@@ -150,7 +150,7 @@ Deno.test("two clusters trust each other by import-ca", async () => {
   await refused(a, 1, /is not a CA/, "import-ca", join(a.tls, "server.crt"));
 });
 
-Deno.test("refusals name what would override them, wrong usage ends with 2", async () => {
+Deno.test("refusals name the flag that overrides them; wrong usage exits with 2", async () => {
   await using a = await tempHome();
   await using b = await tempHome();
   await refused(a, 1, /no CA/, "mint", "-o", join(a.path, "m"));
@@ -219,7 +219,7 @@ Deno.test("paths in config.yaml that lead elsewhere are honoured, and their file
   assert.equal(await Deno.readTextFile(join(corp.tls, "server.crt")), before);
 });
 
-Deno.test("links lead where they lead: the directory, files in it, and what is named", async () => {
+Deno.test("symbolic links are followed: the directory, its files, and named files", async () => {
   await using a = await tempHome();
   const real = join(a.path, "real");
   const corp = join(a.path, "corp");
@@ -325,7 +325,7 @@ Deno.test({
       assert.equal(await modeOf(join(a.tls, "server.key")), 0o600);
       await open();
     }
-    // Nor does a umask take away what others are to read.
+    // Files that others must read stay readable at any umask.
     const narrow = ["sh", "-c", 'umask 777; exec "$@"', "sh"];
     assert.equal((await agent.run(["tls", "renew"], { home: a, through: narrow })).code, 0);
     assert.equal(await modeOf(join(a.tls, "server.crt")), 0o644);
@@ -343,7 +343,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a full disk and a read-only one end with a clear error, and nothing half-written",
+  name: "a full or read-only disk gives a clear error and leaves no incomplete file",
   ...mounts,
   fn: async () => {
     await using a = await tempHome();
@@ -368,7 +368,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "where nobody can say yes a command does not wait for it",
+  name: "without a terminal a command does not wait for a confirmation",
   ignore: Deno.build.os === "windows",
   fn: async () => {
     await using a = await tempHome();
@@ -376,7 +376,7 @@ Deno.test({
     const asked = join(a.path, "b.csr");
     await using b = await tempHome();
     await tls(b, "request", "--hostname", "b.lan", "-o", asked);
-    // An input that is open, brings nothing and never ends, as a service manager's may be.
+    // An open input that never sends anything, like that of some service managers.
     const through = ["sh", "-c", 'p=$(mktemp -u); mkfifo "$p"; exec "$@" <>"$p"', "sh"];
     const lines = [["clean"], ["renew", "--ca"], ["mint", "--csr", asked, "-o", join(a.path, "m")]];
     for (const line of lines) {

@@ -39,7 +39,7 @@ Deno.test("an artifact is kept under its path, with its mode and checksum", asyn
   const { engine } = harness;
   const { id, worker, ref } = await oneRunning(harness);
   const data = bytes("the result");
-  // Two paths of which one is a folder in the other: both are kept.
+  // One path is a folder in the other: both are kept.
   for (const path of ["out", "out/host.txt"]) {
     await using upload = await engine.uploadArtifact(ref, { path, size: 10, mode: 0o755 });
     assert.equal(upload.offset, 0);
@@ -70,7 +70,7 @@ Deno.test("an artifact is kept under its path, with its mode and checksum", asyn
   assert.equal(await contents(harness, id, "out"), "the result");
 });
 
-Deno.test("an upload goes on where it broke off, also after a restart", async () => {
+Deno.test("an interrupted upload continues at its offset, also after a restart", async () => {
   await using harness = new EngineHarness();
   const { id, ref } = await oneRunning(harness);
   const data = bytes("0123456789");
@@ -92,7 +92,7 @@ Deno.test("an upload goes on where it broke off, also after a restart", async ()
   assert.equal(await contents(harness, id, "x"), "0123456789");
 });
 
-Deno.test("of two uploads that begin at once, one goes on", async () => {
+Deno.test("of two uploads of a file at the same time, one continues", async () => {
   await using harness = new EngineHarness();
   const { engine } = harness;
   const { id, ref } = await oneRunning(harness);
@@ -108,7 +108,7 @@ Deno.test("of two uploads that begin at once, one goes on", async () => {
   assert.equal(await contents(harness, id, "x"), "0123456789");
 });
 
-Deno.test("a file counts once, and no file takes a look at all the others", async () => {
+Deno.test("a file counts once, and adding one does not read all others", async () => {
   const folder = await Deno.makeTempDir({ prefix: "agent-artifacts-" });
   try {
     const { store, ...files } = openCoordinatorStorage(folder);
@@ -172,7 +172,7 @@ Deno.test("a wrong checksum or size is refused, and the file can be sent again",
     await upload.end(sha256(bytes("xyz")));
   }
   assert.equal(await contents(harness, id, "x"), "xyz");
-  // A smaller file than what was begun, and an empty one.
+  // A file smaller than its first upload, and an empty one.
   for (const text of ["z", ""]) {
     const path = `small${text}`;
     const begun = await engine.uploadArtifact(ref, { ...file, path });
@@ -186,7 +186,7 @@ Deno.test("a wrong checksum or size is refused, and the file can be sent again",
   }
 });
 
-Deno.test("a path that leads elsewhere is refused", async () => {
+Deno.test("a path that leads out of the folder is refused", async () => {
   await using harness = new EngineHarness();
   const { ref } = await oneRunning(harness);
   const long = "x".repeat(256);
@@ -207,7 +207,7 @@ Deno.test("a path that leads elsewhere is refused", async () => {
   }
 });
 
-Deno.test("a lost lease can leave no file", async () => {
+Deno.test("an attempt that lost its lease cannot store a file", async () => {
   await using harness = new EngineHarness();
   const { engine, clock } = harness;
   const { ref } = await oneRunning(harness);

@@ -2,11 +2,11 @@ import assert from "node:assert/strict";
 import { openCoordinatorStorage } from "../../src/store/coordinator.ts";
 import { lineStream } from "../support/lines.ts";
 
-/** More than enough that commits, checkpoints and lines are cut at any place. */
+/** Enough kills to interrupt commits, checkpoints and lines at any place. */
 const rounds = 4;
 const victim = new URL("../support/engine_victim.ts", import.meta.url);
 
-Deno.test("what was acknowledged outlives kill -9, and nothing finished is done again", async () => {
+Deno.test("acknowledged changes survive kill -9, and no finished task runs again", async () => {
   const folder = await Deno.makeTempDir({ prefix: "agent-kill-" });
   try {
     const submitted = new Set<string>();

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { leaseTimes, limits } from "../../src/tasks/limits.ts";
 import { EngineHarness, FakeWorker, spec, taskError, turn } from "../support/engine.ts";
 
-/** One task, running at one worker. */
+/** One task that runs on one worker. */
 async function running(harness: EngineHarness, more: Parameters<typeof spec>[0] = {}) {
   return await assigned(harness, more, true);
 }
@@ -52,7 +52,7 @@ Deno.test("heartbeats keep a lease, silence ends it, and the task goes to anothe
   assert.equal(second!.ref.attempt, 2);
   assert.ok(second!.ref.fence > ref.fence);
 
-  // The first worker comes back with its result: kept, but as superseded.
+  // The first worker returns with its result, which is kept as superseded.
   const back = await FakeWorker.connect(engine, { held: [ref] });
   assert.deepEqual(back.session.lost, [ref]);
   assert.equal(await back.finish(ref, { exitCode: 9, state: "failed" }), true);
@@ -84,7 +84,7 @@ Deno.test("a worker that reconnects in time keeps what it runs", async () => {
   assert.deepEqual(await stateOf(harness, id), { state: "succeeded", attempts: ["succeeded"] });
 });
 
-Deno.test("a worker that was restarted in its folder gives up at once what it does not hold", async () => {
+Deno.test("a worker restarted in its folder gives up at once the attempts that it no longer has", async () => {
   await using harness = new EngineHarness();
   const { id, worker } = await running(harness);
   worker.session.closed();
@@ -95,7 +95,7 @@ Deno.test("a worker that was restarted in its folder gives up at once what it do
   assert.equal(again!.ref.attempt, 2);
 });
 
-Deno.test("a restarted worker keeps the results that its predecessor could not report", async () => {
+Deno.test("a restarted worker reports the results that its previous start could not deliver", async () => {
   await using harness = new EngineHarness();
   const { id, worker, ref } = await running(harness);
   worker.session.closed();
@@ -105,11 +105,11 @@ Deno.test("a restarted worker keeps the results that its predecessor could not r
   assert.equal((await stateOf(harness, id)).state, "succeeded");
 });
 
-Deno.test("a namesake elsewhere gives nothing up: the other may be a paused host", async () => {
+Deno.test("a worker with the same id elsewhere gives nothing up: the first may be a paused host", async () => {
   for (const home of [undefined, "home-elsewhere"]) {
     await using harness = new EngineHarness();
     const { engine, clock } = harness;
-    // Nor does it matter whether the coordinator has heard of its start.
+    // It makes no difference whether the coordinator knows of its start.
     const { id, worker, ref } = await assigned(harness, {}, home === undefined);
     await assert.rejects(
       FakeWorker.connect(engine, { instance: "instance-2", home, address: "10.0.0.2:2" }),
@@ -124,7 +124,7 @@ Deno.test("a namesake elsewhere gives nothing up: the other may be a paused host
     engine.advance();
     await turn();
     assert.equal((await stateOf(harness, id)).state, "running", "its lease has not run out");
-    // The namesake's heartbeats do not renew it.
+    // Heartbeats of the other worker with this id do not renew it.
     clock.turn(1);
     engine.advance();
     await turn();
@@ -134,7 +134,7 @@ Deno.test("a namesake elsewhere gives nothing up: the other may be a paused host
   }
 });
 
-Deno.test("another instance may come in when the former is silent", async () => {
+Deno.test("another instance may connect when the previous one is silent", async () => {
   await using harness = new EngineHarness();
   const { clock, engine } = harness;
   const { worker } = await running(harness);
@@ -145,12 +145,12 @@ Deno.test("another instance may come in when the former is silent", async () => 
   await assert.rejects(worker.session.heartbeat(), taskError("conflict"));
 });
 
-Deno.test("a newer session of the same instance replaces the older", async () => {
+Deno.test("a new session of the same instance replaces the old one", async () => {
   await using harness = new EngineHarness();
   const { id, worker, ref } = await running(harness);
   const newer = await FakeWorker.connect(harness.engine, { held: [ref] });
   assert.equal(worker.ended?.code, "wrong_state");
-  // What the old stream still says does not count.
+  // Messages on the old stream are ignored.
   worker.session.finished({
     ref,
     state: "failed",
@@ -168,7 +168,7 @@ Deno.test("a newer session of the same instance replaces the older", async () =>
   assert.equal(await newer.finish(ref), false);
 });
 
-Deno.test("an assignment that never arrived leaves no trace", async () => {
+Deno.test("an assignment that never arrived has no effect", async () => {
   await using harness = new EngineHarness();
   const { engine } = harness;
   const { id } = await engine.submit(spec());
@@ -185,7 +185,7 @@ Deno.test("an assignment that never arrived leaves no trace", async () => {
   assert.equal(await back.finish(second!.ref), false);
 });
 
-Deno.test("what a worker hands back unstarted waits again in its place", async () => {
+Deno.test("a task handed back before its start returns to its place in the queue", async () => {
   await using harness = new EngineHarness();
   const { engine } = harness;
   const ids = [await engine.submit(spec()), await engine.submit(spec())].map(({ id }) => id);
@@ -223,7 +223,7 @@ Deno.test("a result that is reported twice counts once", async () => {
   assert.deepEqual(await stateOf(harness, id), { state: "succeeded", attempts: ["succeeded"] });
 });
 
-Deno.test("a coordinator that was stopped hears its workers before it gives their tasks away", async () => {
+Deno.test("a coordinator that was stopped waits for its workers before it reassigns their tasks", async () => {
   await using harness = new EngineHarness();
   await harness.restart({ stoppedFromMs: 3_000 });
   const { id, worker, ref } = await running(harness);
@@ -255,7 +255,7 @@ Deno.test("one worker cannot start or hand back another's task", async () => {
   ]);
 });
 
-Deno.test("an orderly restart tells workers to hold on, and keeps the promise", async () => {
+Deno.test("an orderly restart asks workers to keep their tasks, and does not reassign them", async () => {
   await using harness = new EngineHarness();
   const { id, worker, ref } = await running(harness);
   await harness.restart();
@@ -267,7 +267,7 @@ Deno.test("an orderly restart tells workers to hold on, and keeps the promise", 
   assert.equal((await stateOf(harness, id)).state, "running");
   const back = await FakeWorker.connect(harness.engine, { held: [ref] });
   assert.deepEqual(back.session.lost, []);
-  // It is heard from again: from here on its lease is as long as any.
+  // After its next heartbeat its lease has the usual length.
   back.session.closed();
   harness.clock.turn(leaseTimes.leaseMs);
   harness.engine.advance();
@@ -275,7 +275,7 @@ Deno.test("an orderly restart tells workers to hold on, and keeps the promise", 
   assert.equal((await stateOf(harness, id)).state, "queued");
 });
 
-Deno.test("what is submitted while the coordinator stops is assigned after its restart", async () => {
+Deno.test("a task submitted while the coordinator stops is assigned after its restart", async () => {
   await using harness = new EngineHarness();
   const worker = await FakeWorker.connect(harness.engine);
   await turn();
@@ -284,12 +284,12 @@ Deno.test("what is submitted while the coordinator stops is assigned after its r
   const restarted = harness.restart();
   const { id } = await submitted;
   await restarted;
-  // A lease that nobody has promised to keep must not be in the hands of one who holds on.
+  // A worker that holds its leases must not have one that the coordinator did not promise to keep.
   assert.deepEqual(worker.assigned, []);
   assert.deepEqual(await stateOf(harness, id), { state: "queued", attempts: [] });
 });
 
-Deno.test("a promise to hold on outlives a second restart, and ends", async () => {
+Deno.test("the promise to keep tasks survives a second restart, and expires", async () => {
   await using harness = new EngineHarness();
   const { id } = await running(harness);
   await harness.restart();
@@ -304,7 +304,7 @@ Deno.test("a promise to hold on outlives a second restart, and ends", async () =
   assert.equal((await stateOf(harness, id)).state, "queued");
 });
 
-Deno.test("a lease that was cut off before a restart runs its whole length after it", async () => {
+Deno.test("a lease of a disconnected worker runs its full length after a restart", async () => {
   await using harness = new EngineHarness();
   const { id, worker } = await running(harness);
   worker.session.closed();
@@ -319,7 +319,7 @@ Deno.test("a lease that was cut off before a restart runs its whole length after
   assert.equal((await stateOf(harness, id)).state, "queued");
 });
 
-Deno.test("a cancellation outlives a cut connection and a restart", async () => {
+Deno.test("a cancellation survives a cut connection and a restart", async () => {
   await using harness = new EngineHarness();
   const { id, worker, ref } = await running(harness);
   worker.session.closed();
@@ -332,7 +332,7 @@ Deno.test("a cancellation outlives a cut connection and a restart", async () => 
   assert.equal((await stateOf(harness, id)).state, "cancelled");
 });
 
-Deno.test("a cancelled task whose worker is lost is cancelled, not tried again", async () => {
+Deno.test("a cancelled task whose worker is lost is cancelled, not retried", async () => {
   await using harness = new EngineHarness();
   const { id } = await running(harness, { retries: 5 });
   await harness.engine.cancelTask(id);
@@ -368,7 +368,7 @@ Deno.test("late, drained and disconnected workers get nothing new", async () => 
   await assert.rejects(harness.engine.drainWorker("nope"), taskError("not_found"));
 });
 
-Deno.test("credits add up, and counts that make no sense take none away", async () => {
+Deno.test("credits add up, and invalid counts do not reduce them", async () => {
   await using harness = new EngineHarness();
   const worker = await FakeWorker.connect(harness.engine);
   for (const count of [-5, -Infinity, 0.9]) worker.session.credit(count);
@@ -381,7 +381,7 @@ Deno.test("credits add up, and counts that make no sense take none away", async 
   assert.equal(worker.assigned.length, 3);
 });
 
-Deno.test("a hello that makes no sense is refused", async () => {
+Deno.test("an invalid hello is refused", async () => {
   await using harness = new EngineHarness();
   const bad = [
     { workerId: "" },
@@ -400,7 +400,7 @@ Deno.test("a hello that makes no sense is refused", async () => {
   assert.deepEqual(await harness.engine.listWorkers(), []);
 });
 
-Deno.test("a new worker takes the place of one that is gone when there are very many", async () => {
+Deno.test("at the limit of known workers a new one replaces one that is gone", async () => {
   await using harness = new EngineHarness();
   const { engine } = harness;
   const { worker } = await assigned(harness);

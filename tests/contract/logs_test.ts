@@ -7,7 +7,7 @@ import { EngineHarness, FakeWorker, spec, taskError, turn } from "../support/eng
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 
-/** Both streams of each attempt, put together again; checks that no byte comes twice. */
+/** Reassembles both streams of each attempt; asserts that no byte comes twice. */
 class Collected {
   readonly text: Record<string, string> = {};
   readonly #next: Record<string, number> = {};
@@ -66,12 +66,12 @@ Deno.test("logs arrive once and in order, however often they are sent", async ()
   await assert.rejects(engine.uploadLog(ref), taskError("conflict"));
 });
 
-Deno.test("an upload goes on after a cut, and after a restart of the coordinator", async () => {
+Deno.test("an upload continues after a cut connection, and after a restart of the coordinator", async () => {
   await using harness = new EngineHarness();
   const { id, ref } = await oneRunning(harness);
   const first = await harness.engine.uploadLog(ref);
   await first.append("stdout", 0, bytes("abc"));
-  // The worker comes back before the coordinator has noticed the cut.
+  // The worker reconnects before the coordinator has noticed the cut.
   const second = await harness.engine.uploadLog(ref);
   assert.deepEqual(second.offsets, { stdout: 3, stderr: 0 });
   await assert.rejects(first.append("stdout", 3, bytes("d")), taskError("conflict"));
@@ -89,7 +89,7 @@ Deno.test("an upload goes on after a cut, and after a restart of the coordinator
   });
 });
 
-Deno.test("following shows what comes, on to later attempts, until the task has finished", async () => {
+Deno.test("following shows new output and later attempts until the task has finished", async () => {
   await using harness = new EngineHarness();
   const { engine } = harness;
   const { id } = await engine.submit(spec({ retries: 1 }));
@@ -114,7 +114,7 @@ Deno.test("following shows what comes, on to later attempts, until the task has 
   });
 });
 
-Deno.test("a follower is woken by each piece, and ends when it is told to", async () => {
+Deno.test("each piece wakes a follower, and its signal ends it", async () => {
   await using harness = new EngineHarness();
   const { engine } = harness;
   const { id, ref } = await oneRunning(harness);
@@ -173,7 +173,7 @@ Deno.test("a log is synced to the disk before its end is acknowledged", async ()
   assert.deepEqual(done, ["synced", "acknowledged"]);
 });
 
-Deno.test("a lost lease can write no more", async () => {
+Deno.test("an attempt that lost its lease cannot write any more", async () => {
   await using harness = new EngineHarness();
   const { engine, clock } = harness;
   const { ref } = await oneRunning(harness);
@@ -190,7 +190,7 @@ Deno.test("a lost lease can write no more", async () => {
   await assert.rejects(engine.uploadLog({ ...ref, fence: 99 }), taskError("conflict"));
 });
 
-Deno.test("a large log comes back whole, in pieces below the chunk limit", async () => {
+Deno.test("a large log is read completely, in pieces below the chunk limit", async () => {
   await using harness = new EngineHarness();
   const { engine } = harness;
   const { id, ref } = await oneRunning(harness);
@@ -220,7 +220,7 @@ Deno.test("an attempt that writes nothing makes no file", async () => {
   assert.ok(!names.includes("logs"), String(names));
 });
 
-Deno.test("of two uploads of a log that begin at once, one goes on", async () => {
+Deno.test("of two uploads of a log at the same time, one continues", async () => {
   await using harness = new EngineHarness();
   const { engine } = harness;
   const { id, ref } = await oneRunning(harness);

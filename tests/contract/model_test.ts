@@ -3,7 +3,7 @@ import { leaseTimes } from "../../src/tasks/limits.ts";
 import { type AttemptRef, isFinished, type Task } from "../../src/tasks/task.ts";
 import { EngineHarness, FakeWorker, result, spec, taskError, turn } from "../support/engine.ts";
 
-/** Of each run; a seed of one's own is given by AGENT_TEST_SEED. */
+/** Seeds of each run; AGENT_TEST_SEED sets another one. */
 const steps = 300;
 const runs = 4;
 
@@ -19,16 +19,16 @@ function randomFrom(seed: number): () => number {
 }
 
 /**
- * A worker's host as it is in truth: which processes run there, whether or not anybody knows. It
+ * The true state of a worker's host: which processes run there, known to others or not. It
  * follows the protocol: processes end `workerEndsMs` after the last acknowledged heartbeat, unless
  * it was told to hold on, and a restart ends them all before it connects.
  */
 class Host {
   link: FakeWorker | undefined;
   instance = 0;
-  /** By fence. */
+  /** By fencing number. */
   readonly processes = new Map<number, AttemptRef>();
-  /** Ended, and not acknowledged. */
+  /** Ended, but not acknowledged. */
   readonly results = new Map<number, AttemptRef>();
   endsAt = 0;
   #seen = 0;
@@ -50,7 +50,7 @@ class Host {
     try {
       this.link = await link;
     } catch (error) {
-      // The coordinator believes that a predecessor is still there; workers try again.
+      // The coordinator assumes that the previous start still runs; workers retry.
       taskError("wrong_state")(error);
       return;
     }
@@ -66,7 +66,7 @@ class Host {
     void this.link!.session.heartbeat();
   }
 
-  /** Takes note of what the coordinator has said. */
+  /** Records the coordinator's messages. */
   listen(): void {
     const { link } = this;
     if (link === undefined) return;
@@ -79,7 +79,7 @@ class Host {
     if (link.ended !== undefined) this.link = undefined;
   }
 
-  /** Ends what the worker must end by now. */
+  /** Ends the processes that the worker must have ended by now. */
   heed(now: number): void {
     if (now >= this.endsAt) this.processes.clear();
   }
@@ -113,13 +113,13 @@ async function run(seed: number): Promise<void> {
       const host = hosts[below(3)]!;
       if (host.link === undefined) await host.connect(harness);
     },
-    /** The connection breaks; the coordinator may notice, or not yet. */
+    /** The connection breaks; the coordinator may notice it later. */
     cut() {
       const host = hosts[below(3)]!;
       if (below(2) === 0) host.link?.session.closed();
       host.link = undefined;
     },
-    /** kill -9 and a new start: the processes have ended before it connects. */
+    /** kill -9 and a restart: all processes have ended before it connects. */
     async crash() {
       const host = hosts[below(3)]!;
       host.link?.session.closed();
@@ -171,7 +171,7 @@ async function run(seed: number): Promise<void> {
     async restart() {
       await harness.restart();
     },
-    /** What is not on disk is gone, and nobody is told anything. */
+    /** Uncommitted changes are lost, and no message is sent. */
     async crashOfTheCoordinator() {
       for (const host of hosts) {
         host.link?.session.closed();
@@ -197,7 +197,7 @@ async function run(seed: number): Promise<void> {
   for (let count = 0; count < steps; count++) {
     const name = names[below(names.length)]!;
     await step[name]!();
-    // Acknowledgements count as soon as they are given, however soon the host is cut off then.
+    // An acknowledgement counts once it is sent, even if the host is cut off right after.
     const links = hosts.map((host) => host.link);
     await turn();
     for (const link of links) {
@@ -230,7 +230,7 @@ async function run(seed: number): Promise<void> {
       assert.equal(live.length, task.state === "running" ? 1 : 0, `${at}: leases of ${id}`);
       const fences = task.attempts.map((attempt) => attempt.fence);
       assert.deepEqual(fences, fences.toSorted((a, b) => a - b), `${at}: fences of ${id}`);
-      // Nothing that has finished runs or changes again: nobody retries by hand here.
+      // A finished task never runs or changes again, because no one retries by hand here.
       const before = ended.get(id);
       if (before !== undefined) assert.equal(task.state, before, `${at}: ${id} has come back`);
       if (isFinished(task.state)) ended.set(id, task.state);
@@ -250,7 +250,7 @@ async function run(seed: number): Promise<void> {
     }
   }
 
-  // In the end everything that can run, does.
+  // At the end every task that can run does run.
   for (let round = 0; round < 60; round++) {
     for (const host of hosts) {
       if (host.link === undefined) await host.connect(harness);

@@ -15,11 +15,11 @@ Deno.test("revisions grow with each change of the namespace", async () => {
   const entry = await engine.getState("ns", "a");
   assert.deepEqual([text(entry.value), entry.revision], ["3", 3]);
   await harness.restart();
-  // A deleted key's revision is not given again.
+  // The revision of a deleted key is not used again.
   assert.equal((await harness.engine.putState("ns", "b", bytes("5"))).revision, 5);
 });
 
-Deno.test("a change for a certain revision is made for that one only", async () => {
+Deno.test("a change with --if-revision applies to that revision only", async () => {
   await using harness = new EngineHarness();
   const { engine } = harness;
   const conflict = (revision: number) => (error: unknown) => {
@@ -37,7 +37,7 @@ Deno.test("a change for a certain revision is made for that one only", async () 
   await assert.rejects(engine.getState("ns", "k"), taskError("not_found"));
 });
 
-Deno.test("of many who change one revision at once, one succeeds each time", async () => {
+Deno.test("of many changes of one revision at the same time, one succeeds", async () => {
   await using harness = new EngineHarness();
   const { engine } = harness;
   await engine.putState("ns", "counter", bytes("0"));

@@ -49,7 +49,7 @@ withFolder("a batch that fails leaves nothing of itself", (folder) => {
 
 withFolder("many changes at once share a few commits", async (folder) => {
   const data = openCoordinatorStorage(folder);
-  // As in the real coordinator, where a commit waits for company.
+  // As in the coordinator, where a commit waits for more changes.
   await using engine = openTestEngine({ ...data, clock: systemClock, log: silentLog });
   await Promise.all(Array.from({ length: 1_000 }, () => engine.submit(spec())));
   assert.ok(engine.stats().commits <= 10, `${engine.stats().commits} commits`);
@@ -81,7 +81,7 @@ withFolder("what a newer agent wrote is refused, and so is another program's", (
   assert.throws(() => openSqliteStore(other), userError("failed", /another program/));
 });
 
-withFolder("a damaged database is told by name, and left as it is", (folder) => {
+withFolder("a damaged database is named in the error and left unchanged", (folder) => {
   const path = join(folder, "tasks.db");
   const named = /tasks\.db" is damaged/;
   Deno.writeTextFileSync(path, "this is no database ".repeat(1_000));
@@ -99,7 +99,7 @@ withFolder("a damaged database is told by name, and left as it is", (folder) => 
 });
 
 Deno.test({
-  name: "nobody else can read the data folder, whatever the umask",
+  name: "no other user can read the data folder, whatever the umask",
   ignore: Deno.build.os === "windows",
   fn: async () => {
     for (const umask of [0o000, 0o022, 0o077]) {
@@ -133,7 +133,7 @@ function* walk(path: string): Generator<string> {
   for (const { name } of Deno.readDirSync(path)) yield* walk(join(path, name));
 }
 
-/** A store whose disk can be full. */
+/** A store with a disk that can be full. */
 function fullable(store: TaskStore): TaskStore & { full: boolean; unreadable: boolean } {
   return Object.assign(Object.create(store), {
     full: false,
@@ -174,7 +174,7 @@ withFolder("a full disk refuses what is new, and forgets nothing of what runs", 
   await assert.rejects(engine.submit(spec(), { array: { first: 0, last: 9 } }), refused);
   await assert.rejects(engine.putState("ns", "k", new Uint8Array()), refused);
   await assert.rejects(engine.cancelTask(waiting), refused);
-  // What runs can be ended all the same: it may be what fills the disk.
+  // A running task can still be ended: it may be the one that fills the disk.
   const [cancelled] = await engine.cancelTask(id);
   assert.deepEqual([cancelled!.state, cancelled!.cancelRequested], ["running", true]);
   assert.deepEqual(worker.cancelled, [assignment!.ref]);
@@ -225,7 +225,7 @@ withFolder("a task that cannot be read waits until it can be", async (folder) =>
   await turn();
   store.unreadable = true;
   worker.session.credit(2);
-  // Its spec is still in memory, so this one can go.
+  // Its spec is still in memory, so this one can be assigned.
   const { id: next } = await engine.submit(spec());
   await worker.until(() => worker.assigned.length === 1);
   assert.equal(worker.assigned[0]!.ref.taskId, next);
@@ -236,7 +236,7 @@ withFolder("a task that cannot be read waits until it can be", async (folder) =>
 
 Deno.test({
   name: "on a disk that is really full, and has room again, nothing accepted is lost",
-  // Needs a file system of its own.
+  // Needs its own file system.
   ignore: Deno.build.os !== "linux" || Deno.uid() !== 0,
   fn: async () => {
     const mount = async (...args: string[]) =>

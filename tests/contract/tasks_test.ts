@@ -51,7 +51,7 @@ Deno.test("a failed task is retried as often as it may be", async () => {
   assert.equal(task!.reason, "exit code 8");
 });
 
-Deno.test("a retry waits as long as it should, also when the time of day is set", async () => {
+Deno.test("a retry waits for its delay, also when the time of day is changed", async () => {
   for (const setMs of [-3_600_000, 3_600_000]) {
     await using harness = new EngineHarness();
     const { engine, clock } = harness;
@@ -91,7 +91,7 @@ Deno.test("an array is one submission, and its elements are found by its id", as
   await worker.until(() => worker.cancelled.length === 4);
 });
 
-Deno.test("what is not a task, or not a valid one, is refused", async () => {
+Deno.test("an invalid task is refused", async () => {
   await using harness = new EngineHarness();
   const { engine } = harness;
   const never = AbortSignal.abort();
@@ -146,7 +146,7 @@ Deno.test("what is not a task, or not a valid one, is refused", async () => {
 
 Deno.test("an idempotency key starts a task once, also in calls at once and after a restart", async () => {
   await using harness = new EngineHarness();
-  // So many that some are there before the first has been written.
+  // Enough calls that some arrive before the first one is written.
   const all = await Promise.all(
     Array.from({ length: 50 }, () => harness.engine.submit(spec(), { idempotencyKey: "k" })),
   );
@@ -199,7 +199,7 @@ Deno.test("a finished task can be run again, as a further attempt", async () => 
   assert.deepEqual([counts.queued, counts.running, counts.failed, counts.succeeded], [0, 0, 0, 1]);
 });
 
-Deno.test("what is older than another coordinator's task is told by the time in its id", async () => {
+Deno.test("tasks older than another coordinator's task are found by the time in its id", async () => {
   await using harness = new EngineHarness();
   const { engine, clock } = harness;
   const ids: string[] = [];
@@ -239,7 +239,7 @@ Deno.test("tasks are listed newest first, by state, in pages", async () => {
   await assert.rejects(engine.listTasks({ limit: 5_000 }), taskError("invalid"));
 });
 
-Deno.test("watching tells the state now and each change, and ends with the tasks", async () => {
+Deno.test("watching reports the current state and each change, and ends with the tasks", async () => {
   await using harness = new EngineHarness();
   const { engine } = harness;
   const { id } = await engine.submit(spec(), { array: { first: 0, last: 1 } });
@@ -257,7 +257,7 @@ Deno.test("watching tells the state now and each change, and ends with the tasks
   assert.deepEqual(seen.slice(-2).toSorted(), ["0 succeeded", "1 succeeded"]);
 });
 
-Deno.test("a watcher is told when the coordinator stops", async () => {
+Deno.test("watching ends with an error when the coordinator stops", async () => {
   await using harness = new EngineHarness();
   const { engine } = harness;
   const { id } = await engine.submit(spec());
@@ -268,7 +268,7 @@ Deno.test("a watcher is told when the coordinator stops", async () => {
   ]);
 });
 
-Deno.test("large tasks and arrays of them are told without holding each spec again", async () => {
+Deno.test("an array of large tasks is listed with one copy of its spec", async () => {
   await using harness = new EngineHarness();
   const { engine } = harness;
   const large = spec({ argv: ["x".repeat(1_000_000)] });

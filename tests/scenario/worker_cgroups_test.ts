@@ -1,4 +1,4 @@
-/** What leaves its session, its process group, its parent and its mark is still the task's. */
+/** A process that leaves its session, group, parent and mark still belongs to its task. */
 import assert from "node:assert/strict";
 import { ownCgroup } from "../../src/runner/cgroups.ts";
 import { signal } from "../../src/runner/leftover_processes.ts";
@@ -24,7 +24,7 @@ async function writable(): Promise<string | undefined> {
   }
 }
 
-/** Starts something that nothing tells whose it is, and writes its process id to a file. */
+/** Starts a process without any mark of its task, and writes its id to a file. */
 function evader(file: string): string {
   const sleeper = `echo $$ >${file}.new; mv ${file}.new ${file}; exec sleep 1000`;
   return `setsid env -i PATH=$PATH sh -c '${sleeper}' </dev/null >/dev/null 2>&1 &`;
@@ -38,11 +38,11 @@ async function evaded(cluster: Cluster, name: string): Promise<number> {
 }
 
 async function isAlive(pid: number): Promise<boolean> {
-  // Empty for one that only waits to be reaped.
+  // Empty for a zombie.
   return await Deno.readTextFile(`/proc/${pid}/cmdline`).catch(() => "") !== "";
 }
 
-/** Folders of cgroups of any start of that worker. */
+/** The cgroup folders of all starts of that worker. */
 async function foldersOf(worker: ClusterWorker): Promise<string[]> {
   const own = ownCgroup(
     await Deno.readTextFile(`/proc/self/cgroup`),
@@ -59,7 +59,7 @@ async function cgroupOf(pid: number): Promise<string> {
 }
 
 Deno.test({
-  name: "an attempt ends with all that it started, and with nothing of others",
+  name: "an attempt ends with all processes that it started, and no others",
   ...cgroups,
   async fn() {
     await using cluster = await startCluster();
@@ -83,12 +83,12 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a process that gives itself away at once is found in its attempt all the same",
+  name: "a process that loses its parent at once is still found in its attempt",
   ...cgroups,
   async fn() {
     await using cluster = await startCluster();
     await cluster.startWorker();
-    // The shell is gone before anybody could have looked at it.
+    // The shell has ended before anything could observe it.
     const count = 40;
     const own = `${cluster.folder}/$AGENT_ARRAY_INDEX`;
     const id = await cluster.submit(
@@ -104,7 +104,8 @@ Deno.test({
 });
 
 Deno.test({
-  name: "with its worker a task ends as a whole, whatever guardian it has, and no cgroup stays",
+  name:
+    "when its worker is killed a task ends completely, with either guardian, and no cgroup stays",
   ...cgroups,
   async fn() {
     await using cluster = await startCluster();
@@ -131,7 +132,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a guardian that acts late does nothing to the next start of its worker",
+  name: "a late guardian does not affect the next start of its worker",
   ...cgroups,
   async fn() {
     await using cluster = await startCluster();
@@ -158,7 +159,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "cgroups that somebody removes are replaced",
+  name: "removed cgroups are replaced",
   ...cgroups,
   async fn() {
     await using cluster = await startCluster();
@@ -168,7 +169,7 @@ Deno.test({
     for (const folder of await foldersOf(worker)) {
       for await (const { name } of Deno.readDir(folder)) {
         if (!name.startsWith("task-")) continue;
-        // The one that the worker is in stays: it is not empty.
+        // The worker's own cgroup stays, because it is not empty.
         await Deno.remove(`${folder}/${name}`).then(() => removed++, () => {});
       }
     }

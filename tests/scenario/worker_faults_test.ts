@@ -5,7 +5,7 @@ import { overlaps, startCluster, tracedScript } from "../support/cluster.ts";
 import { eventually } from "../support/eventually.ts";
 import { forward } from "../support/forwarder.ts";
 
-Deno.test("when a worker is killed nothing of its tasks is left, and they run again", async () => {
+Deno.test("when a worker is killed its tasks end completely, and run again", async () => {
   await using cluster = await startCluster();
   const worker = await cluster.startWorker();
   const flag = `${cluster.folder}/second`;
@@ -23,12 +23,12 @@ Deno.test("when a worker is killed nothing of its tasks is left, and they run ag
   assert.deepEqual(task!.attempts.map(({ state }) => state), ["lost", "succeeded"]);
 });
 
-Deno.test("a guardian that is killed or stopped is replaced, and its tasks go on", async () => {
+Deno.test("a killed or stopped guardian is replaced, and its tasks continue", async () => {
   await using cluster = await startCluster();
   const worker = await cluster.startWorker();
   const id = await cluster.submit("sleep 600");
   await cluster.started(id);
-  // Without the mark in its environment only its group tells whose it is.
+  // Without the mark in its environment only its group shows its owner.
   const file = `${cluster.folder}/pid`;
   await cluster.submit(`echo $$ >${file}.new; mv ${file}.new ${file}; exec env -i sleep 601`);
   const unmarked = await eventually(10_000, async () => {
@@ -47,13 +47,13 @@ Deno.test("a guardian that is killed or stopped is replaced, and its tasks go on
   await eventually(5_000, async () => await commandOf(unmarked) === "");
 });
 
-/** Empty for a process that is gone, or that only waits to be reaped. */
+/** Empty for a process that has ended, or for a zombie. */
 async function commandOf(pid: number): Promise<string> {
   const text = await Deno.readTextFile(`/proc/${pid}/cmdline`).catch(() => "");
   return text.replaceAll("\0", " ").trim();
 }
 
-Deno.test("a worker that was stopped has lost its tasks, and they ran nowhere twice", async () => {
+Deno.test("a worker that was stopped has lost its tasks, and none ran twice at once", async () => {
   await using cluster = await startCluster();
   const worker = await cluster.startWorker();
   const id = await cluster.submit(tracedScript(cluster.folder, 100));
@@ -71,7 +71,7 @@ Deno.test("a worker that was stopped has lost its tasks, and they ran nowhere tw
   assert.deepEqual(await overlaps(cluster.folder), []);
 });
 
-Deno.test("a restart of the coordinator disturbs no task", async () => {
+Deno.test("a restart of the coordinator does not disturb tasks", async () => {
   await using cluster = await startCluster();
   await cluster.startWorker();
   const id = await cluster.submit("echo one; sleep 3; echo two");
@@ -85,7 +85,7 @@ Deno.test("a restart of the coordinator disturbs no task", async () => {
   assert.equal(output, "one\ntwo\n");
 });
 
-Deno.test("a coordinator that stops in good order may be away for longer than a lease", async () => {
+Deno.test("a coordinator that stops in order may be away for longer than a lease", async () => {
   await using cluster = await startCluster();
   await cluster.startWorker();
   const id = await cluster.submit("sleep 16; echo over");
@@ -98,7 +98,7 @@ Deno.test("a coordinator that stops in good order may be away for longer than a 
   assert.deepEqual(task!.attempts.map(({ state }) => state), ["succeeded"]);
 });
 
-Deno.test("no task runs twice because its coordinator went away and came back", async () => {
+Deno.test("no task runs twice at once after its coordinator was away", async () => {
   await using cluster = await startCluster();
   await cluster.startWorker();
   const { folder } = cluster;
@@ -127,7 +127,7 @@ Deno.test("no task runs twice because its coordinator went away and came back", 
   assert.equal(all.length, count);
 });
 
-Deno.test("a short cut of the network disturbs no task", async () => {
+Deno.test("a short network failure does not disturb tasks", async () => {
   await using cluster = await startCluster();
   await using network = await forward(portOf(cluster.coordinator.address));
   await cluster.startWorker({ dial: network.address });
@@ -142,7 +142,7 @@ Deno.test("a short cut of the network disturbs no task", async () => {
   assert.equal(task!.attempts[0]!.stdoutBytes, 8);
 });
 
-Deno.test("a worker that is cut off ends its tasks before another gets them", async () => {
+Deno.test("a disconnected worker ends its tasks before another worker gets them", async () => {
   await using cluster = await startCluster();
   await using network = await forward(portOf(cluster.coordinator.address));
   const first = await cluster.startWorker({ id: "w1", dial: network.address });
@@ -172,7 +172,7 @@ Deno.test("a task that starts processes as fast as it can leaves none when its w
   await eventually(10_000, async () => (await worker.processes()).length > 20);
   worker.role.kill();
   await eventually(10_000, async () => (await worker.processes()).length === 0);
-  // Nothing comes after it.
+  // Nothing follows it.
   await new Promise((resolve) => setTimeout(resolve, 500));
   assert.deepEqual(await worker.processes(), []);
 });
@@ -190,7 +190,7 @@ Deno.test("a data folder belongs to one worker", async () => {
   assert.match(second.stderr, /in use by another worker[^]*next: .*--worker\.id/);
 });
 
-Deno.test("a result that could not be delivered outlives a restart of the worker", async () => {
+Deno.test("an undelivered result survives a restart of the worker", async () => {
   await using cluster = await startCluster();
   const worker = await cluster.startWorker();
   const id = await cluster.submit(
@@ -216,7 +216,7 @@ Deno.test("a result that could not be delivered outlives a restart of the worker
   assert.deepEqual(task!.attempts.map(({ state }) => state), ["succeeded"]);
   assert.equal(await Deno.readTextFile(`${cluster.folder}/runs`), "ran\n");
   assert.equal((await cluster.tasks.listArtifacts(id)).length, 1);
-  // What was delivered takes no room any more.
+  // Delivered output uses no space any more.
   await eventually(5_000, () => {
     const kept = ["spool", "artifacts"].flatMap((folder) => [
       ...Deno.readDirSync(`${worker.dataDir}/${folder}`),
@@ -225,7 +225,7 @@ Deno.test("a result that could not be delivered outlives a restart of the worker
   });
 });
 
-Deno.test("a coordinator that a worker knows by two names gives away nothing that runs", async () => {
+Deno.test("a coordinator that a worker knows by two names does not reassign running tasks", async () => {
   await using cluster = await startCluster();
   const { address } = cluster.coordinator;
   const dial = `${address},localhost:${portOf(address)}`;
@@ -237,7 +237,7 @@ Deno.test("a coordinator that a worker knows by two names gives away nothing tha
   assert.deepEqual(task!.attempts.map(({ state }) => state), ["succeeded"]);
 });
 
-Deno.test("a worker that is told to stop hands over what it runs", async () => {
+Deno.test("a stopping worker hands over its running tasks", async () => {
   await using cluster = await startCluster();
   const first = await cluster.startWorker({ id: "w1" });
   const flag = `${cluster.folder}/second`;

@@ -1,4 +1,4 @@
-/** What a worker does while nothing fails. */
+/** A worker without faults. */
 import assert from "node:assert/strict";
 import { agent } from "../support/agent.ts";
 import { startCluster } from "../support/cluster.ts";
@@ -22,14 +22,14 @@ Deno.test("two coordinators share a worker's slots evenly", async () => {
     assert.equal(state, "succeeded");
     assert.equal(attempts.length, 1);
   }
-  // Who was connected first had all slots for the length of one task, and half of them after that.
+  // The first coordinator has all slots during one task, and half of them after that.
   const ends = all.map((tasks) => tasks.map((task) => task.finishedAt ?? Infinity));
   const firstOver = Math.min(...ends.map((each) => Math.max(...each)));
   const fewest = Math.min(...ends.map((each) => each.filter((at) => at <= firstOver).length));
   assert.ok(fewest >= 5, `${fewest} of 10 tasks were over when all of the other's were`);
 });
 
-Deno.test("a worker is up before its coordinator, and works as soon as that is there", async () => {
+Deno.test("a worker is ready before its coordinator, and works as soon as that is up", async () => {
   await using cluster = await startCluster();
   await cluster.coordinator.stop();
   const worker = await cluster.startWorker();
@@ -40,10 +40,10 @@ Deno.test("a worker is up before its coordinator, and works as soon as that is t
   assert.equal(worker.role.stderr().match(/"msg":"ready"/g)?.length, 1);
 });
 
-Deno.test("tasks that wait behind long ones go to another worker", async () => {
+Deno.test("tasks that wait behind long ones move to another worker", async () => {
   await using cluster = await startCluster();
   await cluster.startWorker({ id: "w1", slots: 2 });
-  // So that it asks for more than it has slots.
+  // So that it asks for more tasks than it has slots.
   await cluster.finished(await cluster.submit("true", {}, 60));
   const long = await cluster.submit("sleep 30", {}, 2);
   const short = await cluster.submit("true", {}, 20);
@@ -54,7 +54,7 @@ Deno.test("tasks that wait behind long ones go to another worker", async () => {
   await cluster.tasks.cancelTask(long);
 });
 
-Deno.test("a worker that is told to stop warns of nothing", async () => {
+Deno.test("a stopping worker logs no warning", async () => {
   await using cluster = await startCluster();
   const { role } = await cluster.startWorker();
   await cluster.finished(await cluster.submit("true"));
@@ -62,7 +62,7 @@ Deno.test("a worker that is told to stop warns of nothing", async () => {
   assert.doesNotMatch(role.stderr(), /warn|error/);
 });
 
-Deno.test("the second signal ends a worker at once, with all that it runs", async () => {
+Deno.test("the second signal ends a worker and its tasks at once", async () => {
   await using cluster = await startCluster();
   const worker = await cluster.startWorker();
   await cluster.started(await cluster.submit("trap '' TERM; sleep 600 & wait"));
@@ -76,7 +76,7 @@ Deno.test("the second signal ends a worker at once, with all that it runs", asyn
 });
 
 Deno.test({
-  name: "tasks run as another user where root asks for it",
+  name: "tasks run as worker.user",
   ignore: Deno.uid() !== 0,
   async fn() {
     await using cluster = await startCluster();
@@ -107,7 +107,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a full disk fails what needs it, and the worker lives on",
+  name: "a full disk fails the tasks that need it, and the worker continues",
   ignore: Deno.uid() !== 0,
   async fn() {
     await using cluster = await startCluster();
@@ -122,7 +122,7 @@ Deno.test({
       const full = await cluster.submit("head -c 2000000 /dev/zero > y", { artifacts: ["y"] });
       const [failed] = await cluster.finished(full);
       assert.equal(failed!.state, "failed");
-      // Half of the disk, of which a copy is made.
+      // Half of the disk, because it is copied.
       const copied = await cluster.submit("head -c 700000 /dev/zero > y", { artifacts: ["y"] });
       const [task] = await cluster.finished(copied);
       assert.match(task!.attempts[0]!.reason ?? "", /"y" was left out: No space left/);
@@ -150,7 +150,7 @@ Deno.test("a worker without a usable setting says what to do", async () => {
   }
 });
 
-Deno.test("names that a task chooses cannot keep its result, or others, from the coordinator", async () => {
+Deno.test("file names of a task cannot block its result or other results", async () => {
   await using cluster = await startCluster();
   await cluster.startWorker();
   const odd = await cluster.submit(`touch "$(printf 'a\\nb')" 'c\\d'`, { artifacts: ["*"] });
@@ -159,12 +159,12 @@ Deno.test("names that a task chooses cannot keep its result, or others, from the
   assert.equal(next!.state, "succeeded");
 });
 
-Deno.test("a task finds nothing in its folder, whatever names those before it chose", async () => {
+Deno.test("a task starts in an empty folder, whatever names earlier tasks used", async () => {
   await using cluster = await startCluster();
   await cluster.startWorker();
-  // Not UTF-8.
+  // Invalid UTF-8.
   await cluster.finished(await cluster.submit(`touch "$(printf 'a\\377')"`, {}, 8));
-  // As long as it takes until folders are used again.
+  // Long enough for folders to be reused.
   for (const end = Date.now() + 2_500; Date.now() < end;) {
     for (const { attempts } of await cluster.finished(await cluster.submit("ls -A", {}, 8))) {
       assert.equal(attempts[0]!.stdoutBytes, 0);

@@ -17,7 +17,7 @@ import { reportStatus } from "../../src/pki/operations/report.ts";
 import { request } from "../../src/pki/operations/request.ts";
 import { disable, enable } from "../../src/pki/operations/switch.ts";
 
-/** A state of a host, and a command that changes it. */
+/** The state of a host, and a command that changes it. */
 interface Case {
   prepare: (lab: TlsLab, host: Pki) => Promise<unknown>;
   change: (lab: TlsLab, host: Pki) => Promise<unknown>;
@@ -29,7 +29,7 @@ const held = (lab: TlsLab) => ({
   ca: lab.at("b-tls/ca.crt"),
 });
 
-/** Another host's CA, and what it minted for this one. */
+/** Another host's CA, and the certificate that it minted for this one. */
 async function foreign(lab: TlsLab) {
   const ca = lab.host("ca");
   await initTls(ca);
@@ -142,7 +142,7 @@ async function checkPoint(
   host: Pki,
 ): Promise<void> {
   const crashed = { ...host, root: folder };
-  // What every command does first.
+  // Every command does this first.
   await recover(crashed);
   const found = snapshot(folder);
   const isNew = sameState(found, after);
@@ -161,14 +161,14 @@ async function recover(pki: Pki): Promise<void> {
   await (await lockFolder(pki.root))[Symbol.asyncDispose]();
 }
 
-/** An empty folder that a crash left behind is no state of its own. */
+/** An empty folder left by a crash does not count as a state. */
 function sameState(found: Record<string, string>, wanted: Record<string, string>): boolean {
   const files = (state: Record<string, string>) =>
     JSON.stringify(Object.entries(state).filter(([path]) => !path.endsWith("/")));
   return files(found) === files(wanted);
 }
 
-Deno.test("killed for real in the middle of renew --ca, the next command finishes it", async () => {
+Deno.test("after kill -9 in the middle of renew --ca, the next command finishes it", async () => {
   await using lab = await tlsLab();
   const host = lab.host("host");
   await initTls(host);
@@ -211,7 +211,7 @@ Deno.test({
     const ran = await agent.run(["tls", "init"], { home, through });
     assert.equal(ran.code, 0, ran.stderr);
     const synced = new Set<string>();
-    /** Folders with names that a power cut could take back. */
+    /** Folders with names that a power cut could undo. */
     const unsure = new Set<string>();
     let renames = 0;
     for (const line of (await Deno.readTextFile(trace)).split("\n")) {
@@ -233,7 +233,7 @@ Deno.test({
   },
 });
 
-Deno.test("commands at once are made one after the other", async () => {
+Deno.test("commands at the same time run one after the other", async () => {
   await using lab = await tlsLab();
   const host = lab.host("host");
   await initTls(host);

@@ -1,4 +1,4 @@
-/** Bad input of every kind, by a fixed seed: a clear error, and not a byte changed. */
+/** Invalid input of every kind, with a fixed seed: a clear error, and no file changed. */
 import assert from "node:assert/strict";
 import { UserError } from "../../src/base/errors.ts";
 import type { InstallPki as Pki } from "../../src/pki/operations/install.ts";
@@ -31,7 +31,7 @@ function randomFrom(start: number) {
 }
 type Random = ReturnType<typeof randomFrom>;
 
-/** One change to bytes, of those that happen to files and of those that attackers make. */
+/** One change to bytes, as accidents or attackers make them. */
 function mutate(bytes: Uint8Array<ArrayBuffer>, other: Uint8Array, random: Random) {
   const copy = bytes.slice();
   const at = random.below(Math.max(1, copy.length));
@@ -78,7 +78,7 @@ interface Counted {
   taken: number;
 }
 
-/** Runs one case: it is taken, and then all is whole, or refused with an error for people. */
+/** Runs one case: accepted with a consistent result, or refused with a clear error. */
 async function oneCase(
   counted: Counted,
   label: string,
@@ -131,7 +131,7 @@ Deno.test("bad names end with a clear error", async () => {
   }
 });
 
-Deno.test("damaged DER and PEM never do more than end with a clear error", async () => {
+Deno.test("damaged DER and PEM end with a clear error", async () => {
   await using lab = await tlsLab();
   const pki = lab.host("a");
   const { server, ca } = await initTls(pki);
@@ -150,7 +150,7 @@ Deno.test("damaged DER and PEM never do more than end with a clear error", async
   }
 });
 
-Deno.test("damaged files leave the directory as it was", async () => {
+Deno.test("damaged files do not change the directory", async () => {
   await using lab = await tlsLab();
   const world = await prepared(lab);
   const random = randomFrom(seed + 2);
@@ -184,7 +184,7 @@ Deno.test("damaged files leave the directory as it was", async () => {
   }
 });
 
-Deno.test("a damaged config.yaml is told and left as it is", async () => {
+Deno.test("a damaged config.yaml is reported and left unchanged", async () => {
   await using lab = await tlsLab();
   const pki = lab.host("a");
   await initTls(pki);
@@ -205,7 +205,7 @@ Deno.test("a damaged config.yaml is told and left as it is", async () => {
   }
 });
 
-Deno.test("links, folders, pipes and oversized files in the place of files are told", async () => {
+Deno.test("links, folders, pipes and oversized files instead of files are reported", async () => {
   await using lab = await tlsLab();
   const { peer, holder, files } = await prepared(lab);
   const odd: Record<string, (path: string) => unknown> = {
@@ -232,7 +232,7 @@ Deno.test("links, folders, pipes and oversized files in the place of files are t
   }
 });
 
-Deno.test("what stands where the directory's own files belong is told by every command", async () => {
+Deno.test("every command reports a wrong file in the place of its own", async () => {
   await using lab = await tlsLab();
   const names = [
     "config.yaml",

@@ -1,4 +1,4 @@
-/** Certificates of other makes go in through install and import-ca. */
+/** install and import-ca accept certificates made by other programs. */
 import assert from "node:assert/strict";
 import { component, programs } from "../support/component.ts";
 import { output, type TlsLab, tlsLab } from "../support/tls.ts";
@@ -24,7 +24,7 @@ const easyRsa = await component("easy-rsa", async () => {
   return found ? undefined : "not installed";
 });
 
-/** Installs it, imports its CA elsewhere, and asks OpenSSL whether the result holds together. */
+/** Installs it, imports its CA on another host, and verifies the result with OpenSSL. */
 async function goesIn(lab: TlsLab, files: Files): Promise<void> {
   const host = lab.host("host", { detected: { hostnames: [], ips: [] } });
   await install(host, files);
@@ -40,7 +40,7 @@ async function goesIn(lab: TlsLab, files: Files): Promise<void> {
 }
 
 Deno.test({
-  name: "a certificate of mkcert goes in",
+  name: "a certificate of mkcert is accepted",
   ...mkcert,
   fn: async () => {
     await using lab = await tlsLab();
@@ -55,11 +55,11 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a certificate of minica goes in",
+  name: "a certificate of minica is accepted",
   ...minica,
   fn: async () => {
     await using lab = await tlsLab();
-    // Two programs have this name: the better known one, and the one that Debian packages.
+    // Two programs have this name: the well-known one, and the one in Debian.
     const help = await output("sh", ["-c", "minica -h 2>&1 || true"]);
     if (help.includes("-domains")) {
       await output("minica", ["-domains", "a.lan", "-ip-addresses", "10.0.0.5"], lab.path);
@@ -74,7 +74,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a certificate of easy-rsa goes in, with the text before its blocks",
+  name: "a certificate of easy-rsa is accepted, with the text before its blocks",
   ...easyRsa,
   fn: async () => {
     await using lab = await tlsLab();
@@ -93,7 +93,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a certificate of cfssl goes in, through its intermediate",
+  name: "a certificate of cfssl is accepted, with its intermediate",
   ...cfssl,
   fn: async () => {
     await using lab = await tlsLab();
@@ -132,7 +132,8 @@ Deno.test({
 });
 
 Deno.test({
-  name: "OpenSSL's keys go in as PKCS#1, SEC1 and PKCS#8, with CRLF, comments and intermediates",
+  name:
+    "OpenSSL's keys are accepted as PKCS#1, SEC1 and PKCS#8, with CRLF, comments and intermediates",
   ...openssl,
   fn: async () => {
     await using lab = await tlsLab();
@@ -161,7 +162,7 @@ Deno.test({
         assert.match(await Deno.readTextFile(`${host.root}/server.key`), /^-----BEGIN PRIVATE KEY/);
         assert.deepEqual((await reportStatus(host, { mend: false })).warnings, []);
       }
-      // The intermediate may as well come with the CA.
+      // The intermediate may also come with the CA.
       const together = await Deno.readTextFile(at("root.crt")) + chain[1];
       await Deno.writeTextFile(at("both.crt"), together);
       const host = lab.host(`host-${kind}-both`);
@@ -211,7 +212,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "what OpenSSL would not go on with is not installed",
+  name: "a certificate that OpenSSL refuses is not installed",
   ...openssl,
   fn: async () => {
     const ca = "basicConstraints=critical,CA:TRUE,pathlen:0\nkeyUsage=critical,keyCertSign\n";
@@ -220,7 +221,7 @@ Deno.test({
       ["an unusual curve", { leafKey: curve("secp256k1") }, "unsupported_key"],
       ["a critical unknown", { leaf: "1.2.3.4=critical,ASN1:UTF8:x\n" }, "bad_certificate"],
       ["a CA too many", { root: ca }, "bad_chain"],
-      // With it whoever has a host's key would be a CA.
+      // With it, anyone who has a host's key would be a CA.
       ["a host as an intermediate", { middle: "basicConstraints=CA:FALSE\n" }, "bad_chain"],
     ];
     for (const [what, options, code] of cases) {
@@ -235,10 +236,10 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a CA is known by its key and by its constraints, not by its name",
+  name: "a CA is recognised by its key and constraints, not by its name",
   ...openssl,
   fn: async () => {
-    // Nothing but the signature tells the two apart.
+    // The two differ only in the signature.
     const bare = "subjectKeyIdentifier=none\nauthorityKeyIdentifier=none\n";
     const ca = `basicConstraints=critical,CA:TRUE\n${bare}`;
     const extensions = { root: ca, middle: ca, leaf: bare };

@@ -1,4 +1,4 @@
-/** What is made here, in the eyes of programs that verify certificates. */
+/** Our certificates, verified by other programs. */
 import assert from "node:assert/strict";
 import { component, programs } from "../support/component.ts";
 import { output, type TlsLab, tlsLab } from "../support/tls.ts";
@@ -18,7 +18,7 @@ const browser = await component(
   programs("chromium", "certutil", "unshare", "ip", "openssl"),
 );
 
-/** A CA, and what it minted for b.lan at 10.0.0.6. */
+/** A CA, and a certificate of it for b.lan at 10.0.0.6. */
 async function minted(lab: TlsLab, keyType?: (typeof keyTypes)[number]) {
   const host = lab.host(`a-${keyType ?? "default"}`);
   await initTls(host, { keyType });
@@ -45,7 +45,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "OpenSSL reads the profile that was promised",
+  name: "OpenSSL reads the promised certificate profile",
   ...openssl,
   fn: async () => {
     await using lab = await tlsLab();
@@ -67,7 +67,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "OpenSSL counts on from the serial number, and its certificate is installed",
+  name: "OpenSSL continues our serial numbers, and its certificate can be installed",
   ...openssl,
   fn: async () => {
     await using lab = await tlsLab();
@@ -168,7 +168,7 @@ Deno.test({
   fn: async () => {
     await using lab = await tlsLab();
     await Deno.writeTextFile(lab.at("verify.go"), goProgram);
-    // Without the C compiler the standard library is built in half the time.
+    // Without cgo the standard library builds in half the time.
     const build = ["CGO_ENABLED=0", "go", "build", "-o", lab.at("verify"), lab.at("verify.go")];
     await output("env", build, lab.path);
     for (const keyType of keyTypes) {
@@ -197,7 +197,7 @@ with client.wrap_socket(socket.create_connection(listener.getsockname()), server
 `;
 
 Deno.test({
-  name: "Python's ssl serves and calls with what was minted, strictly",
+  name: "Python's ssl serves and connects with our certificate, in strict mode",
   ...python,
   fn: async () => {
     await using lab = await tlsLab();
