@@ -1,6 +1,7 @@
 import http2 from "node:http2";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
+import { letWriterWait } from "./http2_writers.ts";
 
 /**
  * Bytes that may be underway to this side before it says that there is room for more: on one stream,
@@ -180,40 +181,4 @@ function limitResets(session: http2.ServerHttp2Session): void {
       if (stream.rstCode !== http2.constants.NGHTTP2_NO_ERROR) count();
     });
   });
-}
-
-/**
- * What a stream may hold for its reader before its writer waits (more than the window of our own
- * readers, who say themselves how far they are), and how often that looks again.
- */
-const unsent = { bytes: 3 * 1024 * 1024, firstLookMs: 2, lastLookMs: 100 } as const;
-
-/**
- * Calls a stream's writer back when the reader has taken what was written. By itself Deno 2.7 does so
- * at once, and 2.9 when the reader's windows have room, however large and whether or not it reads;
- * all that such a reader asked for would gather in memory. What has gone out can be counted at the
- * socket; what other streams of the connection sent meanwhile counts as ours, so that nobody waits in
- * vain.
- */
-function letWriterWait(stream: http2.ServerHttp2Stream): void {
-  const { session } = stream;
-  const socket = session?.socket;
-  if (socket === undefined) return;
-  const sent = () => socket.bytesWritten - socket.writableLength;
-  const before = sent();
-  const write = stream.write.bind(stream);
-  let written = 0;
-  type Callback = (error?: Error | null) => void;
-  const callBack = (callback: Callback, lookMs: number, error?: Error | null): void => {
-    // The socket of a session that is over may not be asked anything.
-    const over = stream.destroyed || session!.destroyed;
-    if (error || over || sent() - before >= written - unsent.bytes) return callback(error);
-    setTimeout(callBack, lookMs, callback, Math.min(2 * lookMs, unsent.lastLookMs));
-  };
-  stream.write = (chunk: Uint8Array, callback?: unknown) => {
-    written += chunk.length;
-    return write(chunk, (error) => {
-      if (typeof callback === "function") callBack(callback as Callback, unsent.firstLookMs, error);
-    });
-  };
 }

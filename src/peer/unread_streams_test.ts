@@ -1,0 +1,99 @@
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import http2, { type ClientHttp2Session } from "node:http2";
+import { fakeCoordinator } from "../../tests/support/fake_coordinator.ts";
+import { silentLog } from "../../tests/support/silent_log.ts";
+import { eventually } from "../../tests/support/eventually.ts";
+import { systemClock } from "../base/clock.ts";
+import { prepareHttp2 } from "../deno/http2_sessions.ts";
+import { unreadLimits } from "../deno/http2_writers.ts";
+import { dialCoordinator } from "./client.ts";
+import { ReadLogRequest } from "./gen/agent/v1/agent.ts";
+import { servePeer } from "./server.ts";
+
+/** As it is before our own windows are set. */
+const plainConnect = http2.connect;
+
+const chunk = new Uint8Array(256 * 1024);
+
+/** A coordinator whose logs do not end, and callers that ask for them and read nothing. */
+async function unreadLogs() {
+  prepareHttp2();
+  let given = 0;
+  const coordinator = fakeCoordinator();
+  coordinator.tasks.readLog = async function* (_query, signal) {
+    for (let offset = 0; !signal.aborted; offset += chunk.length) {
+      given += chunk.length;
+      yield { attempt: 1, stream: "stdout" as const, offset, data: chunk };
+      await Promise.resolve();
+    }
+  };
+  const server = await servePeer({
+    ...{ host: "127.0.0.1", port: 0, mode: { mode: "h2c" }, ...coordinator },
+    env: { clock: systemClock, log: silentLog },
+  }, new AbortController().signal);
+  const sessions: ClientHttp2Session[] = [];
+  const message = ReadLogRequest.encode({
+    ...{ taskId: "t1", attempt: 0, follow: false, stdoutOffset: 0n, stderrOffset: 0n },
+    window: undefined,
+  }).finish();
+  const head = Buffer.alloc(5);
+  head.writeUInt32BE(message.length, 1);
+  return {
+    address: server.address,
+    given: () => given,
+    open: () => sessions.filter((session) => !session.closed && !session.destroyed).length,
+    /** Opens a connection with that many streams. */
+    ask(streams: number) {
+      const session = plainConnect(`http://${server.address}`).on("error", () => {});
+      sessions.push(session);
+      for (let n = 0; n < streams; n++) {
+        const call = session.request({
+          ...{ ":method": "POST", ":path": "/agent.v1.TaskService/ReadLog", te: "trailers" },
+          "content-type": "application/grpc",
+        });
+        call.on("error", () => {/* It is cut off at the end. */}).pause();
+        call.write(Buffer.concat([head, message]));
+      }
+    },
+    async [Symbol.asyncDispose]() {
+      for (const session of sessions) session.destroy();
+      await server[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** What it has grown to when it has not grown for a second. */
+async function settled(count: () => number): Promise<number> {
+  let [last, since] = [-1, 0];
+  await eventually(30_000, () => {
+    if (count() !== last) [last, since] = [count(), performance.now()];
+    return performance.now() - since > 1_000;
+  });
+  return last;
+}
+
+Deno.test("what a connection does not read is held up to a limit, however many streams it has", async () => {
+  await using t = await unreadLogs();
+  const streams = 100;
+  t.ask(streams);
+  await eventually(5_000, () => t.given() > 0);
+  // The messages of each stream that are being written, and what the sockets of both sides took.
+  const beside = streams * 3 * chunk.length;
+  const given = await settled(t.given);
+  assert.ok(given < unreadLimits.connectionBytes + beside, `${given} bytes were given`);
+  assert.equal(t.open(), 1);
+});
+
+Deno.test("of many connections that do not read, those that hold most are closed", async () => {
+  await using t = await unreadLogs();
+  const asked = 12;
+  for (let n = 0; n < asked; n++) t.ask(64);
+  await eventually(10_000, () => t.open() < asked);
+  await settled(t.given);
+  await using other = await dialCoordinator(t.address, { mode: "h2c" }, {
+    clock: systemClock,
+    log: silentLog,
+  });
+  assert.equal((await other.tasks.listWorkers())[0]?.id, "w1");
+});
