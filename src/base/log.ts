@@ -56,12 +56,12 @@ function textLine(now: number, level: Level, message: string, fields: Fields): s
 export function logText(message: string, fields: Fields): string {
   const pairs = Object.entries(fields)
     .filter(([, value]) => value !== undefined)
-    .map(([name, value]) => ` ${name}=${quoted(String(value))}`);
+    .map(([name, value]) => ` ${name}=${fieldText(String(value))}`);
   return escaped(message) + pairs.join("");
 }
 
 /** A value that could be mistaken for more than one field, or for another line, is quoted. */
-function quoted(value: string): string {
+function fieldText(value: string): string {
   return /^[^\s"=\p{Cc}]+$/u.test(value) ? value : JSON.stringify(value);
 }
 

@@ -1,4 +1,7 @@
-/** Number of letters to add, drop, change or swap with their neighbour to get from `a` to `b`. */
+/**
+ * Number of letters to add, drop, change or swap with their neighbour to get from `a` to `b`. Our own,
+ * because @std/text counts a swap as two changes, and then finds "tls mint" for "tls inti".
+ */
 function distance(a: string, b: string): number {
   let before: number[] = [];
   let last = Array.from({ length: b.length + 1 }, (_, j) => j);
@@ -21,13 +24,13 @@ function distance(a: string, b: string): number {
 }
 
 /**
- * The known name that was most likely meant, or undefined where none is near. Up to a third of the
- * letters may differ: more suggests names that have nothing to do with what was typed.
+ * The known name that was most likely meant, or undefined if none is near. At most a third of the
+ * letters may differ: with more, unrelated names are suggested.
  */
 export function nearest(typed: string, known: Iterable<string>): string | undefined {
   const longest = 64; // Longer input is not a misspelt name, and the distance is quadratic.
   if (typed.length > longest) return undefined;
-  // "--host" is the beginning of "--hostname" rather than "--out" misspelt.
+  // "--host" is the beginning of "--hostname" rather than a misspelt "--out".
   const starting = typed.length < 3 ? [] : [...known].filter((name) => name.startsWith(typed));
   if (starting.length === 1) return starting[0];
   let best: string | undefined;
@@ -39,7 +42,7 @@ export function nearest(typed: string, known: Iterable<string>): string | undefi
   return best;
 }
 
-/** `{ next: 'Did you mean "x"?' }`, or what `otherwise` says, or nothing. */
+/** `{ next: 'Did you mean "x"?' }`, or `otherwise` as the next step, or nothing. */
 export function suggestion(
   typed: string,
   known: Iterable<string>,

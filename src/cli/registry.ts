@@ -65,7 +65,7 @@ export const groups: Readonly<Record<string, string>> = {
   sandbox: "Show what roles and commands may touch",
 };
 
-export type FoundCommand =
+export type ResolvedCommand =
   | { kind: "command"; path: string; words: string[] }
   /** "" is `agent` itself. */
   | { kind: "group"; path: string; words: string[] };
@@ -81,7 +81,7 @@ export function namesIn(words: readonly string[]): string[] {
 }
 
 /** Finds the longest command that the words begin with; `words` are the others. */
-export function findCommand(words: readonly string[]): FoundCommand {
+export function findCommand(words: readonly string[]): ResolvedCommand {
   const names = namesIn(words);
   const path = names.join(" ");
   const left = words.slice(names.length);

@@ -7,7 +7,8 @@ import { checkNames } from "../../client/state_names.ts";
 import { table } from "../output/table.ts";
 import { stateView } from "../../client/views.ts";
 import { printable } from "../../base/printable.ts";
-import { formatBytes, shortened } from "../output/format.ts";
+import { formatBytes } from "../../base/format_bytes.ts";
+import { shortened } from "../output/format.ts";
 import { command } from "../command.ts";
 
 export default command({

@@ -1,4 +1,3 @@
-export { formatBytes } from "../../base/format_bytes.ts";
 import { printable } from "../../base/printable.ts";
 import { shellQuoted } from "../../base/shell_quoted.ts";
 

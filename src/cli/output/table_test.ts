@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { table } from "./table.ts";
 import { printable } from "../../base/printable.ts";
-import { formatBytes, shellLine } from "./format.ts";
+import { formatBytes } from "../../base/format_bytes.ts";
+import { shellLine } from "./format.ts";
 
 const columns = [{ title: "ID" }, { title: "N", right: true }, { title: "TEXT", flexible: true }];
 

@@ -4,7 +4,8 @@ import { stateCell, type TableContext, took } from "./task_table.ts";
 import { type Cell, table } from "./table.ts";
 import type { TaskView } from "../../client/views.ts";
 import { printable } from "../../base/printable.ts";
-import { formatBytes, shellLine } from "./format.ts";
+import { formatBytes } from "../../base/format_bytes.ts";
+import { shellLine } from "./format.ts";
 
 /** One task for people: what it runs, how it went, what to do next. */
 export function taskPage(task: TaskView, context: TableContext): string {
