@@ -76,6 +76,7 @@ export function clusterView(): ClusterView {
       cpu_count: 4,
       load: 0.1,
       memory_total: 16 * 2 ** 30,
+      memory_available: 11.3 * 2 ** 30,
       can_sign_on: false,
     }),
     nodeView("f6", "old-laptop", {

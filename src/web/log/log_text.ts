@@ -84,7 +84,7 @@ class Assembler {
     }
     this.#open.raw += part;
     const { line, raw } = this.#open;
-    line.text = printable(raw);
+    line.text = printable(raw).trimEnd();
     line.width = line.text.replaceAll(colour, "").length;
     if (raw.length >= longestLine) this.#close();
   }

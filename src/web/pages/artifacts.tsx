@@ -1,7 +1,7 @@
 import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { call, type Problem, problemOf } from "../node_api.ts";
-import { CopyButton } from "../parts/copy.tsx";
+import { CopyText } from "../parts/copy.tsx";
 import { formatBytes, shortFingerprint } from "../parts/format.ts";
 import { Failure } from "../parts/problem.tsx";
 import { isFinished } from "../parts/state.tsx";
@@ -58,9 +58,12 @@ export function Artifacts({ task }: { task: TaskView }) {
                   </a>
                 </th>
                 <td data-label="Size">{formatBytes(file.size)}</td>
-                <td data-label="SHA-256" class="fingerprint">
-                  <code title={file.sha256}>{shortFingerprint(file.sha256)}</code>
-                  <CopyButton text={file.sha256} label={`Copy the SHA-256 of ${file.path}`} />
+                <td data-label="SHA-256">
+                  <CopyText
+                    short={shortFingerprint(file.sha256)}
+                    text={file.sha256}
+                    label={`SHA-256 of ${file.path}`}
+                  />
                 </td>
                 <td data-label="Attempt">{file.attempt}</td>
               </tr>

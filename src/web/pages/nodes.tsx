@@ -2,7 +2,7 @@ import { useSignal } from "@preact/signals";
 import { cluster, clusterProblem, loadCluster } from "../model/node_data.ts";
 import { call, type Problem, problemOf } from "../node_api.ts";
 import { announce } from "../parts/announcer.tsx";
-import { Command, CopyButton } from "../parts/copy.tsx";
+import { Command, CopyText } from "../parts/copy.tsx";
 import { Confirm } from "../parts/dialog.tsx";
 import { formatBytes, formatIn, formatOffset, shortFingerprint } from "../parts/format.ts";
 import { Empty, Failure } from "../parts/problem.tsx";
@@ -186,12 +186,7 @@ function Memory({ node: { memory_total, memory_available } }: { node: NodeView }
 
 function Fingerprint({ hex }: { hex: string | null }) {
   if (hex === null) return <Unknown />;
-  return (
-    <span class="fingerprint">
-      <code title={`SHA-256 ${hex}`}>{shortFingerprint(hex)}</code>
-      <CopyButton text={hex} label="Copy the CA's fingerprint" />
-    </span>
-  );
+  return <CopyText short={shortFingerprint(hex)} text={hex} label="SHA-256 of the CA" />;
 }
 
 function Unknown() {

@@ -18,6 +18,28 @@ export function CopyButton({ text, label }: { text: string; label: string }) {
   );
 }
 
+/** A text that is shown in short, and copied in full by a click. */
+export function CopyText({ short, text, label }: { short: string; text: string; label: string }) {
+  const copy = async () => {
+    await copyText(text);
+    announce("Copied");
+    isDone.value = true;
+    setTimeout(() => isDone.value = false, 1500);
+  };
+  const isDone = useSignal(false);
+  return (
+    <button
+      type="button"
+      class="bare copy-text"
+      aria-label={`${label} ${short}: copy it in full`}
+      title={`${text} – click to copy`}
+      onClick={copy}
+    >
+      <code>{isDone.value ? "copied".padEnd(short.length) : short}</code>
+    </button>
+  );
+}
+
 /** A command to paste, with its button. */
 export function Command({ line }: { line: string }) {
   return (
