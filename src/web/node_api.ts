@@ -2,7 +2,7 @@
 import { signal } from "@preact/signals"; // State that redraws only what shows it.
 
 /** Whether the node refused the session: the login form is shown. */
-export const isSignedOut = signal(false);
+export const isLoggedOut = signal(false);
 
 /** An answer that is an error, or no answer at all (`status` 0). */
 export class Problem extends Error {
@@ -50,7 +50,7 @@ export async function respond(
   }
   if (response.ok) return response;
   const isLogin = path === "/api/session" && method === "POST";
-  if (response.status === 401 && !isLogin) isSignedOut.value = true;
+  if (response.status === 401 && !isLogin) isLoggedOut.value = true;
   throw await problemFrom(response);
 }
 

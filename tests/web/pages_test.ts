@@ -300,12 +300,12 @@ pageTest("cancel, retry and drain are shown at once", async ({ node, page, go })
   assert.ok(node.calls.includes("POST /api/workers/gpu1/drain"));
 });
 
-pageTest("the session ends in the sign-in form, which says what is wrong", async (visit) => {
+pageTest("the session ends in the login form, which says what is wrong", async (visit) => {
   const { node, page, faults, go } = visit;
   node.data.needsToken = true;
   await go("#/workers");
   await text(page, "agent token url");
-  await assertAccessible(page, "sign-in");
+  await assertAccessible(page, "login");
   await page.getByLabel("Or paste the token").fill("wrong");
   await page.keyboard.press("Enter");
   await text(page, "The token is not the one of this node");
@@ -313,8 +313,8 @@ pageTest("the session ends in the sign-in form, which says what is wrong", async
   await page.keyboard.press("Enter");
   await page.getByRole("heading", { name: "Workers" }).waitFor();
   await text(page, "old-laptop");
-  await page.getByRole("button", { name: "Sign out" }).click();
-  await text(page, "Sign in to this node");
+  await page.getByRole("button", { name: "Log out" }).click();
+  await text(page, "Log in to this node");
   dropFaults(faults, 401);
 });
 

@@ -15,7 +15,7 @@ type Message =
   | { kind: "state"; state: StreamState }
   /** A new tab asks for the state. */
   | { kind: "hello" }
-  /** A tab became visible, the network is back or somebody signed in: try again at once. */
+  /** A tab became visible, the network is back or somebody logged in: try again at once. */
   | { kind: "wake" };
 
 /** The server sends a comment each 15 s: three missed ones mean that the connection is dead. */
@@ -67,7 +67,7 @@ export function shareEvents(sink: EventSink): () => void {
       try {
         await readOnce(lastId, opened, (event) => send({ kind: "event", event }));
       } catch (error) {
-        // 401 shows the login form; signing in wakes this loop.
+        // 401 shows the login form; logging in wakes this loop.
         if (problemOf(error).status === 401) lastId = undefined;
       }
       send({ kind: "state", state: "retrying" });

@@ -1,6 +1,6 @@
 /** What all pages share: session, cluster, workers, the state of the stream. */
 import { computed, effect, signal } from "@preact/signals";
-import { call, isSignedOut, type Problem, problemOf } from "../node_api.ts";
+import { call, isLoggedOut, type Problem, problemOf } from "../node_api.ts";
 import type { ClusterView, SessionView, TaskView, WorkerView } from "../views.ts";
 import { announce } from "../parts/announcer.tsx";
 import { shareEvents, type StreamState } from "./event_stream.ts";
@@ -71,16 +71,16 @@ export async function loadWorkers(): Promise<void> {
 }
 
 /** @throws {Problem} where the token is not accepted. */
-export async function signIn(token: string): Promise<void> {
+export async function logIn(token: string): Promise<void> {
   await call("POST", "/api/session", { body: { token } });
-  isSignedOut.value = false;
+  isLoggedOut.value = false;
   wakeStream();
   reload();
 }
 
-export async function signOut(): Promise<void> {
+export async function logOut(): Promise<void> {
   await call("DELETE", "/api/session");
-  isSignedOut.value = true;
+  isLoggedOut.value = true;
 }
 
 export function retryStream(): void {
@@ -90,7 +90,7 @@ export function retryStream(): void {
 async function loadShared(): Promise<void> {
   try {
     session.value = await call<SessionView>("GET", "/api/session");
-    isSignedOut.value = false;
+    isLoggedOut.value = false;
   } catch (error) {
     clusterProblem.value = problemOf(error);
     return;
@@ -107,8 +107,8 @@ function reload(): void {
 function onStreamState(state: StreamState): void {
   const wasLive = streamState.value === "live";
   streamState.value = state;
-  // Another tab may have signed in, with the cookie that this one shares.
-  if (state === "live" && !wasLive && isSignedOut.value) reload();
+  // Another tab may have logged in, with the cookie that this one shares.
+  if (state === "live" && !wasLive && isLoggedOut.value) reload();
 }
 
 function onEvent({ name, data }: ServerEvent): void {
@@ -146,5 +146,5 @@ function queueTask(task: TaskView): void {
 }
 
 effect(() => {
-  if (isSignedOut.value) cluster.value = undefined;
+  if (isLoggedOut.value) cluster.value = undefined;
 });

@@ -1,6 +1,6 @@
 import { useEffect, useRef } from "preact/hooks";
 import { clusterName } from "../model/node_data.ts";
-import { isSignedOut } from "../node_api.ts";
+import { isLoggedOut } from "../node_api.ts";
 import { Announcer } from "../parts/announcer.tsx";
 import { Empty } from "../parts/problem.tsx";
 import { links, type Route, route } from "../route.ts";
@@ -15,7 +15,7 @@ import { WorkersPage } from "./workers.tsx";
 export function App() {
   return (
     <>
-      {isSignedOut.value ? <Login /> : <Frame />}
+      {isLoggedOut.value ? <Login /> : <Frame />}
       <Announcer />
     </>
   );

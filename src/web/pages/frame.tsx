@@ -2,9 +2,9 @@ import { useSignal } from "@preact/signals";
 import {
   cluster,
   clusterName,
+  logOut,
   retryStream,
   session,
-  signOut,
   streamState,
 } from "../model/node_data.ts";
 import { healthText, nodeHealth } from "../model/node_changes.ts";
@@ -55,9 +55,9 @@ export function Sidebar() {
           <button
             type="button"
             class="bare"
-            onClick={() => signOut()}
+            onClick={() => logOut()}
           >
-            Sign out
+            Log out
           </button>
         )}
       </footer>

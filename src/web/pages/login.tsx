@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { signIn } from "../model/node_data.ts";
+import { logIn } from "../model/node_data.ts";
 import { type Problem, problemOf } from "../node_api.ts";
 import { Command } from "../parts/copy.tsx";
 import { Failure } from "../parts/problem.tsx";
@@ -10,14 +10,14 @@ export function Login() {
   const isBusy = useSignal(false);
   const field = useRef<HTMLInputElement>(null);
   useEffect(() => {
-    document.title = "Sign in · agent";
+    document.title = "Log in · agent";
     field.current?.focus();
   }, []);
   const submit = async (event: SubmitEvent) => {
     event.preventDefault();
     isBusy.value = true;
     try {
-      await signIn(field.current!.value.trim());
+      await logIn(field.current!.value.trim());
     } catch (error) {
       problem.value = problemOf(error);
       field.current?.select();
@@ -27,7 +27,7 @@ export function Login() {
   };
   return (
     <main class="login">
-      <h1>Sign in to this node</h1>
+      <h1>Log in to this node</h1>
       <p>
         Run this on the node’s host, and open the address that it prints:
       </p>
@@ -45,10 +45,10 @@ export function Login() {
           />
         </label>
         {problem.value !== undefined && <Failure problem={problem.value} />}
-        <button type="submit" class="primary" disabled={isBusy.value}>Sign in</button>
+        <button type="submit" class="primary" disabled={isBusy.value}>Log in</button>
       </form>
       <p class="quiet">
-        <code>agent token show</code> prints the token. It is read by the user who runs the node.
+        <code>agent token show</code> prints the token. Only the user who runs the node can read it.
       </p>
     </main>
   );

@@ -15,7 +15,7 @@ export function Failure({ problem, retry }: { problem: Problem; retry?: () => vo
 
 /** A step that is a command can be copied. */
 export function NextStep({ text }: { text: string }) {
-  return /^(agent|sudo|export) \S/.test(text)
+  return /^(agent|sudo|export) [^()]+$/.test(text)
     ? <Command line={text} />
     : <p class="next-step">{text}</p>;
 }
