@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import type { Env } from "../base/env.ts";
 import { UserError } from "../base/errors.ts";
 import { type Account, folders } from "../config/folders.ts";
 import { type Findings, loadConfig, requireSound, withValues } from "../config/load.ts";
@@ -47,7 +48,10 @@ export async function settingsFor(
   let tlsSettings: Promise<TlsSettings> | undefined;
   const tls = () => tlsSettings ??= tlsSettingsIn(roots.configRoot);
   const sound = usage.lenient ? loaded.config : requireSound(loaded);
-  const config = usage.config?.includes("peer") ? await withTlsDirectory(sound, tls) : sound;
+  const secured = usage.config?.includes("peer") ? await withTlsDirectory(sound, tls) : sound;
+  const config = usage.config?.includes("server")
+    ? await withLocalNode(secured, { ...roots, variable })
+    : secured;
   // A command logs for the person who typed it: warnings, as text, unless set otherwise.
   const logs = (key: "log.level" | "log.format") =>
     usage.entry !== undefined || config.origins[key] !== "default";
@@ -92,6 +96,18 @@ async function withTlsDirectory(config: Config, tls: () => Promise<TlsSettings>)
     "peer.key_file": serverKey,
     "peer.client_ca_file": caBundle,
   }, "tls directory");
+}
+
+/** Without `server.url` it is the node of this host, and without `server.token_file` its token. */
+async function withLocalNode(config: Config, env: Pick<Env, "configRoot" | "variable">) {
+  const { localNode } = await import("../roles/local_node.ts");
+  const { "server.url": url, "server.token_file": tokenFile } = config.values;
+  const local = await localNode(config, env);
+  return withValues(
+    withValues(config, url === undefined ? { "server.url": local.url } : {}, "default"),
+    tokenFile === undefined ? { "server.token_file": local.tokenFile } : {},
+    "default",
+  );
 }
 
 function ownVariables(): Record<string, string> {

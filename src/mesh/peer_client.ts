@@ -10,6 +10,7 @@ import { splitHost } from "../base/address.ts";
 import type { Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import { type Certificate, inspectCertificate, type Pair } from "../pki/x509/inspect.ts";
+import { roleOf } from "../pki/x509/roles.ts";
 import { coversName } from "../tls/verify.ts";
 import type { Observed } from "./membership.ts";
 import { limits, timeHeader } from "./protocol.ts";
@@ -25,12 +26,14 @@ export interface PeerTrust {
 }
 
 export interface PeerQuestion {
-  method: "GET" | "POST";
+  method: "GET" | "POST" | "PUT" | "DELETE";
   path: string;
   headers: Record<string, string>;
   body?: string;
   /** Milliseconds for all of it. */
   withinMs: number;
+  /** Most bytes of the answer; without it what the protocol between nodes allows. */
+  maxBytes?: number;
 }
 
 export interface PeerReply {
@@ -60,6 +63,10 @@ export function peerClient(trust: PeerTrust | undefined, clock: Clock): PeerClie
     let known = proven.get(socket);
     if (known === undefined) {
       known = prove(shownChain(socket), trust!.roots, "serverAuth", clock.now());
+      const role = roleOf(known.certificate);
+      if (role !== undefined && role !== "node") {
+        throw new Error(`Its certificate has the role "${role}", not that of a node`);
+      }
       proven.set(socket, known);
     }
     return known;
@@ -85,7 +92,7 @@ export function peerClient(trust: PeerTrust | undefined, clock: Clock): PeerClie
           try {
             const latencyMs = clock.monotonic() - start;
             const verified = trust === undefined ? undefined : check(response.socket as TLSSocket);
-            const text = await readBounded(response);
+            const text = await readBounded(response, question.maxBytes ?? limits.answerBytes);
             clearTimeout(late);
             resolve({
               status: response.statusCode ?? 0,
@@ -123,13 +130,13 @@ function tlsOptions({ pair, ca, verifyHostname }: PeerTrust, host: string) {
   };
 }
 
-async function readBounded(response: IncomingMessage): Promise<string> {
+async function readBounded(response: IncomingMessage, most: number): Promise<string> {
   const chunks: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of response as AsyncIterable<Uint8Array>) {
     length += chunk.length;
-    if (length > limits.answerBytes) {
-      throw new Error(`Its answer is longer than ${limits.answerBytes / 1024} KiB`);
+    if (length > most) {
+      throw new Error(`Its answer is longer than ${most / 1024} KiB`);
     }
     chunks.push(chunk);
   }

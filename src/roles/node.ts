@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Env } from "../base/env.ts";
 import { messageOf } from "../base/errors.ts";
+import { removeIfThere, writeFileAtomic } from "../base/fs/atomic_file.ts";
 import { makeDataDirectory } from "../base/fs/data_directory.ts";
 import { aborted, every, together } from "../base/lifetimes.ts";
 import { createLog, logText } from "../base/log.ts";
@@ -32,6 +33,7 @@ import { printReady } from "./banner.ts";
 import { roleEntry } from "./entry.ts";
 import { hostLoad } from "./host_facts.ts";
 import { type NodeCredentials, openNodeCredentials } from "./node_credentials.ts";
+import { localUrl, urlFile } from "./local_node.ts";
 import type { NodeTls } from "./node_tls.ts";
 
 /** A few hundred nodes, their users' browsers, and room for a careless scanner. */
@@ -87,6 +89,7 @@ async function serveNode(config: Config, env: Env, port: MessagePort): Promise<v
     }),
   );
   announce({ config, env, tls, node, server, credentials, health: health.address });
+  open.use(tellUrl(values["node.data_dir"], localUrl(server.address, tls.serve !== undefined)));
   const look = () => {
     known.save(node.membership, env.clock.monotonic());
     if (token.look()) node.sessions.closeAll();
@@ -102,6 +105,13 @@ async function serveNode(config: Config, env: Env, port: MessagePort): Promise<v
     (signal) => findOthers(parts, pull, server.port, signal),
   );
   known.save(node.membership, env.clock.monotonic());
+}
+
+/** Leaves the address for the commands on this host, while the node runs. */
+function tellUrl(folder: string, url: string): Disposable {
+  const file = urlFile(folder);
+  writeFileAtomic(file, `${url}\n`, 0o600);
+  return { [Symbol.dispose]: () => removeIfThere(file) };
 }
 
 /** What a node is made of before it listens. */
