@@ -198,9 +198,9 @@ export function removeIfEmpty(folder: string): void {
 
 export function unwritable(path: string, cause: unknown): UserError {
   if (cause instanceof UserError) return cause;
-  const isFolderMissing = cause instanceof Deno.errors.NotFound ||
+  const isMissing = cause instanceof Deno.errors.NotFound ||
     (cause as { code?: string }).code === "ENOENT";
-  const reason = isFolderMissing ? "its folder does not exist" : reasonOf(cause);
+  const reason = isMissing ? "its folder does not exist" : reasonOf(cause);
   return new UserError(`Could not write "${path}": ${reason}`, {
     code: "file_unwritable",
     next: "Nothing was changed; fix that, then run the command again",

@@ -17,6 +17,9 @@ export function reasonOf(error: unknown): string {
   if (error instanceof PermissionDenied || code === "EACCES" || code === "EPERM") {
     return "permission denied";
   }
-  if (error instanceof NotCapable) return "it does not exist, or this command may not use it";
+  // A sandbox grants a file by its path, so what was not named is as good as absent.
+  if (error instanceof NotCapable) {
+    return "its folder does not exist, or this command may not use it";
+  }
   return error.message;
 }
