@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { component } from "../support/component.ts";
+import { component, programs } from "../support/component.ts";
+import { eventually } from "../support/eventually.ts";
 import { hostsCheck, startHosts } from "../support/hosts.ts";
 import { assertAllBelow, loadWalk, stepsBelow, Typist } from "../support/walk.ts";
 
@@ -9,9 +10,16 @@ const read = (path: string) => Deno.readTextFile(new URL(`../../${path}`, import
 const text = await read(file);
 /** A new user should be able to read all of it. */
 const mostLines = 250;
-const ready = await component("hosts of their own", ...hostsCheck);
+const ready = await component("hosts of their own", ...hostsCheck, programs("curl"));
 
-const typed = ["Set up real hosts", "Add a host", "Day to day", "Settings", "Certificates"];
+const typed = [
+  "Set up real hosts",
+  "Add a host",
+  "See it in a browser",
+  "Day to day",
+  "Settings",
+  "Certificates",
+];
 
 Deno.test("README: every command is run by a test", () => {
   assertAllBelow(walk, typed);
@@ -38,6 +46,17 @@ Deno.test({
       workers.map(({ id, health }: { id: string; health: string }) => `${id} ${health}`),
       ["gpu1 healthy", "hub healthy"],
     );
+    await eventually(30_000, async () => {
+      const { nodes } = JSON.parse(
+        await hosts.gpu1.ok(
+          "curl -sS --cacert /etc/agent/tls/ca-bundle.crt " +
+            '-H "Authorization: Bearer $(cat /etc/agent/token)" https://hub.lan:8765/api/cluster',
+        ),
+      ) as { nodes: { name: string; reachable: boolean }[] };
+      const found = nodes.map(({ name, reachable }) => `${name} ${reachable}`).toSorted();
+      assert.deepEqual(found, ["gpu1 true", "hub true"]);
+      return true;
+    });
   },
 });
 
