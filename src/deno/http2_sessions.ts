@@ -49,7 +49,9 @@ export function prepareHttp2(): void {
     },
     createServer: (options: http2.ServerOptions) => watched(createServer(roomy(options))),
     createSecureServer: (options: http2.SecureServerOptions) =>
-      watched(createSecureServer(roomy(options))).prependListener("tlsClientError", reportFailure),
+      watched(createSecureServer(roomy(options)))
+        .prependListener("tlsClientError", reportFailure)
+        .prependListener("secureConnection", reportSecured),
   });
 }
 
@@ -151,6 +153,18 @@ function reportFailure(error: Error & { code?: string }, secure: Wrapping): void
     verification: authorizationError ? String(authorizationError) : undefined,
   });
   awaitingFailure.delete(socket);
+}
+
+const awaitingSecured = new WeakMap<object, (secure: TLSSocket) => void>();
+
+/** Calls the listener when the TLS handshake on this connection is done, before HTTP/2 begins. */
+export function onceSecured(socket: Socket, listener: (secure: TLSSocket) => void): void {
+  awaitingSecured.set(socket, listener);
+}
+
+function reportSecured(secure: Wrapping): void {
+  const { _parent: socket } = secure;
+  if (socket !== undefined) awaitingSecured.get(socket)?.(secure);
 }
 
 /** Names a connection by its ends: a session does not give away the socket that it was made of. */

@@ -6,6 +6,8 @@ import {
   type ServiceDefinition,
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
+import type { TLSSocket } from "node:tls";
+import { PkiError } from "../pki/errors.ts";
 import { systemClock } from "../base/clock.ts";
 import type { Env } from "../base/env.ts";
 import { UsageError } from "../base/errors.ts";
@@ -14,13 +16,14 @@ import { aborted, every } from "../base/lifetimes.ts";
 import { limits } from "../tasks/limits.ts";
 import type { TaskServer, WorkerServer } from "../tasks/service.ts";
 import { joinHost } from "../base/address.ts";
-import { type Credentials, isExpired } from "../tls/credentials.ts";
+import { type Credentials, isExpired, type Loaded } from "../tls/credentials.ts";
 import * as wire from "./gen/agent/v1/agent.ts";
 import { fileDescriptors } from "./gen/descriptors.ts";
 import { HealthService } from "./gen/grpc/health/v1/health.ts";
 import { serverKeepalive } from "./keepalive.ts";
 import { refuseBadText } from "./strict_text.ts";
-import { type RefusalCause, RefusalLog } from "../tls/refusals.ts";
+import { type Refusal, type RefusalCause, RefusalLog, refusalOfChain } from "../tls/refusals.ts";
+import { checkCaller } from "../tls/verify.ts";
 import type { PeerMode } from "../tls/mode.ts";
 import { prepareHttp2 } from "../deno/http2_sessions.ts";
 import { type Serving, tolerant } from "./server/calls.ts";
@@ -94,6 +97,8 @@ export async function servePeer(
       host: options.host,
       port: options.port,
       limits: options.callers ?? callerLimits,
+      checked: (secure) =>
+        mode.mode === "mtls" ? callerFault(secure, credentials!.files.loaded(), env) : undefined,
       refused: (address, refusal) => refusals.refused(address, refusal),
     },
   );
@@ -126,6 +131,21 @@ const serverOptions: ServerOptions = {
   // One connection is one worker: its session, and a log or artifact for each running attempt.
   "grpc.max_concurrent_streams": 2 * limits.maxSlots,
 };
+
+/** What the runtime does not look at: the dates of a root, and whether each CA may certify. */
+function callerFault(
+  secure: TLSSocket,
+  loaded: Loaded,
+  { clock }: Pick<Env, "clock">,
+): Refusal | undefined {
+  try {
+    checkCaller(secure, loaded, clock.now());
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof PkiError)) throw error;
+    return refusalOfChain(error);
+  }
+}
 
 function secured(mode: Exclude<PeerMode, { mode: "h2c" }>): Promise<TlsServerCredentials> {
   if (mode.certFile === undefined || mode.keyFile === undefined) {

@@ -1,6 +1,7 @@
 /** Callers that a server turns away before their first call: why, and how often that is logged. */
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
+import type { PkiError } from "../pki/errors.ts";
 import type { FailedHandshake } from "../deno/http2_sessions.ts";
 
 /** Why a caller was turned away; also the label of a metric. */
@@ -83,6 +84,12 @@ export function refusalOf({ code, message, verification }: FailedHandshake): Ref
     reason: `the TLS handshake failed: ${message}`,
     next: "Both sides must speak TLS 1.2 or 1.3",
   };
+}
+
+/** Why a caller is refused whose certificate the runtime accepts and we do not. */
+export function refusalOfChain(error: PkiError): Refusal {
+  const cause = error.code === "expired" ? "expired_certificate" : "untrusted_certificate";
+  return { cause, reason: error.message, next: error.next ?? untrusted.next };
 }
 
 /** One line for each address and cause in this time; a worker that is refused dials on for ever. */

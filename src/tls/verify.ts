@@ -7,6 +7,7 @@
 import { isIP } from "node:net";
 import { domainToASCII } from "node:url";
 import type { ConnectionOptions, DetailedPeerCertificate, TLSSocket } from "node:tls";
+import { PkiError } from "../pki/errors.ts";
 import { type Certificate, inspectCertificate, sameBytes } from "../pki/x509/inspect.ts";
 import { parseIp } from "../pki/x509/names.ts";
 import { chainOf } from "../pki/x509/chain.ts";
@@ -15,6 +16,7 @@ import type { TlsMode } from "./mode.ts";
 
 /** How errors of this file name the certificate that they are about. */
 const source = "the coordinator's certificate";
+const callers = "the caller's certificate";
 
 /** How this side connects: to private roots only, and to the dialled or the configured name. */
 export function connectionOptions(mode: TlsMode, host: string, loaded: Loaded): ConnectionOptions {
@@ -58,9 +60,23 @@ export function coversName({ hostnames, ips }: Certificate, name: string): boole
  * @param now milliseconds since the epoch.
  */
 export function checkPresented(secure: TLSSocket, { ca }: Loaded, now: number): void {
-  const [leaf, ...others] = presented(secure);
+  const [leaf, ...others] = presented(secure, source);
   if (leaf === undefined) throw new Error("The coordinator presented no certificate");
   checkChain(leaf, others, ca?.certificates ?? [], now);
+}
+
+/**
+ * The same for a caller of a server with mTLS. The runtime has verified its certificate before, and
+ * that it holds the key.
+ *
+ * @throws {PkiError} as `checkChain`.
+ */
+export function checkCaller(secure: TLSSocket, { ca }: Loaded, now: number): void {
+  const [leaf, ...others] = presented(secure, callers);
+  if (leaf === undefined) {
+    throw new PkiError("no_certificate", "The caller presented no certificate");
+  }
+  chainOf(leaf, others, ca?.certificates ?? [], callers, { now });
 }
 
 /**
@@ -80,14 +96,14 @@ export function checkChain(
 }
 
 /** The certificates that the other side has shown, its own first. */
-export function presented(secure: TLSSocket): Certificate[] {
+export function presented(secure: TLSSocket, name = source): Certificate[] {
   const found: Certificate[] = [];
   let next: DetailedPeerCertificate | undefined = secure.getPeerCertificate(true);
   // A root names itself as its issuer.
   while (next?.raw !== undefined && found.length < maxPresented) {
     const der = next.raw;
     if (found.some((each) => sameBytes(each.der, der))) break;
-    found.push(inspectCertificate(der, source));
+    found.push(inspectCertificate(der, name));
     next = next.issuerCertificate;
   }
   return found;

@@ -113,6 +113,12 @@ Deno.test("a client learns which of the things is wrong, and what to do", async 
       code: "server_not_yet_valid",
       says: /"CN=Dated CA".* valid only from .*and the clock here says/,
     },
+    "a coordinator whose own root has expired": {
+      server: { ...datedPeer, caFile: dated.expiredCaFile },
+      client: datedPeer,
+      code: "client_certificate_clock",
+      refusal: "expired_certificate",
+    },
     "an expired root beside the renewed one": {
       server: datedPeer,
       client: { ...datedPeer, caFile: dated.bothCaFile },

@@ -1,12 +1,13 @@
 import type { Server, ServerCredentials } from "@grpc/grpc-js";
-import { createServer, type Socket } from "node:net";
+import { createServer, type Server as NetServer, type Socket } from "node:net";
+import type { TLSSocket } from "node:tls";
 import {
   type ConnectionCounts,
   ConnectionLimit,
   type ConnectionLimits,
 } from "../../base/connection_limit.ts";
 import { UserError } from "../../base/errors.ts";
-import { onceGreeted, onceHandshakeFails } from "../../deno/http2_sessions.ts";
+import { onceGreeted, onceHandshakeFails, onceSecured } from "../../deno/http2_sessions.ts";
 import { joinHost } from "../../base/address.ts";
 import { notGrpc, type Refusal, refusalOf } from "../../tls/refusals.ts";
 import { keepaliveTimes } from "../keepalive.ts";
@@ -45,17 +46,46 @@ export const callerLimits: ConnectionLimits = {
 export async function accept(
   server: Server,
   credentials: ServerCredentials,
-  { host, port, limits = callerLimits, refused = () => {} }: {
+  { host, port, limits = callerLimits, checked = () => undefined, refused = () => {} }: {
     host: string;
     port: number;
     limits?: ConnectionLimits;
+    /** Looks at a TLS connection before HTTP/2 begins; what it returns is why that is closed. */
+    checked?: (secure: TLSSocket) => Refusal | undefined;
     /** Called for a caller whose connection never came to serve calls, by its IP address. */
     refused?: (address: string, refusal: Refusal) => void;
   },
 ): Promise<Listener> {
   const injector = server.createConnectionInjector(credentials);
+  const isSecure = credentials._isSecure();
   const limit = new ConnectionLimit(limits);
   const open = new Set<Socket>();
+
+  /** Reports the one reason, if any, why the connection does not come to serve calls. */
+  const follow = (socket: Socket, established: () => void) => {
+    const address = socket.remoteAddress ?? "unknown";
+    let isSettled = false;
+    const refuse = (refusal: Refusal) => {
+      // Who connects and leaves, as probes of a port do, asked for nothing.
+      if (!isSettled && socket.bytesRead > 0) refused(address, refusal);
+      isSettled = true;
+    };
+    onceGreeted(socket, () => {
+      isSettled = true;
+      established();
+    });
+    onceHandshakeFails(socket, (failure) => refuse(refusalOf(failure)));
+    onceSecured(socket, (secure) => {
+      const refusal = checked(secure);
+      if (refusal === undefined) return;
+      refuse(refusal);
+      secure.destroy();
+    });
+    socket.once("close", () => {
+      if (!isSecure) refuse(notGrpc);
+    });
+  };
+
   const listener = createServer((socket) => {
     // A connection that breaks fails its calls; it must not end the process.
     socket.on("error", () => {});
@@ -63,27 +93,25 @@ export async function accept(
     if (admission === undefined) return;
     open.add(socket);
     socket.once("close", () => open.delete(socket));
-    const address = socket.remoteAddress ?? "unknown";
-    let isKnown = false;
-    onceGreeted(socket, () => {
-      isKnown = true;
-      admission.established();
-    });
-    onceHandshakeFails(socket, (failure) => {
-      // Who connects and leaves, as probes of a port do, asked for nothing.
-      if (socket.bytesRead > 0) refused(address, refusalOf(failure));
-      isKnown = true;
-    });
-    socket.once("close", () => {
-      if (!isKnown && !credentials._isSecure() && socket.bytesRead > 0) refused(address, notGrpc);
-    });
+    follow(socket, admission.established);
     // Small messages must not wait for one another (RFC 896).
     socket.setNoDelay(true);
     // Finds clients that vanished without a packet; see keepalive.ts.
     socket.setKeepAlive(true, keepaliveTimes.periodMs);
     injector.injectConnection(socket);
   });
-  await new Promise<void>((resolve, reject) => {
+  await listening(listener, host, port);
+  const bound = listener.address();
+  return {
+    port: bound === null || typeof bound === "string" ? port : bound.port,
+    connections: () => limit.counts(),
+    close: () => void listener.close(),
+    cut: () => open.forEach((socket) => socket.destroy()),
+  };
+}
+
+function listening(listener: NetServer, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
     listener.once("error", (cause: Error & { code?: string }) => {
       const used = cause.code === "EADDRINUSE";
       // EINVAL: as Deno 2.7 says EADDRNOTAVAIL.
@@ -104,11 +132,4 @@ export async function accept(
     });
     listener.listen({ host, port }, resolve);
   });
-  const bound = listener.address();
-  return {
-    port: bound === null || typeof bound === "string" ? port : bound.port,
-    connections: () => limit.counts(),
-    close: () => void listener.close(),
-    cut: () => open.forEach((socket) => socket.destroy()),
-  };
 }
