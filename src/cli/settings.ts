@@ -44,7 +44,7 @@ export async function settingsFor(
         (usage.entry === undefined || parsed.common.json !== "true"),
     },
   });
-  const { config: _, ...findings } = loaded;
+  const { config: _, ...found } = loaded;
   let tlsSettings: Promise<TlsSettings> | undefined;
   const tls = () => tlsSettings ??= tlsSettingsIn(roots.configRoot);
   const sound = usage.lenient ? loaded.config : requireSound(loaded);
@@ -52,6 +52,12 @@ export async function settingsFor(
   const config = usage.config?.includes("server")
     ? await withLocalNode(secured, { ...roots, variable })
     : secured;
+  const servesPeers = usage.entry === "coordinator" || usage.entry === "worker" || usage.lenient;
+  const idle = servesPeers && usage.config?.includes("peer")
+    ? await idleTlsDirectory(config, tls)
+    : undefined;
+  const warnings = idle === undefined ? found.warnings : [...found.warnings, idle];
+  const findings = { ...found, warnings };
   // A command logs for the person who typed it: warnings, as text, unless set otherwise.
   const logs = (key: "log.level" | "log.format") =>
     usage.entry !== undefined || config.origins[key] !== "default";
@@ -108,6 +114,18 @@ async function withLocalNode(config: Config, env: Pick<Env, "configRoot" | "vari
     tokenFile === undefined ? { "server.token_file": local.tokenFile } : {},
     "default",
   );
+}
+
+/** The warning that a TLS directory is enabled, and gRPC is plaintext because nothing was set. */
+async function idleTlsDirectory(
+  { values, origins }: Config,
+  tls: () => Promise<TlsSettings>,
+): Promise<string | undefined> {
+  const isUnset = origins["peer.insecure"] === "default" &&
+    peerFileKeys.every((key) => values[key] === undefined);
+  if (!isUnset || !(await tls()).enabled) return undefined;
+  return "gRPC is plaintext although the TLS directory of this host is enabled; " +
+    "to use it: agent config set peer.insecure false";
 }
 
 function ownVariables(): Record<string, string> {

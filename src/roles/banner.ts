@@ -6,17 +6,17 @@ import type { Config } from "../config/schema.ts";
 import type { PeerMode } from "../tls/mode.ts";
 import type { RoleName } from "../sandbox/entries.ts";
 
-/** What a role says of itself before it serves. */
+/** What a role logs before it serves. */
 export interface Banner {
   role: RoleName;
   mode: PeerMode;
   /** End of this side's certificate, if it has one. */
   certificateEnds?: Date | undefined;
-  /** What else there is to say: addresses to listen on, to advertise, to dial. */
+  /** Further fields: addresses to listen on, to advertise, to dial. */
   fields: Fields;
 }
 
-/** One line with all that is asked first when something does not work. */
+/** One line with the facts that are needed first when something does not work. */
 export function printBanner(env: Env, config: Config, banner: Banner): void {
   const { role, mode, certificateEnds, fields } = banner;
   const idle = idleFiles(config);
@@ -28,8 +28,8 @@ export function printBanner(env: Env, config: Config, banner: Banner): void {
     tls: mode.mode,
     tls_from: config.origins["peer.insecure"],
     ...(mode.mode === "h2c" ? {} : {
-      ...file("cert", mode.certFile, config.origins["peer.cert_file"]),
-      ...file("ca", mode.caFile, config.origins["peer.client_ca_file"]),
+      ...file("cert_file", mode.certFile, config.origins["peer.cert_file"]),
+      ...file("client_ca_file", mode.caFile, config.origins["peer.client_ca_file"]),
       certificate_ends: certificateEnds?.toISOString(),
     }),
     data_dir: config.values[`${role}.data_dir`],
@@ -38,15 +38,15 @@ export function printBanner(env: Env, config: Config, banner: Banner): void {
 }
 
 /**
- * The line that says that a role is up, with its real address; supervisors and tests wait for it,
- * so it is written whatever the level of the log, and as text it stands alone on its line.
+ * The line that says that a role is up, with its real address. Supervisors and tests wait for it, so it
+ * is written at every log level, and as text it begins its line.
  */
 export function printReady(
   env: Env,
   config: Config,
   fields: { role: string; address: string } & Fields,
 ): void {
-  // A role goes on when nobody reads its log.
+  // A role keeps running when its log cannot be written.
   const write = (line: string) => void env.stderr.write(line).catch(() => {});
   if (config.values["log.format"] === "text") return write(logText("ready", fields) + "\n");
   createLog({ level: "info", format: "json", now: () => env.clock.now(), write })

@@ -100,7 +100,10 @@ Deno.test("a start that cannot succeed says why", async () => {
   const cases: [string[], RegExp][] = [
     [[...anywhere, data], /data.tasks\.db" is in use by another coordinator/],
     [[`--coordinator.port=${taken}`, "--coordinator.health-port=0", other], /Could not listen on/],
-    [["--coordinator.port=0", `--coordinator.health-port=${port}`, other], /for health/],
+    [
+      ["--coordinator.port=0", `--coordinator.health-port=${port}`, other],
+      /choose another port with coordinator\.health_port/,
+    ],
   ];
   for (const [args, text] of cases) {
     const { code, stderr } = await agent.run(["coordinator", ...args], { home, withinMs: 20_000 });
@@ -125,7 +128,7 @@ Deno.test("a role or client that could read the CA key is not started", async ()
     const args = [role, `--${role}.${port}=0`, `--${role}.data-dir=${around}`];
     const { code, stderr } = await agent.run(args, { home });
     assert.equal(code, 3, stderr);
-    assert.match(stderr, /holds the CA key ".*ca\.key"\n {2}next: /);
+    assert.match(stderr, /holds the CA key ".*ca\.key", and would be readable .*\n {2}next: /);
   }
   const saving = await agent.run(["task", "artifacts", "1m82cvjj69m6nm", "-o", around], { home });
   assert.equal(saving.code, 3, saving.stderr);

@@ -31,7 +31,9 @@ export default command({
       problems: findings?.problems ?? [],
       warnings: [...findings?.warnings ?? [], ...idle === undefined ? [] : [idle]],
       unknown_variables: findings?.unknownVariables ?? [],
-      peers: (findings?.problems.length ?? 0) > 0 ? [] : roles.map((role) => peersOf(config, role)),
+      peers: (findings?.problems.length ?? 0) > 0
+        ? []
+        : rolesOf(config).map((role) => peersOf(config, role)),
     };
   },
   // A coordinator that could not start is no problem on a host that has only workers.
@@ -67,7 +69,11 @@ export default command({
   },
 });
 
-const roles: PeerRole[] = ["coordinator", "worker", "client"];
+/** A node dials coordinators only where it is told to. */
+function rolesOf({ values }: Config): PeerRole[] {
+  const all: PeerRole[] = ["coordinator", "worker", "client"];
+  return values["node.coordinators"].length === 0 ? all : [...all, "node"];
+}
 
 function peersOf(config: Config, role: PeerRole) {
   try {
