@@ -48,16 +48,8 @@ export async function settingsFor(
   let tlsSettings: Promise<TlsSettings> | undefined;
   const tls = () => tlsSettings ??= tlsSettingsIn(roots.configRoot);
   const sound = usage.lenient ? loaded.config : requireSound(loaded);
-  const secured = usage.config?.includes("peer") ? await withTlsDirectory(sound, tls) : sound;
-  const config = usage.config?.includes("server")
-    ? await withLocalNode(secured, { ...roots, variable })
-    : secured;
-  const servesPeers = usage.entry === "coordinator" || usage.entry === "worker" || usage.lenient;
-  const idle = servesPeers && usage.config?.includes("peer")
-    ? await idleTlsDirectory(config, tls)
-    : undefined;
-  const warnings = idle === undefined ? found.warnings : [...found.warnings, idle];
-  const findings = { ...found, warnings };
+  const { config, warnings } = await withHost(usage, sound, tls, roots);
+  const findings = { ...found, warnings: [...found.warnings, ...warnings] };
   // A command logs for the person who typed it: warnings, as text, unless set otherwise.
   const logs = (key: "log.level" | "log.format") =>
     usage.entry !== undefined || config.origins[key] !== "default";
@@ -74,6 +66,27 @@ export async function settingsFor(
       },
     },
   };
+}
+
+/** What the files of this host add to the configuration, and what they make worth a warning. */
+async function withHost(
+  usage: Usage & { entry?: string },
+  loaded: Config,
+  tls: () => Promise<TlsSettings>,
+  roots: Pick<EnvFacts, "configRoot">,
+): Promise<{ config: Config; warnings: string[] }> {
+  let config = loaded;
+  const warnings: string[] = [];
+  if (usage.config?.includes("peer")) {
+    config = await withTlsDirectory(config, tls);
+    const servesPeers = usage.entry === "coordinator" || usage.entry === "worker";
+    const idle = servesPeers || usage.lenient ? await idleTlsDirectory(config, tls) : undefined;
+    if (idle !== undefined) warnings.push(idle);
+  }
+  if (usage.config?.includes("server")) {
+    config = await withLocalNode(config, { ...roots, variable });
+  }
+  return { config, warnings };
 }
 
 /** Loaded late: only commands with peers need it. */

@@ -124,12 +124,18 @@ Deno.test("a role or client that could read the CA key is not started", async ()
   await using home = await tempHome();
   assert.equal((await agent.run(["tls", "init"], { home })).code, 0);
   const around = join(home.tls, "..");
-  for (const [role, port] of [["coordinator", "port"], ["worker", "health-port"]] as const) {
+  const start = async (role: string, port: string) => {
     const args = [role, `--${role}.${port}=0`, `--${role}.data-dir=${around}`];
     const { code, stderr } = await agent.run(args, { home });
-    assert.equal(code, 3, stderr);
-    assert.match(stderr, /holds the CA key ".*ca\.key", and would be readable .*\n {2}next: /);
-  }
+    return [code, stderr] as const;
+  };
+  const [refused, reason] = await start("coordinator", "port");
+  assert.equal(refused, 3, reason);
+  assert.match(reason, /holds the CA key ".*ca\.key", and would be readable .*\n {2}next: /);
+  // A worker's thread is granted folders of its own below; its data folder is not shared at all.
+  const [failed, why] = await start("worker", "health-port");
+  assert.equal(failed, 1, why);
+  assert.match(why, /holds other things, such as "tls"/);
   const saving = await agent.run(["task", "artifacts", "1m82cvjj69m6nm", "-o", around], { home });
   assert.equal(saving.code, 3, saving.stderr);
   assert.match(saving.stderr, /holds the CA key/);
