@@ -35,6 +35,7 @@ export async function openUpload<Request, Response extends { complete: boolean }
   let sent = 0;
   let acknowledged = 0;
   let writable = true;
+  let isComplete = false;
   let failure: TaskError | undefined;
   let waiting: (() => void)[] = [];
   const wake = () => {
@@ -57,7 +58,10 @@ export async function openUpload<Request, Response extends { complete: boolean }
       return call.cancel();
     }
     first.resolve();
-    if (answer.complete) complete.resolve();
+    if (answer.complete) {
+      isComplete = true;
+      complete.resolve();
+    }
     wake();
   });
   call.on("drain", () => {
@@ -83,8 +87,9 @@ export async function openUpload<Request, Response extends { complete: boolean }
     answered: (what) => (what === "first" ? first : complete).promise,
     dispose() {
       if (failure === undefined) call.end();
-      // A call that has ended by itself is not harmed by it.
-      call.cancel();
+      // The coordinator ends a complete upload; to cancel it would reset the call, and a coordinator
+      // hangs up on connections that reset too many.
+      if (!isComplete) call.cancel();
       fail(new TaskError("unavailable", "The upload was closed"));
     },
   };

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { silentLog } from "../../../tests/support/silent_log.ts";
 import { systemClock } from "../../base/clock.ts";
+import { prepareHttp2 } from "../../deno/http2_sessions.ts";
 import { dialCoordinator } from "../client.ts";
 import * as wire from "../gen/agent/v1/agent.ts";
 import { protocolVersion } from "../protocol.ts";
@@ -32,7 +33,8 @@ async function frugalCoordinator(maxChunkBytes: number) {
         bytes += BigInt(data.length);
         call.write({ stdoutOffset: bytes, stderrOffset: 0n, complete: end !== undefined });
       });
-      call.on("end", () => call.end());
+      // A busy coordinator takes its time.
+      call.on("end", () => setTimeout(() => call.end(), 20));
     },
   });
   const port = await new Promise<number>((resolve, reject) =>
@@ -68,4 +70,21 @@ Deno.test("uploads keep to what the coordinator takes", async () => {
   assert.deepEqual(coordinator.received.map(({ length }) => length), [1000, 1000, 1000, 1000, 500]);
   assert.deepEqual(new Uint8Array(Buffer.concat(coordinator.received)), data);
   session.closed();
+});
+
+Deno.test("complete uploads are not reset, for which a coordinator would hang up", async () => {
+  prepareHttp2();
+  using coordinator = await frugalCoordinator(1_000);
+  const env = { clock: systemClock, log: silentLog };
+  await using dialled = await dialCoordinator(coordinator.address, { mode: "h2c" }, env);
+  const upload = async () => {
+    const ref = { taskId: "t1", attempt: 1, fence: 1 };
+    await using log = await dialled.workers.uploadLog(ref);
+    await log.append("stdout", 0, new Uint8Array(10));
+    await log.end({ stdout: 10, stderr: 0 });
+  };
+  // More than it takes of resets, at once and in the time that this may last.
+  for (let n = 0; n < 1_000; n += 100) {
+    await Promise.all(Array.from({ length: 100 }, upload));
+  }
 });

@@ -40,6 +40,7 @@ export function sessionHandler(
     const early: Response[] = [];
 
     let unsentBytes = 0;
+    let isPaused = false;
 
     const send = (message: Response, bytes = 0) => {
       if (ended || call.cancelled) return;
@@ -50,10 +51,14 @@ export function sessionHandler(
         if (bytes > 0 && unsentBytes <= maxUnsentBytes) session?.blocked(false);
       });
       if (unsentBytes > maxUnsentBytes) session.blocked(true);
-      if (isRoomy) return;
+      if (isRoomy || isPaused) return;
       // Pause reading while our writes are blocked, or the answers would pile up here.
+      isPaused = true;
       call.pause();
-      call.once("drain", () => call.resume());
+      call.once("drain", () => {
+        isPaused = false;
+        call.resume();
+      });
     };
     const close = (error?: unknown) => {
       if (ended) return;
