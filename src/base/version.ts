@@ -4,6 +4,12 @@ import manifest from "../../deno.json" with { type: "json" };
 /** The version of this program, from deno.json. */
 export const version: string = manifest.version;
 
+/**
+ * No host runs this version before this day, so a clock that says so is wrong. Set it at each release;
+ * an earlier day only means that fewer wrong clocks are noticed.
+ */
+export const releasedOn = "2026-11-22";
+
 /** scripts/compile writes the commit in place of this text. */
 const embeddedCommit = "@commit-of-the-build@";
 

@@ -5,6 +5,7 @@ import { output, type TlsLab, tlsLab } from "../support/tls.ts";
 import { serveTls } from "../support/openssl_server.ts";
 import { initTls } from "../../src/pki/operations/init.ts";
 import { keyTypes } from "../../src/pki/x509/key_types.ts";
+import type { CertificateRole } from "../../src/pki/x509/roles.ts";
 import { mint } from "../../src/pki/operations/mint.ts";
 import { renewCa } from "../../src/pki/operations/renew.ts";
 
@@ -18,12 +19,16 @@ const browser = await component(
   programs("chromium", "certutil", "unshare", "ip", "openssl"),
 );
 
+/** Other programs must accept certificates with a role, each of them, and without. */
+const roles = { default: "node", "ec-p256": "worker", "ec-p384": "coordinator" } as const;
+
 /** A CA, and a certificate of it for b.lan at 10.0.0.6. */
 async function minted(lab: TlsLab, keyType?: (typeof keyTypes)[number]) {
   const host = lab.host(`a-${keyType ?? "default"}`);
   await initTls(host, { keyType });
   const out = lab.at(`b-${keyType ?? "default"}`);
-  await mint(host, { out, hostnames: ["b.lan"], ips: ["10.0.0.6"] });
+  const role = (roles as Record<string, CertificateRole>)[keyType ?? "default"];
+  await mint(host, { out, hostnames: ["b.lan"], ips: ["10.0.0.6"], role });
   return { host, out, cert: `${out}/server.crt`, key: `${out}/server.key`, ca: `${out}/ca.crt` };
 }
 
@@ -56,6 +61,7 @@ Deno.test({
       /X509v3 Key Usage: critical\s+Digital Signature\n/,
       /TLS Web Server Authentication, TLS Web Client Authentication/,
       /DNS:b\.lan, DNS:localhost, IP Address:10\.0\.0\.6, IP Address:127\.0\.0\.1/,
+      /URI:agent:role:node/,
       /X509v3 Subject Key Identifier/,
       /X509v3 Authority Key Identifier/,
     ];

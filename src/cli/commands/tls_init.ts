@@ -1,4 +1,5 @@
 import { makeConfigFolder, tlsGrants } from "../../sandbox/tls.ts";
+import { warnOfClock } from "../../pki/directory/clock_check.ts";
 import { pkiOf } from "../../pki/directory/context.ts";
 import { day } from "../../pki/x509/dates.ts";
 import { nameOf, namesText, recordOf } from "../../pki/x509/describe.ts";
@@ -44,6 +45,7 @@ export default command({
   },
   run: async ({ options, env }) => {
     const { initTls } = await import("../../pki/operations/init.ts");
+    warnOfClock(env);
     const pki = pkiOf(env);
     const made = await initTls(pki, {
       hostnames: options.hostname,

@@ -75,6 +75,7 @@ export default command({
         }`,
         `  It covers ${namesText(made.server)}`,
       );
+      if (made.server.role !== null) lines.push(`  It is limited to the role ${made.server.role}`);
       if (made.names_not_kept.length > 0) {
         const names = namesText({ hostnames: made.names_not_kept, ips: [] });
         lines.push(`  Odd names, which a later agent tls request does not ask for: ${names}`);

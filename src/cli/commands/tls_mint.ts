@@ -1,7 +1,9 @@
 import { resolve } from "node:path";
+import { warnOfClock } from "../../pki/directory/clock_check.ts";
 import { pkiOf } from "../../pki/directory/context.ts";
 import { day } from "../../pki/x509/dates.ts";
 import { namesText, recordOf } from "../../pki/x509/describe.ts";
+import { certificateRoles } from "../../pki/x509/roles.ts";
 import { shellQuoted } from "../../base/shell_quoted.ts";
 import { tlsGrants } from "../../sandbox/tls.ts";
 import { command } from "../command.ts";
@@ -24,6 +26,11 @@ export default command({
     },
     hostname: { kind: "text", repeat: true, help: "Name that the certificate covers" },
     ip: { kind: "text", repeat: true, help: "Address that the certificate covers" },
+    role: {
+      kind: "choice",
+      choices: certificateRoles,
+      help: "Limit what the host may do with it; by default as in --csr, else no limit",
+    },
     csr: {
       kind: "path",
       placeholder: "FILE",
@@ -37,6 +44,10 @@ export default command({
       does: "Covers what others dial it by",
     },
     {
+      line: "agent tls mint --role worker --hostname w1.lan -o /tmp/w1-tls",
+      does: "Good for a worker only, and for this worker id",
+    },
+    {
       line: "agent tls mint --csr b.csr --hostname b.lan -o /tmp/b-tls",
       does: "Certifies the key that b.lan made for itself",
     },
@@ -45,12 +56,14 @@ export default command({
   grants: ({ options, env }) => tlsGrants(env, { folders: [options.out], read: [options.csr] }),
   run: async ({ options, env }) => {
     const { mint } = await import("../../pki/operations/mint.ts");
+    warnOfClock(env);
     const pki = pkiOf(env);
     const made = await mint(pki, {
       out: resolve(options.out),
       hostnames: options.hostname,
       ips: options.ip,
       csr: options.csr,
+      role: certificateRoles.find((role) => role === options.role),
       confirm: ({ hostnames, ips }) =>
         confirm(env, `Certify ${[...hostnames, ...ips].join(", ")} as it asks?`),
     });
@@ -70,6 +83,7 @@ export default command({
     return [
       `Wrote ${names.join(", ")} to ${folder}`,
       `  It covers ${namesText(certificate)}, and is valid until ${day(certificate.not_after)}`,
+      ...certificate.role === null ? [] : [`  Limited to the role ${certificate.role}`],
       ...not_certified.length === 0
         ? []
         : [`  Not certified: ${namesText({ hostnames: not_certified, ips: [] })}`],

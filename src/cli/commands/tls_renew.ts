@@ -1,4 +1,5 @@
 import { Refusal } from "../../base/errors.ts";
+import { warnOfClock } from "../../pki/directory/clock_check.ts";
 import { pkiOf } from "../../pki/directory/context.ts";
 import { day } from "../../pki/x509/dates.ts";
 import { nameOf, namesText, recordOf } from "../../pki/x509/describe.ts";
@@ -41,6 +42,7 @@ export default command({
     const { checkRenewable, distrustPrevious, renewCa, renewServer } = await import(
       "../../pki/operations/renew.ts"
     );
+    warnOfClock(env);
     const pki = pkiOf(env);
     const wanted = {
       addHostnames: options.addHostname,

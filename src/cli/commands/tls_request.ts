@@ -45,6 +45,7 @@ export default command({
       file: made.out,
       hostnames: made.names.hostnames,
       ips: made.names.ips,
+      role: made.role ?? null,
       pending_key: made.pendingKey,
       key_reused: made.keyKept,
     };
@@ -53,6 +54,7 @@ export default command({
     [
       `Wrote the request to ${made.file}`,
       `  It asks for ${namesText(made)}`,
+      ...made.role === null ? [] : [`  and for the role ${made.role}, as the present certificate`],
       made.key_reused
         ? `  The key of the earlier request is used again: ${made.pending_key}`
         : `  Its key stays here: ${made.pending_key}`,

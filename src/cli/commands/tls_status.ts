@@ -25,15 +25,18 @@ export default command({
   },
   exit: (report) => report.check && report.warnings.length > 0 ? exitCode.attention : exitCode.done,
   text: (report, { env }) => {
+    // cron sends a mail for any output.
+    if (report.check && report.warnings.length === 0) return "";
     const { green, yellow } = colors(env.stdout);
     const lines = [`${headline[report.host]}; TLS is ${report.enabled ? "on" : "off"}`, ""];
     if (report.ca !== null) {
       lines.push(...certificateLines("CA", nameOf(report.ca), report.ca));
     }
     if (report.server !== null) {
-      const { hostnames, ips, issuer, key_type } = report.server;
+      const { hostnames, ips, issuer, key_type, role } = report.server;
       lines.push(...certificateLines("Server", wrapped([...hostnames, ...ips]), report.server));
       lines.push(`${margin}${key_type}, issued by ${nameOf({ subject: issuer })}`);
+      if (role !== null) lines.push(`${margin}limited to the role ${role}`);
     }
     for (const { label, certificates } of report.trusted) {
       for (const certificate of certificates) {

@@ -131,7 +131,7 @@ export class TlsDirectory {
     if (settings !== undefined) {
       const path = this.settings.config;
       const old = this.settings.exists ? readSmallText(path) : undefined;
-      const data = await editSettings(old, settings, this.settings.root);
+      const data = await editSettings(old, this.#restored(settings), this.settings.root);
       changes.push({ path, data, mode: publicMode });
     }
     changes.push(this.#bundleChange(changes));
@@ -143,6 +143,12 @@ export class TlsDirectory {
   /** Where this host's own new files go is inside; what somebody else looks after is only read. */
   owns(path: string): boolean {
     return isWithin(this.settings.root, path);
+  }
+
+  /** Switching TLS on, by any command, undoes all of `tls disable`. */
+  #restored(update: SettingsUpdate): SettingsUpdate {
+    if (update.enabled !== true || !this.settings.autoWasOn) return update;
+    return { ...update, autoOnNonLoopback: true, autoWasOn: false };
   }
 
   #refuseElsewhere(path: string): void {

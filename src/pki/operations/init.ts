@@ -19,6 +19,7 @@ import {
 } from "../x509/names.ts";
 import { withoutPlaceholder } from "../directory/placeholder.ts";
 import { renewalDue } from "../x509/renewal.ts";
+import { keptRole } from "../x509/roles.ts";
 import { isIssuedBy } from "../x509/chain.ts";
 
 export interface InitOptions {
@@ -76,6 +77,7 @@ export async function initTls(pki: Pki, options: InitOptions = {}): Promise<Init
       ca.made,
       names,
       options.keyType ?? sameKind(ca.made.certificate.keyType),
+      keptRole(current[0]),
     );
 
     const san = certifiable(server.made).names;

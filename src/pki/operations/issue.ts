@@ -10,6 +10,7 @@ import { type Certificate, pkcs8Pem } from "../x509/inspect.ts";
 import type { KeyType } from "../x509/key_types.ts";
 import { generateKey, publicKeyOf } from "../x509/keys.ts";
 import { maxCommonName, type Names } from "../x509/names.ts";
+import type { CertificateRole } from "../x509/roles.ts";
 import { isSelfIssued } from "../x509/chain.ts";
 
 /** The longest that Apple's systems accept for a server, also from a CA that a person trusts. */
@@ -44,6 +45,7 @@ export async function makeServer(
   issuer: Issuer,
   names: Names,
   keyType: KeyType,
+  role: CertificateRole | undefined,
 ): Promise<Made<Certificate>> {
   const { settings, pki } = directory;
   const between = intermediatesOf([issuer.certificate, ...issuer.others]);
@@ -51,7 +53,7 @@ export async function makeServer(
   const days = leafDays(settings.validityDays, settings.config);
   const publicKey = publicKeyOf(key);
   const { certify } = await import("../x509/certify.ts");
-  const made = await certify({ issuer, publicKey, names, days, now: pki.now() });
+  const made = await certify({ issuer, publicKey, names, days, role, now: pki.now() });
   return {
     made,
     files: [

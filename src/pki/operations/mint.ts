@@ -22,6 +22,7 @@ import { generateKey, publicKeyOf, sameKind } from "../x509/keys.ts";
 import { flagsOf, isEmpty, loopbackNames, missing, type Names, parseNames } from "../x509/names.ts";
 import { placeholderName } from "../directory/placeholder.ts";
 import { isWithin } from "../../base/fs/paths.ts";
+import type { CertificateRole } from "../x509/roles.ts";
 import { isIssuedBy } from "../x509/chain.ts";
 
 export interface MintOptions {
@@ -31,6 +32,8 @@ export interface MintOptions {
   ips?: string[];
   /** A certificate request to answer: its key stays where it is. */
   csr?: string | undefined;
+  /** Limits what the owner may do; by default to what a request asks for, else to nothing. */
+  role?: CertificateRole | undefined;
   /** Asks whether the names of the request may be certified. */
   confirm?: (names: Names) => Promise<boolean>;
 }
@@ -67,6 +70,8 @@ export async function mint(pki: Pki, options: MintOptions): Promise<Minted> {
       publicKey: key === undefined ? request!.publicKey : publicKeyOf(key),
       names,
       days: leafDays(settings.validityDays, settings.config),
+      // A request for a limit needs no consent; a request for its absence is not possible.
+      role: options.role ?? request?.role,
       now: pki.now(),
     });
     const at = (name: string) => join(options.out, name);

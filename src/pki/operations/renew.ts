@@ -21,6 +21,7 @@ import {
 } from "../x509/names.ts";
 import { withoutPlaceholder } from "../directory/placeholder.ts";
 import type { Issuer } from "../x509/issuer.ts";
+import { keptRole } from "../x509/roles.ts";
 import { isIssuedBy } from "../x509/chain.ts";
 
 export interface RenewOptions {
@@ -53,7 +54,7 @@ export async function renewServer(pki: Pki, options: RenewOptions): Promise<Rene
     }
     const names = namesAfter(directory, chain[0], added);
     const type = sameKind(chain[0]?.keyType ?? issuer.certificate.keyType);
-    const { made, files } = await makeServer(directory, issuer, names, type);
+    const { made, files } = await makeServer(directory, issuer, names, type, keptRole(chain[0]));
     const dropped = options.distrustPrevious ? previousOf(directory) : [];
     await directory.save({
       files: [...files, ...removals(directory, dropped)],
@@ -87,7 +88,13 @@ export async function renewCa(pki: Pki, options: RenewOptions): Promise<Renewed>
     // A certificate that something else looks after is not this CA's to replace.
     const server = chain[0] !== undefined && !directory.owns(settings.serverCert)
       ? { made: chain[0], files: [] }
-      : await makeServer(directory, ca.made, names, sameKind(chain[0]?.keyType ?? own.keyType));
+      : await makeServer(
+        directory,
+        ca.made,
+        names,
+        sameKind(chain[0]?.keyType ?? own.keyType),
+        keptRole(chain[0]),
+      );
     const dropped = options.distrustPrevious ? previousOf(directory) : [];
     const label = options.distrustPrevious ? undefined : previousLabel(own);
     const kept: FileChange[] = label === undefined ? [] : [{

@@ -7,6 +7,7 @@ import { PkiError } from "../errors.ts";
 import { type Certificate, pkcs8Pem, readKey } from "../x509/inspect.ts";
 import { generateKey, sameKind, signingAlgorithm } from "../x509/keys.ts";
 import { isEmpty, loopbackNames, type Names, parseNames, union } from "../x509/names.ts";
+import { type CertificateRole, keptRole } from "../x509/roles.ts";
 import { refuseInside } from "./mint.ts";
 import { withoutPlaceholder } from "../directory/placeholder.ts";
 
@@ -20,6 +21,8 @@ export interface RequestOptions {
 export interface Requested {
   out: string;
   names: Names;
+  /** Kept from the present certificate. */
+  role: CertificateRole | undefined;
   pendingKey: string;
   /** The key of an earlier request was used again, so that an answer to that one stays good. */
   keyKept: boolean;
@@ -43,11 +46,12 @@ export async function request(pki: Pki, options: RequestOptions): Promise<Reques
         next: "agent tls renew",
       });
     }
-    const [ca] = caOrNothing(() => directory.caCertificates());
+    const [ca] = readOrNothing(() => directory.caCertificates());
     const pending = pendingKey(settings.pendingKey);
     const key = pending ?? await generateKey(sameKind(ca?.keyType));
     const { makeRequest } = await loading;
-    const pem = await makeRequest({ key, names });
+    const role = keptRole(readOrNothing(() => directory.serverChain())[0]);
+    const pem = await makeRequest({ key, names, role });
     if (pending === undefined) {
       await directory.save({
         files: [{ path: settings.pendingKey, data: pkcs8Pem(key), mode: keyMode }],
@@ -57,6 +61,7 @@ export async function request(pki: Pki, options: RequestOptions): Promise<Reques
     return {
       out: options.out,
       names,
+      role,
       pendingKey: settings.pendingKey,
       keyKept: pending !== undefined,
     };
@@ -75,11 +80,11 @@ function pendingKey(path: string): KeyObject | undefined {
   }
 }
 
-function caOrNothing(read: () => Certificate[]): Certificate[] {
+/** A damaged file must not keep a host from asking for a new certificate. */
+function readOrNothing(read: () => Certificate[]): Certificate[] {
   try {
     return read();
   } catch (error) {
-    // It only sets the kind of key.
     if (error instanceof PkiError) return [];
     throw error;
   }

@@ -25,12 +25,18 @@ export async function enable(pki: Pki): Promise<Switched> {
   });
 }
 
-/** Switches TLS off, also where it would come on by itself; every file stays. */
+/** Switches TLS off, also where it would start by itself; every file stays. */
 export async function disable(pki: Pki): Promise<Switched> {
   return await withDirectory(pki, async (directory) => {
     const { settings } = directory;
     if (settings.exists) {
-      await directory.save({ settings: { enabled: false, autoOnNonLoopback: false } });
+      await directory.save({
+        settings: {
+          enabled: false,
+          autoOnNonLoopback: false,
+          ...settings.autoOnNonLoopback ? { autoWasOn: true } : {},
+        },
+      });
     }
     const changed = settings.exists && (settings.enabled || settings.autoOnNonLoopback);
     return { root: settings.root, enabled: false, changed };

@@ -1,19 +1,21 @@
-/** Certificate requests (PKCS#10). Loads a library of some weight; import it lazily. */
+/** Certificate requests (PKCS#10). Loads @peculiar/x509, which takes a while; import it lazily. */
 import "reflect-metadata";
 import * as x509 from "@peculiar/x509";
 import type { KeyObject } from "node:crypto";
 import type { Bytes } from "./der.ts";
 import { signingAlgorithm, webKeyPair } from "./keys.ts";
-import { type CertificateRole, roleUri } from "./roles.ts";
+import { type CertificateRole, roleIn, roleUri } from "./roles.ts";
 import { PkiError } from "../errors.ts";
 import { commonNameFor, type Names, parseHostname, parseIp } from "./names.ts";
 import { leastRsaBits } from "./validate.ts";
 import { parsePem, toPem } from "./pem.ts";
 
-/** What a request asks for. */
+/** The content of a request. */
 export interface CertificateRequest {
   publicKey: Bytes;
   names: Names;
+  /** The role that the certificate is to be limited to. */
+  role: CertificateRole | undefined;
 }
 
 /** Asks for a certificate: names, and optionally the role that it is to be limited to. */
@@ -35,7 +37,7 @@ export async function makeRequest(
   return toPem("CERTIFICATE REQUEST", new Uint8Array(request.rawData));
 }
 
-/** Reads a request and checks that whoever made it has the private key. */
+/** Reads a request and checks that its author has the private key. */
 export async function readRequest(text: string, source: string): Promise<CertificateRequest> {
   const fail = (what: string, cause?: unknown) =>
     new PkiError("bad_request", `"${source}" is not a certificate request: ${what}`, {
@@ -63,17 +65,24 @@ export async function readRequest(text: string, source: string): Promise<Certifi
       `its RSA key has ${algorithm.modulusLength} bits, at least ${leastRsaBits} are wanted`,
     );
   }
-  return { publicKey: new Uint8Array(request.publicKey.rawData), names };
+  const role = roleIn(
+    alternativeNames(request).flatMap(({ type, value }) => type === "url" ? [value] : []),
+  );
+  if (role === "unknown") throw fail("it asks for a role that this version does not know");
+  return { publicKey: new Uint8Array(request.publicKey.rawData), names, role };
 }
 
 function namesOf(request: x509.Pkcs10CertificateRequest): Names {
   const names: Names = { hostnames: [], ips: [] };
-  for (const extension of request.extensions) {
-    if (!(extension instanceof x509.SubjectAlternativeNameExtension)) continue;
-    for (const { type, value } of extension.names.items) {
-      if (type === "dns") names.hostnames.push(parseHostname(value));
-      if (type === "ip") names.ips.push(parseIp(value));
-    }
+  for (const { type, value } of alternativeNames(request)) {
+    if (type === "dns") names.hostnames.push(parseHostname(value));
+    if (type === "ip") names.ips.push(parseIp(value));
   }
   return names;
+}
+
+function alternativeNames(request: x509.Pkcs10CertificateRequest) {
+  return request.extensions.flatMap((extension) =>
+    extension instanceof x509.SubjectAlternativeNameExtension ? extension.names.items : []
+  );
 }

@@ -1,5 +1,6 @@
 /** How certificates look in the output of commands. */
 import type { Certificate } from "./inspect.ts";
+import { roleOf } from "./roles.ts";
 import { daysLeft } from "./renewal.ts";
 
 /** A certificate in the output of `--json`. */
@@ -14,6 +15,8 @@ export interface CertificateRecord {
   days_left: number;
   hostnames: string[];
   ips: string[];
+  /** What the certificate is limited to; null for no limit, "unknown" for one that allows nothing. */
+  role: string | null;
 }
 
 export function recordOf(certificate: Certificate, now: number): CertificateRecord {
@@ -29,6 +32,7 @@ export function recordOf(certificate: Certificate, now: number): CertificateReco
     days_left: daysLeft(certificate, now),
     hostnames,
     ips,
+    role: roleOf(certificate) ?? null,
   };
 }
 

@@ -1,10 +1,28 @@
 /** Roles in certificates: what the owner of a certificate may do in a cluster. */
+import { PkiError } from "../errors.ts";
 import type { Certificate } from "./certificate.ts";
 
 export const certificateRoles = ["coordinator", "worker", "client", "node"] as const;
 export type CertificateRole = (typeof certificateRoles)[number];
 
 const prefix = "agent:role:";
+
+/**
+ * The role that the successor of a certificate gets.
+ *
+ * @throws {PkiError} where it is none that this version can issue.
+ */
+export function keptRole(certificate: Certificate | undefined): CertificateRole | undefined {
+  const role = certificate && roleOf(certificate);
+  if (role !== "unknown") return role;
+  throw new PkiError(
+    "bad_certificate",
+    `The certificate "${
+      certificate!.subject
+    }" is limited to a role that this version does not know`,
+    { next: "Update agent on this host" },
+  );
+}
 
 /** GeneralName [6] uniformResourceIdentifier (RFC 5280 section 4.2.1.6). */
 const uriForm = 0x86;
@@ -24,9 +42,16 @@ export function roleUri(role: CertificateRole): string {
  * a limit that is not understood must not become no limit.
  */
 export function roleOf(certificate: Certificate): CertificateRole | "unknown" | undefined {
-  const roles = certificate.otherNames
-    .filter(({ form }) => form === uriForm)
-    .map(({ value }) => new TextDecoder("latin1").decode(value))
+  return roleIn(
+    certificate.otherNames
+      .filter(({ form }) => form === uriForm)
+      .map(({ value }) => new TextDecoder("latin1").decode(value)),
+  );
+}
+
+/** The same for the URIs among the alternative names of a certificate or a request. */
+export function roleIn(uris: string[]): CertificateRole | "unknown" | undefined {
+  const roles = uris
     .filter((uri) => uri.toLowerCase().startsWith(prefix))
     .map((uri) => uri.slice(prefix.length));
   const [role] = roles;
