@@ -1,5 +1,5 @@
 import { makeConfigFolder, tlsGrants } from "../../sandbox/tls.ts";
-import { warnOfClock } from "../../pki/directory/clock_check.ts";
+import { warnOfClock } from "../../pki/directory/clock_warning.ts";
 import { pkiOf } from "../../pki/directory/context.ts";
 import { day } from "../../pki/x509/dates.ts";
 import { nameOf, namesText, recordOf } from "../../pki/x509/describe.ts";

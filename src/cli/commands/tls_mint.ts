@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import { warnOfClock } from "../../pki/directory/clock_check.ts";
+import { warnOfClock } from "../../pki/directory/clock_warning.ts";
 import { pkiOf } from "../../pki/directory/context.ts";
 import { day } from "../../pki/x509/dates.ts";
 import { namesText, recordOf } from "../../pki/x509/describe.ts";
