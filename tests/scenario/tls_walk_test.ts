@@ -117,7 +117,7 @@ walk(
   ) => {
     await c.ok("agent tls clean --yes");
     await c.ok(company);
-    await typist.type(stepsBelow(tls, "Handed over once"));
+    await typist.type(stepsBelow(tls, "Installed once"));
     await c.ok(verify);
 
     await c.ok("agent tls clean --yes && mkdir -m 700 /etc/agent/tls /etc/company");
@@ -125,7 +125,7 @@ walk(
     const [, settings] = (await Deno.readTextFile(new URL("../../docs/tls.md", import.meta.url)))
       .match(/```yaml\n(.*?)```/s)!;
     await c.ok("cat >/etc/agent/tls/config.yaml", settings);
-    await typist.type(stepsBelow(tls, "Looked after by something else"));
+    await typist.type(stepsBelow(tls, "Managed by another program"));
     await c.ok(
       `openssl verify -CAfile ${bundle} -untrusted /etc/company/host.crt /etc/company/host.crt`,
     );
