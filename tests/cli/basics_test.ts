@@ -58,15 +58,19 @@ Deno.test("an error is one line and one line of what to do, or a document", asyn
 
 Deno.test("the configuration is shown with the origin of each value", async () => {
   await using home = await tempHome();
-  await Deno.writeTextFile(home.configFile, "coordinator:\n  port: 1234\n");
+  await Deno.writeTextFile(
+    home.configFile,
+    "coordinator:\n  port: 1234\nworker: { labels: { cuda: 12.10 } }\n",
+  );
   const env = { AGENT_WORKER_SLOTS: "3" };
   const shown = await agent.run(["config", "show", "--json", "--log.level=debug"], { home, env });
   assert.equal(shown.code, 0, shown.stderr);
   const { file, settings } = JSON.parse(shown.stdout) as {
     file: string;
-    settings: { key: string; value: unknown; origin: string }[];
+    settings: { key: string; value: unknown; text: string | null; origin: string }[];
   };
   assert.equal(file, home.configFile);
+  assert.equal(settings.find(({ key }) => key === "worker.labels")?.text, "cuda=12.10");
   const of = (wanted: string) => {
     const { value, origin } = settings.find(({ key }) => key === wanted)!;
     return [value, origin];

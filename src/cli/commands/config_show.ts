@@ -35,15 +35,17 @@ export default command({
     settings: configKeys.map((key) => ({
       key,
       value: config.values[key] ?? null,
+      // As it is written on a command line.
+      text: textOf(key, config.values[key]),
       origin: config.origins[key],
       variable: variableOf(key),
     })),
   }),
   text: ({ file, settings }, { env }) => {
     const { dim, green } = colors(env.stdout);
-    const rows = settings.map(({ key, value, origin }): Cell[] => [
+    const rows = settings.map(({ key, text, origin }): Cell[] => [
       key,
-      printable(shown(key, value)),
+      printable(text || "-"),
       { text: printable(origin), paint: origin === "default" ? dim : green },
     ]);
     const columns = [{ title: "KEY" }, { title: "VALUE" }, { title: "ORIGIN" }];
@@ -51,6 +53,6 @@ export default command({
   },
 });
 
-function shown(key: ConfigKey, value: unknown): string {
-  return value === null ? "-" : showValue(settingOf(key), value) || "-";
+function textOf(key: ConfigKey, value: unknown): string | null {
+  return value === undefined ? null : showValue(settingOf(key), value);
 }
