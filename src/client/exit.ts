@@ -1,7 +1,7 @@
 import { constants } from "node:os";
 import type { Attempt, Task } from "../tasks/task.ts";
 
-/** Exit codes of commands that follow a task, where it has none of its own. */
+/** Exit codes of commands that follow a task, for ends without an exit code. */
 export const followExit = {
   /** As `timeout(1)` exits. */
   timedOut: 124,
@@ -9,7 +9,7 @@ export const followExit = {
   cancelled: 130,
   /** As a shell reports SIGINT. */
   detached: 130,
-  /** As a shell reports SIGPIPE: the reader of the output is gone, the task is not over. */
+  /** As a shell reports SIGPIPE: the output was closed before the task ended. */
   outputClosed: 141,
 } as const;
 

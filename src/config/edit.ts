@@ -91,7 +91,7 @@ function inBlock(lines: string[], section: number, name: string, value: string):
     old.replace(/"(?:[^"\\]|\\.)*"|'[^']*'/, (quoted) => "x".repeat(quoted.length)),
   )?.[0].trim();
   const shown = comment === undefined ? "" : ` ${old.slice(old.length - comment.length)}`;
-  // A value in lines of its own: deeper ones, and items of a list at the same depth.
+  // The old value may continue on deeper lines, and on list items at the same depth.
   let next = at + 1;
   while (next < last && new RegExp(`^${own}(\\s+\\S|- )`).test(lines[next]!)) next++;
   return lines.toSpliced(at, next - at, `${own}${name}: ${value}${shown}`);

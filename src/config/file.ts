@@ -78,14 +78,14 @@ function readSection(file: ConfigFile, text: string, section: string, content: N
 /** A part of the document, with every scalar as it is written. */
 interface Node {
   written: unknown;
-  /** YAML's own reading, where `null` and booleans are told from texts. */
+  /** By YAML's core schema, which tells `null` and booleans from texts. */
   read: unknown;
   isNull: boolean;
 }
 
 /**
- * Reads the text twice: with the core schema for what YAML says of types, and with the failsafe one,
- * which keeps `007` and `12.10` as they are written.
+ * Reads the text twice: with the core schema for types, and with the failsafe schema, which keeps
+ * `007` and `12.10` as they are written.
  */
 function readYaml(text: string): Node {
   return node(parse(text, { schema: "failsafe" }), parse(text, { schema: "core" }));
@@ -131,7 +131,7 @@ function where(path: string, text: string, section: string, name?: string): stri
   return line === undefined ? path : `${path}:${line}`;
 }
 
-/** The parser gives no positions: finds the line in block style, which is how people write it. */
+/** Finds the line of a key in block style; the parser reports no positions. */
 function lineOf(text: string, section: string, name?: string): number | undefined {
   const lines = text.split("\n");
   const start = lines.findIndex((line) => keyOf(line) === section && !/^\s/.test(line));

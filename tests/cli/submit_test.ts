@@ -86,6 +86,21 @@ Deno.test("submit exits with 2 for a wrong task, without dialling", async () => 
   }
 });
 
+Deno.test("submit goes to the next coordinator where one cannot be reached, in one call", async () => {
+  const { answers } = submits();
+  const calls: string[] = [];
+  await using coordinator = await fakeCoordinator({
+    submit: (...args) => {
+      calls.push("submit");
+      return answers.submit!(...args);
+    },
+  });
+  const to = ["--coordinators=127.0.0.1:1", `--coordinators=127.0.0.1:${coordinator.port}`];
+  const ran = await agent.run(["submit", ...to, "--", "true"], { home: coordinator.home });
+  assert.deepEqual([ran.code, ran.stdout], [0, `${id}\n`], ran.stderr);
+  assert.deepEqual(calls, ["submit"], "nothing else is asked");
+});
+
 Deno.test("submit says that what is piped into it goes nowhere", async () => {
   await using coordinator = await fakeCoordinator(submits().answers);
   const { home } = coordinator;

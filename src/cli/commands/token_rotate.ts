@@ -12,7 +12,7 @@ export default command({
     use the former one have to be given the new one.`,
   options: {},
   config: ["log"],
-  examples: [{ line: "agent token rotate", does: "After the token was seen by somebody" }],
+  examples: [{ line: "agent token rotate", does: "Use it after the token was leaked" }],
   grants: async ({ env }) => {
     await makeConfigFolder(env);
     const { token } = identityFiles(env);

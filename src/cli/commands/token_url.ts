@@ -4,8 +4,9 @@ import { nodeClientGrants, nodeSettings, withNode } from "../node_connect.ts";
 export default command({
   path: "token url",
   summary: "Print a login URL of the web UI, for one login within 10 minutes",
-  description: `The node has to run. Send the URL only to the person who is meant: whoever opens it
-    first is logged in.`,
+  description:
+    "The node must be running. Send the URL only to the person that it is for: the first " +
+    "to open it is logged in.",
   options: {},
   ...nodeSettings,
   examples: [{ line: "agent token url", does: "Open the printed address in a browser" }],

@@ -34,7 +34,7 @@ export async function followOutput(request: FollowRequest): Promise<Followed> {
   try {
     finished = await follow(request);
   } catch (error) {
-    // The reader of the output is gone, and the end of the task is not known: no success.
+    // The output was closed before the end of the task is known: this is no success.
     if (!(error instanceof UserError) || error.code !== "output_closed") throw error;
     await sayDetached(env, id).catch(() => {/* Then stderr is closed as well. */});
     return { exit: followExit.outputClosed, tasks: undefined };
@@ -115,7 +115,7 @@ async function sayWhatFailed({ env, json, id }: FollowRequest, tasks: Task[]): P
 /** By then, a task that some worker can take has started. */
 const longWaitMs = 2_000;
 
-/** Says once why nothing comes, in a pipe too: a log that ends here explains itself. */
+/** Says once why nothing comes, in a pipe too, so that a log explains itself. */
 async function sayWhyItWaits(
   { tasks, env, json, id }: FollowRequest,
   signal: AbortSignal,

@@ -5,16 +5,16 @@ import { pause } from "./terminal_view.ts";
 /** Lines on stdout for as long as something reads them. */
 export interface LineStream extends AsyncDisposable {
   write(line: string): Promise<void>;
-  /** Rejects once the reader is found gone while there was nothing to write. */
+  /** Rejects if the reader closes the pipe while there is nothing to write. */
   closed: Promise<void>;
 }
 
-/** How long a reader that is gone may go unnoticed. */
+/** How long a closed pipe may go unnoticed. */
 const probeMs = 2_000;
 
 /**
- * A pipe tells that its reader is gone only when it is written to, so a stream of JSON that rests
- * writes a space now and then: before an object it means nothing (RFC 8259, section 2).
+ * A closed pipe is noticed only on writing, so an idle stream of JSON writes a space now and then,
+ * which means nothing before an object (RFC 8259, section 2).
  */
 export function lineStream(env: Env, json: boolean): LineStream {
   const over = new AbortController();
@@ -33,13 +33,13 @@ export function lineStream(env: Env, json: boolean): LineStream {
     }
   };
   const closed = json && env.stdout.isPipe ? probe() : aborted(over.signal);
-  closed.catch(() => {/* Reported by the one that awaits it, if it still does. */});
+  closed.catch(() => {/* Reported to the caller, if it still waits. */});
   return {
     write,
     closed,
     async [Symbol.asyncDispose]() {
       over.abort();
-      await last.catch(() => {/* Reported by the one that wrote. */});
+      await last.catch(() => {/* Reported to the caller of write. */});
     },
   };
 }

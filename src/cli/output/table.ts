@@ -1,6 +1,6 @@
 export interface Column {
   title: string;
-  /** Numbers stand at the right. */
+  /** Aligned to the right, for numbers. */
   right?: boolean;
   /** Gives way first where the table is wider than the terminal. One column at most. */
   flexible?: boolean;
@@ -44,7 +44,7 @@ export function table(columns: Column[], rows: Cell[][], options: TableOptions =
   return line(titles) + rows.map(line).join("");
 }
 
-/** Indexes of the columns that have room beside each other. */
+/** Indexes of the columns that fit. */
 function fitting(columns: Column[], natural: number[], width: number): number[] {
   const shown = columns.map((_, i) => i);
   const least = () =>

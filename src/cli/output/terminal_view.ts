@@ -16,7 +16,7 @@ export interface TerminalView {
   close(): Promise<void>;
 }
 
-/** Nobody reads faster. */
+/** People do not read faster. */
 const redrawMs = 200;
 /** Ages are shown in seconds. */
 const idleRedrawMs = 1_000;

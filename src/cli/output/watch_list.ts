@@ -20,7 +20,7 @@ export interface Watch {
   most: number;
 }
 
-/** A stream of all tasks has no end of its own; a server that ends it is asked again. */
+/** The stream of all tasks does not end; if a server ends it, it is opened again after this time. */
 const askAgainMs = 1_000;
 
 /** Someone who watches for days sees more tasks than memory is for; the first seen go first. */
