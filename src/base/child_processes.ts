@@ -12,10 +12,10 @@ export interface ChildProcess {
   startedAt: number;
 }
 
-/** Children of this process, also those that it did not start; none where /proc does not tell. */
-export function childProcesses(): ChildProcess[] {
+/** Children of a process, also those that it did not start; none where /proc does not tell. */
+export function childProcesses(of: number = Deno.pid): ChildProcess[] {
   const found: ChildProcess[] = [];
-  for (const pid of childIds()) {
+  for (const pid of childIds(of)) {
     const child = factsOf(pid);
     if (child !== undefined) found.push(child);
   }
@@ -28,18 +28,22 @@ export function reapChildren(): void {
 }
 
 /** Each thread has its own; orphans become children of the first thread that lives. */
-function childIds(): number[] {
-  if (Deno.build.os !== "linux") return [];
+function childIds(pid: number): number[] {
   const found: number[] = [];
-  for (const { name } of Deno.readDirSync("/proc/self/task")) {
-    try {
-      const text = Deno.readTextFileSync(`/proc/self/task/${name}/children`);
+  try {
+    for (const { name } of Deno.readDirSync(`/proc/${pid}/task`)) {
+      const text = Deno.readTextFileSync(`/proc/${pid}/task/${name}/children`);
       found.push(...text.split(" ").filter(Boolean).map(Number));
-    } catch {
-      // A thread that has ended, or a kernel without this file.
     }
+  } catch {
+    // It, or a thread of it, has ended, or the kernel does not have this file.
   }
   return found;
+}
+
+/** The process group of a process; 0 if that is not known. */
+export function processGroup(pid: number): number {
+  return factsOf(pid)?.group ?? 0;
 }
 
 /** From proc_pid_stat(5); undefined if it is gone. */

@@ -1,9 +1,12 @@
-import { type ChildProcess, childProcesses } from "../base/child_processes.ts";
+import { type ChildProcess, childProcesses, processGroup } from "../base/child_processes.ts";
 import { adoptOrphans, reap } from "../base/libc.ts";
 import { signal } from "./leftover_processes.ts";
 
 /** A start as the kernel counts it may be this much before the one that was noted here. */
 const slackMs = 100;
+
+/** Processes read before other work gets its turn. */
+const batchSize = 32;
 
 /** Times at which tasks ran are remembered for this many runs of tasks without a pause. */
 const mostPeriods = 1_000;
@@ -22,13 +25,14 @@ export interface OrphansOptions {
 /**
  * Processes of tasks that lost their parent, where there are no cgroups. The kernel makes them
  * children of this process (PR_SET_CHILD_SUBREAPER, or PID 1), so they are found whatever they did
- * to their group, session, environment and name. They do not tell which task they are of: each is
+ * to their group, session, environment and name. Nothing tells which task they belong to: each is
  * ended once no attempt runs that was there when it was started. One that was started while no
- * attempt ran is none of a task's.
+ * attempt ran belongs to no task.
  */
 export class Orphans {
   readonly #adopts: boolean;
-  readonly #watched = new Map<number, number>();
+  readonly #ownGroup = processGroup(Deno.pid);
+  #watched = new Set<number>();
   /** When attempts ran. */
   readonly #periods: { from: number; to: number }[] = [];
   #since: number | undefined;
@@ -48,44 +52,46 @@ export class Orphans {
     }
   }
 
-  /** Once a second. */
-  look(): void {
+  /** Called once a second, and not again before it has settled. */
+  async look(): Promise<void> {
     if (!this.#adopts) return;
-    const { isKnown, unwatch } = this.options;
-    const alive = new Set<number>();
-    for (const child of childProcesses()) {
-      const { pid } = child;
-      if (isKnown(pid)) continue;
-      if (child.state === "Z") reap(pid);
-      else if (this.ends && this.#isOfTask(child)) {
-        alive.add(pid);
-        this.#endOrWatch(child);
+    const { isKnown } = this.options;
+    const children = childProcesses();
+    for (const child of children) {
+      if (isKnown(child.pid)) continue;
+      if (child.state === "Z") reap(child.pid);
+      else if (this.ends && this.#isOver(child)) {
+        if (signal(child.pid, "SIGKILL")) this.options.killed(child.pid);
       }
     }
-    for (const [pid, group] of this.#watched) {
-      if (alive.has(pid)) continue;
-      this.#watched.delete(pid);
-      if (![...this.#watched.values()].includes(group)) unwatch(group);
-    }
+    if (this.ends) await this.#watchGroups(children);
   }
 
-  #isOfTask({ startedAt }: ChildProcess): boolean {
+  /** Whether it belongs to a task, and no attempt is left that it could belong to. */
+  #isOver({ startedAt }: ChildProcess): boolean {
     const isIn = (from: number, to: number) =>
       startedAt >= from - slackMs && startedAt <= to + slackMs;
-    if (this.#since !== undefined && isIn(this.#since, Infinity)) return true;
-    return this.#periods.some(({ from, to }) => isIn(from, to));
+    const isOfTask = this.#since !== undefined && isIn(this.#since, Infinity) ||
+      this.#periods.some(({ from, to }) => isIn(from, to));
+    return isOfTask &&
+      [...this.options.running()].every((start) => startedAt < start - slackMs);
   }
 
-  #endOrWatch({ pid, group, startedAt }: ChildProcess): void {
-    const { running, watch, killed, isKnown } = this.options;
-    for (const start of running()) {
-      if (start - slackMs > startedAt) continue;
-      if (!this.#watched.has(pid) && !isKnown(group)) {
-        this.#watched.set(pid, group);
-        watch(group);
-      }
-      return;
+  /** The guardian cannot find what left its group when the worker is gone, so it has to know before. */
+  async #watchGroups(children: ChildProcess[]): Promise<void> {
+    const { isKnown, watch, unwatch } = this.options;
+    const groups = new Set<number>();
+    const pending = [...children];
+    let read = 0;
+    for (let next; (next = pending.pop()) !== undefined;) {
+      if (!isKnown(next.group)) groups.add(next.group);
+      pending.push(...childProcesses(next.pid));
+      // Beats must not wait for a task of thousands of processes.
+      if (++read % batchSize === 0) await new Promise((resolve) => setTimeout(resolve, 0));
     }
-    if (signal(pid, "SIGKILL")) killed(pid);
+    groups.delete(this.#ownGroup);
+    for (const group of groups) if (!this.#watched.has(group)) watch(group);
+    for (const group of this.#watched) if (!groups.has(group)) unwatch(group);
+    this.#watched = groups;
   }
 }

@@ -89,6 +89,7 @@ export class Runner {
   /** An attempt has succeeded since the last look for processes that it left behind. */
   #unswept = false;
   readonly #reports: Reports;
+  #look: Promise<void> | undefined;
 
   private constructor(private readonly options: RunnerOptions) {
     const { folder, user, cgroups, clock, log, allowed, allowedVariables, variable } = options;
@@ -184,7 +185,8 @@ export class Runner {
     this.#stop.abort();
     await this.#rounds;
     await killLeftoverProcesses(this.#mark, { inRow: 1, gapMs: 0 });
-    this.#orphans.look();
+    await this.#look;
+    await this.#orphans.look();
     await this.#guardian[Symbol.asyncDispose]();
     this.#reports[Symbol.dispose]();
   }
@@ -356,7 +358,7 @@ export class Runner {
     this.#lastBeat = now.monotonic;
     this.#guardian.beat();
     this.#reports.add({ kind: "alive" });
-    this.#orphans.look();
+    this.#look ??= this.#orphans.look().finally(() => this.#look = undefined);
     if (this.#unswept) await this.#sweep();
   }
 

@@ -197,20 +197,60 @@ Deno.test("what cannot be started says why, with the exit codes of a shell", asy
   }
 });
 
+Deno.test("a file whose interpreter is missing is told from one that is missing", async () => {
+  await using t = await startRunner();
+  const file = async (name: string, content: string | Uint8Array) => {
+    const path = join(t.folder.artifacts, name);
+    if (typeof content === "string") await Deno.writeTextFile(path, content);
+    else await Deno.writeFile(path, content);
+    await Deno.chmod(path, 0o755);
+    return path;
+  };
+  // A program as of another C library: its loader's path has one letter changed.
+  const other = await Deno.readFile("/bin/true");
+  const at = new TextDecoder("latin1").decode(other).search(/\/lib[\w/.-]*ld-linux/);
+  other[at + 1] = 0x78;
+  const cases: [string, number, RegExp][] = [
+    [
+      await file("script", "#!  /no/such/interpreter -x\n"),
+      127,
+      /needs .*"\/no\/such\/interpreter"/,
+    ],
+    [await file("windows", "#!/bin/sh\r\necho\r\n"), 127, /CR LF.*"\/bin\/sh\\r"/],
+    [await file("program", other), 127, /needs the interpreter "\/xib[\w/.-]*ld-linux/],
+  ];
+  for (const [path, exitCode, reason] of cases) {
+    const ended = await t.exited(t.start([path]));
+    assert.match(ended.reason ?? "", reason);
+    assert.ok(ended.reason!.includes(path));
+    assert.equal(ended.exitCode, exitCode);
+  }
+  const plain = await file("plain", "echo hi\n");
+  const key = t.start([plain]);
+  assert.equal((await t.exited(key)).exitCode, 0, "without a first line it is the shell's");
+});
+
 Deno.test("only allowed programs start, by their real path", async () => {
   const sh = Deno.realPathSync("/bin/sh");
-  await using t = await startRunner({ allowed: new Set([sh]) });
+  const allowedVariables = new Set(["MINE"]);
+  await using t = await startRunner({ allowed: new Set([sh]), allowedVariables });
   assert.equal((await t.exited(t.start(["sh", "-c", "exit 0"]))).exitCode, 0);
   const refused = await t.exited(t.start(["env"]));
   assert.match(refused.reason!, /may not start "\/usr\/bin\/env"/);
-  const smuggled = await t.exited(t.start(["sh"], { env: { LD_PRELOAD: "/tmp/x.so" } }));
-  assert.match(smuggled.reason!, /LD_PRELOAD/);
+  for (const name of ["LD_PRELOAD", "BASH_ENV", "PATH", "ENV", "BASH_FUNC_ls%%", "HOME"]) {
+    const odd = await t.exited(t.start(["sh", "-c", "exit 0"], { env: { [name]: "/tmp" } }));
+    assert.ok(odd.reason!.includes(`refuses the variable "${name}"`), name);
+    assert.match(odd.reason!, /worker\.allow_env/);
+  }
+  const named = t.start(["sh", "-c", "echo $MINE"], { env: { MINE: "yes" } });
+  assert.equal((await t.exited(named)).exitCode, 0);
+  assert.equal(t.output(named), "yes\n");
   // A link may lead elsewhere by the time of the start.
   const link = join(t.folder.work, "link");
   await Deno.symlink(sh, link);
-  const named = t.start([link, "-c", "echo $0"]);
-  assert.equal((await t.exited(named)).exitCode, 0);
-  assert.equal(t.output(named), `${sh}\n`);
+  const linked = t.start([link, "-c", "echo $0"]);
+  assert.equal((await t.exited(linked)).exitCode, 0);
+  assert.equal(t.output(linked), `${sh}\n`);
 });
 
 Deno.test("a task that is told to end may clean up, and is killed after its grace", async () => {
@@ -236,6 +276,30 @@ Deno.test("a task that takes too long is ended", async () => {
   const ended = await t.exited(t.start(["sleep", "60"], { timeoutMs: 100 }));
   assert.equal(ended.cause, "timed_out");
   assert.equal(ended.signal, "SIGTERM");
+});
+
+Deno.test("a process that holds no pipe and left its group is ended soon after its task", async () => {
+  await using t = await startRunner();
+  const key = t.start(["sh", "-c", "setsid sleep 61 >/dev/null 2>&1 & echo $!"]);
+  assert.equal((await t.exited(key)).exitCode, 0);
+  // Told as a success first: only the next look ends it.
+  await t.until(async () => (await findLeftoverProcesses(t.mark)).length === 0 ? true : undefined);
+});
+
+Deno.test("no task finds what a process of another one wrote after its end", async () => {
+  await using t = await startRunner();
+  // Over before the next look, so that no look finds it.
+  const late = "setsid sh -c 'sleep 0.2; touch late' >/dev/null 2>&1 &";
+  for (let round = 0; round < 3; round++) {
+    for (const _ of Array(4)) await t.exited(t.start(["sh", "-c", late]));
+    // Folders are used again after a look.
+    for (const _ of Array(24)) {
+      const key = t.start(["ls", "-A"]);
+      await t.exited(key);
+      assert.equal(t.output(key), "");
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+  }
 });
 
 Deno.test("nothing is left behind, in the group or out of it", async () => {

@@ -4,17 +4,17 @@ import type { TaskUser } from "./user.ts";
 /** Folders that are kept ready beyond those used lately. */
 const spares = 16;
 
-/** Two changes of a folder within so long may have the same time: the kernel's clock ticks. */
+/** Two changes of a folder within this time may have the same timestamp: the kernel's clock ticks. */
 const tickMs = 10;
 
 /**
- * The folders in which attempts run, one each. Making and removing one takes half as much time of
- * the processor as all else that a start takes, so one that a task left as it found it is used
- * again; but not while a process that outlived its task might still write to it.
+ * The folders in which attempts run, one each. Making and removing one takes half as much processor
+ * time as the rest of a start, so a folder that a task left empty is used again, but not while a
+ * process that outlived its task may still write to it.
  */
 export class WorkFolders {
   readonly #ready: string[] = [];
-  #resting: string[] = [];
+  #resting: { folder: string; changedAt: number | undefined; since: number }[] = [];
   #made = 0;
   /** When those that were seen to be empty were last changed. */
   readonly #seen = new Map<string, number>();
@@ -61,8 +61,9 @@ export class WorkFolders {
    * @param isAlone nothing of it is left; otherwise that is for a look to find out.
    */
   async giveBack(folder: string, isAlone: boolean): Promise<void> {
-    if (this.#isPristine(folder)) (isAlone ? this.#ready : this.#resting).push(folder);
-    else await this.#remove(folder);
+    if (!this.#isPristine(folder)) return await this.#remove(folder);
+    if (isAlone) this.#ready.push(folder);
+    else this.#resting.push({ folder, changedAt: changeOf(folder), since: Date.now() });
   }
 
   /** Deno 2.7 lists no name that is not UTF-8; but the system removes no folder that has one in it. */
@@ -81,7 +82,13 @@ export class WorkFolders {
    * @param rested what `resting` was then.
    */
   async swept(rested: number): Promise<void> {
-    this.#ready.push(...this.#resting.splice(0, rested));
+    for (const { folder, changedAt, since } of this.#resting.splice(0, rested)) {
+      // A process that is gone by now may have written to it meanwhile.
+      const isSame = changedAt !== undefined && changedAt === changeOf(folder) &&
+        since - changedAt > tickMs;
+      if (isSame || this.#isPristine(folder)) this.#ready.push(folder);
+      else await this.#remove(folder);
+    }
     const surplus = this.#ready.splice(rested + spares);
     for (const folder of surplus) await this.#remove(folder);
   }
@@ -106,5 +113,14 @@ export class WorkFolders {
   async #remove(folder: string): Promise<void> {
     this.#seen.delete(folder);
     await this.remove(folder);
+  }
+}
+
+/** When a folder was last changed; undefined if it is gone. */
+function changeOf(folder: string): number | undefined {
+  try {
+    return Deno.lstatSync(folder).mtime?.getTime();
+  } catch {
+    return undefined;
   }
 }

@@ -39,6 +39,7 @@ class HurriedClock implements Clock {
 async function connects(
   count: number,
   begin: (end: (error: TaskError) => void) => WorkerSession["heartbeat"],
+  answers: (now: number) => boolean = () => true,
 ): Promise<number[]> {
   const clock = new HurriedClock();
   const stop = new AbortController();
@@ -60,7 +61,10 @@ async function connects(
     hello: hello(),
     events: {
       ...{ assigned: nothing, cancel: nothing, settled: nothing, renewed: nothing },
-      ...{ changed: nothing, cut: nothing, trouble: undefined, runnerAnswers: true },
+      ...{ changed: nothing, cut: nothing, trouble: undefined },
+      get runnerAnswers() {
+        return answers(clock.monotonic());
+      },
     },
     delivery: { clock, taken: nothing, readFile: async function* () {} },
     clock,
@@ -87,4 +91,21 @@ Deno.test("sessions that end as soon as they have begun are begun less and less 
 Deno.test("a coordinator that never answers a heartbeat is tried again", async () => {
   const [first, second] = await connects(2, () => () => new Promise(() => {}));
   assert.ok(second! - first! >= 6_000 && second! - first! < 10_000, `${first} ${second}`);
+});
+
+Deno.test("while the runner does not answer no lease is renewed, and no session begun", async () => {
+  const beats: number[] = [];
+  let now = 0;
+  const answers = (at: number) => {
+    now = at;
+    return at < 5_000 || at >= 60_000;
+  };
+  const heartbeat = () => {
+    beats.push(now);
+    return Promise.resolve();
+  };
+  const [, second] = await connects(2, () => heartbeat, answers);
+  assert.ok(beats.length >= 4, String(beats));
+  assert.ok(beats.every((at) => at < 5_000 || at >= 60_000), String(beats));
+  assert.ok(second! >= 60_000, String(second));
 });

@@ -23,6 +23,30 @@ Deno.test("when a worker is killed its tasks end completely, and run again", asy
   assert.deepEqual(task!.attempts.map(({ state }) => state), ["lost", "succeeded"]);
 });
 
+Deno.test("when worker and guardian are killed together, the next start ends what they ran", async () => {
+  await using cluster = await startCluster();
+  const worker = await cluster.startWorker();
+  const flag = `${cluster.folder}/second`;
+  const id = await cluster.submit(
+    `test -e ${flag} && exit 0; touch ${flag}; setsid sleep 600 & sleep 601`,
+  );
+  await cluster.started(id);
+  await eventually(5_000, async () => (await worker.processes()).length >= 3);
+  const guardian = await worker.guardian();
+  // Stopped first: a guardian acts as soon as its worker is gone.
+  Deno.kill(guardian, "SIGSTOP");
+  worker.role.kill();
+  Deno.kill(guardian, "SIGKILL");
+  await worker.role.exit;
+  const left = await worker.processes();
+  assert.ok(left.length >= 3);
+  await worker.restart();
+  const still = await worker.processes();
+  assert.deepEqual(left.filter((pid) => still.includes(pid)), []);
+  const [task] = await cluster.finished(id);
+  assert.deepEqual(task!.attempts.map(({ state }) => state), ["lost", "succeeded"]);
+});
+
 Deno.test("a killed or stopped guardian is replaced, and its tasks continue", async () => {
   await using cluster = await startCluster();
   const worker = await cluster.startWorker();
@@ -56,12 +80,18 @@ async function commandOf(pid: number): Promise<string> {
 Deno.test("a worker that was stopped has lost its tasks, and none ran twice at once", async () => {
   await using cluster = await startCluster();
   const worker = await cluster.startWorker();
-  const id = await cluster.submit(tracedScript(cluster.folder, 100));
+  // The first run would take 60 s, so that it does not end by itself.
+  const flag = `${cluster.folder}/second`;
+  const [long, short] = [1_200, 10].map((lines) => tracedScript(cluster.folder, lines));
+  const id = await cluster.submit(
+    `if test -e ${flag}; then ${short}; exit; fi; touch ${flag}; ${long}`,
+  );
   await cluster.started(id);
+  assert.notEqual((await worker.processes()).length, 0);
   worker.role.kill("SIGSTOP");
   try {
     // The guardian ends it, before the lease of 15 s is over.
-    await eventually(8_000, async () => (await worker.processes()).length === 0);
+    await eventually(10_000, async () => (await worker.processes()).length === 0);
   } finally {
     worker.role.kill("SIGCONT");
   }

@@ -30,7 +30,11 @@ export interface WorkerSettings {
   /** Address to dial instead of the coordinator's own. */
   dial?: string;
   dataDir?: string;
+  /** 0, the default: no health endpoint. */
+  healthPort?: number;
   args?: string[];
+  /** Programs to start it through, for a state that it is to inherit. */
+  through?: string[];
 }
 
 export interface ClusterWorker {
@@ -69,17 +73,18 @@ export async function startCluster(): Promise<Cluster> {
       coordinator = await agent.start("coordinator", same, { home });
     },
     async startWorker(
-      { id = "w1", slots = 4, dial = address, dataDir = join(home.path, id), args = [] } = {},
+      { id = "w1", slots = 4, dial = address, dataDir = join(home.path, id), ...settings } = {},
     ) {
+      const { healthPort = 0, args = [], through = [] } = settings;
       const start = () =>
         agent.start("worker", [
           `--worker.coordinators=${dial}`,
           `--worker.id=${id}`,
           `--worker.slots=${slots}`,
-          "--worker.health-port=0",
+          `--worker.health-port=${healthPort}`,
           `--worker.data-dir=${dataDir}`,
           ...args,
-        ], { home });
+        ], { home, through });
       let role = await start();
       open.defer(() => role[Symbol.asyncDispose]());
       const mark = await Deno.readTextFile(join(dataDir, "mark"));
