@@ -83,21 +83,13 @@ export function openChannel(
     signal: closing.signal,
   });
   let closed = false;
-  let newest: { at: number; finding: Promise<TaskError | undefined> } | undefined;
-
-  /** Many calls may fail at once, and a coordinator that is down should not be asked by each. */
-  function finding(): Promise<TaskError | undefined> {
-    const now = clock.monotonic();
-    if (newest === undefined || now - newest.at > sameFindingMs) {
-      newest = {
-        at: now,
-        finding: diagnose(address, mode, loaded(), clock).then((error) =>
-          error && taskErrorOf(error)
-        ),
-      };
-    }
-    return newest.finding;
-  }
+  const finding = diagnosis(
+    async () => {
+      const error = await diagnose(address, mode, loaded(), clock);
+      return error && taskErrorOf(error);
+    },
+    clock,
+  );
   const unavailable = (what: string) => new TaskError("unavailable", what);
 
   return {
@@ -125,7 +117,7 @@ export function openChannel(
         return new TaskError("internal", messageOf(error));
       }
       if (isMeant(error)) return fromStatus(error);
-      // Neither side sends messages of that size: it was none, but the page of a web server.
+      // Neither side sends messages of that size: it was the page of a web server.
       if (error.code === status.RESOURCE_EXHAUSTED) return taskErrorOf(notACoordinator(address));
       if (!brokenStatuses.has(error.code)) return fromStatus(error);
       if (closed) return unavailable(`The connection to "${address}" was closed`);
@@ -137,6 +129,21 @@ export function openChannel(
       closing.abort();
       channel.close();
     },
+  };
+}
+
+/** Many calls may fail at once; a coordinator that is down is not dialled once more for each. */
+function diagnosis(
+  look: () => Promise<TaskError | undefined>,
+  clock: Clock,
+): () => Promise<TaskError | undefined> {
+  let newest: { at: number; finding: Promise<TaskError | undefined> } | undefined;
+  return () => {
+    const now = clock.monotonic();
+    if (newest === undefined || now - newest.at > sameFindingMs) {
+      newest = { at: now, finding: look() };
+    }
+    return newest.finding;
   };
 }
 
@@ -160,7 +167,7 @@ function prober(address: string, channel: Channel): () => Promise<unknown> {
     });
 }
 
-/** What gRPC says of calls whose connection failed them. */
+/** Statuses that gRPC gives to calls whose connection failed. */
 const brokenStatuses: ReadonlySet<status> = new Set([
   status.UNAVAILABLE,
   status.DEADLINE_EXCEEDED,
@@ -168,7 +175,7 @@ const brokenStatuses: ReadonlySet<status> = new Set([
   status.INTERNAL,
 ]);
 
-/** For so long a finding answers the same question. */
+/** How long one diagnosis answers the calls that fail. */
 const sameFindingMs = 1000;
 
 /** Settles with a new state, or soon: a signal or the end of the time may have come. */
@@ -241,12 +248,12 @@ export async function* read<Response>(
     throw await dialled.meaning(error);
   } finally {
     signal?.removeEventListener("abort", cancel);
-    // The caller has heard enough.
+    // The caller needs no more.
     if (!over) call.cancel();
   }
 }
 
-/** Bytes on their way to a reader; a quarter of it is read before the coordinator is told. */
+/** Bytes on their way to a reader, which acknowledges each quarter that it has read. */
 const readWindowBytes = 2 * 1024 * 1024;
 
 /**
@@ -267,13 +274,13 @@ export async function* readBytes<Request, Response extends { data: Uint8Array }>
     return call;
   };
   let bytes = 0;
-  let told = 0;
+  let acknowledged = 0;
   for await (const response of read(dialled, start, signal)) {
     const isLast = response.data.length === 0;
     if (!isLast) yield response;
     bytes += response.data.length;
-    if (!isLast && bytes - told < readWindowBytes / 4) continue;
-    told = bytes;
+    if (!isLast && bytes - acknowledged < readWindowBytes / 4) continue;
+    acknowledged = bytes;
     call?.write(request({ bytes: 0n, read: BigInt(bytes) }));
   }
 }

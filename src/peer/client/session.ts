@@ -34,13 +34,12 @@ export async function openSession(
   open: () => Call,
   hello: WorkerHello,
   sink: WorkerSink,
-  /** Told of what the coordinator takes, once it has said so. */
+  /** Called with what the coordinator accepts, once Welcome has come. */
   limited: (maxChunkBytes: number) => void,
 ): Promise<WorkerSession> {
   await dialled.ready();
   const call = open();
   const beats = new Map<bigint, Waiting>();
-  let sequence = 0n;
   /** "opening" until Welcome; the sink learns of an end only after that. */
   let phase: "opening" | "open" | "ended" = "opening";
   const welcomed = Promise.withResolvers<wire.Welcome>();
@@ -95,6 +94,30 @@ export async function openSession(
   phase = "open";
   limited(welcome.maxChunkBytes);
   setTimeout(() => call.resume(), 0);
+  return sessionOf(welcome, {
+    send,
+    beats,
+    isOver: () => phase === "ended",
+    close() {
+      phase = "ended";
+      // What was written before is still sent; the coordinator then ends the call.
+      call.end();
+    },
+  });
+}
+
+/** A call that Welcome has come on. */
+interface Conversation {
+  send(message: Request): void;
+  /** Heartbeats that wait for their acknowledgement, by sequence. */
+  beats: Map<bigint, Waiting>;
+  isOver(): boolean;
+  close(): void;
+}
+
+function sessionOf(welcome: wire.Welcome, call: Conversation): WorkerSession {
+  const { send, beats } = call;
+  let sequence = 0n;
   return {
     heartbeatMs: welcome.heartbeatMs,
     leaseMs: welcome.leaseMs,
@@ -102,9 +125,7 @@ export async function openSession(
     lost: welcome.lost.map(refFrom),
     heartbeat: (trouble = "") =>
       new Promise((resolve, reject) => {
-        if (phase === "ended") {
-          return reject(new TaskError("unavailable", "The session has ended"));
-        }
+        if (call.isOver()) return reject(new TaskError("unavailable", "The session has ended"));
         sequence += 1n;
         beats.set(sequence, { resolve, reject });
         send({ $case: "heartbeat", value: { sequence, trouble } });
@@ -115,14 +136,12 @@ export async function openSession(
     finished: (result) => send({ $case: "finished", value: wireResult(result) }),
     released: (refs, reason) => send(wireReleased(refs, reason)),
     closed() {
-      if (phase === "ended") return;
-      phase = "ended";
+      if (call.isOver()) return;
       for (const { reject } of beats.values()) {
         reject(new TaskError("unavailable", "The session was closed"));
       }
       beats.clear();
-      // What was written before is still sent; the coordinator then ends the call.
-      call.end();
+      call.close();
     },
   };
 }

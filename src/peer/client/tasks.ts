@@ -18,18 +18,33 @@ export function remoteTasks(dialled: Dialled): TaskService {
   const options = { channelOverride: dialled.channel };
   const unused = ChannelCredentials.createInsecure(); // the channel has its own
   const tasks = new wire.TaskServiceClient(dialled.address, unused, options);
-  const fleet = new wire.FleetServiceClient(dialled.address, unused, options);
-  const state = new wire.StateServiceClient(dialled.address, unused, options);
-  const none = new Metadata();
-  /** For answers that come in parts but without waiting. */
-  const soon = () => ({ deadline: Date.now() + callTimes.answerMs });
+  return {
+    ...taskCalls(dialled, tasks),
+    ...dataCalls(dialled, tasks),
+    ...workerCalls(dialled, new wire.FleetServiceClient(dialled.address, unused, options)),
+    ...stateCalls(dialled, new wire.StateServiceClient(dialled.address, unused, options)),
+  };
+}
 
-  async function gather(parts: AsyncIterable<{ tasks: wire.Task[] }>): Promise<Task[]> {
-    const found: Task[] = [];
-    for await (const part of parts) found.push(...part.tasks.map(taskFrom));
-    return found;
-  }
+const none = new Metadata();
 
+/** For answers that come in parts but without waiting. */
+function soon() {
+  return { deadline: Date.now() + callTimes.answerMs };
+}
+
+async function gather(parts: AsyncIterable<{ tasks: wire.Task[] }>): Promise<Task[]> {
+  const found: Task[] = [];
+  for await (const part of parts) found.push(...part.tasks.map(taskFrom));
+  return found;
+}
+
+type Calls<Names extends keyof TaskService> = Pick<TaskService, Names>;
+
+function taskCalls(
+  dialled: Dialled,
+  tasks: wire.TaskServiceClient,
+): Calls<"submit" | "getTask" | "listTasks" | "watchTasks" | "cancelTask" | "retryTask"> {
   return {
     submit: (spec, { array, idempotencyKey = "" } = {}) =>
       ask(dialled, tasks.submit.bind(tasks), none, {
@@ -54,6 +69,14 @@ export function remoteTasks(dialled: Dialled): TaskService {
     },
     cancelTask: (id) => gather(read(dialled, () => tasks.cancelTask({ id }, none, soon()))),
     retryTask: (id) => gather(read(dialled, () => tasks.retryTask({ id }, none, soon()))),
+  };
+}
+
+function dataCalls(
+  dialled: Dialled,
+  tasks: wire.TaskServiceClient,
+): Calls<"readLog" | "listArtifacts" | "readArtifact"> {
+  return {
     async *readLog(
       { taskId, attempt = 0, follow = false, stdoutOffset = 0, stderrOffset = 0 },
       signal,
@@ -84,6 +107,14 @@ export function remoteTasks(dialled: Dialled): TaskService {
         yield { offset: numberFrom(piece.offset), data: piece.data };
       }
     },
+  };
+}
+
+function workerCalls(
+  dialled: Dialled,
+  fleet: wire.FleetServiceClient,
+): Calls<"listWorkers" | "drainWorker" | "resumeWorker"> {
+  return {
     async listWorkers() {
       const found: WorkerInfo[] = [];
       for await (const part of read(dialled, () => fleet.listWorkers({}, none, soon()))) {
@@ -99,6 +130,14 @@ export function remoteTasks(dialled: Dialled): TaskService {
       const answer = await ask(dialled, fleet.resumeWorker.bind(fleet), none, { workerId });
       return workerFrom(answer.worker);
     },
+  };
+}
+
+function stateCalls(
+  dialled: Dialled,
+  state: wire.StateServiceClient,
+): Calls<"getState" | "putState" | "deleteState" | "listState"> {
+  return {
     async getState(namespace, key) {
       const answer = await ask(dialled, state.getState.bind(state), none, { namespace, key });
       return entryFrom(answer.entry);
