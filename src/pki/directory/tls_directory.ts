@@ -1,5 +1,5 @@
 /** The TLS directory while its lock is held: everything that changes it goes through here. */
-import { messageOf } from "../../base/errors.ts";
+import { reasonOf } from "../../base/fs/reason.ts";
 import type { KeyObject } from "node:crypto";
 import { basename, dirname, join } from "node:path";
 import { type FileChange, type LockedFolder, lockFolder } from "../../base/fs/file_transaction.ts";
@@ -12,6 +12,7 @@ import {
   type Certificate,
   matches,
   parseCertificates,
+  readCertificates,
   readKey,
   readSmallText,
 } from "../x509/inspect.ts";
@@ -240,12 +241,7 @@ export function readTrusted(folder: string): Trusted[] {
 }
 
 function unreadable(path: string, cause: unknown): PkiError {
-  const reason = cause instanceof Deno.errors.PermissionDenied
-    ? "permission denied"
-    : cause instanceof Deno.errors.NotADirectory
-    ? "it is not a folder"
-    : messageOf(cause);
-  return new PkiError("file_unreadable", `Could not look at "${path}": ${reason}`, {
+  return new PkiError("file_unreadable", `Could not look at "${path}": ${reasonOf(cause)}`, {
     cause,
     file: path,
   });
@@ -266,11 +262,11 @@ function readOrReason(path: string): Certificate[] | PkiError {
  * of a host must not get there: its owner could certify others.
  */
 export function readCas(path: string): Certificate[] {
-  const certificates = parseCertificates(readSmallText(path), path);
+  const certificates = readCertificates(path);
   for (const certificate of certificates) checkIsCa(certificate, path);
   return certificates;
 }
 
 function certificatesIfThere(path: string): Certificate[] {
-  return isThere(path) ? parseCertificates(readSmallText(path), path) : [];
+  return isThere(path) ? readCertificates(path) : [];
 }

@@ -16,7 +16,13 @@ import {
   withDirectory,
 } from "../directory/tls_directory.ts";
 import { PkiError } from "../errors.ts";
-import { type Certificate, parseCertificates, pkcs8Pem, readSmallText } from "../x509/inspect.ts";
+import {
+  type Certificate,
+  parseCertificates,
+  pkcs8Pem,
+  readPemText,
+  readSmallText,
+} from "../x509/inspect.ts";
 import { intermediatesOf, leafDays, serialChange } from "./issue.ts";
 import { generateKey, publicKeyOf, sameKind } from "../x509/keys.ts";
 import { flagsOf, isEmpty, loopbackNames, missing, type Names, parseNames } from "../x509/names.ts";
@@ -127,7 +133,7 @@ function holdsKey(file: string): boolean {
 
 async function requestFrom(file: string) {
   const { readRequest } = await import("../x509/csr.ts");
-  return await readRequest(readSmallText(file), file);
+  return await readRequest(readPemText(file), file);
 }
 
 /** Names in a request are its author's claim; what is certified is for the CA's holder to say. */

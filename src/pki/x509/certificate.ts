@@ -28,6 +28,8 @@ export interface Certificate extends Extensions {
   issuerDer: Bytes;
   /** Hexadecimal in capitals without leading zeros in pairs, as OpenSSL prints it. */
   serial: string;
+  /** Whether the serial number has no needless bytes; strict readers such as Python's insist on it. */
+  isStrictDer: boolean;
   notBefore: Date;
   notAfter: Date;
   /** "ec-p256", "rsa-3072", "ed25519", …; "unknown" for anything unusual. */
@@ -69,6 +71,7 @@ export function readCertificate(der: Bytes): Certificate {
     subjectDer: subject.raw,
     issuerDer: issuer.raw,
     serial: serialText(serial.value),
+    isStrictDer: isMinimal(serial.value),
     notBefore,
     notAfter,
     publicKey: publicKey.raw,
@@ -107,6 +110,12 @@ function nameParts(name: Der): [string, string][] {
 
 function nameText(parts: [string, string][]): string {
   return parts.map(([type, value]) => `${type}=${value}`).join(", ");
+}
+
+/** Whether an INTEGER has no leading byte that only repeats its sign (X.690 section 8.3.2). */
+function isMinimal([first, second]: Bytes): boolean {
+  if (first === undefined || second === undefined) return first !== undefined;
+  return first === 0 ? second >= 0x80 : first === 0xff ? second < 0x80 : true;
 }
 
 function serialText(value: Bytes): string {

@@ -1,14 +1,15 @@
 /**
- * Reads the files of certificates and keys: light enough for every role and for each reload. Issuing
- * is elsewhere.
+ * Reads the files of certificates and keys. Light enough for every role at start and at each reload:
+ * it does not load @peculiar/x509, which certify.ts needs for issuing.
  */
-import { messageOf } from "../../base/errors.ts";
+import { reasonOf } from "../../base/fs/reason.ts";
 import { Buffer } from "node:buffer";
 import { createPrivateKey, createPublicKey, type KeyObject } from "node:crypto";
 import { dirname } from "node:path";
 import { type Certificate, readCertificate, sameBytes } from "./certificate.ts";
 import { type Bytes, DerError } from "./der.ts";
 import { PkiError } from "../errors.ts";
+import { otherFormat, otherLabel } from "./file_format.ts";
 import { parsePem, type PemBlock, pemOf, toPem } from "./pem.ts";
 import { shellQuoted } from "../../base/shell_quoted.ts";
 
@@ -46,13 +47,16 @@ export function inspectCertificate(
 /** Reads every certificate of a PEM text, each once; throws where there is none. */
 export function parseCertificates(text: string, name: string): Certificate[] {
   const seen = new Set<string>();
-  const found = parsePem(text, name)
+  const blocks = parsePem(text, name);
+  const found = blocks
     .filter(({ label }) => label === "CERTIFICATE" || label === "X509 CERTIFICATE")
     .map(({ der }) => fromDer(der, name))
     .filter(({ fingerprint }) => !seen.has(fingerprint) && seen.add(fingerprint));
   if (found.length === 0) {
-    throw new PkiError("no_certificate", `"${name}" holds no certificate`, {
-      next: "Give a file with a block -----BEGIN CERTIFICATE-----",
+    const other = otherLabel(blocks.map(({ label }) => label), name);
+    const what = other === undefined ? "holds no certificate" : `is ${other.what}`;
+    throw new PkiError("no_certificate", `"${name}" ${what}`, {
+      next: other?.next ?? "Give a file with a block -----BEGIN CERTIFICATE-----",
       file: name,
     });
   }
@@ -84,11 +88,11 @@ export function pkcs8Pem(key: KeyObject): string {
 }
 
 export function readCertificates(file: string): Certificate[] {
-  return parseCertificates(readSmallText(file), file);
+  return parseCertificates(readPemText(file), file);
 }
 
 export function readKey(file: string): KeyObject {
-  return parseKey(readSmallText(file), file);
+  return parseKey(readPemText(file), file);
 }
 
 /** Whether the private key belongs to the certificate. */
@@ -126,8 +130,25 @@ export function keyMismatch(certFile: string, keyFile: string): PkiError {
   );
 }
 
-/** Reads a file that a person named: a regular one, of a size that makes sense, as text. */
+/**
+ * Reads the text of a file that should be PEM.
+ *
+ * @throws {PkiError} `not_pem` with the command that converts it, where the format is known.
+ */
+export function readPemText(file: string): string {
+  const bytes = readSmallFile(file);
+  const other = otherFormat(bytes, file);
+  if (other === undefined) return new TextDecoder().decode(bytes);
+  throw new PkiError("not_pem", `"${file}" is ${other.what}`, { next: other.next, file });
+}
+
+/** Reads a file that a person named as text. */
 export function readSmallText(file: string): string {
+  return new TextDecoder().decode(readSmallFile(file));
+}
+
+/** Reads a file that a person named: a regular one, of at most 1 MiB. */
+function readSmallFile(file: string): Bytes {
   const fail = (code: "file_not_found" | "file_unreadable" | "file_too_large", what: string) =>
     new PkiError(code, `Could not read "${file}": ${what}`, {
       next: `Give a file that this user can read: ls -l ${
@@ -136,20 +157,17 @@ export function readSmallText(file: string): string {
       file,
     });
   try {
-    // Asked before it is opened: to open a pipe would wait for its writer.
+    // Before it is opened: opening a pipe would wait for its writer.
     const { isFile, isDirectory, size } = Deno.statSync(file);
     if (!isFile) throw fail("file_unreadable", isDirectory ? "it is a folder" : "it is not a file");
     if (size > maxFileBytes) {
       throw fail("file_too_large", `it has ${size} bytes, at most 1 MiB is read`);
     }
-    return new TextDecoder().decode(Deno.readFileSync(file));
+    return Deno.readFileSync(file);
   } catch (error) {
     if (error instanceof PkiError) throw error;
-    if (error instanceof Deno.errors.NotFound) throw fail("file_not_found", "it does not exist");
-    if (error instanceof Deno.errors.PermissionDenied) {
-      throw fail("file_unreadable", "permission denied");
-    }
-    throw fail("file_unreadable", messageOf(error));
+    const isMissing = error instanceof Deno.errors.NotFound;
+    throw fail(isMissing ? "file_not_found" : "file_unreadable", reasonOf(error));
   }
 }
 

@@ -1,6 +1,5 @@
 import type { Bytes } from "./der.ts";
 import { PkiError } from "../errors.ts";
-import { shellQuoted } from "../../base/shell_quoted.ts";
 
 /** One block between BEGIN and END. */
 export interface PemBlock {
@@ -25,12 +24,7 @@ export function parsePem(text: string, source: string): PemBlock[] {
     });
   };
   if (text.includes("\0")) {
-    throw new PkiError("not_pem", `"${source}" is not a PEM file: it holds NUL bytes`, {
-      next: `If it is a certificate in DER: openssl x509 -inform DER -in ${
-        shellQuoted(source)
-      } -out converted.crt`,
-      file: source,
-    });
+    fail("it holds NUL bytes");
   }
   const blocks: PemBlock[] = [];
   let label: string | undefined;

@@ -9,6 +9,7 @@ export const leastRsaBits = 2048;
 /** Throws on what TLS libraries refuse: weak keys and signatures, odd versions and extensions. */
 export function checkUsable(certificate: Certificate, source: string): void {
   checkKey(certificate, source);
+  checkEncoding(certificate, source);
   const { subject, signatureAlgorithm, version, unknownCritical, duplicateExtension } = certificate;
   const [unknown] = unknownCritical;
   const fault = version !== 3
@@ -25,6 +26,16 @@ export function checkUsable(certificate: Certificate, source: string): void {
     next: "Have it issued again without that, for example signed with SHA-256",
     file: source,
   });
+}
+
+/** One such certificate makes a whole trust bundle unreadable to strict readers. */
+function checkEncoding({ isStrictDer, subject }: Certificate, source: string): void {
+  if (isStrictDer) return;
+  throw new PkiError(
+    "bad_certificate",
+    `The serial number of "${subject}" in "${source}" is not encoded as DER asks`,
+    { next: "Have it issued again, by another program", file: source },
+  );
 }
 
 function checkKey({ subject, keyType }: Certificate, source: string): void {
@@ -54,6 +65,7 @@ export function checkCa(certificate: Certificate, source: string, now: number): 
 /** Throws unless the certificate may certify others, at any time. */
 export function checkIsCa(certificate: Certificate, source: string): void {
   const { isCa, keyUsage, subject } = certificate;
+  checkEncoding(certificate, source);
   const maySign = keyUsage === undefined || keyUsage.has(keyUsageBit.keyCertSign);
   if (isCa && maySign) return;
   const why = isCa ? ": its key usage lacks keyCertSign" : "";
