@@ -1,9 +1,9 @@
 /**
  * A signal that aborts with the first of several, with its reason. Dispose it when it is no longer
- * wanted, else the others keep it.
+ * needed, else the others keep it.
  *
- * Stands in for `AbortSignal.any`: up to Deno 2.7 the result of that is collected while somebody
- * still listens to it, and the abort is never heard.
+ * Replaces `AbortSignal.any`: up to Deno 2.7 the result of that is collected while it still has
+ * listeners, which then never see the abort. This can go when 2.9 is the oldest supported version.
  */
 export function anySignal(...signals: AbortSignal[]): AbortSignal & Disposable {
   const first = new AbortController();

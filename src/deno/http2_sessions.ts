@@ -14,15 +14,17 @@ const receiveWindow = {
 } as const;
 
 /**
- * Makes the HTTP/2 sessions of this process as we want them; grpc-js makes them by these functions
- * of the module, asks for them at each call, and has no options for this.
+ * Changes how the HTTP/2 sessions of this process behave. grpc-js makes them with these functions of
+ * the module, looks the functions up at each call, and has no options for any of this:
  *
- * Connections have a larger receive window, and they end without GOAWAY, on either side: Deno 2.9 may
- * crash when it sends or receives one (denoland/deno issue 36788), which would take a coordinator
- * down because a client said goodbye. What a GOAWAY would tell, the end of the connection tells as
- * well, and every peer is made for that.
- *
- * Writers wait for slow readers, and who speaks something else is hung up on.
+ * - Connections have a larger receive window.
+ * - They end without GOAWAY, on either side: Deno 2.9 may crash when it sends or receives one
+ *   (https://github.com/denoland/deno/issues/36788), so that a client which ends would take the
+ *   coordinator down. Peers take the end of the connection in the same way. This can go when the
+ *   issue is fixed in the oldest supported version.
+ * - A client that resets calls again and again is hung up on (Deno 2.7, see `resets`).
+ * - Writers wait for slow readers; see http2_writers.ts.
+ * - The server learns when a connection is secured, greeted or refused, which grpc-js keeps to itself.
  */
 export function prepareHttp2(): void {
   if (done) return;
@@ -175,7 +177,8 @@ function connectionKey({ localAddress, localPort, remoteAddress, remotePort }: S
 /**
  * Calls that a client may reset, in one connection: 500 at once, and 33 more each second. nghttp2
  * itself allows 1,000 and then the same rate (against CVE-2023-44487), and ends the connection; on
- * Deno 2.7 that end frees memory twice, and the process aborts. Ours ends it before that.
+ * Deno 2.7 that end frees memory twice, and the process aborts. Ours ends it before that, unless more
+ * than 1,000 come in one read. This can go when 2.9 is the oldest supported version.
  */
 const resets = { burst: 500, perSecond: 33 } as const;
 

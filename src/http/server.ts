@@ -14,7 +14,7 @@ import { createServer as createHttpsServer, type Server as HttpsServer } from "n
 import type { AddressInfo, Socket } from "node:net";
 import { joinHost } from "../base/address.ts";
 import { ConnectionLimit, type ConnectionLimits } from "../base/connection_limit.ts";
-import { messageOf, UserError } from "../base/errors.ts";
+import { listen } from "../base/listen.ts";
 
 /** What a TLS server proves itself with, all as PEM text. */
 export interface ServerMaterial {
@@ -230,29 +230,4 @@ function linger(socket: Socket): void {
   socket.resume();
   const timer = setTimeout(() => socket.destroy(), lingerMs);
   socket.once("close", () => clearTimeout(timer));
-}
-
-function listen(server: Server, { host, port, setting }: HttpOptions): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", (cause: Error & { code?: string }) => {
-      const used = cause.code === "EADDRINUSE";
-      // EINVAL is Deno 2.7's EADDRNOTAVAIL.
-      const foreign = cause.code === "EADDRNOTAVAIL" || cause.code === "EINVAL";
-      const reason = used
-        ? "another program uses the port"
-        : foreign
-        ? "this host has no such address"
-        : messageOf(cause);
-      reject(
-        new UserError(`Could not listen on "${joinHost(host, port)}": ${reason}`, {
-          code: "listen_failed",
-          next: used
-            ? `Stop that program, or choose another port with ${setting}`
-            : `Choose an address of this host, or a port above 1023 with ${setting}`,
-          cause,
-        }),
-      );
-    });
-    server.listen({ host, port }, () => resolve());
-  });
 }

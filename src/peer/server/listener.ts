@@ -1,14 +1,13 @@
 import type { Server, ServerCredentials } from "@grpc/grpc-js";
-import { createServer, type Server as NetServer, type Socket } from "node:net";
+import { createServer, type Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import {
   type ConnectionCounts,
   ConnectionLimit,
   type ConnectionLimits,
 } from "../../base/connection_limit.ts";
-import { UserError } from "../../base/errors.ts";
+import { listen } from "../../base/listen.ts";
 import { onceGreeted, onceHandshakeFails, onceSecured } from "../../deno/http2_sessions.ts";
-import { joinHost } from "../../base/address.ts";
 import { notGrpc, type Refusal, refusalOf } from "../../tls/refusals.ts";
 import { keepaliveTimes } from "../keepalive.ts";
 
@@ -100,7 +99,7 @@ export async function accept(
     socket.setKeepAlive(true, keepaliveTimes.periodMs);
     injector.injectConnection(socket);
   });
-  await listening(listener, host, port);
+  await listen(listener, { host, port, setting: "--coordinator.port" });
   const bound = listener.address();
   return {
     port: bound === null || typeof bound === "string" ? port : bound.port,
@@ -108,28 +107,4 @@ export async function accept(
     close: () => void listener.close(),
     cut: () => open.forEach((socket) => socket.destroy()),
   };
-}
-
-function listening(listener: NetServer, host: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    listener.once("error", (cause: Error & { code?: string }) => {
-      const used = cause.code === "EADDRINUSE";
-      // EINVAL: as Deno 2.7 says EADDRNOTAVAIL.
-      const foreign = cause.code === "EADDRNOTAVAIL" || cause.code === "EINVAL";
-      const reason = used
-        ? "another program uses the port"
-        : foreign
-        ? "this host has no such address"
-        : cause.message;
-      reject(
-        new UserError(`Could not listen on "${joinHost(host, port)}": ${reason}`, {
-          next: used
-            ? "Stop that program, or choose another port with --coordinator.port"
-            : "Choose an address of this host with --coordinator.host, or a port above 1023",
-          cause,
-        }),
-      );
-    });
-    listener.listen({ host, port }, resolve);
-  });
 }
