@@ -56,6 +56,7 @@ export const registry: Readonly<Record<string, Load>> = {
   "service logs": () => import("./commands/service_logs.ts"),
   "sandbox show": () => import("./commands/sandbox_show.ts"),
   "completion": () => import("./commands/completion.ts"),
+  "entrypoint": () => import("./commands/entrypoint.ts"),
   "completion reply": () => import("./commands/completion_reply.ts"),
   "version": () => import("./commands/version.ts"),
 };

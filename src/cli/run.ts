@@ -19,10 +19,21 @@ export interface RunResult {
 /** Runs a command line; prints no error and does not exit. */
 export async function run(argv: readonly string[], signal: AbortSignal): Promise<RunResult> {
   try {
+    if (argv[0] === "entrypoint" && !argv.slice(1, 2).some((word) => word.startsWith("-"))) {
+      return await afterEntrypoint(argv.slice(1), signal);
+    }
     return await dispatch(argv, signal);
   } catch (error) {
     return outcomeOf({ facts: errorFacts(error) }, signal);
   }
+}
+
+/** In a container: prepares the state volume, then goes on with the command that follows. */
+async function afterEntrypoint(words: readonly string[], signal: AbortSignal): Promise<RunResult> {
+  const prepared = await dispatch(["entrypoint"], signal);
+  return prepared.exit === exitCode.done && words.length > 0
+    ? await dispatch(words, signal)
+    : prepared;
 }
 
 async function dispatch(argv: readonly string[], signal: AbortSignal): Promise<RunResult> {

@@ -11,7 +11,7 @@ import type { Certificate } from "../pki/x509/inspect.ts";
 import type { PeerFiles } from "../pki/operations/issue_peer.ts";
 import { executableScript, filesScript, requestScript, tokenScript } from "./apply.ts";
 import { certificatesThere } from "./peer_certificates.ts";
-import { namesFor, planPeer, type Problem, type Step, type Wanted } from "./plan.ts";
+import { namesFor, planPeer, planSelf, type Problem, type Step, type Wanted } from "./plan.ts";
 import { type Facts, preflightScript, readFacts } from "./preflight.ts";
 import { type Elevation, inContainer, open, type Ran, run, type Transport } from "./remote.ts";
 import { explainSsh } from "./ssh.ts";
@@ -28,6 +28,8 @@ export interface Peer {
   sshHost: string | undefined;
   /** The container that is the peer, on that host. */
   container: string | undefined;
+  /** This host, which issues its own certificate: only the service is its concern here. */
+  isSelf: boolean;
 }
 
 export type PeerState = "unchanged" | "changed" | "failed" | "unreachable";
@@ -118,7 +120,9 @@ async function work(peer: Peer, options: DeployOptions, result: PeerResult): Pro
   const facts = await look(peer, transport, options);
   const names = namesFor(peer.dialled, facts, options.taken(peer));
   const present = certificatesThere(facts, options.ca, options.clock.now());
-  const plan = planPeer(facts, present, options.wanted, [...names.hostnames, ...names.ips]);
+  const plan = peer.isSelf
+    ? planSelf(facts, options.wanted)
+    : planPeer(facts, present, options.wanted, [...names.hostnames, ...names.ips]);
   if ("problems" in plan) throw problemError(plan.problems);
   result.steps = plan.steps;
   if (plan.steps.length === 0) return;
@@ -175,7 +179,9 @@ done`;
 /** Looks as the user who logs in, then, where asked for, as root. */
 async function look(peer: Peer, transport: Transport, options: DeployOptions): Promise<Facts> {
   const plain = await lookAs(peer, transport, options, undefined);
-  if (!options.elevated || peer.container !== undefined || plain.root === "is") return plain;
+  if (!options.elevated || peer.container !== undefined || peer.isSelf || plain.root === "is") {
+    return plain;
+  }
   const elevation = elevationOf(peer, plain, options);
   if (elevation === undefined) throw sudoError(plain, "", false);
   try {
@@ -238,7 +244,7 @@ function refuseUnreachable(peer: Peer, ran: Ran): void {
 
 /** How a script becomes root, if it was asked for and is possible. */
 function elevationOf(peer: Peer, { root }: Facts, options: DeployOptions): Elevation {
-  if (!options.elevated || peer.container !== undefined) return undefined;
+  if (!options.elevated || peer.container !== undefined || peer.isSelf) return undefined;
   if (root === "doas") return { by: "doas" };
   if (root === "sudo") return { by: "sudo" };
   if (root !== "password" || options.sudoPassword === undefined) return undefined;

@@ -66,9 +66,19 @@ export function planPeer(
     steps.push({ kind: "token", why: token });
   }
   if (wanted.service !== undefined && !facts.roles.includes(wanted.service)) {
-    steps.push({ kind: "service", why: `agent ${wanted.service} does not run` });
+    steps.push(serviceStep(wanted.service));
   }
   return { steps };
+}
+
+/** The CA holder itself: with `--service` it takes part like its peers. */
+export function planSelf(facts: Facts, { service }: Wanted): Plan {
+  const isMissing = service !== undefined && !facts.roles.includes(service);
+  return { steps: isMissing ? [serviceStep(service)] : [] };
+}
+
+function serviceStep(role: string): Step {
+  return { kind: "service", why: `agent ${role} does not run` };
 }
 
 function whyCertificate(

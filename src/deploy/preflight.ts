@@ -81,6 +81,8 @@ if [ -n "\${XDG_CONFIG_HOME:-}" ]; then config=$XDG_CONFIG_HOME/agent
 elif [ "$(id -u)" = 0 ]; then config=/etc/agent
 else config=$home/.config/agent; fi
 tls=\${AGENT_TLS_DIR:-$config/tls}
+# Beside the TLS directory, wherever it is: the token, and our lock.
+config=\${tls%/*}
 say config "$config"
 say tls "$tls"
 d=\${tls%/*}; while [ ! -e "$d" ]; do d=\${d%/*}; d=\${d:-/}; done

@@ -2,14 +2,13 @@
 import { createHash } from "node:crypto";
 import type { Env } from "../base/env.ts";
 import { messageOf, UsageError, UserError } from "../base/errors.ts";
-import { readOrMakeToken } from "../base/fs/token_file.ts";
 import { type Binary, openBinary, readBinary } from "./binary.ts";
 import { deployPeer, type Peer, type PeerResult } from "./deploy.ts";
 import { limited } from "./parallel.ts";
 import { presentedBy } from "./presented.ts";
 import { run } from "./remote.ts";
 import { explainSsh, sshExit, type SshOptions, sshTransport } from "./ssh.ts";
-import { peersOf } from "./targets.ts";
+import { peersOf, selfPeer } from "./targets.ts";
 import { type Pki, pkiOf } from "../pki/directory/context.ts";
 import { issuePeer } from "../pki/operations/issue_peer.ts";
 import type { Certificate } from "../pki/x509/inspect.ts";
@@ -20,8 +19,13 @@ const uploadsAtOnce = 5;
 
 export interface DeployRequest {
   args: string[];
-  rest: string[];
+  /** Flags of the role that is installed as a service. */
+  serviceArgs: string[];
+  /** The name of this host. */
+  self: string;
   env: Env;
+  /** The cluster's bearer token. */
+  token: string;
   /** Called once, where --ask-sudo was given. */
   askPassword: () => Promise<string>;
   /** What goes on at a peer, and how it ended. */
@@ -89,10 +93,12 @@ export async function deployAll(request: DeployRequest): Promise<PeerResult[]> {
     acceptNewHosts: options.acceptNewHosts,
   };
   try {
-    const peers = peersOf({ ...options, peers: request.args }, ssh);
     const pki = pkiOf(env);
+    const peers = peersOf({ ...options, peers: request.args }, ssh);
+    // A mesh without the host that made it would be a surprise; workers run where they are sent.
+    if (options.service === "node") peers.push(selfPeer(request.self));
     const ca = await caOf(pki);
-    const token = new TextEncoder().encode(`${readOrMakeToken(env.configRoot)}\n`);
+    const token = new TextEncoder().encode(`${request.token}\n`);
     const binary = await binaryOf(options);
     const sudoPassword = options.askSudo ? await request.askPassword() : undefined;
     if (!ssh.batch) await connectOneByOne(peers, ssh, env);
@@ -121,7 +127,7 @@ export async function deployAll(request: DeployRequest): Promise<PeerResult[]> {
             sshHost === undefined || container !== undefined
               ? Promise.resolve(undefined)
               : presentedBy(sshHost, address, ssh),
-          serviceArgs: request.rest,
+          serviceArgs: request.serviceArgs,
           elevated: options.sudo || options.askSudo,
           sudoPassword,
           dryRun: options.dryRun,

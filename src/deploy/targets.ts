@@ -43,6 +43,7 @@ export function peersOf(targets: Targets, ssh: SshOptions): Peer[] {
       transport: local ? localTransport : sshTransport(host, ssh),
       sshHost: local ? undefined : host,
       container,
+      isSelf: false,
     };
   });
 }
@@ -68,4 +69,16 @@ function mapping(
     found.set(peer, value);
   }
   return found;
+}
+
+/** This host, as one more peer. */
+export function selfPeer(hostname: string): Peer {
+  return {
+    name: hostname,
+    dialled: [],
+    transport: localTransport,
+    sshHost: undefined,
+    container: undefined,
+    isSelf: true,
+  };
 }

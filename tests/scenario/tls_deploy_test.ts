@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { agent } from "../support/agent.ts";
 import { component } from "../support/component.ts";
+import { eventually } from "../support/eventually.ts";
 import { type Host, hostsCheck, startHosts, threeHosts } from "../support/hosts.ts";
 
 const ready = await component("several hosts on one machine", ...hostsCheck);
@@ -163,5 +164,30 @@ Deno.test({
     assert.match(await hosts.a.ok(`${own} tls deploy --push-binary b.lan`), /executable/);
     await hosts.b.ok("agent version");
     assert.equal(await hosts.b.ok("cat /usr/local/bin/agent.previous"), "broken\n");
+  },
+});
+
+Deno.test({
+  name: "two commands turn three hosts with nothing but sshd into a mesh that sees itself",
+  ...ready,
+  ignore: ready.ignore || !agent.compiled,
+  async fn() {
+    await using hosts = await threeHosts();
+    const own = agent.command().command;
+    for (const host of [hosts.b, hosts.c]) await removeAgent(host);
+    await hosts.a.ok(`${own} tls init`);
+    await hosts.a.ok(`${own} tls deploy --push-binary --service node b.lan c.lan`);
+    await eventually(20_000, async () => {
+      const { nodes } = JSON.parse(await hosts.a.ok(`${own} cluster nodes --json`));
+      const reachable = nodes.filter((node: { reachable: boolean }) => node.reachable);
+      return reachable.length === 3;
+    });
+    const again = await hosts.a.ok(`${own} tls deploy --push-binary --service node b.lan c.lan`);
+    assert.equal(again.match(/unchanged/g)?.length, 3, again);
+    // Without names the members of the cluster are the peers.
+    const walked = await hosts.a.ok(`${own} tls deploy --force`);
+    assert.match(walked, /^10\.77\.0\.2 +changed .*; agent node presents it$/m);
+    assert.match(walked, /^10\.77\.0\.3 +changed .*; agent node presents it$/m);
+    for (const host of hosts.list) await host.ok("agent service uninstall node");
   },
 });

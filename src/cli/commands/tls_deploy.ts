@@ -1,7 +1,9 @@
-import { Refusal } from "../../base/errors.ts";
 import { dirname, resolve } from "node:path";
+import { splitHost } from "../../base/address.ts";
+import { UserError } from "../../base/errors.ts";
+import { selfCommand } from "../../base/self.ts";
 import type { PeerResult } from "../../deploy/deploy.ts";
-import { tokenFile } from "../../base/fs/token_file.ts";
+import { identityFiles } from "../../pki/directory/identity_files.ts";
 import { certificateRoles } from "../../pki/x509/roles.ts";
 import { tlsGrants } from "../../sandbox/tls.ts";
 import { askSudoPassword } from "../ask_password.ts";
@@ -20,9 +22,12 @@ export default command({
   args: [{
     name: "PEER",
     repeat: true,
-    help: "Anything that ssh can resolve",
+    help: "Anything that ssh can resolve; without one, the nodes that the local node knows",
   }],
-  rest: { placeholder: "ARGS…", help: "Flags for the role that --service installs" },
+  rest: {
+    placeholder: "FLAGS…",
+    help: "Flags for the role that --service installs; a node gets -H 0.0.0.0 --cluster default",
+  },
   options: {
     dryRun: { kind: "flag", help: "Show what would be done, and change nothing" },
     force: {
@@ -93,8 +98,9 @@ export default command({
   graceMs: 5_000,
   grants: async ({ options, args, env }) => {
     const { makeScratch, ownExecutable } = await import("../../deploy/run.ts");
+    if (args.length === 0) args.push(...await knownNodes());
     const scratch = makeScratch();
-    const token = tokenFile(env.configRoot);
+    const { token } = identityFiles(env);
     const grants = await tlsGrants(env, {
       write: [token],
       folders: [scratch],
@@ -106,19 +112,22 @@ export default command({
     });
     return {
       ...grants,
-      run: args.includes("localhost") ? ["ssh", "sh"] : ["ssh"],
+      run: args.includes("localhost") || options.service === "node" ? ["ssh", "sh"] : ["ssh"],
     };
   },
   run: async (request) => {
-    if (request.args.length === 0) {
-      throw new Refusal("No peer was named", { next: "agent tls deploy PEER…" });
-    }
     const { deployAll } = await import("../../deploy/run.ts");
-    const { args, env, json, options } = request;
-    const width = Math.max(...args.map((name) => name.length));
-    const progress = progressOf(env.stdout, json ? [] : args);
+    const { args, env, json, options, rest } = request;
+    const self = Deno.hostname();
+    const names = options.service === "node" ? [...args, self] : args;
+    const width = Math.max(...names.map((name) => name.length));
+    const progress = progressOf(env.stdout, json ? [] : names);
+    const { readToken } = await import("../../mesh/identity.ts");
     const results = await deployAll({
       ...request,
+      self,
+      serviceArgs: rest.length > 0 ? rest : defaultFlags(options.service),
+      token: readToken(identityFiles(env).token),
       askPassword: () => askSudoPassword(env),
       progress: {
         doing: (peer, what) => progress.doing(peer, what),
@@ -134,6 +143,42 @@ export default command({
   streams: true,
   exit: ({ peers }) => peers.some(isBad) ? 1 : 0,
 });
+
+/** What makes a role reachable for the others, where no flags were given. */
+function defaultFlags(service: string | undefined): string[] {
+  switch (service) {
+    case "node":
+      return ["-H", "0.0.0.0", "--cluster", "default"];
+    case "coordinator":
+      return ["--coordinator.host=0.0.0.0", "--peer.insecure=false"];
+    default:
+      return [];
+  }
+}
+
+/**
+ * The other nodes of the cluster, by the address that they advertise. Asked by a process of its own:
+ * what holds the CA's key does not talk to the network.
+ */
+async function knownNodes(): Promise<string[]> {
+  const { command, args } = selfCommand();
+  const ran = await new Deno.Command(command, { args: [...args, "cluster", "nodes", "--json"] })
+    .output();
+  if (!ran.success) {
+    const said = new TextDecoder().decode(ran.stderr).trim();
+    throw new UserError(`No peer was named, and the local node cannot be asked: ${said}`, {
+      next: "Name the peers: agent tls deploy PEER…",
+    });
+  }
+  const { nodes } = JSON.parse(new TextDecoder().decode(ran.stdout)) as {
+    nodes: { address: string; self: boolean }[];
+  };
+  const hosts = nodes.filter(({ self }) => !self).map(({ address }) => splitHost(address).host);
+  if (hosts.length > 0) return [...new Set(hosts)];
+  throw new UserError("No peer was named, and the local node knows no other node", {
+    next: "Name the peers: agent tls deploy PEER…",
+  });
+}
 
 function isBad({ state }: PeerResult): boolean {
   return state === "failed" || state === "unreachable";

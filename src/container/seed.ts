@@ -1,0 +1,119 @@
+/**
+ * The state that an image brings along (its seed), copied into an empty state volume at the first
+ * start. A volume that holds TLS state is never changed.
+ */
+import { join } from "node:path";
+import { messageOf, UserError } from "../base/errors.ts";
+import { syncFolder } from "../base/fs/atomic_file.ts";
+import { parseCertificates, readSmallText } from "../pki/x509/inspect.ts";
+
+/** Where `scripts/image-build` puts it; AGENT_SEED names another place. */
+export const defaultSeed = "/usr/share/agent/seed";
+
+export type Seeded =
+  | { kind: "copied"; from: string; to: string }
+  /** There is state already. */
+  | { kind: "kept"; differs: boolean }
+  | { kind: "no_seed" };
+
+/**
+ * @param seed a folder that holds `tls/`.
+ * @param configRoot the state volume, as in `/etc/agent`.
+ * @throws {UserError} where the volume cannot be written.
+ */
+export function copySeed(seed: string, configRoot: string): Seeded {
+  const from = join(seed, "tls");
+  const to = join(configRoot, "tls");
+  // Under another name until it is whole: a start that was cut off begins again.
+  const unfinished = join(configRoot, ".tls.seed");
+  if (!holdsState(from)) return { kind: "no_seed" };
+  if (holdsState(to)) return { kind: "kept", differs: caOf(from) !== caOf(to) };
+  try {
+    Deno.mkdirSync(configRoot, { recursive: true, mode: 0o700 });
+    removeIfThere(unfinished);
+    copyFolder(from, unfinished);
+    removeIfThere(to);
+    Deno.renameSync(unfinished, to);
+    syncFolder(configRoot);
+  } catch (error) {
+    throw unwritableVolume(configRoot, error);
+  }
+  return { kind: "copied", from, to };
+}
+
+/** An empty folder, as a volume engine makes it, is no state. */
+function holdsState(tls: string): boolean {
+  return ["config.yaml", "ca/ca.crt", "server.crt"].some((name) => exists(join(tls, name)));
+}
+
+function caOf(tls: string): string | undefined {
+  const path = join(tls, "ca", "ca.crt");
+  if (!exists(path)) return undefined;
+  return parseCertificates(readSmallText(path), path)[0]!.fingerprint;
+}
+
+/** Keys are readable by this user only, whatever their modes in the image. */
+function copyFolder(from: string, to: string): void {
+  Deno.mkdirSync(to, { mode: 0o700 });
+  for (const { name, isDirectory, isFile } of Deno.readDirSync(from)) {
+    if (isDirectory) copyFolder(join(from, name), join(to, name));
+    if (!isFile) continue;
+    const mode = name.endsWith(".crt") || name === "config.yaml" ? 0o644 : 0o600;
+    const file = Deno.openSync(join(to, name), { write: true, createNew: true, mode });
+    try {
+      const data = Deno.readFileSync(join(from, name));
+      for (let at = 0; at < data.length;) at += file.writeSync(data.subarray(at));
+      file.syncSync();
+    } finally {
+      file.close();
+    }
+  }
+  syncFolder(to);
+}
+
+/** Says whose the volume is and who runs, which is what is wrong nearly always. */
+export function unwritableVolume(folder: string, cause: unknown): UserError {
+  const what = `Cannot write the state folder "${folder}"`;
+  const uid = Deno.uid();
+  const gid = Deno.gid();
+  if (/read-only|os error 30/i.test(messageOf(cause))) {
+    return new UserError(`${what}: it is mounted read-only`, {
+      next: "Mount it writable for the first start; later it only has to be writable for the token",
+      cause,
+    });
+  }
+  const owner = ownerOf(folder);
+  if (owner !== undefined && owner !== uid) {
+    return new UserError(
+      `${what}: it belongs to user ${owner}, and this container runs as user ${uid}`,
+      {
+        next: `On the host: chown -R ${uid}:${gid} VOLUME; or run the container as ${owner} ` +
+          `(scripts/image-run: PUID=${owner})`,
+        cause,
+      },
+    );
+  }
+  return new UserError(`${what}: ${messageOf(cause)}`, { next: "Check the volume", cause });
+}
+
+function ownerOf(folder: string): number | undefined {
+  try {
+    return Deno.statSync(folder).uid ?? undefined;
+  } catch {
+    return undefined; // The error that led here says more.
+  }
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return false;
+    throw error;
+  }
+}
+
+function removeIfThere(path: string): void {
+  if (exists(path)) Deno.removeSync(path, { recursive: true });
+}
