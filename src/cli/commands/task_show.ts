@@ -3,14 +3,15 @@ import { dialSettings, withTasks } from "../connect.ts";
 import { commonId, findTask } from "../../client/find_task.ts";
 import { colors, widthOf } from "../output/terminal.ts";
 import { taskPage } from "../output/task_page.ts";
-import { taskTable } from "../output/task_table.ts";
+import { arrayPage } from "../output/array_page.ts";
 import { taskView } from "../../client/views.ts";
 import { taskArgument } from "../change_tasks.ts";
 import { command } from "../command.ts";
 
 export default command({
   path: "task show",
-  summary: "Show the details of a task, or the elements of an array",
+  summary: "Show the details of a task, or the totals of an array",
+  description: "Of an array, the elements that did not succeed come first.",
   args: [taskArgument],
   options: {},
   ...dialSettings,
@@ -32,6 +33,8 @@ export default command({
       width: widthOf(env.stdout),
       now: env.clock.now(),
     };
-    return "tasks" in result ? taskTable(result.tasks, context) : taskPage(result, context);
+    return "tasks" in result
+      ? arrayPage(result.id, result.tasks, context)
+      : taskPage(result, context);
   },
 });

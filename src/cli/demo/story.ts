@@ -109,8 +109,8 @@ async function fanOut(teller: Teller): Promise<Plan> {
 }
 
 async function failOnce(teller: Teller): Promise<Plan> {
-  const line = 'if mkdir "$TRIED" 2>/dev/null; then echo "try 1: fails" >&2; exit 1; fi; ' +
-    'echo "try 2: works"';
+  const line = 'if mkdir "$TRIED" 2>/dev/null; then echo "try 1: failed" >&2; exit 1; fi; ' +
+    'echo "try 2: worked"';
   const env = `TRIED=${join(teller.folder, "tried")}`;
   const args = ["--retries", "1", "--env", env, "--shell", "--", line];
   const { id } = await submit(teller, "retry", args);

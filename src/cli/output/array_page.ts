@@ -1,0 +1,38 @@
+import { type TaskState, taskStates } from "../../tasks/task.ts";
+import type { TaskView } from "../../client/views.ts";
+import { counted, shellLine, shortened } from "./format.ts";
+import { type TableContext, taskTable } from "./task_table.ts";
+
+/** More rows are no longer read; those that matter come first. */
+const maxRows = 20;
+
+/** What needs a look comes first, what went well last. */
+const order: TaskState[] = [
+  "failed",
+  "timed_out",
+  "lost",
+  "cancelled",
+  "running",
+  "queued",
+  "succeeded",
+];
+
+/** An array for people: what it runs, how many elements are in which state, failures first. */
+export function arrayPage(id: string, tasks: TaskView[], context: TableContext): string {
+  const { dim } = context.colors;
+  const count = (state: TaskState) => tasks.filter((task) => task.state === state).length;
+  const totals = taskStates.filter((state) => count(state) > 0)
+    .map((state) => `${count(state)} ${state}`).join(", ");
+  const shown = tasks.toSorted((a, b) =>
+    order.indexOf(a.state) - order.indexOf(b.state) || (a.array_index ?? 0) - (b.array_index ?? 0)
+  ).slice(0, maxRows);
+  const hidden = tasks.length - shown.length;
+  return [
+    `${dim("Array")}    ${id}, ${counted(tasks.length, "task")}`,
+    `${dim("States")}   ${totals}`,
+    `${dim("Command")}  ${shortened(shellLine(tasks[0]?.spec.argv ?? []))}`,
+    "",
+    taskTable(shown, context) +
+    (hidden === 0 ? "" : `${hidden} more are not shown; --json prints all of them\n`),
+  ].join("\n");
+}
