@@ -63,17 +63,12 @@ export class TaskFiles implements AsyncDisposable {
    * @throws where something of it is left.
    */
   async remove(folder: string): Promise<void> {
+    if (removeEmpty(folder)) return;
     let notes: string[] = [];
     await this.#run({ kind: "empty", folder }, (answer) => {
       if (answer.kind === "done") notes = answer.notes;
     });
-    try {
-      // One call on a name that no task can replace; it refuses what is not empty.
-      Deno.removeSync(folder);
-    } catch (error) {
-      if (error instanceof Deno.errors.NotFound) return;
-      throw new Error(notes[0] ?? messageOf(error), { cause: error });
-    }
+    if (!removeEmpty(folder)) throw new Error(notes[0] ?? "It is not empty");
   }
 
   /** Copies the artifacts of an attempt whose processes have ended into a folder that no task can write. */
@@ -129,6 +124,16 @@ export class TaskFiles implements AsyncDisposable {
       if (at >= 0) this.#idle.splice(at, 1);
     });
     return helper;
+  }
+}
+
+/** One system call on a name that no task can replace; it refuses what is not an empty folder. */
+function removeEmpty(folder: string): boolean {
+  try {
+    Deno.removeSync(folder);
+    return true;
+  } catch (error) {
+    return error instanceof Deno.errors.NotFound;
   }
 }
 

@@ -14,7 +14,7 @@ const tickMs = 10;
  */
 export class WorkFolders {
   readonly #ready: string[] = [];
-  #resting: { folder: string; changedAt: number | undefined; since: number }[] = [];
+  #resting: { folder: string; changedAt: number; since: number }[] = [];
   #made = 0;
   /** When those that were seen to be empty were last changed. */
   readonly #seen = new Map<string, number>();
@@ -58,22 +58,28 @@ export class WorkFolders {
   /**
    * The attempt is over.
    *
-   * @param isAlone nothing of it is left; otherwise that is for a look to find out.
+   * @param isAlone no process of it is left; otherwise the next look finds out.
    */
   async giveBack(folder: string, isAlone: boolean): Promise<void> {
-    if (!this.#isPristine(folder)) return await this.#remove(folder);
+    const changedAt = this.#pristine(folder);
+    if (changedAt === undefined) return await this.#remove(folder);
     if (isAlone) this.#ready.push(folder);
-    else this.#resting.push({ folder, changedAt: changeOf(folder), since: Date.now() });
+    else this.#resting.push({ folder, changedAt, since: Date.now() });
   }
 
-  /** Deno 2.7 lists no name that is not UTF-8; but the system removes no folder that has one in it. */
-  #isEmpty(folder: string, changedAt: number | undefined): boolean {
-    for (const _ of Deno.readDirSync(folder)) return false;
-    if (changedAt !== undefined && changedAt === this.#seen.get(folder)) return true;
+  /**
+   * Deno 2.7 lists no name that is not UTF-8; but the system removes no folder that has one in it.
+   *
+   * @returns when the folder was last changed, or undefined if it is not empty.
+   */
+  #empty(folder: string, changedAt: number): number | undefined {
+    for (const _ of Deno.readDirSync(folder)) return undefined;
+    if (changedAt === this.#seen.get(folder)) return changedAt;
     Deno.removeSync(folder);
     this.#make(folder);
-    this.#seen.set(folder, Deno.lstatSync(folder).mtime?.getTime() ?? NaN);
-    return true;
+    const madeAt = changeOf(Deno.lstatSync(folder));
+    this.#seen.set(folder, madeAt);
+    return madeAt;
   }
 
   /**
@@ -84,10 +90,9 @@ export class WorkFolders {
   async swept(rested: number): Promise<void> {
     for (const { folder, changedAt, since } of this.#resting.splice(0, rested)) {
       // A process that is gone by now may have written to it meanwhile.
-      const isSame = changedAt !== undefined && changedAt === changeOf(folder) &&
-        since - changedAt > tickMs;
-      if (isSame || this.#isPristine(folder)) this.#ready.push(folder);
-      else await this.#remove(folder);
+      if (this.#isSame(folder, changedAt, since) || this.#pristine(folder) !== undefined) {
+        this.#ready.push(folder);
+      } else await this.#remove(folder);
     }
     const surplus = this.#ready.splice(rested + spares);
     for (const folder of surplus) await this.#remove(folder);
@@ -98,16 +103,31 @@ export class WorkFolders {
     return this.#resting.length;
   }
 
-  #isPristine(folder: string): boolean {
+  /** Whether it was not changed since a time at which it was empty. */
+  #isSame(folder: string, changedAt: number, since: number): boolean {
     try {
-      const { mode, uid, isDirectory, mtime } = Deno.lstatSync(folder);
-      const owner = this.user.ids?.uid ?? Deno.uid();
-      if (!isDirectory || uid !== owner || ((mode ?? 0) & 0o7777) !== 0o700) return false;
-      return this.#isEmpty(folder, mtime?.getTime());
+      return since - changedAt > tickMs && this.#changedAt(folder) === changedAt;
     } catch {
-      // Moved away, made unreadable, or not empty: whatever it is now, it goes.
       return false;
     }
+  }
+
+  /** When it was last changed; undefined where it is not as it was made, or not empty. */
+  #pristine(folder: string): number | undefined {
+    try {
+      const changedAt = this.#changedAt(folder);
+      return changedAt === undefined ? undefined : this.#empty(folder, changedAt);
+    } catch {
+      // Moved away, made unreadable, or not empty: whatever it is now, it is removed.
+      return undefined;
+    }
+  }
+
+  #changedAt(folder: string): number | undefined {
+    const info = Deno.lstatSync(folder);
+    const owner = this.user.ids?.uid ?? Deno.uid();
+    if (!info.isDirectory || info.uid !== owner) return undefined;
+    return ((info.mode ?? 0) & 0o7777) === 0o700 ? changeOf(info) : undefined;
   }
 
   async #remove(folder: string): Promise<void> {
@@ -116,11 +136,7 @@ export class WorkFolders {
   }
 }
 
-/** When a folder was last changed; undefined if it is gone. */
-function changeOf(folder: string): number | undefined {
-  try {
-    return Deno.lstatSync(folder).mtime?.getTime();
-  } catch {
-    return undefined;
-  }
+/** Of a system without such times each folder is another one. */
+function changeOf({ mtime }: Deno.FileInfo): number {
+  return mtime?.getTime() ?? NaN;
 }
