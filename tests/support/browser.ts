@@ -4,6 +4,7 @@
  */
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core"; // Drives Chromium.
 import { join } from "node:path";
+import type { Host } from "./hosts.ts";
 import { asRoot, component, networkNamespaces, programs } from "./component.ts";
 
 /** Spread it into tests that need the browser. */
@@ -14,12 +15,36 @@ export const browserReady = await component(
   programs("chromium", "ip", "unshare"),
 );
 
+/** A browser on one of the hosts, which trusts the CA with this certificate and no other. */
+export async function startBrowserOn(host: Host, caFile: string): Promise<OwnBrowser> {
+  await host.ok(
+    "mkdir -p .pki/nssdb && certutil -N -d sql:.pki/nssdb --empty-password && " +
+      `certutil -A -d sql:.pki/nssdb -n "Agent CA" -t C,, -i ${caFile}`,
+  );
+  const folder = await Deno.makeTempDir({ prefix: "agent-browser-" });
+  const start = join(folder, "chromium");
+  const through = host.through.map((word) => `'${word}'`).join(" ");
+  await Deno.writeTextFile(start, `#!/bin/sh\nexec ${through} chromium "$@"\n`, { mode: 0o755 });
+  const browser = await launch(start, host.home.env);
+  return { browser, url: "", [Symbol.asyncDispose]: () => end(browser, folder) };
+}
+
+async function launch(executablePath: string, env: Record<string, string>): Promise<Browser> {
+  const args = ["--no-sandbox", "--disable-dev-shm-usage"];
+  return await chromium.launch({ executablePath, args, env });
+}
+
+async function end(browser: Browser, folder: string): Promise<void> {
+  await browser.close();
+  await Deno.remove(folder, { recursive: true });
+}
+
 /** Any port will do: the network is the browser's own. */
 const port = 8765;
 
 export interface OwnBrowser extends AsyncDisposable {
   browser: Browser;
-  /** Where the server at the socket is reached. */
+  /** Where the server at the socket is reached; "" on a host, which reaches the others by name. */
   url: string;
 }
 
@@ -41,19 +66,9 @@ exec unshare --net sh -c '
 `;
   await Deno.writeTextFile(start, script, { mode: 0o755 });
   await Deno.writeTextFile(join(home, "relay"), `#!/bin/sh\nexec ${relay}\n`, { mode: 0o755 });
-  const browser = await chromium.launch({
-    executablePath: start,
-    args: ["--no-sandbox", "--disable-dev-shm-usage"],
-    env: { ...Deno.env.toObject(), HOME: home },
-  });
-  return {
-    browser,
-    url: `http://127.0.0.1:${port}`,
-    async [Symbol.asyncDispose]() {
-      await browser.close();
-      await Deno.remove(home, { recursive: true });
-    },
-  };
+  const browser = await launch(start, { ...Deno.env.toObject(), HOME: home });
+  const url = `http://127.0.0.1:${port}`;
+  return { browser, url, [Symbol.asyncDispose]: () => end(browser, home) };
 }
 
 /** Opens a page and gathers what it does wrong: errors, refused content, requests to other hosts. */

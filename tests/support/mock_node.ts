@@ -232,11 +232,11 @@ function list(state: State, query: URLSearchParams): Response {
 }
 
 async function submit(state: State, request: Request): Promise<Response> {
-  const body = await request.json() as { argv?: string[]; command?: string };
-  if (body.argv?.[0] === "refuse") {
+  const body = await request.json() as { argv: string[]; shell?: boolean };
+  if (body.argv[0] === "refuse") {
     return problem(400, 'The program "refuse" is not allowed', "Name another program");
   }
-  const argv = body.argv ?? ["/bin/sh", "-c", body.command!];
+  const argv = body.shell ? ["/bin/sh", "-c", ...body.argv] : body.argv;
   const task = taskView(taskId(state.data.tasks.length + 1), "running", { argv });
   state.data.tasks.unshift(task);
   state.send("task", task);

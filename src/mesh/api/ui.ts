@@ -71,5 +71,8 @@ function logInByUrl(context: ApiContext, node: Node, token: string): Response {
 
 function page(title: string, body: string): string {
   return `<!doctype html><html lang="en"><meta charset="utf-8"><title>${title} · agent</title>` +
-    `<meta name="viewport" content="width=device-width"><h1>${title}</h1>${body}</html>`;
+    '<meta name="viewport" content="width=device-width"><meta name="color-scheme" ' +
+    'content="light dark"><link rel="icon" href="/favicon.svg" type="image/svg+xml">' +
+    '<link rel="stylesheet" href="/assets/app.css">' +
+    `<main class="login"><h1>${title}</h1>${body}</main></html>`;
 }

@@ -37,18 +37,18 @@ export function SubmitDialog({ onClose }: { onClose: () => void }) {
       <form ref={form} onSubmit={submit} class="submit">
         <CommandFields />
         <div class="columns">
-          <Field name="selector" label="Worker labels" hint="gpu=a100, one or more" />
-          <Field name="timeout" label="Timeout" hint="10m, 1h30m; empty: none" />
+          <Field name="selector" label="Worker labels" hint="gpu=a100 zone=r2" />
+          <Field name="timeout" label="Timeout" hint="10m or 1h30m" />
           <Field name="retries" label="Retries" hint="0" inputMode="numeric" />
           <Field name="retry_delay" label="Wait before each" hint="30s" />
         </div>
         <details>
           <summary>More</summary>
           <div class="columns">
-            <Field name="cwd" label="Folder on the worker" hint="empty: one of its own" />
-            <Field name="array" label="Array" hint="0-9: a task for each number" />
+            <Field name="cwd" label="Folder on the worker" hint="one of its own" />
+            <Field name="array" label="Array" hint="0-9: ten tasks" />
             <Lines name="env" label="Environment, one per line" hint="NAME=value" />
-            <Lines name="artifacts" label="Files to keep, one pattern per line" hint="out/**" />
+            <Lines name="artifacts" label="Files to keep, one per line" hint="out/**" />
             <Field name="idempotency_key" label="Idempotency key" hint="starts nothing twice" />
           </div>
         </details>

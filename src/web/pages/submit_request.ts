@@ -1,6 +1,7 @@
 /** The body of POST /api/tasks, made of what was typed. The node checks it again. */
 import { parseDuration } from "../../base/durations.ts";
 import { UserError } from "../../base/errors.ts";
+import type { TaskDescription } from "../../client/task_spec.ts";
 import { Problem } from "../node_api.ts";
 
 /** Everything is text; what was left empty is "". */
@@ -19,29 +20,14 @@ export interface SubmitFields {
   idempotency_key: string;
 }
 
-export interface SubmitBody {
-  argv?: string[];
-  command?: string;
-  shell?: true;
-  env?: Record<string, string>;
-  cwd?: string;
-  selector?: Record<string, string>;
-  timeout_ms?: number;
-  retries?: number;
-  retry_delay_ms?: number;
-  artifacts?: string[];
-  array?: string;
-  idempotency_key?: string;
-}
-
 /** @throws {Problem} for the first field that cannot be read. */
-export function submitRequest(fields: SubmitFields): SubmitBody {
+export function submitRequest(fields: SubmitFields): TaskDescription {
   const text = (name: keyof SubmitFields) => (fields[name] ?? "").trim();
   const given = <T>(name: keyof SubmitFields, read: (text: string) => T): T | undefined =>
     text(name) === "" ? undefined : read(text(name));
   const body = {
     ...(fields.shell === "true"
-      ? { command: text("command"), shell: true as const }
+      ? { argv: [text("command")], shell: true }
       : { argv: splitCommand(text("command")) }),
     env: given("env", () => pairs(fields.env.split("\n"), "Environment")),
     cwd: given("cwd", (folder) => folder),
@@ -55,9 +41,8 @@ export function submitRequest(fields: SubmitFields): SubmitBody {
     array: given("array", (range) => range),
     idempotency_key: given("idempotency_key", (key) => key),
   };
-  return Object.fromEntries(
-    Object.entries(body).filter(([, value]) => value !== undefined),
-  ) as SubmitBody;
+  const filled = Object.entries(body).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(filled) as unknown as TaskDescription;
 }
 
 function wholeNumber(text: string): number {

@@ -18,7 +18,7 @@ const empty: SubmitFields = {
 Deno.test("fields that are empty are not sent", () => {
   assert.deepEqual(submitRequest(empty), { argv: ["uname", "-a"] });
   const shell = submitRequest({ ...empty, command: "a | b", shell: "true" });
-  assert.deepEqual(shell, { command: "a | b", shell: true });
+  assert.deepEqual(shell, { argv: ["a | b"], shell: true });
 });
 
 Deno.test("every field is sent as the API takes it", () => {
