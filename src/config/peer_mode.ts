@@ -33,7 +33,7 @@ export function peerMode(config: Config, role: PeerRole) {
   }
   const certFile = values["peer.cert_file"];
   const keyFile = values["peer.key_file"];
-  const caFile = values["peer.client_ca_file"];
+  const clientCaFile = values["peer.client_ca_file"];
   if ((certFile === undefined) !== (keyFile === undefined)) {
     const [given, missing] = certFile === undefined
       ? ["peer.key_file", "peer.cert_file"]
@@ -52,7 +52,7 @@ export function peerMode(config: Config, role: PeerRole) {
         "agent tls status says whether to make one or to turn TLS on; or set peer.cert_file and peer.key_file",
     });
   }
-  if (side === "client" && caFile === undefined && !skipVerify) {
+  if (side === "client" && clientCaFile === undefined && !skipVerify) {
     throw new UsageError(
       '"peer.insecure" is false, but there is no CA to verify the coordinator with',
       {
@@ -63,10 +63,12 @@ export function peerMode(config: Config, role: PeerRole) {
   }
   const serverName = values["peer.server_name"];
   return {
-    mode: (side === "server" ? caFile : certFile) === undefined ? "tls" as const : "mtls" as const,
+    mode: (side === "server" ? clientCaFile : certFile) === undefined
+      ? "tls" as const
+      : "mtls" as const,
     ...(certFile === undefined ? {} : { certFile }),
     ...(keyFile === undefined ? {} : { keyFile }),
-    ...(caFile === undefined ? {} : { caFile }),
+    ...(clientCaFile === undefined ? {} : { clientCaFile }),
     skipVerify,
     ...(side === "client" && serverName !== undefined ? { serverName } : {}),
   };

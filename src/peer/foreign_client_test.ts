@@ -29,7 +29,7 @@ Deno.test({
     await using folder = await temporaryFolder();
     const ca = await makeAuthority(folder.path);
     const own = await ca.issue("own");
-    const mode: PeerMode = { mode: "mtls", ...own, caFile: ca.caFile, skipVerify: false };
+    const mode: PeerMode = { mode: "mtls", ...own, clientCaFile: ca.caFile, skipVerify: false };
     const stop = new AbortController();
     const env = { clock: systemClock, log: silentLog };
     const options = { host: "127.0.0.1", port: 0, mode, ...fakeCoordinator(), env };

@@ -77,13 +77,13 @@ Deno.test("a server takes new certificates while a stream runs on", async (t) =>
   let logged = "";
   const write = (line: string) => void (logged += line);
   const log = createLog({ level: "info", format: "json", now: Date.now, write });
-  const mode: PeerMode = { mode: "mtls", ...within("."), caFile, skipVerify: false };
+  const mode: PeerMode = { mode: "mtls", ...within("."), clientCaFile: caFile, skipVerify: false };
   const fake = fakeCoordinator();
   await using server = await servePeer(
     { host: "127.0.0.1", port: 0, mode, ...fake, env: { clock: systemClock, log } },
     signal,
   );
-  const dialled: PeerMode = { mode: "mtls", ...client, caFile: ca.caFile, skipVerify: false };
+  const dialled: PeerMode = { mode: "mtls", ...client, clientCaFile: ca.caFile, skipVerify: false };
   await using coordinator = await dialCoordinator(server.address, dialled, env);
   await coordinator.tasks.submit(sampleSpec);
   const watching = new AbortController();
@@ -167,7 +167,12 @@ Deno.test("a client takes a new certificate and CA at its next connection", asyn
   const fake = fakeCoordinator();
   const serve = async (authority: typeof ca) => {
     const issued = await authority.issue("server");
-    const mode: PeerMode = { mode: "mtls", ...issued, caFile: authority.caFile, skipVerify: false };
+    const mode: PeerMode = {
+      mode: "mtls",
+      ...issued,
+      clientCaFile: authority.caFile,
+      skipVerify: false,
+    };
     return await servePeer({ host: "127.0.0.1", port: 0, mode, ...fake, env }, signal);
   };
   await using former = await serve(ca);
@@ -178,7 +183,7 @@ Deno.test("a client takes a new certificate and CA at its next connection", asyn
   const log = createLog({ level: "info", format: "json", now: Date.now, write });
   await using coordinator = await dialCoordinator(
     between.address,
-    { mode: "mtls", ...own, caFile, skipVerify: false },
+    { mode: "mtls", ...own, clientCaFile: caFile, skipVerify: false },
     { clock: systemClock, log },
   );
   await coordinator.tasks.listWorkers();

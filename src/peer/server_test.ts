@@ -32,7 +32,7 @@ Deno.test("a server with mTLS refuses whoever cannot prove himself", async (t) =
   const ca = await makeAuthority(folder.path);
   const foreign = await makeAuthority(folder.path, "foreign");
   const own = await ca.issue("server");
-  const mode: PeerMode = { mode: "mtls", ...own, caFile: ca.caFile, skipVerify: false };
+  const mode: PeerMode = { mode: "mtls", ...own, clientCaFile: ca.caFile, skipVerify: false };
   const fake = fakeCoordinator();
   await using server = await servePeer({ ...loopback, mode, ...fake, env }, signal);
   const answers = (client: Issued | undefined, minVersion: "TLSv1.2" | "TLSv1.3" = "TLSv1.2") =>
@@ -92,7 +92,7 @@ Deno.test("a server does not start with files that it cannot use", async (t) => 
   await Deno.writeTextFile(empty, "");
   const missing = join(folder.path, "missing.crt");
   const { certFile, keyFile } = good;
-  const cases: Record<string, Partial<Issued> & { caFile?: string }> = {
+  const cases: Record<string, Partial<Issued> & { clientCaFile?: string }> = {
     "a certificate without its key": { certFile },
     "a key without its certificate": { keyFile },
     "neither": {},
@@ -100,10 +100,10 @@ Deno.test("a server does not start with files that it cannot use", async (t) => 
     "an empty certificate": { certFile: empty, keyFile },
     "another certificate's key": { certFile, keyFile: other.keyFile },
     "a pair that TLS cannot use": await ca.issue("short", { key: "rsa:1024" }),
-    "a CA file that is empty": { ...good, caFile: empty },
-    "a CA file that is missing": { ...good, caFile: missing },
-    "a CA file that is a folder": { ...good, caFile: folder.path },
-    "a CA file that is a key": { ...good, caFile: keyFile },
+    "a CA file that is empty": { ...good, clientCaFile: empty },
+    "a CA file that is missing": { ...good, clientCaFile: missing },
+    "a CA file that is a folder": { ...good, clientCaFile: folder.path },
+    "a CA file that is a key": { ...good, clientCaFile: keyFile },
   };
   for (const [name, files] of Object.entries(cases)) {
     await t.step(name, async () => {

@@ -20,11 +20,11 @@ async function modes(ca: Authority): Promise<Record<string, [PeerMode, PeerMode]
     h2c: [plain, plain],
     tls: [
       { mode: "tls", ...server, skipVerify: false },
-      { mode: "tls", caFile, skipVerify: false },
+      { mode: "tls", clientCaFile: caFile, skipVerify: false },
     ],
     mtls: [
-      { mode: "mtls", ...server, caFile, skipVerify: false },
-      { mode: "mtls", ...client, caFile, skipVerify: false },
+      { mode: "mtls", ...server, clientCaFile: caFile, skipVerify: false },
+      { mode: "mtls", ...client, clientCaFile: caFile, skipVerify: false },
     ],
   };
 }

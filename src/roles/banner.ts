@@ -29,7 +29,7 @@ export function printBanner(env: Env, config: Config, banner: Banner): void {
     tls_from: config.origins["peer.insecure"],
     ...(mode.mode === "h2c" ? {} : {
       ...file("cert_file", mode.certFile, config.origins["peer.cert_file"]),
-      ...file("client_ca_file", mode.caFile, config.origins["peer.client_ca_file"]),
+      ...file("client_ca_file", mode.clientCaFile, config.origins["peer.client_ca_file"]),
       certificate_ends: certificateEnds?.toISOString(),
     }),
     data_dir: config.values[`${role}.data_dir`],

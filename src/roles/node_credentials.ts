@@ -102,7 +102,7 @@ function read(
 ): Promise<Credentials | undefined> {
   if (pair === undefined) return Promise.resolve(undefined);
   const { certFile, keyFile } = pair;
-  const files = { certFile, keyFile, ...(caFile === undefined ? {} : { caFile }) };
+  const files = { certFile, keyFile, ...(caFile === undefined ? {} : { clientCaFile: caFile }) };
   return readCredentials({ mode: "mtls", ...files, skipVerify: false }, { prove: true, changed });
 }
 

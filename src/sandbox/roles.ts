@@ -82,7 +82,7 @@ export function clientGrants(
 function peerFiles(config: Config, role: PeerRole): string[] {
   const mode = peerMode(config, role);
   if (mode.mode === "h2c") return [];
-  return [mode.certFile, mode.keyFile, mode.caFile].filter((file) => file !== undefined);
+  return [mode.certFile, mode.keyFile, mode.clientCaFile].filter((file) => file !== undefined);
 }
 
 /** Port 0 turns the endpoint off. */

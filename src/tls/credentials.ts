@@ -49,7 +49,9 @@ export async function readCredentials(
     changed?: (loaded: Loaded) => void;
   } = {},
 ): Promise<Credentials> {
-  const files = [mode.certFile, mode.keyFile, mode.caFile].filter((file) => file !== undefined);
+  const files = [mode.certFile, mode.keyFile, mode.clientCaFile].filter((file) =>
+    file !== undefined
+  );
   /** How the files looked when they were last read, or when reading them last failed. */
   let seen = await appearance(files);
   let loaded = await read(mode).catch(misconfigured);
@@ -96,7 +98,7 @@ export async function readCredentials(
   };
 }
 
-async function read({ certFile, keyFile, caFile }: TlsMode): Promise<Loaded> {
+async function read({ certFile, keyFile, clientCaFile }: TlsMode): Promise<Loaded> {
   if ((certFile === undefined) !== (keyFile === undefined)) {
     throw new UsageError("A certificate needs its key, and a key its certificate", {
       next: "Set both peer.cert_file and peer.key_file",
@@ -104,7 +106,7 @@ async function read({ certFile, keyFile, caFile }: TlsMode): Promise<Loaded> {
   }
   return {
     pair: certFile === undefined ? undefined : await readPair(certFile, keyFile!),
-    ca: caFile === undefined ? undefined : await readCa(caFile),
+    ca: clientCaFile === undefined ? undefined : await readCa(clientCaFile),
   };
 }
 

@@ -4,7 +4,7 @@ export type PeerMode = { mode: "h2c" } | {
   certFile?: string;
   keyFile?: string;
   /** Server: verifies clients. Client: verifies the coordinator. */
-  caFile?: string;
+  clientCaFile?: string;
   /** Client only. */
   skipVerify: boolean;
   /** Client only: name to verify instead of the dialled one. */

@@ -47,7 +47,7 @@ export async function startCluster(options: { slots: number; tls: boolean }): Pr
       options.tls
         ? {
           mode: "mtls",
-          caFile: files.ca,
+          clientCaFile: files.ca,
           certFile: files.cert,
           keyFile: files.key,
           skipVerify: false,

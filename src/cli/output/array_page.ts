@@ -1,5 +1,6 @@
 import { type TaskState, taskStates } from "../../tasks/task.ts";
 import type { TaskView } from "../../client/views.ts";
+import { printable } from "../../base/printable.ts";
 import { counted, shellLine, shortened } from "./format.ts";
 import { type TableContext, taskTable } from "./task_table.ts";
 
@@ -27,10 +28,14 @@ export function arrayPage(id: string, tasks: TaskView[], context: TableContext):
     order.indexOf(a.state) - order.indexOf(b.state) || (a.array_index ?? 0) - (b.array_index ?? 0)
   ).slice(0, maxRows);
   const hidden = tasks.length - shown.length;
+  const waiting = tasks.find(({ state, reason }) => state === "queued" && reason !== null)?.reason;
   return [
     `${dim("Array")}    ${id}, ${counted(tasks.length, "task")}`,
     `${dim("States")}   ${totals}`,
     `${dim("Command")}  ${shortened(shellLine(tasks[0]?.spec.argv ?? []))}`,
+    ...waiting === undefined || waiting === null
+      ? []
+      : [`${dim("Waiting")}  ${printable(waiting)}`],
     "",
     taskTable(shown, context) +
     (hidden === 0 ? "" : `${hidden} more are not shown; --json prints all of them\n`),

@@ -89,7 +89,7 @@ Deno.test("a client learns which of the things is wrong, and what to do", async 
   const { caFile } = ca;
   const leaf = await ca.issue("leaf");
   const expired = await ca.issue("expired", { days: -1 });
-  const mtls = { mode: "mtls", caFile, skipVerify: false } as const;
+  const mtls = { mode: "mtls", clientCaFile: caFile, skipVerify: false } as const;
   const tls = { mode: "tls", skipVerify: false } as const;
   const good: PeerMode = { ...mtls, ...leaf };
   const named = async (...names: string[]): Promise<PeerMode> => ({
@@ -98,33 +98,33 @@ Deno.test("a client learns which of the things is wrong, and what to do", async 
   });
 
   const dated = await datedCertificates(folder.path);
-  const datedPeer: PeerMode = { ...mtls, caFile: dated.caFile, ...dated.leaf };
+  const datedPeer: PeerMode = { ...mtls, clientCaFile: dated.caFile, ...dated.leaf };
 
   const cases: Record<string, Case> = {
     "a root that has expired": {
       server: datedPeer,
-      client: { ...datedPeer, caFile: dated.expiredCaFile },
+      client: { ...datedPeer, clientCaFile: dated.expiredCaFile },
       code: "server_expired",
       says: /"CN=Dated CA".* expired on/,
     },
     "a root that is not yet valid": {
       server: datedPeer,
-      client: { ...datedPeer, caFile: dated.futureCaFile },
+      client: { ...datedPeer, clientCaFile: dated.futureCaFile },
       code: "server_not_yet_valid",
       says: /"CN=Dated CA".* valid only from .*and the clock here says/,
     },
     "a coordinator whose own root has expired": {
-      server: { ...datedPeer, caFile: dated.expiredCaFile },
+      server: { ...datedPeer, clientCaFile: dated.expiredCaFile },
       client: datedPeer,
       code: "client_certificate_clock",
       refusal: "expired_certificate",
     },
     "an expired root beside the renewed one": {
       server: datedPeer,
-      client: { ...datedPeer, caFile: dated.bothCaFile },
+      client: { ...datedPeer, clientCaFile: dated.bothCaFile },
     },
     "a root that may not certify": {
-      client: { ...good, caFile: await withoutCertSign(ca) },
+      client: { ...good, clientCaFile: await withoutCertSign(ca) },
       code: "server_chain",
       says: /"CN=Test CA".* is not a CA/,
     },
@@ -163,7 +163,7 @@ Deno.test("a client learns which of the things is wrong, and what to do", async 
       refusal: "not_grpc",
     },
     "no client certificate": {
-      client: { ...tls, caFile },
+      client: { ...tls, clientCaFile: caFile },
       code: "client_certificate_missing",
       refusal: "no_certificate",
     },
@@ -185,12 +185,12 @@ Deno.test("a client learns which of the things is wrong, and what to do", async 
       refusal: "untrusted_certificate",
     },
     "a coordinator of another CA": {
-      client: { ...good, caFile: other.caFile },
+      client: { ...good, clientCaFile: other.caFile },
       code: "foreign_ca",
       says: /issued by "CN=Test CA", and this side trusts "CN=Other CA"/,
     },
     "a coordinator of a CA with the same name": {
-      client: { ...good, caFile: foreign.caFile },
+      client: { ...good, clientCaFile: foreign.caFile },
       code: "foreign_ca",
       says: /with another key than that CA has here/,
     },
@@ -233,14 +233,17 @@ Deno.test("a client learns which of the things is wrong, and what to do", async 
       server: await named("IP:192.0.2.7"),
       client: { ...good, serverName: "192.0.2.7" },
     },
-    "TLS without client certificates": { server: { ...tls, ...leaf }, client: { ...tls, caFile } },
+    "TLS without client certificates": {
+      server: { ...tls, ...leaf },
+      client: { ...tls, clientCaFile: caFile },
+    },
     "unverified, by wish, without a CA": {
       server: { ...tls, ...expired },
       client: { mode: "tls", skipVerify: true },
     },
     "unverified still shows its certificate": {
       server: { ...good, ...expired },
-      client: { ...good, caFile: other.caFile, skipVerify: true },
+      client: { ...good, clientCaFile: other.caFile, skipVerify: true },
     },
   };
   for (

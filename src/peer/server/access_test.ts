@@ -33,7 +33,7 @@ Deno.test("a role in a certificate may call what the table says, and nothing els
   await using folder = await temporaryFolder();
   const ca = await makeAuthority(folder.path);
   const own = await ca.issue("server");
-  const mode: PeerMode = { mode: "mtls", ...own, caFile: ca.caFile, skipVerify: false };
+  const mode: PeerMode = { mode: "mtls", ...own, clientCaFile: ca.caFile, skipVerify: false };
   const env = { clock: systemClock, log: silentLog };
   const { signal } = new AbortController();
   const options = { host: "127.0.0.1", port: 0, mode, ...fakeCoordinator(), env };

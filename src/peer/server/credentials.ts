@@ -7,7 +7,7 @@ export class TlsServerCredentials extends ServerCredentials {
   readonly files: Credentials;
 
   private constructor(mode: TlsMode, files: Credentials) {
-    const mutual = mode.caFile !== undefined;
+    const mutual = mode.clientCaFile !== undefined;
     super({
       requestCert: mutual,
       rejectUnauthorized: mutual,

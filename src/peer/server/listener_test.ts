@@ -74,7 +74,7 @@ Deno.test("half a handshake ends at the deadline, and keeps no caller out", asyn
   const mode = {
     mode: "mtls",
     skipVerify: false,
-    caFile: ca.caFile,
+    clientCaFile: ca.caFile,
     ...await ca.issue("leaf"),
   } as const;
   const env = { clock: systemClock, log: silentLog };
