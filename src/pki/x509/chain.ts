@@ -12,8 +12,13 @@ const maxChain = 8;
 /** CAs of one name and key can be combined in very many ways; no honest file comes near this. */
 const maxSignatures = 200;
 
-/** Whether `issuer` signed `certificate`. */
+/** Whether `issuer` signed `certificate`; a signature that cannot be verified proves nothing. */
 export function isIssuedBy(certificate: Certificate, issuer: Certificate): boolean {
+  return hasIssuer(certificate, issuer) === true;
+}
+
+/** Undefined where only the signature cannot be verified. */
+function hasIssuer(certificate: Certificate, issuer: Certificate): boolean | undefined {
   if (!sameBytes(certificate.issuerDer, issuer.subjectDer)) return false;
   const { authorityKeyId } = certificate;
   if (
@@ -52,7 +57,7 @@ export function chainOf(
 ): Certificate[] {
   const search: Search = {
     ...{ others, roots, source, now, purpose },
-    ...{ left: maxSignatures, last: leaf, fault: undefined },
+    ...{ left: maxSignatures, last: leaf, fault: undefined, unverifiable: undefined },
   };
   const chain = follow([leaf], search);
   if (chain !== undefined) return chain;
@@ -71,6 +76,8 @@ interface Search {
   last: Certificate;
   /** What is wrong with the first way to a root. */
   fault: PkiError | undefined;
+  /** A step that may be right, with a signature of a kind that this system cannot verify. */
+  unverifiable: { certificate: Certificate; issuer: Certificate } | undefined;
 }
 
 function follow(chain: Certificate[], search: Search): Certificate[] | undefined {
@@ -97,11 +104,26 @@ function follow(chain: Certificate[], search: Search): Certificate[] | undefined
 }
 
 function isStep(certificate: Certificate, issuer: Certificate, search: Search): boolean {
-  if (!sameBytes(certificate.issuerDer, issuer.subjectDer)) return false;
-  return search.left-- > 0 && isIssuedBy(certificate, issuer);
+  if (!sameBytes(certificate.issuerDer, issuer.subjectDer) || search.left-- <= 0) return false;
+  const verdict = hasIssuer(certificate, issuer);
+  if (verdict === undefined) search.unverifiable ??= { certificate, issuer };
+  return verdict === true;
 }
 
-function noChain(leaf: Certificate, { last, roots, source }: Search): PkiError {
+function noChain(leaf: Certificate, search: Search): PkiError {
+  const { last, roots, source, unverifiable } = search;
+  if (unverifiable !== undefined) {
+    const { certificate: { subject, signatureAlgorithm }, issuer } = unverifiable;
+    return new PkiError(
+      "unsupported_key",
+      `The signature of "${subject}" in "${source}" cannot be verified: ${signatureAlgorithm.name} ` +
+        `by the ${issuer.keyType} key of "${issuer.subject}" is not supported`,
+      {
+        next: "Have it issued by a CA with an RSA (up to 4096 bits) or EC P-256 key",
+        file: source,
+      },
+    );
+  }
   const wanted = roots.map((root) => `"${root.subject}"`).join(" or ") || "any trusted CA";
   const hasSameName = roots.some((root) => sameBytes(root.subjectDer, last.issuerDer));
   return new NoChainError(
@@ -110,8 +132,7 @@ function noChain(leaf: Certificate, { last, roots, source }: Search): PkiError {
       (!hasSameName
         ? ""
         : last.signatureAlgorithm.isAccepted
-        ? `, but its signature (${last.signatureAlgorithm.name}) is not of that CA's key, or of a ` +
-          "kind that agent cannot verify"
+        ? ", but not signed with the key of that CA"
         : `, signed in a way that TLS does not accept (${last.signatureAlgorithm.name})`),
     {
       next: "Give the CA that issued it with --ca, and intermediates after it in --cert",
