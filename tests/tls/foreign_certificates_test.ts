@@ -233,7 +233,6 @@ Deno.test({
       await assert.rejects(Deno.stat(host.root), Deno.errors.NotFound, made.what);
       if (!others.includes(false)) differing.push(`${refusal.message} ${made.what}`);
     }
-    console.log(`${accepted} of ${count} accepted, ${differing.length} against OpenSSL and Go`);
     // What both accept and we do not, the runtime's TLS refuses; each kind is named in docs/tls.md.
     const known = [
       /critical extension that TLS does not know, 2\.5\.29\.(32|36|54)/,
