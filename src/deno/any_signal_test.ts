@@ -21,3 +21,17 @@ Deno.test("anySignal hears nothing more once it is disposed", () => {
   one.abort();
   assert.equal(either.aborted, false);
 });
+
+Deno.test("many followers of one signal cost no more each than few", () => {
+  const timed = (count: number) => {
+    const source = new AbortController();
+    const began = performance.now();
+    const all = Array.from({ length: count }, () => anySignal(source.signal));
+    for (const each of all) each[Symbol.dispose]();
+    return performance.now() - began;
+  };
+  timed(1_000);
+  const [few, many] = [timed(1_000), timed(20_000)];
+  // Where each looks through all others this is 400.
+  assert.ok(many < 100 * few, `${few} ms for 1,000, ${many} ms for 20,000`);
+});

@@ -13,6 +13,7 @@ import type { Env } from "../base/env.ts";
 import { UsageError } from "../base/errors.ts";
 import type { ConnectionCounts, ConnectionLimits } from "../base/connection_limit.ts";
 import { aborted, every } from "../base/lifetimes.ts";
+import { TimeSlices } from "../base/time_slices.ts";
 import { limits } from "../tasks/limits.ts";
 import type { TaskServer, WorkerServer } from "../tasks/service.ts";
 import { joinHost } from "../base/address.ts";
@@ -87,7 +88,10 @@ export async function servePeer(
   const stop = new AbortController();
   const stopping = anySignal(signal, stop.signal);
   const callerOf = callersOf(mode);
-  const serving: Serving = { log: env.log, signal: stopping, running: new Set(), callerOf };
+  const serving: Serving = {
+    ...{ log: env.log, signal: stopping, running: new Set() },
+    ...{ callerOf, slices: new TimeSlices() },
+  };
   addServices(server, options, health, serving);
   const refusals = new RefusalLog(env);
   const listener = await accept(

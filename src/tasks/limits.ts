@@ -3,8 +3,11 @@ export const limits = {
   /** gRPC messages; chunks stay well below it. */
   maxMessageBytes: 4 * 1024 * 1024,
   maxChunkBytes: 1024 * 1024,
-  /** Of one method, under way at once: a node passes on what all its browsers follow. */
-  maxStreamsPerConnection: 1_000,
+  /**
+   * Of one method, under way at once: a node passes on what all its browsers follow. When such a
+   * connection breaks, their end holds the event loop for about 20 ms.
+   */
+  maxStreamsPerConnection: 200,
   /** One connection is one worker: an upload for each slot, and for results that wait. */
   maxUploadsPerConnection: 8_192,
   /** Linux gives a process 2 MiB for arguments and environment together by default. */

@@ -7,7 +7,10 @@ import type {
   ServerWritableStream,
   ServiceDefinition,
 } from "@grpc/grpc-js";
+import type { Buffer } from "node:buffer";
+import { boundedFromBytes, BoundedReader } from "../bounded_reader.ts";
 import type { Log } from "../../base/log.ts";
+import type { TimeSlices } from "../../base/time_slices.ts";
 import type { CallerOf } from "./caller.ts";
 import { TaskError } from "../../tasks/service.ts";
 import type { ReadWindow } from "../gen/agent/v1/agent.ts";
@@ -21,6 +24,7 @@ export interface Serving {
   /** Calls that are being answered. */
   running: Set<Promise<void>>;
   callerOf: CallerOf;
+  slices: TimeSlices;
 }
 
 function track(serving: Serving, call: Promise<void>): void {
@@ -56,7 +60,9 @@ export function tolerant<S extends ServiceDefinition>(service: S): S {
     const definition = method as MethodDefinition<unknown, unknown>;
     const requestDeserialize = (bytes: Parameters<typeof definition.requestDeserialize>[0]) => {
       try {
-        return definition.requestDeserialize(bytes);
+        return definition.requestDeserialize(
+          bytes.length < boundedFromBytes ? bytes : new BoundedReader(bytes) as unknown as Buffer,
+        );
       } catch {
         return malformed;
       }
@@ -102,7 +108,11 @@ async function give<Request, Response>(
   answer: (over: AbortSignal) => Promise<void>,
 ): Promise<void> {
   const gone = new AbortController();
-  call.once("cancelled", () => gone.abort());
+  call.once("cancelled", async () => {
+    // A connection that breaks ends all its calls in one event; their work ends in turn.
+    await serving.slices.pace();
+    gone.abort(callerGone);
+  });
   using over = anySignal(gone.signal, serving.signal);
   try {
     await answer(over);
@@ -114,6 +124,9 @@ async function give<Request, Response>(
     call.emit("error", statusFor(serving, call.getPath(), cause));
   }
 }
+
+/** One for all: its stack tells nothing, and costs 10 µs to take. */
+const callerGone = new TaskError("unavailable", "The caller has gone");
 
 /** A server-streaming method from a function that gives its responses, as fast as they are read. */
 export function streaming<Request, Response>(
