@@ -141,27 +141,29 @@ function superviseConnections(server: Server | HttpsServer, options: HttpOptions
   });
 
   server.on("request", (request: IncomingMessage, response: ServerResponse) => {
-    const key = keyOf(request.socket);
+    // Taken now: a request that has ended no longer knows its socket.
+    const { socket } = request;
+    const key = keyOf(socket);
     const connection = open.get(key);
-    if (connection === undefined) return void request.socket.destroy();
+    if (connection === undefined) return void socket.destroy();
     connection.established();
     clearTimeout(connection.idle);
     connection.active++;
     if (options.idleMs === 0 || isStopping) response.shouldKeepAlive = false;
     const late = setTimeout(() => {
-      if (!request.complete) request.socket.destroy();
+      if (!request.complete) socket.destroy();
     }, options.bodyMs);
     request.once("end", () => clearTimeout(late));
     response.once("close", () => {
       clearTimeout(late);
       connection.active--;
       if (open.get(key) !== connection) return;
-      if (!request.complete) linger(request.socket);
-      else if (isStopping) request.socket.destroySoon();
+      if (!request.complete) linger(socket);
+      else if (isStopping) socket.destroySoon();
       else if (connection.active === 0) {
         clearTimeout(connection.idle);
         // Also ends a further request that comes in little by little.
-        connection.idle = setTimeout(() => request.socket.destroy(), options.idleMs + lingerMs);
+        connection.idle = setTimeout(() => socket.destroy(), options.idleMs + lingerMs);
       }
     });
     options.handle(request, response);

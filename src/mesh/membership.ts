@@ -50,6 +50,8 @@ export interface Member {
   links: Map<string, Edge>;
   /** Revision of its view that is held, for the instance that it belongs to. */
   held: { instance: string; revision: number } | undefined;
+  /** Its last answer said that nothing has changed. */
+  wasUnchanged: boolean;
 }
 
 /** A member as it is kept on disk. */
@@ -71,6 +73,8 @@ const lateTickMs = 2 * times.tickMs;
 const atOnceMs = 2 * times.tickMs + times.answerMs;
 /** Instances that have been silent for longer are of the past. */
 const instanceMs = 60_000;
+/** A view is made from all members, and asked for by all of them in each tick. */
+const viewMs = 500;
 /** Forgotten ids are remembered, so that hearsay does not bring them back; oldest first out. */
 const maxTombstones = 1_000;
 
@@ -80,6 +84,9 @@ export class Membership {
   readonly #gone = new Set<string>();
   readonly #entries = new Map<string, { text: string; entry: ViewEntry; revision: number }>();
   #revision = 0;
+  /** The view is made again for the next question, whatever its age. */
+  #stale = true;
+  #viewedAt = -Infinity;
   #ownFacts = "";
   #tickAt: number | undefined;
   /** When another start with our own id was last heard. */
@@ -145,7 +152,7 @@ export class Membership {
       if (node.instance !== this.self.instance) this.#ownConflictAt = at.now;
       return [];
     }
-    this.#gone.delete(node.id);
+    if (this.#gone.delete(node.id)) this.#stale = true;
     const isNew = !this.members.has(node.id);
     if (isNew && this.members.size >= limits.members) return [];
     const member = this.#member(node.id, node.name, at.wall);
@@ -155,6 +162,7 @@ export class Membership {
     this.#saw(member, node.instance, address, observed, at);
     if (answer.since === null) member.links.clear();
     member.held = { instance: node.instance, revision: answer.revision };
+    member.wasUnchanged = false;
     const found = answer.members.flatMap((entry) => this.#heard(member, entry, at.wall));
     return isNew ? [node.id, ...found] : found;
   }
@@ -168,12 +176,16 @@ export class Membership {
     at: { now: number; wall: number },
   ): void {
     const member = this.members.get(id);
-    if (member !== undefined) this.#saw(member, instance, address, observed, at);
+    if (member === undefined) return;
+    member.wasUnchanged = true;
+    this.#saw(member, instance, address, observed, at);
   }
 
   failed(id: string, reason: string): void {
     const member = this.members.get(id);
-    if (member !== undefined) member.error = reason;
+    if (member === undefined) return;
+    member.error = reason;
+    member.wasUnchanged = false;
   }
 
   /** Removes a node that is not reachable, for all nodes that hear of it. */
@@ -230,6 +242,20 @@ export class Membership {
     facts: NodeFacts,
     now: number,
   ): { revision: number; entries: (since: number) => ViewEntry[] } {
+    if (this.#stale || now - this.#viewedAt >= viewMs) {
+      this.#stale = false;
+      this.#viewedAt = now;
+      this.#renew(facts, now);
+    }
+    return {
+      revision: this.#revision,
+      entries: (since) =>
+        [...this.#entries.values()].filter(({ revision }) => revision > since)
+          .map(({ entry }) => entry),
+    };
+  }
+
+  #renew(facts: NodeFacts, now: number): void {
     const next = new Map<string, ViewEntry>();
     for (const member of this.members.values()) next.set(member.id, this.#entryOf(member, now));
     for (const id of this.#gone) next.set(id, { gone: true, id });
@@ -240,16 +266,9 @@ export class Membership {
     }
     for (const id of this.#entries.keys()) if (!next.has(id)) this.#entries.delete(id);
     const own = JSON.stringify(facts);
-    if (own !== this.#ownFacts) {
-      this.#ownFacts = own;
-      this.#revision++;
-    }
-    return {
-      revision: this.#revision,
-      entries: (since) =>
-        [...this.#entries.values()].filter(({ revision }) => revision > since)
-          .map(({ entry }) => entry),
-    };
+    if (own === this.#ownFacts) return;
+    this.#ownFacts = own;
+    this.#revision++;
   }
 
   #entryOf(member: Member, now: number): ViewEntry {
@@ -283,8 +302,10 @@ export class Membership {
       instances: new Map(),
       links: new Map(),
       held: undefined,
+      wasUnchanged: false,
     };
     this.members.set(id, member);
+    this.#stale = true;
     return member;
   }
 
@@ -339,6 +360,7 @@ export class Membership {
   }
 
   #remove(id: string): void {
+    this.#stale = true;
     this.members.delete(id);
     for (const { links } of this.members.values()) links.delete(id);
   }

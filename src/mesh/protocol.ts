@@ -5,8 +5,8 @@
  *
  *     GET /api/cluster/node_local
  *     If-None-Match: "<instance>.<revision>"      the view that it already holds
- *     Agent-Node: <id>.<instance>                 who asks
- *     Agent-Addresses: 10.0.0.1:8765, …           where the one who asks can be dialled
+ *     Agent-Node: <id>.<instance>                 who asks, and where it can be dialled; left out
+ *     Agent-Addresses: 10.0.0.1:8765, …           after an answer that nothing has changed
  *
  *     200  ETag, Agent-Time, and a NodeAnswer: the facts of the node, and of the nodes that it knows
  *          those entries that changed since the revision that was named, or all of them

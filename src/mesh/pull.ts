@@ -185,13 +185,17 @@ export class Pull {
   }
 }
 
+/** A member that has answered this start knows who asks: the small question of an idle cluster. */
 function headersFor(address: string, member: Member | undefined, options: PullOptions) {
   const { membership, staticPeers, bearer } = options;
   const { id, instance } = membership.self;
   const configured = bearer !== undefined && staticPeers.includes(address);
+  const isKnown = member?.held !== undefined && member.wasUnchanged;
   return {
-    [askerHeader]: `${id}.${instance}`,
-    [addressesHeader]: options.addresses().slice(0, limits.addresses).join(", "),
+    ...(isKnown ? {} : {
+      [askerHeader]: `${id}.${instance}`,
+      [addressesHeader]: options.addresses().slice(0, limits.addresses).join(", "),
+    }),
     ...(member?.held === undefined ? {} : { "if-none-match": etagOf(member.held) }),
     ...(configured ? { authorization: `Bearer ${bearer()}` } : {}),
   };

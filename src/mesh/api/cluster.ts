@@ -1,4 +1,5 @@
 /** The cluster as users and other nodes see it. */
+import type { ServerResponse } from "node:http";
 import { HttpProblem } from "../../http/problem.ts";
 import { type ClusterView, clusterView } from "../cluster_view.ts";
 import {
@@ -58,16 +59,22 @@ export function serveCluster(serve: Serve, node: Node): void {
       const since = held?.instance === instance && held.revision <= view.revision
         ? held.revision
         : null;
-      context.header("etag", etagOf({ instance, revision: view.revision }));
-      context.header(timeHeader, String(clock.now()));
-      if (since === view.revision) return context.body(null, 304);
+      // 300 nodes answer this 60 times a second: each header that nobody reads is a kilobyte.
+      const { outgoing } = context.env as { outgoing: ServerResponse };
+      outgoing.sendDate = false;
+      const headers = {
+        etag: etagOf({ instance, revision: view.revision }),
+        [timeHeader]: String(clock.now()),
+        connection: "keep-alive",
+      };
+      if (since === view.revision) return new Response(null, { status: 304, headers });
       const answer: NodeAnswer = {
         node: facts,
         revision: view.revision,
         since,
         members: view.entries(since ?? -1),
       };
-      return context.json(answer);
+      return context.json(answer, 200, headers);
     },
     "GET /api/cluster/members_local": (context) => {
       const { facts } = node.own();
