@@ -19,8 +19,8 @@ export default command({
   summary: "Run a role as a service that starts with the host",
   description: "Takes the flags of the role. Writes a hardened systemd unit, enables and starts " +
     "it, and waits until the role is ready; if it is not, shows its log. Installing again replaces " +
-    "the unit and restarts the role. Where there is no service manager the role is started " +
-    "directly, and does not come back after a restart of the host.",
+    "the unit and restarts the role. Without a service manager it starts the role " +
+    "directly, which does not start again with the host.",
   args: [roleArg],
   options: {
     ...userOption,
@@ -35,7 +35,7 @@ export default command({
   examples: [
     {
       line: "agent service install node -H 0.0.0.0 --cluster lab",
-      does: "A node of the cluster lab, from now on",
+      does: "A node of the cluster lab",
     },
     {
       line: "agent service install worker --user --worker.coordinators=hub.lan:50055",

@@ -15,7 +15,7 @@ export default command({
       default: 100,
       help: "Lines to show",
     },
-    follow: { kind: "flag", short: "f", help: "Go on with what is written from now on" },
+    follow: { kind: "flag", short: "f", help: "Keep printing new lines until Ctrl-C" },
   },
   examples: [{ line: "agent service logs node -f", does: "Until Ctrl-C" }],
   grants: ({ env, options }) => serviceGrants(env, options),

@@ -12,7 +12,7 @@ import {
 export default command({
   path: "service uninstall",
   summary: "Stop a role that runs as a service, and remove the service",
-  description: "The role is told to stop and finishes as on SIGTERM. Its data and certificates " +
+  description: "Stops the role as SIGTERM does. Its data and certificates " +
     "stay where they are.",
   args: [roleArg],
   options: userOption,

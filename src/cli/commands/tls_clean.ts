@@ -6,17 +6,16 @@ import { command } from "../command.ts";
 
 export default command({
   path: "tls clean",
-  summary: "Remove this host's CA, certificates and keys for good",
-  description:
-    "Files elsewhere that config.yaml leads to stay, and so do the token and the node id.",
+  summary: "Remove this host's CA, certificates and keys permanently",
+  description: "Keeps files elsewhere that config.yaml names, the token and the node id.",
   options: { yes: { kind: "flag", help: "Really remove them" } },
   examples: [{ line: "agent tls clean --yes", does: "When a host leaves the cluster" }],
-  exits: { 3: "Not confirmed (--yes does), or something else lies in the folder" },
+  exits: { 3: "Not confirmed (--yes does), or the folder contains something else" },
   grants: ({ env }) => tlsGrants(env),
   run: async ({ options, env }) => {
     if (!options.yes) {
       throw new Refusal(
-        `This removes "${tlsRoot(env)}" with every key in it; nothing can bring them back`,
+        `This removes "${tlsRoot(env)}" with all keys in it; they cannot be restored`,
         { next: "agent tls clean --yes" },
       );
     }
@@ -28,7 +27,7 @@ export default command({
     removed
       ? [
         `Removed ${directory}`,
-        "Next: restart or stop the agent servers of this host; to start over: agent tls init",
+        "Next: restart or stop the agent servers of this host; to start again: agent tls init",
       ].join("\n")
       : `There is nothing at ${directory}. To set up TLS: agent tls init`,
 });

@@ -14,11 +14,12 @@ import { progressOf } from "../output/progress.ts";
 export default command({
   path: "tls deploy",
   summary: "Provision other hosts over ssh with certificates of this CA",
-  description: "Looks at every peer first, then changes only what differs: the certificate and " +
-    "the trust in this CA, the cluster's token, and where asked for the executable and a service. " +
-    "A key that a peer makes never leaves it. Peers that are as they should be stay untouched, so " +
-    "this can be run again at any time, also to complete a run that was cut off. Uses the " +
-    "system's ssh with your configuration, keys and known hosts.",
+  description:
+    "Checks every peer first, then changes only what differs: the certificate, the trust " +
+    "in this CA, the cluster's token, and with --push-binary and --service the executable and a " +
+    "service. A key that a peer makes never leaves it. You can run it again at any time, also to " +
+    "complete an interrupted run. Uses the system's ssh with your configuration, keys and known " +
+    "hosts.",
   args: [{
     name: "PEER",
     repeat: true,
@@ -32,19 +33,19 @@ export default command({
     dryRun: { kind: "flag", help: "Show what would be done, and change nothing" },
     force: {
       kind: "flag",
-      help: "Replace state of another CA, and issue anew where nothing differs",
+      help: "Replace state of another CA, and issue again where nothing differs",
     },
     batch: { kind: "flag", help: "Never ask for anything" },
     sshUser: {
       kind: "text",
       placeholder: "USER",
-      help: "User to log in as; ssh's own choice else",
+      help: "User to log in as; by default ssh chooses",
     },
     sshHost: {
       kind: "pair",
       placeholder: "PEER=HOST",
       repeat: true,
-      help: "What to hand to ssh for a peer",
+      help: "Destination for ssh for a peer",
     },
     container: {
       kind: "text",
@@ -77,7 +78,7 @@ export default command({
     askSudo: { kind: "flag", help: "Ask once for the sudo password of the peers" },
     acceptNewHosts: {
       kind: "flag",
-      help: "Accept host keys that are not known yet; changed ones are refused all the same",
+      help: "Accept host keys that are not known yet; changed ones are still refused",
     },
     parallel: { kind: "integer", min: 1, max: 100, default: 10, help: "Peers at once" },
   },
@@ -166,7 +167,7 @@ async function knownNodes(): Promise<string[]> {
     .output();
   if (!ran.success) {
     const said = new TextDecoder().decode(ran.stderr).trim();
-    throw new UserError(`No peer was named, and the local node cannot be asked: ${said}`, {
+    throw new UserError(`No peer was named, and the local node did not answer: ${said}`, {
       next: "Name the peers: agent tls deploy PEER…",
     });
   }

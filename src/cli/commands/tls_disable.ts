@@ -4,9 +4,9 @@ import { command } from "../command.ts";
 
 export default command({
   path: "tls disable",
-  summary: "Switch TLS off for the agent servers of this host; all files stay",
+  summary: "Turn TLS off for the agent servers of this host; keep all files",
   options: {},
-  examples: [{ line: "agent tls disable", does: "Back with tls enable, nothing is lost" }],
+  examples: [{ line: "agent tls disable", does: "Turn it on again with tls enable" }],
   grants: ({ env }) => tlsGrants(env),
   run: async ({ env }) => {
     const { disable } = await import("../../pki/operations/switch.ts");
@@ -19,5 +19,5 @@ export default command({
         "TLS is off. Next: restart the running agent servers of this host",
         "Back on: agent tls enable",
       ].join("\n")
-      : "TLS was off already. To switch it on: agent tls enable",
+      : "TLS was already off. To turn it on: agent tls enable",
 });

@@ -4,7 +4,7 @@ import { command } from "../command.ts";
 
 export default command({
   path: "tls enable",
-  summary: "Switch TLS on for the agent servers of this host",
+  summary: "Turn TLS on for the agent servers of this host",
   options: {},
   examples: [{ line: "agent tls enable", does: "Takes effect when servers are restarted" }],
   grants: ({ env }) => tlsGrants(env),
@@ -16,5 +16,5 @@ export default command({
   text: ({ changed }) =>
     changed
       ? "TLS is on. Next: restart the running agent servers of this host"
-      : "TLS was on already. Next: agent tls status",
+      : "TLS was already on. Next: agent tls status",
 });

@@ -7,9 +7,8 @@ import { command } from "../command.ts";
 
 export default command({
   path: "tls export-ca",
-  summary: "Write out the certificate of this host's CA, for others to trust",
-  description: "The certificate is no secret and may travel any way. A private key is never " +
-    "exported.",
+  summary: "Export the certificate of this host's CA, for others to trust",
+  description: "The certificate is not secret. A private key is never exported.",
   options: {
     out: {
       short: "o",

@@ -6,7 +6,7 @@ import { command } from "../command.ts";
 
 export default command({
   path: "tls import-ca",
-  summary: "Trust the CA of another cluster beside this host's own",
+  summary: "Trust the CA of another cluster in addition to this host's own",
   args: [{
     name: "FILE",
     help: "Certificate of that CA, from tls export-ca there",
@@ -16,12 +16,12 @@ export default command({
     name: {
       kind: "text",
       placeholder: "LABEL",
-      help: "What to call it; made from its name by default",
+      help: "Label for it; by default made from its name",
     },
   },
   examples: [
-    { line: "agent tls import-ca lab-b-ca.crt", does: "Hosts certified by that CA are trusted" },
-    { line: "agent tls import-ca ca.crt --name lab-b", does: "Under a name of your own" },
+    { line: "agent tls import-ca lab-b-ca.crt", does: "Trusts the hosts of that CA" },
+    { line: "agent tls import-ca ca.crt --name lab-b", does: "With your own label" },
   ],
   exits: { 3: "Another CA has that name" },
   grants: async ({ args, env }) => {
@@ -39,10 +39,10 @@ export default command({
     if (!added) {
       return label === "ca"
         ? `"${name}" is this host's own CA; nothing has changed`
-        : `"${name}" is trusted already, as ${label}; nothing has changed`;
+        : `"${name}" is already trusted, as ${label}; nothing has changed`;
     }
     return [
-      `This host trusts "${name}" too, as ${label}, valid until ${day(ca.not_after)}`,
+      `This host now also trusts "${name}", as ${label}, valid until ${day(ca.not_after)}`,
       `  SHA-256 ${ca.fingerprint_sha256}`,
       "Compare this with what agent tls status shows on the CA's host.",
       "",

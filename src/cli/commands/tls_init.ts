@@ -8,14 +8,15 @@ import { command } from "../command.ts";
 
 export default command({
   path: "tls init",
-  summary: "Make this host's own CA and its server certificate, and switch TLS on",
-  description: "Run it once, on the one host that is to certify all others; those get their " +
-    "certificates with tls mint and tls install. Run again, it keeps the CA, and the server " +
-    "certificate too as long as that covers this host's names. Names and addresses are found by " +
-    "themselves; give those that others use beyond them.",
+  summary: "Make this host's own CA and its server certificate, and turn TLS on",
+  description:
+    "Run it once, on the one host that signs the certificates of all others; those get " +
+    "them with tls deploy, or with tls mint and tls install. Run again, it keeps the CA, and the " +
+    "server certificate too if that covers this host's names. It finds names and addresses " +
+    "itself; add others with --hostname and --ip.",
   options: {
-    hostname: { kind: "text", repeat: true, help: "Further name that the certificate covers" },
-    ip: { kind: "text", repeat: true, help: "Further address that the certificate covers" },
+    hostname: { kind: "text", repeat: true, help: "Additional name for the certificate" },
+    ip: { kind: "text", repeat: true, help: "Additional address for the certificate" },
     caName: {
       kind: "text",
       placeholder: "CN",
@@ -24,11 +25,11 @@ export default command({
     keyType: {
       kind: "choice",
       choices: keyTypes,
-      help: "Type of the keys that are made; browsers take no ed25519",
+      help: "Type of the new keys; browsers do not accept ed25519",
     },
     force: {
       kind: "flag",
-      help: "Make everything anew: no other host trusts this one until it has the new CA",
+      help: "Replace everything: no other host trusts this one until it has the new CA",
     },
   },
   examples: [
@@ -83,27 +84,27 @@ export default command({
     }
     if (made.former_ca_key !== null) {
       lines.push(
-        "  No host trusts it yet: give each a certificate of it, with tls mint and tls install",
-        `  The former CA's key lies in ${made.former_ca_key}; delete it once all is well`,
+        "  No host trusts it yet: give each a certificate of it, with agent tls deploy or tls mint",
+        `  The previous CA's key is in ${made.former_ca_key}; delete it when everything works`,
       );
     }
     const because = made.server_replaced_because;
     lines.push(
       made.server_created
-        ? `Made the server certificate${because === null ? "" : ` anew, because ${because}`}`
+        ? `Made the server certificate${because === null ? "" : ` again, because ${because}`}`
         : "Kept the server certificate, which covers this host's names",
       `  It covers ${namesText(made.server)}, and is valid until ${day(made.server.not_after)}`,
     );
     if (made.left_out.length > 0) {
       lines.push(
-        `  Left out, as 32 were found before them: ${
+        `  Left out, because 32 were found before them: ${
           namesText({ hostnames: made.left_out, ips: [] })
         }`,
       );
       lines.push("  To cover one of them: agent tls renew --add-hostname NAME or --add-ip ADDRESS");
     }
     lines.push(
-      `All of it is in ${made.directory}`,
+      `All files are in ${made.directory}`,
       "Coordinators, workers and clients here use it with --peer.insecure=false",
       "",
       "Next: agent tls mint --hostname NAME -o DIR   a certificate for each other host",

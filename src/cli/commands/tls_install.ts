@@ -7,12 +7,12 @@ import { command } from "../command.ts";
 
 export default command({
   path: "tls install",
-  summary: "Take in a certificate that a CA elsewhere made for this host",
+  summary: "Install a certificate that a CA elsewhere made for this host",
   description:
     "Checks that certificate and key are a pair, that the certificate leads to the CA, " +
-    "that the CA is one, what it may be used for, and the dates; nothing changes unless all of " +
-    "it holds. Without --key the key of tls request is used. With --ca alone only the trusted CA " +
-    "changes, and the former one stays trusted for the time of the change.",
+    "that the CA is a CA, its purpose and its dates; if any check fails, nothing changes. Without " +
+    "--key the key of tls request is used. With --ca alone only the trusted CA changes, and the " +
+    "previous one stays trusted.",
   options: {
     cert: {
       kind: "path",
@@ -21,16 +21,16 @@ export default command({
     },
     key: { kind: "path", placeholder: "FILE", help: "Its private key" },
     ca: { kind: "path", placeholder: "FILE", help: "Certificate of the CA that made it" },
-    force: { kind: "flag", help: "Change over to another CA than this host had" },
+    force: { kind: "flag", help: "Change this host to another CA" },
   },
   examples: [
     {
       line: "agent tls install --cert server.crt --key server.key --ca ca.crt",
-      does: "What tls mint wrote on the CA's host",
+      does: "Install what tls mint wrote on the CA's host",
     },
     {
       line: "agent tls install --cert server.crt --ca ca.crt",
-      does: "The answer to this host's own tls request",
+      does: "Install the answer to this host's tls request",
     },
     { line: "agent tls install --ca new-ca.crt", does: "After tls renew --ca on the CA's host" },
   ],
@@ -78,10 +78,10 @@ export default command({
       if (made.server.role !== null) lines.push(`  It is limited to the role ${made.server.role}`);
       if (made.names_not_kept.length > 0) {
         const names = namesText({ hostnames: made.names_not_kept, ips: [] });
-        lines.push(`  Odd names, which a later agent tls request does not ask for: ${names}`);
+        lines.push(`  Unusual names, which a later agent tls request does not ask for: ${names}`);
       }
       if (!made.can_call_peers) {
-        lines.push("  It is for servers only: this host cannot use it to call its peers");
+        lines.push("  It is for servers only: this host cannot use it as a client");
       }
     }
     if (made.ca === null) {
@@ -96,18 +96,18 @@ export default command({
     }
     if (made.previous_ca !== null) {
       lines.push(
-        `The former CA stays trusted as ${made.previous_ca}; once every host has changed over:`,
+        `The previous CA stays trusted as ${made.previous_ca}; once every host has the new one:`,
         "  agent tls renew --distrust-previous",
       );
     }
     if (made.former_ca_key !== null) {
-      lines.push(`The key of the CA that was here lies in ${made.former_ca_key}`);
+      lines.push(`The key of the previous CA is in ${made.former_ca_key}`);
     }
     lines.push(
       "",
       made.server !== null
         ? "Coordinators, workers and clients use it with --peer.insecure=false. Next: agent tls status"
-        : "Next: agent tls status. Coordinators and workers take it up by themselves",
+        : "Next: agent tls status. Coordinators and workers reload it by themselves",
     );
     return lines.join("\n");
   },

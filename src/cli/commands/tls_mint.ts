@@ -11,11 +11,12 @@ import { confirm } from "../confirm.ts";
 
 export default command({
   path: "tls mint",
-  summary: "Certify another host with this host's CA",
-  description: "Writes server.crt, server.key and ca.crt into a folder of their own, for " +
-    "tls install on that host. Without names the certificate is good for every agent peer, which " +
-    "trust each other by their CA alone; give names where browsers, curl or gRPC clients are to " +
-    "check them. With --csr the host's key stays on the host: no key is written.",
+  summary: "Issue a certificate for another host with this host's CA",
+  description:
+    "Writes server.crt, server.key and ca.crt into a new folder, for tls install on that " +
+    "host. Without names the certificate is valid for workers and nodes, which check only the CA; " +
+    "give names if browsers, curl or gRPC clients connect to the host. With --csr the host's key " +
+    "stays on the host, and no key is written.",
   options: {
     out: {
       short: "o",
@@ -29,7 +30,7 @@ export default command({
     role: {
       kind: "choice",
       choices: certificateRoles,
-      help: "Limit what the host may do with it; by default as in --csr, else no limit",
+      help: "Limit what the host may do with it; default: as in --csr, else no limit",
     },
     csr: {
       kind: "path",
@@ -41,15 +42,15 @@ export default command({
     { line: "agent tls mint -o /tmp/b-tls", does: "For a peer whose address may change" },
     {
       line: "agent tls mint --hostname b.lan --ip 10.0.0.6 -o /tmp/b-tls",
-      does: "Covers what others dial it by",
+      does: "Covers the name that others dial",
     },
     {
       line: "agent tls mint --role worker --hostname w1.lan -o /tmp/w1-tls",
-      does: "Good for a worker only, and for this worker id",
+      does: "Valid for a worker with this id only",
     },
     {
       line: "agent tls mint --csr b.csr --hostname b.lan -o /tmp/b-tls",
-      does: "Certifies the key that b.lan made for itself",
+      does: "Signs the request of b.lan, whose key stays there",
     },
   ],
   exits: { 3: "Names of a request are not confirmed, or the folder holds something else" },
@@ -65,7 +66,7 @@ export default command({
       csr: options.csr,
       role: certificateRoles.find((role) => role === options.role),
       confirm: ({ hostnames, ips }) =>
-        confirm(env, `Certify ${[...hostnames, ...ips].join(", ")} as it asks?`),
+        confirm(env, `Certify ${[...hostnames, ...ips].join(", ")} as requested?`),
     });
     return {
       folder: made.out,

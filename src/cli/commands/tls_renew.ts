@@ -9,18 +9,19 @@ import { confirm } from "../confirm.ts";
 
 export default command({
   path: "tls renew",
-  summary: "Issue this host's certificate anew, or the CA itself",
-  description: "The server certificate by default, with the names it has and those that are " +
-    "added. With --ca the CA gets a new key and certificate; the former stays trusted until it " +
-    "is distrusted, so the cluster keeps working while the new ca.crt is handed out.",
+  summary: "Renew this host's certificate, or the CA itself",
+  description:
+    "By default the server certificate, with its names and added ones. With --ca the CA " +
+    "gets a new key and certificate; the previous one stays trusted until --distrust-previous, so " +
+    "the cluster keeps working while hosts get the new ca.crt.",
   options: {
     server: { kind: "flag", help: "The server certificate; the default" },
     ca: { kind: "flag", help: "The CA, and with it the server certificate" },
-    addHostname: { kind: "text", repeat: true, help: "Further name, kept for later renewals" },
-    addIp: { kind: "text", repeat: true, help: "Further address, kept for later renewals" },
+    addHostname: { kind: "text", repeat: true, help: "Additional name, kept for later renewals" },
+    addIp: { kind: "text", repeat: true, help: "Additional address, kept for later renewals" },
     distrustPrevious: {
       kind: "flag",
-      help: "Trust former CAs no longer; alone, it does only that",
+      help: "Stop trusting previous CAs; alone, it does only that",
     },
     yes: { kind: "flag", help: "Do not ask before the CA is renewed" },
   },
@@ -28,15 +29,15 @@ export default command({
     { line: "agent tls renew", does: "A new server certificate for the same names" },
     {
       line: "agent tls renew --add-hostname new.lan --add-ip 10.0.0.7",
-      does: "Covers these as well, from now on",
+      does: "Also covers these from now on",
     },
     { line: "agent tls renew --ca", does: "A new CA; peers need its ca.crt, then certificates" },
     {
       line: "agent tls renew --ca --distrust-previous",
-      does: "After the CA's key was stolen: nothing of it is trusted any more",
+      does: "After the CA's key was stolen: the old CA is no longer trusted",
     },
   ],
-  exits: { 3: "Renewing the CA was not confirmed; --yes does" },
+  exits: { 3: "Renewing the CA was not confirmed; use --yes" },
   grants: ({ env }) => tlsGrants(env),
   run: async ({ options, env }) => {
     const { checkRenewable, distrustPrevious, renewCa, renewServer } = await import(
@@ -53,7 +54,7 @@ export default command({
       options.addHostname.length + options.addIp.length === 0;
     if (options.ca) await checkRenewable(pki);
     if (options.ca && !options.yes && !await confirm(env, question(options.distrustPrevious))) {
-      throw new Refusal("Renewing the CA changes what every host of the cluster has to trust", {
+      throw new Refusal("Renewing the CA changes which CA every host must trust", {
         next: `agent tls renew --ca ${options.distrustPrevious ? "--distrust-previous " : ""}--yes`,
       });
     }
@@ -81,34 +82,34 @@ export default command({
     }
     if (made.server !== null) {
       lines.push(
-        `Issued the server certificate anew, valid until ${day(made.server.not_after)}`,
+        `Renewed the server certificate, valid until ${day(made.server.not_after)}`,
         `  It covers ${namesText(made.server)}`,
       );
     }
     lines.push(...made.distrusted.map((label) => `No longer trusted: ${label}`));
     if (made.server === null && made.distrusted.length === 0) {
-      lines.push("No former CA was trusted; nothing has changed");
+      lines.push("No previous CA was trusted; nothing has changed");
     }
     if (!made.ca_renewed) {
       lines.push(
         "",
-        "Coordinators and workers take it up by themselves; restart whatever else uses the files",
+        "Coordinators and workers reload it by themselves; restart other servers that use the files",
       );
     } else if (made.previous_ca === null) {
       lines.push(
         "",
-        "Connections that are open go on: restart the coordinators and workers of this host.",
+        "Open connections continue: restart the coordinators and workers of this host.",
         "No peer is trusted until it has a new certificate. Next, for each peer:",
         "      agent tls mint -o DIR, copy DIR to it, and on the peer:",
         "      agent tls install --force --cert server.crt --key server.key --ca ca.crt",
       );
     } else {
       lines.push(
-        `The former CA stays trusted as ${made.previous_ca}`,
+        `The previous CA stays trusted as ${made.previous_ca}`,
         "",
         "Next: agent tls export-ca -o /tmp/new-ca.crt, copy it to every peer, and on each:",
         "        agent tls install --ca new-ca.crt",
-        "      then give every peer a new certificate, as on its first day",
+        "      then give every peer a new certificate, as at its set-up",
         "      once all have them, on every host: agent tls renew --distrust-previous",
       );
     }
@@ -119,5 +120,5 @@ export default command({
 function question(distrusts: boolean): string {
   return distrusts
     ? "Every peer is cut off until it has the new CA and a new certificate."
-    : "Every peer needs the new CA's certificate, and later one of its own by it.";
+    : "Every peer needs the new CA's certificate, and later its own certificate of the new CA.";
 }

@@ -7,9 +7,10 @@ import { command } from "../command.ts";
 
 export default command({
   path: "tls request",
-  summary: "Ask the CA's host for a certificate, with a key that never leaves this host",
-  description: "The key waits in the TLS directory until the answer is installed. Asked again " +
-    "before that, the same key is used, so that the answer to either request is good.",
+  summary: "Request a certificate from the CA's host; the key never leaves this host",
+  description:
+    "The key stays in the TLS directory until the answer is installed. Another request " +
+    "before that uses the same key, so the answer to either one can be installed.",
   options: {
     out: {
       short: "o",
@@ -21,7 +22,7 @@ export default command({
     hostname: {
       kind: "text",
       repeat: true,
-      help: "Name to ask for; by default those found on this host and those it is certified for",
+      help: "Name to ask for; default: those found on this host and those of its certificate",
     },
     ip: { kind: "text", repeat: true, help: "Address to ask for" },
   },
@@ -54,7 +55,9 @@ export default command({
     [
       `Wrote the request to ${made.file}`,
       `  It asks for ${namesText(made)}`,
-      ...made.role === null ? [] : [`  and for the role ${made.role}, as the present certificate`],
+      ...made.role === null
+        ? []
+        : [`  and for the role ${made.role}, like the current certificate`],
       made.key_reused
         ? `  The key of the earlier request is used again: ${made.pending_key}`
         : `  Its key stays here: ${made.pending_key}`,

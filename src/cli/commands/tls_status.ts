@@ -7,14 +7,14 @@ import { colors } from "../output/terminal.ts";
 
 export default command({
   path: "tls status",
-  summary: "Show what this host's certificates are, and what there is to see to",
-  description: "Each warning comes with the command that mends it. A trust bundle that no longer " +
+  summary: "Show this host's certificates and any problems",
+  description: "Each warning names the command that fixes it. A trust bundle that no longer " +
     "matches the CAs is rebuilt.",
   options: {
-    check: { kind: "flag", help: "For cron: write nothing, and exit with 3 if anything is amiss" },
+    check: { kind: "flag", help: "For cron: write nothing, and exit with 3 on any warning" },
   },
   examples: [
-    { line: "agent tls status", does: "One page for people" },
+    { line: "agent tls status", does: "Show one page" },
     { line: "agent tls status --check", does: "Exit code 3 on any warning" },
   ],
   exits: { 3: "With --check: there is something to see to" },
@@ -48,7 +48,7 @@ export default command({
     if (report.bundle_rebuilt) lines.push("Rebuilt the trust bundle, which was out of date", "");
     for (const note of report.notes) lines.push(`Note: ${note}`);
     if (report.notes.length > 0) lines.push("");
-    if (report.warnings.length === 0) lines.push(green("All is well."));
+    if (report.warnings.length === 0) lines.push(green("No problems."));
     for (const { message, command } of report.warnings) {
       lines.push(`${yellow("!")} ${message}`, `    ${command}`);
     }
@@ -57,8 +57,8 @@ export default command({
 });
 
 const headline = {
-  ca_holder: "This host holds the CA and certifies the others",
-  peer: "This host is a peer, certified by the CA of another",
+  ca_holder: "This host has the CA and signs the certificates of the others",
+  peer: "This host has a certificate of another host's CA",
   none: "This host has no certificates yet",
 } as const;
 

@@ -7,8 +7,8 @@ const choices = Object.keys(systems);
 
 export default command({
   path: "tls trust-system",
-  summary: "Show how a system or browser is made to trust this host's CA",
-  description: "Prints commands and runs none. For a browser on another machine, copy the " +
+  summary: "Show how to make a system or browser trust this host's CA",
+  description: "Only prints commands. For a browser on another machine, copy the " +
     "certificate there first: ssh HOST agent tls export-ca > ca.crt",
   options: {
     os: {
@@ -49,10 +49,10 @@ export default command({
   },
   text: ({ os, file, ca, fingerprint_sha256, stores }) => {
     const lines = [
-      `To trust the CA "${ca}", run what fits the machine with the browser.`,
+      `To trust the CA "${ca}", run the commands for the machine with the browser.`,
       `SHA-256 ${fingerprint_sha256}`,
       "",
-      "Beware: a machine that trusts this CA believes whoever has its key about every website.",
+      "Warning: on a machine that trusts this CA, anyone with its key can pretend to be any website.",
       "Trust it only where you need it, and keep ca.key as safe as an ssh key.",
     ];
     if (file === "ca.crt") {

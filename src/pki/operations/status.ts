@@ -95,11 +95,11 @@ export function notesOf(state: TlsState): string[] {
 function interrupted(state: TlsState): Warning[] {
   if (!state.isUnfinished) return [];
   const message = "A command was stopped in the middle of a change";
-  return [{ code: "interrupted", ...mending(message, state) }];
+  return [{ code: "interrupted", ...repairable(message, state) }];
 }
 
-/** What the next `agent tls status` mends, unless something is in its way. */
-function mending(
+/** A problem that the next `agent tls status` fixes, unless something prevents it. */
+function repairable(
   message: string,
   { obstacle, settings }: TlsState,
 ): { message: string; command: string } {
@@ -111,7 +111,7 @@ function mending(
     ? "agent tls status"
     : `ls -ld ${shellQuoted(settings.root)}`;
   return {
-    message: `${message}, which agent cannot mend by itself: ${inSentence(obstacle.message)}`,
+    message: `${message}, and agent cannot fix it by itself: ${inSentence(obstacle.message)}`,
     command,
   };
 }
@@ -290,7 +290,7 @@ function exposed({ exposed: found }: TlsState): Warning[] {
 function switchedOff({ settings, server }: TlsState): Warning[] {
   return settings.enabled || !Array.isArray(server) ? [] : [{
     code: "disabled",
-    message: "There is a certificate, but TLS is switched off",
+    message: "There is a certificate, but TLS is off",
     command: "agent tls enable",
   }];
 }
@@ -315,7 +315,7 @@ function bundle(state: TlsState): Warning[] {
   // Whatever is in the way of the change that was cut off is told with that.
   if (!state.bundleIsStale || (state.isUnfinished && state.obstacle !== undefined)) return [];
   const message = "The trust bundle does not match the CAs that this host trusts";
-  return [{ code: "bundle_stale", ...mending(message, state) }];
+  return [{ code: "bundle_stale", ...repairable(message, state) }];
 }
 
 /** Whether it is one that `mint` made without names. */
