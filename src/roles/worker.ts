@@ -33,7 +33,7 @@ async function serveWorker(config: Config, env: Env, port: MessagePort): Promise
     ...{ workerId: values["worker.id"], instance, home, version, warnings },
     labels: values["worker.labels"],
     slots: values["worker.slots"],
-    // The coordinator knows these better.
+    // The coordinator fills these in.
     address: "",
     identity: undefined,
   };
@@ -83,7 +83,7 @@ function troubleOf({ trouble, sessions }: WorkerStats): string | undefined {
   return trouble ?? (sessions > 0 ? undefined : "not connected to any coordinator");
 }
 
-/** The runner takes its time: it first ends what an earlier start left behind. */
+/** Waits for the runner, which first ends processes that an earlier start left behind. */
 function runnerReady(port: MessagePort, signal: AbortSignal): Promise<RunnerReady> {
   return new Promise((resolve, reject) => {
     port.onmessage = ({ data }) => resolve(data as RunnerReady);

@@ -2,29 +2,29 @@ import type { EndCause, OutputStream, Report, StartOrder } from "../tasks/orders
 import type { Clock } from "../base/clock.ts";
 import { type AttemptProcesses, signal } from "./leftover_processes.ts";
 
-/** After SIGTERM, until SIGKILL. Half of what containers' stop commands usually give. */
+/** From SIGTERM to SIGKILL: half of what the stop commands of container engines allow. */
 export const graceMs = 5_000;
 
 /**
- * After the main process has ended, without a byte from the pipes: then whoever still holds them
- * open is looked for outside of the process group, and at last they are closed from this side.
+ * Without a byte from the pipes for this long after the main process has ended: first, processes
+ * outside of the process group that keep them open are killed, then the pipes are closed here.
  */
 const quietMs = 1_000;
 
-/** What a pipe holds on Linux, and so the most that one read gives. */
+/** The capacity of a pipe on Linux, so the most that one read returns. */
 const readBytes = 64 * 1024;
 
-/** Less than this is copied out of the buffer that it was read into, and the buffer used again. */
+/** Fewer bytes than this are copied, so that the buffer can be used again. */
 const smallBytes = 16 * 1024;
 
 /**
  * Buffers to read into. Most tasks write little or nothing; a new buffer for each of their two pipes
- * would be most of the memory that a start takes, and Deno 2.9 lets hundreds of MiB of them gather.
+ * would be most of the memory of a start, and Deno 2.9 frees them only after hundreds of MiB.
  */
 const spareBuffers: ArrayBuffer[] = [];
 const mostSpares = 64;
 
-/** The longest that a timer can be set for. */
+/** The longest possible timer. */
 const longestTimerMs = 2 ** 31 - 1;
 
 export interface AttemptContext {
@@ -35,11 +35,11 @@ export interface AttemptContext {
   spawn: () => Deno.ChildProcess;
   watch: (group: number) => void;
   unwatch: (group: number) => void;
-  /** Output is sent as long as less than this has not been taken. */
+  /** Output is sent while fewer bytes than this are not taken. */
   windowBytes: number;
 }
 
-/** How it went, as the runner saw it. */
+/** How an attempt ended. */
 export interface Ended {
   cause: EndCause;
   startedAt: number | undefined;
@@ -62,7 +62,7 @@ export class Attempt {
     stderr: undefined,
   };
   #bytesSeen = 0;
-  /** The main process has been waited for: its id may belong to another by now, its group's not. */
+  /** The main process is reaped: its id may belong to another process by now, but not its group's. */
   #exited = false;
   #killer: ReturnType<typeof setTimeout> | undefined;
 
@@ -80,12 +80,12 @@ export class Attempt {
     return this.#cause;
   }
 
-  /** The same for people, where the cause does not say it. */
+  /** The same for people, if the cause does not say enough. */
   get reason(): string | undefined {
     return this.#reason;
   }
 
-  /** Starts the process and settles when nothing is left of it. Throws where it cannot be started. */
+  /** Starts the process; settles when no process of it is left. Throws if it cannot be started. */
   async run(): Promise<Ended> {
     const { clock, report, spawn, watch, unwatch } = this.context;
     if (this.#cause !== "exit") return this.#neverStarted();
@@ -110,7 +110,7 @@ export class Attempt {
     return { cause: this.#cause, startedAt, at, exitCode, signal };
   }
 
-  /** Ends all processes; the first cause stands, but that nothing may go on after a lost lease. */
+  /** Ends all processes. The first cause stands, except that a lost lease replaces any other. */
   end(cause: "cancelled" | "timed_out" | "lost", grace: number, reason?: string): void {
     if (this.#cause === "lost") return;
     this.#reason = reason;
@@ -118,7 +118,7 @@ export class Attempt {
     if (this.#child === undefined) return;
     if (grace <= 0) return this.#kill();
     this.#signalAll("SIGTERM");
-    // A stopped process would not see the SIGTERM.
+    // A stopped process does not handle the SIGTERM.
     this.#signalAll("SIGCONT");
     this.#killer ??= setTimeout(() => this.#kill(), grace);
   }
@@ -146,27 +146,27 @@ export class Attempt {
     if (this.#cause === "lost") { for (const reader of this.#readers) this.#close(reader); }
   }
 
-  /** Until setsid has run there is no group yet, hence both. */
+  /** Before setsid has run there is no group, so both get the signal. */
   #signalAll(name: Deno.Signal): void {
     const pid = this.#child!.pid;
     if (!signal(-pid, name) && !this.#exited) signal(pid, name);
   }
 
-  /** The main process has ended: ends what it left behind. */
+  /** Ends processes that the main process left behind. */
   async #endLeftovers(pid: number, failed: boolean): Promise<void> {
     const { processes, clock } = this.context;
     if (this.#cause === "exit") {
       signal(-pid, "SIGKILL");
-      // A failed task may be given out again at once. Of others the runner looks once a second.
+      // A failed task may be assigned again at once. For others the runner looks once a second.
       return await processes.clear(failed ? 1 : 0);
     }
-    // Told to end: those that the main process left behind have the rest of the grace.
+    // After an order to end, processes that the main process left behind get the rest of the grace.
     const until = clock.monotonic() + (this.#cause === "lost" ? 0 : graceMs);
     const told = new Set<number>();
     while (clock.monotonic() < until) {
       const left = await processes.pids();
       if (left.length === 0) break;
-      // Those that left the group have not heard of it yet.
+      // Those that left the group did not get the signal yet.
       for (const pid of left.filter((pid) => !told.has(pid))) {
         told.add(pid);
         signal(pid, "SIGTERM");
@@ -186,7 +186,7 @@ export class Attempt {
       let timer: ReturnType<typeof setTimeout> | undefined;
       await Promise.race([pumps, new Promise((resolve) => timer = setTimeout(resolve, quietMs))]);
       clearTimeout(timer);
-      // Waiting for room is not being quiet: the reader of these bytes is slow, that is all.
+      // Waiting for room is not silence: only the receiver is slow.
       const waitsForRoom = this.#room.stdout !== undefined || this.#room.stderr !== undefined;
       if (over || waitsForRoom || before !== this.#bytesSeen) continue;
       if (++quiet === 1) await processes.clear(2);
@@ -219,7 +219,7 @@ export class Attempt {
     if (spareBuffers.length < mostSpares) spareBuffers.push(buffer);
   }
 
-  /** Its pending read ends as if the pipe had. */
+  /** Its pending read ends like at the end of the pipe. */
   #close(reader: ReadableStreamBYOBReader): void {
     for (const name of ["stdout", "stderr"] as const) this.#room[name]?.();
     reader.cancel().catch(() => {/* The pipe broke, which was the purpose. */});
@@ -227,8 +227,8 @@ export class Attempt {
 }
 
 /**
- * How a process ended. Deno has no names for real-time signals and fails to tell of one; they become
- * exit codes, as in a shell.
+ * How a process ended. Deno has no names for real-time signals and throws; they become exit codes,
+ * like in a shell.
  */
 async function statusOf(child: Deno.ChildProcess): Promise<Pick<Ended, "exitCode" | "signal">> {
   try {

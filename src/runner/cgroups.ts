@@ -1,7 +1,6 @@
 import { basename, join } from "node:path";
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import { randomHex } from "./folders.ts";
 
 /** Cgroups that are kept ready beyond those in use: making one takes as long as filling it. */
 const spares = 16;
@@ -57,7 +56,7 @@ export class Cgroups implements Disposable {
       for (const old of childrenOf(own)) {
         if (basename(old) === name || basename(old).startsWith(`${name}.`)) await endTree(old);
       }
-      const path = join(own, `${name}.${randomHex(4)}`);
+      const path = join(own, `${name}.${crypto.randomUUID()}`);
       Deno.mkdirSync(path);
       const home = Deno.openSync(join(own, "cgroup.procs"), { write: true });
       const cgroups = new Cgroups(path, home, log);

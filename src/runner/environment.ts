@@ -3,12 +3,12 @@ import { attemptVariable } from "./leftover_processes.ts";
 import { defaultPath } from "./program.ts";
 import type { TaskUser } from "./user.ts";
 
-/** Of the worker's own environment, what tasks see; nothing of it is a secret. */
+/** Variables of the worker that tasks get as well; none is a secret. */
 const inherited = ["LANG", "LC_ALL", "LC_CTYPE", "TZ"] as const;
 
 /**
- * Where the worker has no locale, text is UTF-8 and all else as in C. LANG would say so for all
- * categories, which each program then loads one by one (measured: a tenth of what a start takes).
+ * If the worker has no locale, text is UTF-8 and everything else like in C. LANG would set all
+ * categories, which each program then loads one by one (measured: a tenth of a start).
  */
 const utf8 = { LC_CTYPE: "C.UTF-8" };
 
@@ -19,8 +19,8 @@ export interface TaskEnvironment {
 }
 
 /**
- * A task's environment: a small clean one, then what its submitter wants, then what the worker
- * needs to find its processes again, which nobody overrides.
+ * A task's environment: a few standard variables, then those of the submitter, then those by which
+ * the worker finds the task's processes, which cannot be overridden.
  */
 export function taskEnvironment(
   order: Pick<StartOrder, "taskId" | "arrayIndex" | "env">,

@@ -1,4 +1,4 @@
-/** Where a match may stand: what a character leads to, if it fits, and what needs none. */
+/** A state of the matcher: the next state for a character, and one that needs no character. */
 interface Step {
   to: (char: string) => number | undefined;
   skip?: number;
@@ -8,8 +8,8 @@ interface Step {
  * Matches paths of files against one glob: `*` and `?` within a name, `**` across folders, `[a-z]`
  * and `[!a-z]`. A path below a folder that matches is matched too.
  *
- * It takes all ways through the glob at once: a regular expression tries one after the other, which
- * for a glob of a few stars can take it forever, and the runner with it.
+ * It follows all ways through the glob at once (an automaton): a regular expression tries one after
+ * the other, which takes practically forever for a glob with a few stars.
  */
 export function globMatcher(glob: string): (path: string) => boolean {
   const steps = stepsOf([...glob]);
@@ -64,13 +64,13 @@ function stepsOf(glob: string[]): Step[] {
   return steps;
 }
 
-/** A glob in the one form that is compared: no `./` in front, no slash at the end, none doubled. */
+/** A glob without leading `./`, trailing slash or double slashes. */
 export function normalizeGlob(glob: string): string {
   return glob.replaceAll(/\/+/g, "/").replace(/^(\.\/)+/, "").replace(/\/(\.\/)+/g, "/")
     .replace(/\/$/, "");
 }
 
-/** The folder above the first wildcard: where to begin looking. */
+/** The folder above the first wildcard, where the search starts. */
 export function fixedFolder(glob: string): string {
   const parts = glob.split("/");
   const wild = parts.findIndex((part) => /[*?\[]/.test(part));
@@ -82,7 +82,7 @@ export function leavesFolder(glob: string): boolean {
   return glob.startsWith("/") || glob.split("/").includes("..");
 }
 
-/** A class of characters as globs know it; a range that is the wrong way round is three characters. */
+/** A character class of a glob; a reversed range means its three characters. */
 function charClass(text: string[]): (char: string) => boolean {
   const isNegated = text[0] === "!";
   const chars = text.slice(isNegated ? 1 : 0);

@@ -8,12 +8,14 @@ import { defaultPath } from "./program.ts";
 import { signal } from "./leftover_processes.ts";
 
 export interface GuardianOptions {
-  /** See `guardianCommands`. One that never answers gives way to the next. */
+  /** See `guardianCommands`. If one never answers, the next one is tried. */
   commands: GuardianCommand[];
-  /** Without an echo for so long it is replaced. Shorter than its own silence, so that one that
-   * was stopped and wakes up can never act on a worker that is well. */
+  /**
+   * A guardian that sends no echo for this long is replaced. Shorter than the silence after which it
+   * acts, so that one that was stopped and continues cannot act on a healthy worker.
+   */
   echoMs: number;
-  /** Starts it where no attempt is. */
+  /** Starts it outside of the attempts' cgroups. */
   apart: (start: () => Deno.ChildProcess) => Deno.ChildProcess;
   clock: Clock;
   log: Log;
@@ -21,13 +23,13 @@ export interface GuardianOptions {
   acted: () => void;
 }
 
-/** So long a change waits for others: what starts and ends within it is never told. */
+/** Changes are sent after this delay, together; a group that starts and ends within it is not sent. */
 const tellAfterMs = 10;
 
-/** After an end of the guardian, until the next is started: at once, then rarely. */
+/** From the end of a guardian to the start of the next: at once, then ever more rarely. */
 const restart = { firstMs: 20, factor: 3, longestMs: 2_000 };
 
-/** The runner's side of the guardian: tells it of groups and beats, and replaces it when it is gone. */
+/** The runner's side of the guardian: sends it groups and beats, and replaces it when it is gone. */
 export class Guardian {
   readonly #groups = new Set<number>();
   readonly #changes = new Map<number, "+" | "-">();
@@ -59,7 +61,7 @@ export class Guardian {
     return this.#answered;
   }
 
-  /** Settles when a guardian watches; no process of a task is started before. */
+  /** Settles when a guardian works; no process of a task is started before. */
   ready(): Promise<void> {
     if (this.#answered) return Promise.resolve();
     return new Promise((resolve) => this.#waiting.push(resolve));
@@ -87,8 +89,8 @@ export class Guardian {
   }
 
   /**
-   * This process was stopped. What the guardian did not answer meanwhile says nothing about it, but
-   * it may be killing all that there is: it counts as ready only when it answers a new beat.
+   * This process was stopped. Missing echoes say nothing about the guardian, but it may be killing
+   * everything: it counts as ready again when it answers a new beat.
    */
   woke(): void {
     this.#lastEcho = this.options.clock.monotonic();
@@ -97,7 +99,7 @@ export class Guardian {
     this.beat();
   }
 
-  /** Ends it, by its usual way: it looks for processes that are left before it exits. */
+  /** Closes its input: it ends leftover processes and exits. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing = true;
     clearTimeout(this.#teller);
@@ -120,7 +122,7 @@ export class Guardian {
   }
 
   #tell(text: string): void {
-    // A guardian that is gone hears nothing; its end is noticed by its process.
+    // If the guardian is gone, the end of its process says so.
     this.#input?.write(new TextEncoder().encode(text)).catch(() => {});
   }
 

@@ -3,7 +3,7 @@ import { guardianLooks } from "./guardian_protocol.ts";
 import { killLeftoverProcesses, signal } from "./leftover_processes.ts";
 
 /**
- * The guardian where no shell will do: the same protocol, in this program.
+ * The guardian where no shell can be used: the same protocol, in this program.
  *
  * @param cgroups folder of the attempts' cgroups, or nothing.
  */
@@ -13,7 +13,7 @@ export async function guard(
   cgroups: string,
   worker: number,
 ): Promise<void> {
-  // A shorter one would be that of other workers too, an empty one that of all.
+  // A shorter mark would match other workers, an empty one all processes.
   if (!/^[0-9a-f]{16}\.[0-9a-f]{8}\.$/.test(mark) || !(silenceMs > 0)) {
     throw new TypeError("Only a worker can start its guardian");
   }
@@ -49,14 +49,14 @@ async function hear(line: string, groups: Set<number>): Promise<void> {
   if (line.startsWith("b")) return await say(line);
   for (const word of line.split(" ")) {
     const group = Number(word.slice(1));
-    // 0 and 1 would be this process's own group, and everything.
+    // 0 is this process's own group, and -1 means every process.
     if (!Number.isInteger(group) || group < 2) continue;
     if (word.startsWith("+")) groups.add(group);
     else if (word.startsWith("-")) groups.delete(group);
   }
 }
 
-/** What was read; undefined when the input has ended or was silent for too long. */
+/** The text that was read; undefined if the input has ended or was silent for too long. */
 async function within(
   read: Promise<ReadableStreamReadResult<string>>,
   silenceMs: number,
@@ -76,7 +76,7 @@ async function say(line: string): Promise<void> {
   try {
     await Deno.stdout.write(new TextEncoder().encode(line + "\n"));
   } catch (error) {
-    // The worker is gone, which is when a guardian is needed.
+    // The worker is gone, and the guardian still has to act.
     if (!(error instanceof Deno.errors.BrokenPipe)) throw error;
   }
 }

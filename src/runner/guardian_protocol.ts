@@ -1,16 +1,16 @@
 /**
- * The guardian: a process of its own, in a session of its own, that ends all processes of tasks
- * when the worker cannot.
+ * The guardian: a process in a session of its own that ends all processes of tasks when the worker
+ * cannot.
  *
- * It reads lines: `b N`, a beat, which it writes back so that the worker sees that it lives; else
- * words, `+PGID` for a process group to watch over and `-PGID` for one that has ended. When its
- * input ends, or brings no line for `guardianMs`, it writes `acted`, sends SIGKILL to all groups,
- * and to all in the worker's cgroups (cgroups.ts) but the one that the worker itself is in, then to
- * every process that carries the worker's mark (marks.ts) until some looks find none. If the
- * worker is dead it removes its cgroups, and exits. It ignores the signals that would end it together with the worker.
+ * It reads lines. `b N` is a beat, which it writes back to show that it works. Other lines are words:
+ * `+PGID` for a process group to watch, `-PGID` for one that has ended. When its input ends, or no line
+ * comes for `guardianMs`, it writes `acted` and sends SIGKILL: to all groups, to the worker's cgroups
+ * (cgroups.ts) except the one that the worker itself is in, then to every process with the worker's
+ * mark (leftover_processes.ts) until some looks find none. If the worker is dead it removes the
+ * cgroups. It ignores signals that end the worker.
  *
- * Where the system has a shell that can wait with a time limit it is a shell loop of 3 MiB, else
- * this same program.
+ * It is a shell loop of 3 MiB if the system has a shell that can wait with a time limit, else this
+ * program itself.
  */
 import { defaultPath } from "./program.ts";
 
@@ -19,11 +19,11 @@ export interface GuardianCommand {
   args: string[];
 }
 
-/** Looks for marked processes that must find none: processes between fork and exec have no mark yet. */
+/** Looks that have to find no marked process: between fork and exec a process has no mark yet. */
 export const guardianLooks = { inRow: 3, gapMs: 100 } as const;
 
 /**
- * Kept to what both bash and busybox understand. $1: mark, $2: seconds of silence, $3: folder of the
+ * Only what both bash and busybox understand. $1: mark, $2: seconds of silence, $3: folder of the
  * attempts' cgroups or nothing, $4: the worker.
  */
 const script = `
@@ -71,7 +71,7 @@ export interface Guarded {
   silenceMs: number;
   /** Mark, milliseconds, cgroups and the worker's id are appended. */
   self: GuardianCommand;
-  /** Folder of the attempts' cgroups, where there are some. */
+  /** Folder of the attempts' cgroups, if they are used. */
   cgroups: string | undefined;
 }
 
@@ -80,7 +80,7 @@ export function guardianCommands(
   { mark, silenceMs, self, cgroups = "" }: Guarded,
   exists: (path: string) => boolean = isFile,
 ): GuardianCommand[] {
-  // Shells wait whole seconds at best.
+  // Shells only wait whole seconds.
   const seconds = String(Math.ceil(silenceMs / 1000));
   const rest = [cgroups, String(Deno.pid)];
   const args = ["-c", script, "agent-guardian", mark, seconds, ...rest];
@@ -100,7 +100,7 @@ function isFile(path: string): boolean {
   try {
     return Deno.statSync(path).isFile;
   } catch {
-    // Whatever the reason: it cannot be used.
+    // It cannot be used, for whatever reason.
     return false;
   }
 }

@@ -1,14 +1,14 @@
-/** Times by which a lease is judged, in milliseconds from arbitrary starts. */
+/** Two clocks, in milliseconds from arbitrary starts; a lease has to be valid by both. */
 export interface Instants {
-  /** Goes on while the process is stopped, not while the host sleeps. */
+  /** Continues while the process is stopped, not while the host sleeps. */
   monotonic: number;
-  /** Goes on while the host sleeps. */
+  /** Continues while the host sleeps. */
   boot: number;
 }
 
 /**
- * Until when each coordinator's leases may be relied on. A lease has passed once it has by either
- * clock: no process of a task may outlive it because the host slept.
+ * Until when each coordinator's leases are valid. A lease is over when it is over by either clock: no
+ * process of a task may outlive it because the host slept.
  */
 export class Leases {
   readonly #until = new Map<string, Instants>();
@@ -32,8 +32,8 @@ export class Leases {
 }
 
 /**
- * The time since the host started, which counts its sleep and does not jump when somebody sets the
- * clock. Where the system does not tell, the time of day, which errs by ending leases too early.
+ * The time since the host started, which includes its sleep and does not jump when the clock is set.
+ * Without /proc the time of day, which may end leases too early.
  */
 export function bootMs(): number {
   try {

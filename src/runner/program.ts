@@ -7,7 +7,7 @@ import type { TaskUser } from "./user.ts";
 /** Where programs are looked for if the task has no PATH of its own: what login(1) gives root. */
 export const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/** Exit codes of shells for a command that is not there, or cannot be executed (POSIX, 2.8.2). */
+/** Exit codes of shells for a command that is missing or cannot be executed (POSIX, 2.8.2). */
 const notFoundCode = 127;
 const notExecutableCode = 126;
 
@@ -24,14 +24,14 @@ export interface ProgramSearch {
   folder: string;
   /** Real paths of the programs that tasks may start; undefined: all. */
   allowed: ReadonlySet<string> | undefined;
-  /** What this user may not see does not exist. */
+  /** Files that this user cannot reach are treated as unreachable, not as missing. */
   user: TaskUser;
 }
 
 /**
- * Finds a task's program as execvp(3) would, and checks it against `worker.allow_commands`. With
- * such a list the real path is what gets started, so that nobody can turn a link between the check
- * and the start; without one the path as found, since some programs look at their own name.
+ * Finds a task's program like execvp(3), and checks it against `worker.allow_commands`. With such a
+ * list the real path is started, so that no link can change between check and start; without one the
+ * path as found, since some programs look at their own name.
  */
 export function resolveProgram(search: ProgramSearch): Resolved {
   const { program, path, folder, allowed, user } = search;
@@ -70,7 +70,7 @@ type Problem = "missing" | { exitCode: number; text: string } | undefined;
 function problemOf(path: string, user: TaskUser): Problem {
   const unusable = (text: string) => ({ exitCode: notExecutableCode, text });
   try {
-    // Asked first: whether there is something behind it is not for the task to know.
+    // First, so that the task does not learn whether the file exists.
     if (!mayEnter(dirname(path), user)) {
       return unusable(`is in a folder that "${user.name}" may not enter`);
     }

@@ -1,11 +1,11 @@
 import type { Report } from "../tasks/orders.ts";
 
-/** Tasks that take less are over before anybody could look at them. */
+/** Tasks shorter than this are over before anyone can look at them. */
 const shortMs = 20;
 
 /**
- * Reports on their way to the role, in batches. While tasks are short, that one was started waits
- * for its end: a message and an entry in the coordinator's store less for each.
+ * Sends reports to the role in batches. While tasks are short, the report of a start waits for the
+ * end: that saves a message and an entry in the coordinator's store for each task.
  */
 export class Reports implements Disposable {
   #batch: Report[] = [];

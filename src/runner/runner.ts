@@ -148,7 +148,7 @@ export class Runner {
     const { work, copies } = leftoverFolders(folder);
     for (const path of copies) await removeFolder(path);
     const runner = new Runner(options);
-    // However much a task has left, the worker does not wait for it.
+    // The worker does not wait for it: a task may have left very much.
     for (const path of work) runner.#track(runner.#remove(path));
     const late = AbortSignal.timeout(guardianStartMs);
     await Promise.race([runner.#guardian.ready(), aborted(late)]);
@@ -191,7 +191,7 @@ export class Runner {
     this.#reports[Symbol.dispose]();
   }
 
-  /** The role waits for the end of whatever it has ordered. */
+  /** The role waits for the end of everything that it has ordered. */
   #refuse(key: string, error: CannotStart): void {
     const { endCause: cause, exitCode, reason } = error;
     const [startedAt, signal] = [undefined, undefined];
@@ -211,7 +211,7 @@ export class Runner {
       case "taken":
         return this.#attempts.get(order.key)?.attempt.taken(order.stream, order.bytes);
       case "renew": {
-        // The time that the order took from thread to thread has passed of the lease already.
+        // The time between the threads is part of the lease.
         const late = Math.max(0, this.options.clock.now() - order.sentAt);
         return this.#leases.renew(order.lease, order.forMs - late, this.#now());
       }
@@ -290,13 +290,13 @@ export class Runner {
     try {
       return this.#folders.take();
     } catch (error) {
-      // Whatever it is, the task has no part in it.
+      // The task is not the cause.
       const reason = `Cannot make a folder for the task: ${messageOf(error)}`;
       throw new CannotStart("host_failed", undefined, reason);
     }
   }
 
-  /** Whether a task could be started: tries all that a start needs. */
+  /** Tests whether tasks can be started, by the same steps. */
   async #test(): Promise<void> {
     let problem: string | undefined;
     let own: string | undefined;
@@ -363,8 +363,8 @@ export class Runner {
   }
 
   /**
-   * Notices that this process was stopped for so long that its guardian may have ended everything:
-   * then nothing that ends now has ended by itself, and nothing may go on.
+   * Notices that this process was stopped for so long that the guardian may have ended everything:
+   * then processes that end now did not end by themselves, and none may continue.
    */
   #wake(): void {
     const now = this.options.clock.monotonic();

@@ -16,15 +16,15 @@ import type { RunningAttempt } from "./running_attempt.ts";
 import { heldUntil, leaseUntil } from "./lease.ts";
 
 /**
- * Until the next try to connect. The longest is a fraction of the 11 s after which a worker gives its
- * tasks up: several tries must fit in.
+ * Until the next try to connect. Several tries have to fit into the 11 s after which a worker gives
+ * up its tasks.
  */
 const reconnect = { firstMs: 100, factor: 2, longestMs: 3_000 };
 
-/** Until the next try to deliver what the coordinator could not take: a full disk, say. */
+/** Until the next try to deliver something that the coordinator could not store. */
 const redeliver = { firstMs: 200, factor: 2, longestMs: 5_000 };
 
-/** After so many refusals of an upload, in some seconds, the result is told without it. */
+/** After this many refusals of an upload, in some seconds, the result is sent without it. */
 const refusals = 5;
 
 /** Without an acknowledged heartbeat a session is given up: a new connection may find a way. */
@@ -52,11 +52,11 @@ export interface SessionEvents {
     attempt: RunningAttempt,
     how: "delivered" | "superseded" | "lost",
   ): void;
-  /** The leases may be relied on for so long. */
+  /** The leases are valid for `forMs` from now. */
   renewed(session: CoordinatorSession, forMs: number): void;
-  /** Connected, or draining or not any more: there may be new credits to give. */
+  /** Connected, or the drain state has changed: new credits may be due. */
   changed(session: CoordinatorSession): void;
-  /** The session is over: what waits for a slot is given away by the coordinator. */
+  /** The session is over: the coordinator gives waiting attempts to others. */
   cut(session: CoordinatorSession): void;
 }
 
@@ -71,7 +71,7 @@ export interface CoordinatorSessionOptions {
   random: () => number;
 }
 
-/** The worker's connection to one coordinator, with the attempts that it holds of it. */
+/** The worker's connection to one coordinator, with the attempts that it has from it. */
 export class CoordinatorSession {
   readonly attempts = new Map<string, RunningAttempt>();
   connection: WorkerSession | undefined;
@@ -92,7 +92,7 @@ export class CoordinatorSession {
     return this.options.address;
   }
 
-  /** Takes part in the sharing of slots. */
+  /** Whether it gets slots. */
   get open(): boolean {
     return this.connection !== undefined && !this.draining;
   }
@@ -123,15 +123,15 @@ export class CoordinatorSession {
       let begunAt = Infinity;
       try {
         const end = await this.#serveSession(signal, () => begunAt = clock.monotonic());
-        // One that ends as soon as it has begun, as over an order that no worker takes, would
-        // otherwise be begun again without a pause.
+        // A session that ends at once, such as over an order that no worker takes, must not
+        // start again without a pause.
         const lastedMs = clock.monotonic() - begunAt;
         if (end === takesCreditsBack || lastedMs >= reconnect.longestMs) failures = 0;
         const level = signal.aborted || end === takesCreditsBack ? "debug" : "warn";
         log[level]("session ended", { error: end.message, code: end.code });
       } catch (error) {
         if (signal.aborted) return;
-        // The first says it all; the others are for who looks closely.
+        // One warning is enough; the next failures are for debugging.
         const level = failures === 0 ? "warn" : "debug";
         const next = error instanceof TaskError ? error.next : undefined;
         log[level]("cannot connect", { error: messageOf(error), next });
@@ -142,14 +142,14 @@ export class CoordinatorSession {
   }
 
   /**
-   * Begins a new session, in which the coordinator has no credits: they cannot be taken back
-   * otherwise. What it assigns meanwhile is not named in the new one's Hello, and given away at once.
+   * Starts a new session, in which the coordinator has no credits: there is no other way to take them
+   * back. Attempts assigned meanwhile are not named in its Hello, so the coordinator reassigns them.
    */
   revokeCredits(): void {
     if (this.credit > 0) this.#endSession?.(takesCreditsBack);
   }
 
-  /** Delivers whatever there is, and then the result. */
+  /** Delivers output and artifacts, then the result. */
   async deliver(attempt: RunningAttempt): Promise<void> {
     const { connection } = this;
     const { signal } = this.#scope;
@@ -166,8 +166,8 @@ export class CoordinatorSession {
       } catch (error) {
         if (signal.aborted) return;
         log.warn("cannot deliver", { attempt: attempt.key, error: messageOf(error) });
-        // Whether the lease is lost is not an upload's to say: one may also be refused because a
-        // session ends. The answer to the result says it.
+        // A refused upload does not prove that the lease is lost: the session may have ended. The
+        // answer to the result decides.
         if (isFinal(error) && failures >= refusals && attempt.phase === "finished") {
           attempt.note(`Not all of it could be stored: ${messageOf(error)}`);
           return connection.finished(attempt.result!);
@@ -178,20 +178,20 @@ export class CoordinatorSession {
     }
   }
 
-  /** One session, from its beginning to its end; throws where it did not begin. */
+  /** One session, from start to end; throws if it could not start. */
   async #serveSession(signal: AbortSignal, begun: () => void): Promise<TaskError> {
     const { service, hello, events, clock, log } = this.options;
     const ended = Promise.withResolvers<TaskError>();
     const scope = this.#scope = new AbortController();
     for (const attempt of this.queue.splice(0)) this.#drop(attempt);
-    const names = [...this.attempts.values()].filter((attempt) => attempt.result?.state !== "lost");
+    const kept = [...this.attempts.values()].filter((attempt) => attempt.result?.state !== "lost");
     for (const attempt of [...this.attempts.values()]) {
-      // The coordinator gives away what is not named.
+      // The coordinator reassigns attempts that Hello does not name.
       if (attempt.result?.state === "lost") events.settled(this, attempt, "lost");
     }
     const sentAt = clock.monotonic();
     const connection = await service.connect(
-      { ...hello, held: names.map(({ ref }) => ref) },
+      { ...hello, held: kept.map(({ ref }) => ref) },
       this.#sink(ended.resolve),
     );
     this.#endSession = ended.resolve;
@@ -231,7 +231,7 @@ export class CoordinatorSession {
     }
   }
 
-  /** Heartbeats, until there was no answer for too long. */
+  /** Sends heartbeats until one is not answered for too long. */
   async #beat(connection: WorkerSession, signal: AbortSignal): Promise<TaskError> {
     const { clock } = this.options;
     const { events } = this.options;
@@ -286,7 +286,7 @@ export class CoordinatorSession {
     };
   }
 
-  /** What has not begun, and is somebody else's with the end of the session. */
+  /** Forgets an attempt that has not started. */
   #drop(attempt: RunningAttempt): void {
     this.attempts.delete(attempt.key);
     attempt.forget();
@@ -322,7 +322,7 @@ export class CoordinatorSession {
   }
 }
 
-/** Another try will hardly end otherwise. */
+/** Whether another try is pointless. */
 function isFinal(error: unknown): boolean {
   return error instanceof TaskError && ["conflict", "not_found", "invalid"].includes(error.code);
 }

@@ -5,26 +5,23 @@ import { type LogUpload, TaskError, type WorkerService } from "../tasks/service.
 import { type RunningAttempt, streams } from "./running_attempt.ts";
 import { pieceBytes } from "./output_buffer.ts";
 
-/**
- * While output is on its way, it is looked at after these times for what was acknowledged
- * meanwhile, since nothing tells; the longer nothing happens, the more rarely.
- */
+/** How often to check what was acknowledged while output is being uploaded; rarer if nothing happens. */
 const look = { firstMs: 10, longestMs: 500 };
 
 export interface Delivery {
   service: WorkerService;
-  /** Aborts with the session: what was under way is taken up again in the next. */
+  /** Aborts with the session; the next session continues. */
   signal: AbortSignal;
   clock: Clock;
-  /** The runner may send so much more output. */
+  /** The runner may send this many bytes more. */
   taken: (attempt: RunningAttempt, stream: OutputStream, bytes: number) => void;
   /** Part of a file that the runner has collected. */
   readFile: (path: string) => AsyncIterable<Uint8Array>;
 }
 
 /**
- * Brings all of one attempt to its coordinator but the result itself: its output while it runs, and
- * its artifacts. Settles when they are stored and the result may be told, or the attempt is gone.
+ * Delivers everything of one attempt except the result: its output while it runs, and its artifacts.
+ * Settles when they are stored and the result may be sent, or the attempt is gone.
  *
  * @throws {TaskError} when the coordinator refuses, or is gone.
  */
@@ -47,12 +44,12 @@ async function deliverOutput(attempt: RunningAttempt, delivery: Delivery): Promi
   let lookMs = look.firstMs;
   while (attempt.phase !== "gone") {
     delivery.signal.throwIfAborted();
-    // Read before looking for more: what comes after it was there is seen in the next round.
+    // Read first: output that arrives after this is sent in the next round.
     const isOver = attempt.isOver;
     let isIdle = true;
     for (const stream of streams) {
       const output = attempt.outputs[stream];
-      // A coordinator that lost its disk's last seconds wants what is gone from here too.
+      // A coordinator whose disk lost the last seconds asks for bytes that are gone here as well.
       if (sent[stream] < output.start) await fill(attempt, stream, sent, output.start, upload);
       if (sent[stream] < output.end) {
         const piece = output.read(sent[stream]);
@@ -109,11 +106,11 @@ async function deliverFile(
     }
     await upload.end(sha256);
   } catch (error) {
-    // A path that the coordinator will not take is no reason to lose the task.
+    // A path that the coordinator refuses must not lose the task.
     if (!(error instanceof TaskError) || error.code !== "invalid") throw error;
     attempt.note(`Artifact "${path}" was refused: ${error.message}`);
   }
-  // Once it is there, a later session need not look at it again.
+  // A later session must not upload it again.
   attempt.files = attempt.files.filter((other) => other !== file);
 }
 

@@ -1,4 +1,4 @@
-/** How many tasks a worker asks for; pure, so that it can be told as a table. */
+/** How many tasks a worker asks for: pure functions, tested by a table of cases. */
 
 /**
  * The most tasks beyond its slots that a worker asks for. Measured: with short tasks, 4 slots and a
@@ -6,16 +6,16 @@
  */
 const mostAhead = 32;
 
-/** So much work lies ready at most: a few round trips, and nobody else could have begun it sooner. */
+/** Work kept ready, at most: a few round trips, in which no other worker could start it. */
 const aheadMs = 100;
 
-/** A task that has waited here for so long goes back: another worker may have a slot for it. */
+/** A task that has waited this long goes back: another worker may have a free slot. */
 export const releaseAfterMs = 500;
 
-/** Who has credits and gives no task for so long has none to give. Round trips take less. */
+/** A coordinator that does not use a credit for this long has no task. Round trips take less. */
 const answerMs = 100;
 
-/** How many tasks to have ready beyond the slots, when tasks take `meanMs`. */
+/** How many tasks to keep ready beyond the slots if tasks take `meanMs`. */
 export function tasksAhead(slots: number, meanMs: number): number {
   return Math.min(mostAhead, Math.floor(slots * aheadMs / Math.max(meanMs, 1)));
 }
@@ -39,10 +39,10 @@ export interface SessionLoad {
 }
 
 /**
- * How many credits more each coordinator gets. What there is room for is shared out to those that
- * have work, so that each comes to have as many tasks here as the others, and in turn where that
- * does not come out even. Credits cannot be taken back, so one that uses none must not keep a slot
- * from the others: it is promised all the room besides, and what comes then waits, or goes back.
+ * How many further credits each coordinator gets. Free room is shared among those that have work, so
+ * that each gets the same number of tasks here, in turn if it cannot be divided evenly. Credits cannot
+ * be taken back, so unused ones must not block others: a coordinator without work gets credits for all
+ * the room in addition, and if it uses them, its tasks wait or go back.
  */
 export function newCredits(
   { slots, ahead, sessions }: { slots: number; ahead: number; sessions: readonly SessionLoad[] },
@@ -56,14 +56,14 @@ export function newCredits(
   return sessions.map((session) => {
     if (!session.open) return 0;
     const grant = isBusy(session) ? shares.get(session)! : Math.max(0, room - session.credit);
-    // With many short tasks a message for each would be waste: half of the store is still there.
+    // With many short tasks, one message for each is waste while half of the work is still ready.
     const plenty = ahead >= 8 &&
       session.queued + session.credit > ahead / 2 / Math.max(1, busy.length);
     return plenty ? 0 : grant;
   });
 }
 
-/** What of the room is not promised yet goes, one by one, to whoever will have the fewest tasks. */
+/** Room without a credit goes, one by one, to the coordinator with the fewest tasks. */
 function fairShares(room: number, sessions: readonly SessionLoad[]): Map<SessionLoad, number> {
   const shares = new Map(sessions.map((session) => [session, 0]));
   const left = room - sessions.reduce((sum, { credit }) => sum + credit, 0);
@@ -77,8 +77,10 @@ function fairShares(room: number, sessions: readonly SessionLoad[]): Map<Session
   return shares;
 }
 
-/** Which coordinator's task gets the next free slot: of those that have one waiting, the one with the
- * fewest running, and among equals the one that was served longest ago. */
+/**
+ * Which coordinator's task gets the next free slot: of those with waiting tasks, the one with the
+ * fewest running; among equals, the one that got a slot longest ago.
+ */
 export function nextSession<L extends { running: number; queued: number; servedAt: number }>(
   sessions: readonly L[],
 ): L | undefined {

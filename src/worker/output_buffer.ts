@@ -1,19 +1,18 @@
 import type { SpoolFile } from "./spool.ts";
 
-/** The spool holds at most this much of one stream; then the task waits until some was sent. */
+/** The spool holds at most this much of one stream; then the task waits until some is sent. */
 const maxFileBytes = 64 * 1024 * 1024;
 
 /**
- * The most that is read at once: what two reads of a full pipe give. A message costs as much as the
- * copy of its bytes, so that pieces of one read each take a quarter longer (measured end to end).
+ * The most that is read at once: two reads of a full pipe. Pieces of one read each make it a quarter
+ * slower (measured end to end), since a message costs as much as copying its bytes.
  */
 export const pieceBytes = 128 * 1024;
 
 /**
- * One stream of a task's output between the runner, which reads it, and a coordinator, which stores
- * it: what is not acknowledged yet. Usually all of it is in memory. When it is not taken off, it goes
- * to a file, so that a task does not have to wait for the network; when even that is full, the
- * runner is not told that it may send more, and the task waits.
+ * The part of one output stream that the coordinator has not acknowledged yet. Usually it is in
+ * memory. If nothing is acknowledged for a while it goes to a file, so that a task does not wait for
+ * the network; when the file is full as well, the runner may send no more, and the task waits.
  *
  * The bytes before `start` are gone; from there to `#memoryStart` they are in the file, whose first
  * byte is `#fileStart`; the rest is in memory.
@@ -25,13 +24,13 @@ export class OutputBuffer {
   #file: SpoolFile | undefined;
   #memory: Uint8Array[] = [];
   #memoryStart = 0;
-  /** Received, but not yet told to the runner as taken. */
+  /** Received, but not yet reported to the runner as taken. */
   #owed = 0;
   #releasedAt = 0;
   /** The file belongs to a result on disk, which says what it holds. */
   #isKept = false;
 
-  /** @param memoryBytes so much may be in memory beyond the runner's window. */
+  /** @param memoryBytes how much may be in memory beyond the runner's window. */
   constructor(
     private readonly open: () => SpoolFile,
     private readonly memoryBytes: number,
@@ -52,7 +51,7 @@ export class OutputBuffer {
     return this.#start;
   }
 
-  /** How much there was altogether. */
+  /** The length of the stream so far. */
   get end(): number {
     return this.#end;
   }
@@ -65,7 +64,7 @@ export class OutputBuffer {
     return this.#settle();
   }
 
-  /** Some of what there is from `offset` on; empty at the end. */
+  /** Some bytes from `offset` on; empty at the end. */
   read(offset: number): Uint8Array {
     if (offset < this.#memoryStart) {
       const inFile = Math.min(pieceBytes, this.#memoryStart - offset);
@@ -112,7 +111,7 @@ export class OutputBuffer {
   }
 
   /**
-   * Moves what waits in memory to the file, if nothing was taken off for a while.
+   * Moves the bytes in memory to the file, if none were acknowledged for a while.
    *
    * @throws where the disk is full; nothing is lost then.
    * @returns how much the runner may send in its place.
@@ -125,7 +124,7 @@ export class OutputBuffer {
   }
 
   /**
-   * Moves all to the file, and leaves it there, for who reads it after a restart.
+   * Moves all bytes to the file and leaves them there, for the next start of the worker.
    *
    * @returns offset of the file's first byte.
    */

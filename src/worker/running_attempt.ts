@@ -6,7 +6,7 @@ import type { Spool, SpooledResult } from "./spool.ts";
 
 export const streams: readonly OutputStream[] = ["stdout", "stderr"];
 
-/** Where an attempt is on its way through the worker. */
+/** The phases of an attempt on a worker, in order. */
 export type Phase =
   /** Assigned, and waits for a slot. */
   | "queued"
@@ -16,28 +16,28 @@ export type Phase =
   | "exited"
   /** Its result is known, and has to be delivered. */
   | "finished"
-  /** Forgotten: delivered, or somebody else's by now. */
+  /** Forgotten: delivered, or another worker's by now. */
   | "gone";
 
-/** One attempt that this worker holds a lease of. */
+/** One attempt that this worker has a lease of. */
 export class RunningAttempt {
   readonly key: string;
   readonly outputs: Record<OutputStream, OutputBuffer>;
   phase: Phase = "queued";
   result: AttemptResult | undefined;
   files: Collected[] = [];
-  /** When it came, was started and finished, by the monotonic clock. */
+  /** When it arrived, started and finished, by the monotonic clock. */
   queuedAt: number;
   startedAt = 0;
   finishedAt = 0;
   spooled = false;
-  /** Whether its output is on its way already. */
+  /** Whether its output is being delivered already. */
   toldOutput = false;
   /** The session in which it is being delivered. */
   deliveredIn: AbortSignal | undefined;
   /** Why this worker ended it, where the runner cannot know. */
   why: string | undefined;
-  /** Whether there are folders of it that the runner has to remove. */
+  /** Whether the runner has to remove folders of it. */
   collects = false;
   #notes: string[] = [];
   #exited: Exited | undefined;
@@ -57,7 +57,7 @@ export class RunningAttempt {
     this.outputs = { stdout: output("stdout"), stderr: output("stderr") };
   }
 
-  /** What an earlier start of the worker could not deliver. */
+  /** A result that an earlier start of the worker could not deliver. */
   static restored({ key, result, starts, files }: SpooledResult, spool: Spool): RunningAttempt {
     const attempt = new RunningAttempt(result.ref, undefined, 0, spool, 0);
     for (const stream of streams) {
@@ -102,7 +102,7 @@ export class RunningAttempt {
     this.changed();
   }
 
-  /** Ended before it had begun. */
+  /** It ended before it started. */
   neverRan(cause: "cancelled", at: number, now: number): void {
     const [startedAt, exitCode, signal, reason] = [undefined, undefined, undefined, undefined];
     const facts = { startedAt, at, exitCode, signal, reason, collects: false };
@@ -124,7 +124,7 @@ export class RunningAttempt {
     this.spooled = true;
   }
 
-  /** Something happened that its delivery may wait for. */
+  /** Wakes its delivery. */
   changed(): void {
     this.#change?.resolve();
     this.#change = undefined;

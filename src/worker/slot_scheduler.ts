@@ -1,4 +1,3 @@
-import { createHash } from "node:crypto";
 import { aborted } from "../base/lifetimes.ts";
 import { limits } from "../tasks/limits.ts";
 import type { AttemptReport, Order, OutputStream, Report } from "../tasks/orders.ts";
@@ -8,12 +7,13 @@ import { RunningAttempt, streams } from "./running_attempt.ts";
 import { CoordinatorSession, type SessionEvents } from "./coordinator_session.ts";
 import { type Exited, oneLine } from "./attempt_result.ts";
 import { DiskSpill } from "./spill.ts";
+import { helloTo } from "./hello.ts";
 import { HostHealth } from "./host_health.ts";
 import type { WorkerOptions } from "./worker_options.ts";
 
 /**
- * Memory for output that is on its way, shared by the slots: the worker stays below 200 MiB. For one
- * stream no more than an upload's window is of use; what waits longer outlives young garbage.
+ * Memory for output that is not delivered yet, shared by the slots, so that the worker stays below
+ * 200 MiB. More than an upload's window is of no use to one stream.
  */
 const outputMemory = {
   totalBytes: 32 * 1024 * 1024,
@@ -21,21 +21,21 @@ const outputMemory = {
   leastBytes: 256 * 1024,
 };
 
-/** What a task writes first is sent after this long; most tasks have ended by then. */
+/** First output is sent after this delay; most tasks have ended by then. */
 const gatherMs = 50;
 
-/** With more results that nobody acknowledges, no new work is asked for. */
+/** With more unacknowledged results than this, the worker asks for no work. */
 const maxUndelivered = 1_000;
 
-/** What a task is taken to last, at least, once others had to be handed back because of it. */
+/** The assumed duration of tasks once waiting ones had to be handed back, at least. */
 const longMs = 1_000;
 
 /** Between SIGTERM and SIGKILL for a task that is cancelled. */
 const graceMs = 5_000;
 
 /**
- * When the worker is told to stop: how long running tasks may go on, what they have for their end,
- * and how long the last results may take. Altogether well below the 30 s of container runtimes.
+ * When the worker stops: how long running tasks may continue, how long they get to end, and how long
+ * the last results may take. Together well below the 30 s that container runtimes wait.
  */
 const stop = { runMs: 5_000, graceMs: 5_000, deliverMs: 3_000 };
 
@@ -55,12 +55,12 @@ export interface WorkerStats {
   trouble: string | undefined;
 }
 
-/** The slots, and who has them. */
+/** Gives the worker's slots to the attempts of all coordinators. */
 export class SlotScheduler implements SessionEvents {
   readonly sessions: CoordinatorSession[];
   /** Known to the runner. */
   readonly #started = new Map<string, { attempt: RunningAttempt; session: CoordinatorSession }>();
-  /** Have written something that nobody was told of yet. */
+  /** Attempts whose first output is not being delivered yet. */
   readonly #gathering = new Set<string>();
   #gatherer: ReturnType<typeof setTimeout> | undefined;
   readonly #memoryBytes: number;
@@ -131,7 +131,7 @@ export class SlotScheduler implements SessionEvents {
     return this.#health.answers;
   }
 
-  // What coordinators say.
+  // Calls from sessions.
 
   assigned(session: CoordinatorSession, assignments: Assignment[]): void {
     const { clock, spool } = this.options;
@@ -193,7 +193,7 @@ export class SlotScheduler implements SessionEvents {
     this.#tellConnected();
   }
 
-  // What the runner says.
+  // Calls from the runner.
 
   heard(reports: Report[]): void {
     const begun: [RunningAttempt, CoordinatorSession, number][] = [];
@@ -205,7 +205,7 @@ export class SlotScheduler implements SessionEvents {
     }
     if (room.length > 0) this.options.order(room);
     for (const [attempt, session, at] of begun) {
-      // What has ended already says so in its result.
+      // If it has ended already, its result says so.
       if (attempt.phase === "running") session.connection?.started(attempt.ref, at);
     }
     this.#startWaiting();
@@ -265,7 +265,7 @@ export class SlotScheduler implements SessionEvents {
     this.#settledSome();
   }
 
-  /** Tells the coordinators before it gives them back what waits. */
+  /** Coordinators have to know before they get back the waiting attempts. */
   #healthChanged(): void {
     const { trouble } = this;
     for (const session of this.sessions) {
@@ -290,7 +290,7 @@ export class SlotScheduler implements SessionEvents {
     session.deliver(attempt);
   }
 
-  // What time says.
+  // Called regularly.
 
   tick(): void {
     const now = this.options.clock.monotonic();
@@ -361,7 +361,7 @@ export class SlotScheduler implements SessionEvents {
     );
   }
 
-  /** Takes no more work, and settles when what there was is finished, ended or handed back. */
+  /** Takes no more work; settles when every attempt is finished, ended or handed back. */
   async drain(): Promise<void> {
     const { log, order } = this.options;
     this.#stopping = true;
@@ -389,7 +389,7 @@ export class SlotScheduler implements SessionEvents {
     await this.#until(() => isDelivered() && isQuiet(), stop.deliverMs);
   }
 
-  /** Results that nobody acknowledged, for the next start. */
+  /** Saves results that no coordinator has acknowledged, for the next start. */
   close(): void {
     clearTimeout(this.#gatherer);
     for (const session of this.sessions) {
@@ -407,20 +407,4 @@ export class SlotScheduler implements SessionEvents {
       clearTimeout(timer);
     }
   }
-}
-
-/**
- * How a coordinator of several is greeted. The attempts held of one are none of another's, so to each
- * this is another process in another home: else one that is configured twice, by two names, would take
- * each connection for the other's successor, and give away what the other runs.
- */
-function helloTo(address: string, hello: WorkerOptions["hello"]): WorkerOptions["hello"] {
-  const { instance, home } = hello;
-  const derived = (name: string) =>
-    createHash("sha256").update(`${name} ${address}`).digest("hex").slice(0, 32);
-  return {
-    ...hello,
-    instance: derived(instance),
-    home: home === undefined ? undefined : derived(home),
-  };
 }

@@ -4,28 +4,28 @@ import type { OutputStream } from "../tasks/orders.ts";
 import { type RunningAttempt, streams } from "./running_attempt.ts";
 import type { Spool } from "./spool.ts";
 
-/** Output of which nothing was acknowledged for so long goes to disk. */
+/** Output goes to disk if nothing of it is acknowledged for this long. */
 const spillAfterMs = 100;
 
-/** A result that was not acknowledged for so long goes to disk. */
+/** A result goes to disk if it is not acknowledged for this long. */
 const spoolAfterMs = 250;
 
 /**
- * Moves to disk what the network does not take. Without room there tasks wait for the network, and
- * results live in memory alone.
+ * Moves output and results to disk that cannot be delivered now. Without space there, tasks wait for
+ * the network, and results are only in memory.
  */
 export class DiskSpill {
-  /** Told once, not for each piece of output. */
+  /** Logged once, not for each piece of output. */
   #failed = false;
 
   constructor(
     private readonly spool: Spool,
     private readonly log: Log,
-    /** The runner may send so much more. */
+    /** The runner may send this many bytes more. */
     private readonly taken: (attempt: RunningAttempt, stream: OutputStream, bytes: number) => void,
   ) {}
 
-  /** What time brings. */
+  /** Called regularly for each attempt. */
   tick(attempt: RunningAttempt, lease: string, now: number): void {
     if (attempt.phase === "finished" && now - attempt.finishedAt > spoolAfterMs) {
       this.save(attempt, lease);
@@ -40,7 +40,7 @@ export class DiskSpill {
     }
   }
 
-  /** Writes down a result for the next start of the worker. */
+  /** Saves a result for the next start of the worker. */
   save(attempt: RunningAttempt, lease: string): void {
     if (attempt.phase !== "finished" || attempt.spooled || attempt.result?.state === "lost") return;
     this.#write(() => {
@@ -49,7 +49,7 @@ export class DiskSpill {
     });
   }
 
-  /** @param write says whether there was anything to write. */
+  /** @param write returns whether there was anything to write. */
   #write(write: () => boolean): void {
     try {
       if (write()) this.#failed = false;

@@ -1,19 +1,21 @@
 import type { Collected, OutputStream } from "../tasks/orders.ts";
 import type { AttemptResult } from "../tasks/task.ts";
 
-/** A result that a coordinator has not acknowledged yet, with what belongs to it. */
+/** A result that its coordinator has not acknowledged yet, and its files. */
 export interface SpooledResult {
   key: string;
   /** The coordinator's address. */
   lease: string;
   result: AttemptResult;
-  /** Offset in the stream of the first byte that the spool has; it has all from there on. */
+  /** Offset in the stream of the first byte in the spool, which has all bytes from there on. */
   starts: Record<OutputStream, number>;
   files: Collected[];
 }
 
-/** The part of one stream that is not in memory. Calls do not wait: what is written is in the page
- * cache of the system at once, and is read from there. */
+/**
+ * The part of one stream that is not in memory. Calls are synchronous: they write to the page cache of
+ * the system and read from it.
+ */
 export interface SpoolFile {
   readonly length: number;
   /** Throws where the disk is full. */
@@ -23,13 +25,13 @@ export interface SpoolFile {
   close(): void;
 }
 
-/** Output and results on the worker's disk: what outlives a restart of the worker. */
+/** Output and results on the worker's disk, which a restart of the worker does not lose. */
 export interface Spool {
   open(key: string, stream: OutputStream): SpoolFile;
   /** On disk when it returns. */
   save(result: SpooledResult): void;
-  /** All that there is of one attempt; what is missing is fine. */
+  /** Removes all files of one attempt; they may be missing. */
   remove(key: string): void;
-  /** Results of earlier starts; everything else of theirs is removed. */
+  /** Results of earlier starts; removes all their other files. */
   load(): SpooledResult[];
 }

@@ -6,8 +6,8 @@ import type { Spool, SpooledResult, SpoolFile } from "../../worker/spool.ts";
 import { writeAll } from "../files/file_io.ts";
 
 /**
- * A spool in a folder: `KEY.stdout`, `KEY.stderr` and, where an attempt has ended, `KEY.json`. The
- * last is written after the others and renamed into place, so that it is whole wherever it is.
+ * A spool in a folder: `KEY.stdout`, `KEY.stderr` and, if an attempt has ended, `KEY.json`. The last
+ * is written after the others and renamed into place, so that it is never incomplete.
  */
 export function openSpool(folder: string, log: Log): Spool {
   const path = (key: string, kind: string) => join(folder, `${key}.${kind}`);
@@ -45,7 +45,7 @@ export function openSpool(folder: string, log: Log): Spool {
   };
 }
 
-/** A file's content, in pieces that uploads like. */
+/** A file's content in pieces that fit uploads. */
 export async function* readPieces(path: string): AsyncGenerator<Uint8Array> {
   using file = await Deno.open(path, { read: true });
   while (true) {

@@ -1,0 +1,19 @@
+import { createHash } from "node:crypto";
+import type { WorkerOptions } from "./worker_options.ts";
+
+/**
+ * How a worker introduces itself to one of several coordinators. Attempts of one coordinator do not
+ * belong to another, so each sees a different process and home. Otherwise a coordinator that is
+ * configured twice, by two names, would take each connection for the successor of the other, and
+ * reassign what the other runs.
+ */
+export function helloTo(address: string, hello: WorkerOptions["hello"]): WorkerOptions["hello"] {
+  const { instance, home } = hello;
+  const derived = (name: string) =>
+    createHash("sha256").update(`${name} ${address}`).digest("hex").slice(0, 32);
+  return {
+    ...hello,
+    instance: derived(instance),
+    home: home === undefined ? undefined : derived(home),
+  };
+}
