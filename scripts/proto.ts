@@ -107,9 +107,11 @@ async function generate(buf: string, tools: string, out: string): Promise<void> 
 }
 
 /**
- * Adds what Deno needs: an import of Buffer, and a line that turns lint off. `Buffer.from` of bytes
- * copies them, four times on the way of a log or artifact: a view replaces the copy. For the same
- * reason our own writer encodes messages.
+ * Changes what ts-proto writes: it has no options for these. Deno needs Buffer imported, and lints
+ * generated code in its own way. `Buffer.from` of bytes copies them, where a view will do, and the
+ * library's writer copies large fields twice; ours does once (peer/message_writer.ts). For a chunk of
+ * a log of 256 KiB, encoded, serialized and decoded, this takes 0.013 ms in place of 0.067 on Deno
+ * 2.9.6, and 0.024 in place of 0.317 on 2.7.14, where that is a quarter of sending it.
  */
 async function adapt(out: string, name: string): Promise<void> {
   const path = `${out}/${name}`;

@@ -1,6 +1,6 @@
 import type { Env } from "../base/env.ts";
 import { UserError } from "../base/errors.ts";
-import { peerMode } from "../config/peer_mode.ts";
+import { idleTls, peerMode } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
 import { TaskError, type TaskErrorCode, type TaskService } from "../tasks/service.ts";
 import { retryWhileUnavailable } from "../client/follow.ts";
@@ -24,6 +24,8 @@ export async function withTasks<T>(
   const { dialCoordinator } = await import("../peer/client.ts");
   await using open = new AsyncDisposableStack();
   const mode = peerMode(config, "client");
+  const idle = idleTls(config);
+  if (idle !== undefined) env.log.warn(idle);
   try {
     const coordinators = await Promise.all(
       config.values["client.coordinators"].map(async (address) =>

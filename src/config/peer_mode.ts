@@ -75,10 +75,14 @@ export function peerMode(config: Config, role: PeerRole) {
 }
 
 /**
- * The warning if files for TLS are set and nothing says whether to use them: they are not used
- * without `peer.insecure=false`.
+ * The warning if settings of TLS have no effect: files that nothing says to use, or
+ * `peer.skip_tls_verify`, which turns no TLS on by itself.
  */
-export function idleFiles({ values, origins }: Config): string | undefined {
+export function idleTls({ values, origins }: Config): string | undefined {
+  if (!values["peer.insecure"]) return undefined;
+  if (values["peer.skip_tls_verify"]) {
+    return "TLS is off: peer.skip_tls_verify does not turn it on, only peer.insecure=false does";
+  }
   if (origins["peer.insecure"] !== "default") return undefined;
   const idle = fileKeys.find((key) => values[key] !== undefined);
   return idle && `TLS is off: ${idle} is set, but peer.insecure=false is not`;

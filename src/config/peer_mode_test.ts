@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Refusal, UsageError, UserError } from "../base/errors.ts";
 import { loadConfig } from "./load.ts";
-import { idleFiles, peerMode, type PeerRole } from "./peer_mode.ts";
+import { idleTls, peerMode, type PeerRole } from "./peer_mode.ts";
 import type { ConfigKey } from "./schema.ts";
 
 function configOf(flags: Partial<Record<ConfigKey, string>>) {
@@ -53,11 +53,15 @@ Deno.test("the mode follows from what is set", () => {
   }
 });
 
-Deno.test("files that nothing says to use are told", () => {
-  assert.match(idleFiles(configOf(pair)) ?? "", /^TLS is off: peer\.cert_file is set/);
-  assert.match(idleFiles(configOf(ca)) ?? "", /^TLS is off: peer\.client_ca_file is set/);
+Deno.test("settings of TLS that have no effect are named", () => {
+  assert.match(idleTls(configOf(pair)) ?? "", /^TLS is off: peer\.cert_file is set/);
+  assert.match(idleTls(configOf(ca)) ?? "", /^TLS is off: peer\.client_ca_file is set/);
+  const skip = { "peer.skip_tls_verify": "true" } as const;
+  for (const flags of [skip, { ...skip, "peer.insecure": "true" }]) {
+    assert.match(idleTls(configOf(flags)) ?? "", /peer\.skip_tls_verify does not turn it on/);
+  }
   for (const flags of [{}, { ...pair, ...tls }, { ...pair, "peer.insecure": "true" }]) {
-    assert.equal(idleFiles(configOf(flags)), undefined);
+    assert.equal(idleTls(configOf(flags)), undefined);
   }
 });
 

@@ -7,6 +7,7 @@ import {
   type UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import type { TLSSocket } from "node:tls";
+import type { Certificate } from "../pki/x509/inspect.ts";
 import { PkiError } from "../pki/errors.ts";
 import { systemClock } from "../base/clock.ts";
 import type { Env } from "../base/env.ts";
@@ -57,7 +58,7 @@ export interface PeerServer {
   readonly address: string;
   readonly port: number;
   /** The certificate in use, for the banner and for status; undefined with h2c. */
-  certificate(): { subject: string; notAfter: Date; fingerprint: string } | undefined;
+  certificate(): Certificate | undefined;
   /** Why callers cannot be served as they should be; undefined: all is well. For readiness. */
   trouble(): string | undefined;
   /** For metrics. */
@@ -111,7 +112,7 @@ export async function servePeer(
   if (stopping.aborted) health.set(false);
   const following = credentials === undefined ? Promise.resolve() : Promise.all([
     credentials.files.follow(env, stopping),
-    lament(credentials.files, env, stopping),
+    logExpiry(credentials.files, env, stopping),
   ]);
   const trouble = () => signal.aborted ? "it is stopping" : expiry(credentials?.files, env);
   return {
@@ -184,8 +185,8 @@ function expiry(files: Credentials | undefined, env: Pick<Env, "clock">): string
   return `the certificate "${subject}" expired on ${notAfter.toISOString()}`;
 }
 
-/** An expired certificate keeps nobody from mending it, but it is said until that is done. */
-function lament(
+/** An expired certificate does not stop the server, so that it can be repaired; logs it until then. */
+function logExpiry(
   files: Credentials,
   env: Pick<Env, "clock" | "log">,
   signal: AbortSignal,

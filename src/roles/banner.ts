@@ -1,7 +1,7 @@
 import type { Env } from "../base/env.ts";
 import { createLog, type Fields, logText } from "../base/log.ts";
 import { version } from "../base/version.ts";
-import { idleFiles } from "../config/peer_mode.ts";
+import { idleTls } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
 import type { PeerMode } from "../tls/mode.ts";
 import type { RoleName } from "../sandbox/entries.ts";
@@ -19,7 +19,7 @@ export interface Banner {
 /** One line with the facts that are needed first when something does not work. */
 export function printBanner(env: Env, config: Config, banner: Banner): void {
   const { role, mode, certificateEnds, fields } = banner;
-  const idle = idleFiles(config);
+  const idle = idleTls(config);
   if (idle !== undefined) env.log.warn(idle);
   env.log.info("starting", {
     role,

@@ -2,14 +2,16 @@ import { messageOf } from "../base/errors.ts";
 import { measureEventLoopLag } from "../base/event_loop_lag.ts";
 import type { Env } from "../base/env.ts";
 import { every } from "../base/lifetimes.ts";
-import { joinHost } from "../base/address.ts";
+import { joinHost, splitHost } from "../base/address.ts";
 import { splitAddress } from "../config/addresses.ts";
 import { peerMode } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
-import { servePeer } from "../peer/server.ts";
+import { type PeerServer, servePeer } from "../peer/server.ts";
 import { openCoordinatorStorage } from "../store/coordinator.ts";
 import { type EngineStats, openEngine } from "../coordinator/engine.ts";
 import { printBanner, printReady } from "./banner.ts";
+import { peerMetrics } from "./peer_metrics.ts";
+import { coversName } from "../tls/verify.ts";
 import { roleEntry } from "./entry.ts";
 import { counter, gauge, type Metric, serveHealth } from "../http/health.ts";
 
@@ -55,6 +57,7 @@ async function serveCoordinator(config: Config, env: Env): Promise<void> {
       trouble,
       metrics: () => [
         ...coordinatorMetrics(engine.stats(), trouble() === undefined),
+        ...peerMetrics(server),
         gauge(
           "event_loop_lag_seconds",
           "Longest time in the last minute in which nothing else was done.",
@@ -73,6 +76,7 @@ async function serveCoordinator(config: Config, env: Env): Promise<void> {
       health: health.address,
     },
   });
+  warnOfName(env, server, advertised(config, server.port));
   printReady(env, config, { role: "coordinator", address: server.address });
   await every({
     periodMs: advanceEveryMs,
@@ -82,6 +86,18 @@ async function serveCoordinator(config: Config, env: Env): Promise<void> {
   }, () => engine.advance());
   env.log.info("stopping");
   await engine[Symbol.asyncDispose]();
+}
+
+/** Clients refuse a certificate that does not cover the name that they dial. */
+function warnOfName(env: Env, server: PeerServer, advertise: string): void {
+  const certificate = server.certificate();
+  const { host } = splitHost(advertise);
+  if (certificate === undefined || coversName(certificate, host)) return;
+  env.log.warn("the certificate does not cover the advertised address", {
+    advertise,
+    covers: [...certificate.hostnames, ...certificate.ips].join(","),
+    next: `Advertise a name that it covers (coordinator.advertise), or issue one for "${host}"`,
+  });
 }
 
 /** What clients should dial: as configured, or where it listens; for all addresses, by its name. */

@@ -1,4 +1,7 @@
-/** How one side speaks gRPC, and from which files; worked out by `config/peer_mode.ts`. */
+/**
+ * How one side speaks gRPC, and from which files. Only `peerMode` of config/peer_mode.ts decides it;
+ * this is the form in which the parts that connect and listen take it.
+ */
 export type PeerMode = { mode: "h2c" } | {
   mode: "tls" | "mtls";
   certFile?: string;

@@ -1,6 +1,6 @@
 import { printable } from "../../base/printable.ts";
 import { errorFacts, exitCode } from "../../base/errors.ts";
-import { idleFiles, peerMode, type PeerRole } from "../../config/peer_mode.ts";
+import { idleTls, peerMode, type PeerRole } from "../../config/peer_mode.ts";
 import { type Config, configSections } from "../../config/schema.ts";
 import { command } from "../command.ts";
 import { counted } from "../output/format.ts";
@@ -25,7 +25,7 @@ export default command({
     3: "Plaintext to or from other hosts would be refused",
   },
   run: ({ config, findings }) => {
-    const idle = idleFiles(config);
+    const idle = idleTls(config);
     return {
       file: config.file ?? null,
       problems: findings?.problems ?? [],
