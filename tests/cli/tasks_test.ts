@@ -272,6 +272,42 @@ Deno.test("workers are listed with health, identity and warnings; drained and re
   assert.equal(resumed.stdout, "gpu1 takes tasks again; it runs 0 tasks\n");
 });
 
+Deno.test("logs and artifacts of a whole array are told apart by index", async () => {
+  const elements = [0, 1].map((i) =>
+    aTask({ id: `a.${i}`, arrayId: "a", arrayIndex: i, attempts: [anAttempt(1)] })
+  );
+  const data = new TextEncoder().encode("text");
+  const sha256 = createHash("sha256").update(data).digest("hex");
+  await using coordinator = await asking({
+    getTask: () => Promise.resolve(elements),
+    async *readLog({ taskId }) {
+      const line = new TextEncoder().encode(`from ${taskId}\n`);
+      yield await Promise.resolve({ attempt: 1, stream: "stdout" as const, offset: 0, data: line });
+    },
+    listArtifacts: () =>
+      Promise.resolve([{ path: "out/x", size: 4, sha256, mode: 0o644, attempt: 1 }]),
+    async *readArtifact() {
+      yield await Promise.resolve({ offset: 0, data });
+    },
+  });
+  const logs = await coordinator.run("task logs aaaa --prefix");
+  assert.equal(logs.stdout, "[0] from a.0\n[1] from a.1\n");
+  assert.equal((await coordinator.run("task logs aaaa")).stdout, "from a.0\nfrom a.1\n");
+  assert.match(
+    (await coordinator.run("task artifacts aaaa")).stdout,
+    /^TASK +SIZE.*\na\.0 .*\na\.1 /,
+  );
+  const saved = await coordinator.run("task artifacts aaaa -o results");
+  assert.equal(saved.stdout, "results/0/out/x\nresults/1/out/x\n");
+  const { path } = coordinator.home;
+  assert.equal(await Deno.readTextFile(join(path, "results/1/out/x")), "text");
+  const json = JSON.parse((await coordinator.run("task artifacts aaaa --json")).stdout);
+  assert.deepEqual(
+    json.tasks.map(({ task_id }: { task_id: string }) => task_id),
+    ["a.0", "a.1"],
+  );
+});
+
 Deno.test("workers are watched: a line for each that changed", async () => {
   let running = 0;
   await using coordinator = await asking({

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import { clientGrants } from "../../sandbox/roles.ts";
 import { dialSettings, withTasks } from "../connect.ts";
 import { commonId, findTask } from "../../client/find_task.ts";
@@ -7,7 +8,7 @@ import { artifactView } from "../../client/views.ts";
 import { printable } from "../../base/printable.ts";
 import { formatBytes } from "../../base/format_bytes.ts";
 import { counted } from "../output/format.ts";
-import { UsageError } from "../../base/errors.ts";
+import type { Task } from "../../tasks/task.ts";
 import { taskArgument } from "../change_tasks.ts";
 import { command } from "../command.ts";
 
@@ -16,7 +17,8 @@ export default command({
   summary: "List the files that a task left, or save them",
   description:
     `With -o, each file is saved in DIR under its path in the task's folder, and its checksum
-    is verified. Existing files are overwritten only with --force.`,
+    is verified; those of an array go into a folder for each index. Existing files are overwritten
+    only with --force.`,
   args: [taskArgument],
   options: {
     output: { short: "o", kind: "path", placeholder: "DIR", help: "Folder to save the files in" },
@@ -26,6 +28,7 @@ export default command({
   examples: [
     { line: "agent task artifacts 01jd3p9x", does: "Show paths, sizes and checksums" },
     { line: "agent task artifacts 01jd3p9x -o results", does: "Save them below results/" },
+    { line: "agent task artifacts @last -o results", does: "Save those of the newest task" },
   ],
   exits: { 3: "A file exists already (--force overwrites it), or plaintext was refused" },
   grants: ({ config, options: { output } }) =>
@@ -34,39 +37,46 @@ export default command({
     withTasks(request, async (tasks) => {
       const { options, args, env } = request;
       const found = await findTask(tasks, args[0]!);
-      if (found.length > 1) {
-        throw new UsageError(
-          `"${args[0]}" is an array; each of its elements has its own artifacts`,
-          {
-            next: `agent task show ${commonId(found)}`,
-          },
-        );
+      const of = async (task: Task, folder: string | undefined) => {
+        const taskId = task.id;
+        const artifacts = await tasks.listArtifacts(taskId);
+        const view = { task_id: taskId, artifacts: artifacts.map(artifactView) };
+        if (folder === undefined) return { ...view, saved: null };
+        const { saveArtifacts } = await import("../../client/save_artifacts.ts");
+        const { force } = options;
+        const saving = { tasks, taskId, artifacts, folder, force, signal: env.signal };
+        return { ...view, saved: await saveArtifacts(saving) };
+      };
+      if (found.length === 1) return await of(found[0]!, options.output);
+      const all = [];
+      for (const task of found) {
+        const index = String(task.arrayIndex);
+        all.push(await of(task, options.output && join(options.output, index)));
       }
-      const taskId = found[0]!.id;
-      const artifacts = await tasks.listArtifacts(taskId);
-      const folder = options.output;
-      const { force } = options;
-      const view = { task_id: taskId, artifacts: artifacts.map(artifactView) };
-      if (folder === undefined) return { ...view, saved: null };
-      const { saveArtifacts } = await import("../../client/save_artifacts.ts");
-      const saving = { tasks, taskId, artifacts, folder, force, signal: env.signal };
-      return { ...view, saved: await saveArtifacts(saving) };
+      return { id: commonId(found), tasks: all };
     }),
-  text({ task_id, artifacts, saved }, { env }) {
-    if (saved !== null) {
+  text(result, { env }) {
+    const all = "tasks" in result ? result.tasks : [result];
+    if (all.some(({ saved }) => saved !== null)) {
+      const saved = all.flatMap(({ saved }) => saved ?? []);
       return saved.map((path) => `${printable(path)}\n`).join("") +
         (env.stdout.isTerminal ? `Saved ${counted(saved.length, "file")}\n` : "");
     }
-    if (artifacts.length === 0) return env.stdout.isTerminal ? `${task_id} left no artifacts` : "";
-    const columns = [{ title: "SIZE", right: true }, { title: "SHA-256" }, {
-      title: "PATH",
-      flexible: true,
-    }];
-    const rows = artifacts.map(({ path, size, sha256 }) => [
-      formatBytes(size),
-      env.stdout.isTerminal ? `${sha256.slice(0, 12)}…` : sha256,
-      printable(path),
-    ]);
+    const rows = all.flatMap(({ task_id, artifacts }) =>
+      artifacts.map(({ path, size, sha256 }) => [
+        ...all.length > 1 ? [task_id] : [],
+        formatBytes(size),
+        env.stdout.isTerminal ? `${sha256.slice(0, 12)}…` : sha256,
+        printable(path),
+      ])
+    );
+    if (rows.length === 0) return env.stdout.isTerminal ? "There are no artifacts" : "";
+    const columns = [
+      ...all.length > 1 ? [{ title: "TASK" }] : [],
+      { title: "SIZE", right: true },
+      { title: "SHA-256", dropOrder: 1 },
+      { title: "PATH", flexible: true },
+    ];
     return table(columns, rows, { width: widthOf(env.stdout) });
   },
 });

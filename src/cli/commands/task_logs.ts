@@ -3,7 +3,7 @@ import { clientGrants } from "../../sandbox/roles.ts";
 import { dialSettings, withTasks } from "../connect.ts";
 import { commonId, findTask } from "../../client/find_task.ts";
 import { followExits, followOutput } from "../output/follow_output.ts";
-import { jsonWriter, plainWriter } from "../output/log_writers.ts";
+import { indexPrefix, jsonWriter, lineWriter, plainWriter } from "../output/log_writers.ts";
 import { taskArgument } from "../change_tasks.ts";
 import { command } from "../command.ts";
 
@@ -17,11 +17,13 @@ export default command({
   options: {
     follow: { kind: "flag", short: "f", help: "Continue until the task has finished" },
     attempt: { kind: "integer", min: 1, help: "Show this attempt instead of the newest" },
+    prefix: { kind: "flag", help: "Begin each line of an array with the index of its element" },
   },
   ...dialSettings,
   examples: [
     { line: "agent task logs 01jd3p9x", does: "Show what its newest attempt has written" },
     { line: "agent task logs 01jd3p9x --follow", does: "Resume a submit --follow" },
+    { line: "agent task logs @last --prefix", does: "Show the newest array, line by line" },
     {
       line: "agent task logs 01jd3p9x --attempt 1 2>/dev/null",
       does: "Show only stdout of the first attempt",
@@ -44,13 +46,20 @@ export default command({
         const newest = found[0]!.attempts.at(-1)?.attempt ?? 1;
         const id = commonId(found);
         const ids = found.map((task) => task.id);
-        return await followOutput({ tasks, env, json, id, ids, attempt: newest });
+        const { prefix } = options;
+        return await followOutput({ tasks, env, json, id, ids, attempt: newest, prefix });
       }
-      const writer = json ? jsonWriter(env) : plainWriter(env);
+      const isArray = found.length > 1;
+      const writer = json
+        ? jsonWriter(env)
+        : isArray && options.prefix
+        ? lineWriter(env, indexPrefix)
+        : plainWriter(env);
       for (const task of found) {
         if (attempt === undefined && task.attempts.length === 0) continue;
         const query = { taskId: task.id, ...(attempt === undefined ? {} : { attempt }) };
         for await (const piece of tasks.readLog(query, env.signal)) await writer.piece(piece, task);
+        await writer.ended(task);
       }
       return { exit: 0 };
     });

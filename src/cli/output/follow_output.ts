@@ -7,7 +7,7 @@ import { anySignal } from "../../deno/any_signal.ts";
 import type { TaskService } from "../../tasks/service.ts";
 import type { Task } from "../../tasks/task.ts";
 import { counted } from "./format.ts";
-import { jsonWriter, lineWriter, plainWriter } from "./log_writers.ts";
+import { indexPrefix, jsonWriter, lineWriter, plainWriter } from "./log_writers.ts";
 
 export interface FollowRequest {
   tasks: TaskService;
@@ -19,6 +19,8 @@ export interface FollowRequest {
   ids: string[];
   /** The first attempt whose output is wanted. */
   attempt: number;
+  /** Begin each line of an array with the index of its element. */
+  prefix?: boolean;
 }
 
 export interface Followed {
@@ -58,7 +60,11 @@ export async function followOutput(request: FollowRequest): Promise<Followed> {
 async function follow(request: FollowRequest): Promise<Task[] | undefined> {
   const { tasks, env, json, ids, attempt } = request;
   const isArray = ids.length > 1;
-  const writer = json ? jsonWriter(env) : isArray ? lineWriter(env) : plainWriter(env);
+  const writer = json
+    ? jsonWriter(env)
+    : isArray
+    ? lineWriter(env, request.prefix ? indexPrefix : undefined)
+    : plainWriter(env);
   const follower: Follower = {
     tasks,
     clock: env.clock,

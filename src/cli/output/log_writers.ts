@@ -1,3 +1,4 @@
+import { Buffer } from "node:buffer";
 import type { Env } from "../../base/env.ts";
 import type { LogPiece } from "../../tasks/service.ts";
 import type { Task } from "../../tasks/task.ts";
@@ -22,9 +23,13 @@ export function plainWriter(env: Outputs): LogWriter {
 /** Longer lines of an array's element are written in parts. */
 const longestLineBytes = 64 * 1024;
 
-/** Several tasks: no line of one is split by a line of another. */
-export function lineWriter(env: Outputs): LogWriter {
-  const parts = new Map<string, { stream: LogPiece["stream"]; data: Uint8Array }>();
+/**
+ * Several tasks: no line of one is split by a line of another.
+ *
+ * @param prefix put before each line, to tell the tasks apart.
+ */
+export function lineWriter(env: Outputs, prefix: (task: Task) => string = () => ""): LogWriter {
+  const parts = new Map<string, { data: Uint8Array; isContinued: boolean }>();
   let last = Promise.resolve();
   const write = (stream: LogPiece["stream"], data: Uint8Array) => {
     last = last.then(() => env[stream].write(data));
@@ -33,23 +38,50 @@ export function lineWriter(env: Outputs): LogWriter {
   return {
     piece(piece, task) {
       const key = `${task.id} ${piece.stream}`;
-      const before = parts.get(key)?.data;
-      const data = before === undefined ? piece.data : joined(before, piece.data);
+      const before = parts.get(key);
+      const data = before === undefined ? piece.data : joined(before.data, piece.data);
+      const isContinued = before?.isContinued ?? false;
       const end = data.lastIndexOf(newline) + 1;
-      const cut = data.length - end > longestLineBytes ? data.length : end;
-      if (cut === data.length) parts.delete(key);
-      else parts.set(key, { stream: piece.stream, data: data.slice(cut) });
-      return cut === 0 ? Promise.resolve() : write(piece.stream, data.subarray(0, cut));
+      const isLong = data.length - end > longestLineBytes;
+      const cut = isLong ? data.length : end;
+      const rest = { data: data.slice(cut), isContinued: isLong || isContinued && cut === 0 };
+      if (rest.data.length === 0 && !isLong) parts.delete(key);
+      else parts.set(key, rest);
+      if (cut === 0) return Promise.resolve();
+      return write(piece.stream, prefixed(data.subarray(0, cut), prefix(task), isContinued));
     },
     async ended(task) {
       for (const stream of ["stdout", "stderr"] as const) {
         const key = `${task.id} ${stream}`;
         const rest = parts.get(key);
         parts.delete(key);
-        if (rest !== undefined) await write(stream, rest.data);
+        if (rest === undefined || rest.data.length === 0) continue;
+        // The next task's line begins on a line of its own.
+        const isOpen = prefix(task) !== "";
+        const data = isOpen ? joined(rest.data, new Uint8Array([newline])) : rest.data;
+        await write(stream, prefixed(data, prefix(task), rest.isContinued));
       }
     },
   };
+}
+
+/** `[7] ` before the lines of the element 7. */
+export function indexPrefix({ arrayIndex }: Task): string {
+  return `[${arrayIndex}] `;
+}
+
+/** @param isContinued the first line began earlier. */
+function prefixed(data: Uint8Array, prefix: string, isContinued: boolean): Uint8Array {
+  if (prefix === "") return data;
+  const before = new TextEncoder().encode(prefix);
+  const lines: Uint8Array[] = isContinued ? [] : [before];
+  let from = 0;
+  for (let at = data.indexOf(newline); at >= 0; at = data.indexOf(newline, from)) {
+    lines.push(data.subarray(from, at + 1));
+    from = at + 1;
+    if (from < data.length) lines.push(before);
+  }
+  return Buffer.concat([...lines, data.subarray(from)]);
 }
 
 const newline = 10;
@@ -68,8 +100,5 @@ export function jsonWriter(env: Outputs): LogWriter {
 }
 
 function joined(a: Uint8Array, b: Uint8Array): Uint8Array {
-  const all = new Uint8Array(a.length + b.length);
-  all.set(a);
-  all.set(b, a.length);
-  return all;
+  return Buffer.concat([a, b]);
 }
