@@ -14,7 +14,7 @@ Deno.test("anySignal is aborted at once where one of them is", () => {
   assert.equal(either.reason, "before");
 });
 
-Deno.test("anySignal hears nothing more once it is disposed", () => {
+Deno.test("anySignal does not abort any more once it is disposed", () => {
   const one = new AbortController();
   const either = anySignal(one.signal);
   either[Symbol.dispose]();

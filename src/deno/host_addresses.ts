@@ -37,7 +37,7 @@ export async function dialableAddresses(host: string, port: number): Promise<str
       "granted"
   );
   if (granted.length > 0) return granted;
-  // Else a name with several addresses ends in the error that nobody can catch.
+  // Else a name with several addresses ends in the error that cannot be caught.
   setDefaultAutoSelectFamily(false);
   return [host];
 }

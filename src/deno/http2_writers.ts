@@ -5,7 +5,7 @@
  * By itself Deno 2.7 calls a writer back at once, and 2.9 while the reader's windows have room,
  * however large they are and whether or not it reads: all that such a reader asked for would gather
  * in memory (4.8 MiB for each stream of a log). What has gone out can be counted at the socket; what
- * other streams of the connection send meanwhile counts as ours, so that nobody waits in vain. This
+ * other streams of the connection send meanwhile counts as ours, so that no writer waits forever. This
  * file can go when a write's callback comes only once the bytes have left the process.
  */
 import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";

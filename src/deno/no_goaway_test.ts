@@ -12,7 +12,7 @@ const frame = (
   payload: number[],
 ) => [0, 0, payload.length, type, 0, 0, 0, 0, 0, ...payload];
 
-Deno.test("a client that says goodbye is hung up on without a GOAWAY in return", async () => {
+Deno.test("a client that sends GOAWAY is disconnected without one in return", async () => {
   await using server = await servePeer({
     host: "127.0.0.1",
     port: 0,

@@ -64,7 +64,7 @@ async function settled(count: () => number): Promise<number> {
   return last;
 }
 
-Deno.test("who asks for descriptors and reads none is not answered without end", async () => {
+Deno.test("a caller that asks for descriptors and reads none is not answered without end", async () => {
   const { encode } = ServerReflectionResponse;
   let [answered, read] = [0, 0];
   ServerReflectionResponse.encode = (response, writer) => {
@@ -89,7 +89,7 @@ Deno.test("who asks for descriptors and reads none is not answered without end",
     t.hears = false;
     for (let n = 1; n < asked; n++) ask();
     const unread = await settled(() => answered);
-    assert.ok(unread > 0 && unread < asked / 2, `${unread} answers that nobody read`);
+    assert.ok(unread > 0 && unread < asked / 2, `${unread} answers were not read`);
     t.hears = true;
     await eventually(30_000, () => read === asked);
     call.cancel();
@@ -99,7 +99,7 @@ Deno.test("who asks for descriptors and reads none is not answered without end",
   }
 });
 
-Deno.test("a worker that has no room for answers is not heard without end", async () => {
+Deno.test("a worker that reads no answers is not read without end", async () => {
   let heard = 0;
   const coordinator = fakeCoordinator();
   const nothing = () => {};

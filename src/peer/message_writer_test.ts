@@ -31,7 +31,7 @@ Deno.test("messages are encoded as the library encodes them, with bytes of any s
   }
 });
 
-Deno.test("a writer that has finished begins anew, and its result does not share memory", () => {
+Deno.test("a writer can be used again once it has finished, and its result does not share memory", () => {
   const writer = new MessageWriter();
   const first = writer.uint32(10).bytes(large).finish();
   large[0]! ^= 1;

@@ -199,7 +199,7 @@ function logExpiry(
   });
 }
 
-/** Long enough for what is being answered, short enough for a person who waits. */
+/** Enough for calls that are being answered, and not too long for a person who waits. */
 const shutDownWithinMs = 2000;
 
 async function shutDown(server: Server, listener: Listener, running: Set<Promise<void>>) {

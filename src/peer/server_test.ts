@@ -27,7 +27,7 @@ const { signal } = new AbortController();
 const h2c: PeerMode = { mode: "h2c" };
 const loopback = { host: "127.0.0.1", port: 0 };
 
-Deno.test("a server with mTLS refuses whoever cannot prove himself", async (t) => {
+Deno.test("a server with mTLS refuses callers that cannot prove who they are", async (t) => {
   await using folder = await temporaryFolder();
   const ca = await makeAuthority(folder.path);
   const foreign = await makeAuthority(folder.path, "foreign");
@@ -130,7 +130,7 @@ Deno.test("a server with an expired certificate starts, and says so", async () =
   await eventually(2000, () => /callers refuse this coordinator/.test(lines));
 });
 
-Deno.test("an address in use is said to be so", async () => {
+Deno.test("an address in use is reported as such", async () => {
   await using first = await servePeer(
     { ...loopback, mode: h2c, ...fakeCoordinator(), env },
     signal,
@@ -141,7 +141,7 @@ Deno.test("an address in use is said to be so", async () => {
   );
 });
 
-Deno.test("garbage is refused with a status and harms nobody", async (t) => {
+Deno.test("garbage is refused with a status and harms no other caller", async (t) => {
   const fake = fakeCoordinator();
   let lines = "";
   const write = (line: string) => void (lines += line);
@@ -208,7 +208,7 @@ Deno.test("garbage is refused with a status and harms nobody", async (t) => {
   });
 });
 
-Deno.test("what no message of the protocol may hold is refused as invalid", async (t) => {
+Deno.test("content that the protocol does not allow is refused as invalid", async (t) => {
   const fake = fakeCoordinator();
   await using server = await servePeer({ ...loopback, mode: h2c, ...fake, env }, signal);
   await using raw = rawClient(server.address);
@@ -279,7 +279,7 @@ function framed(message: Uint8Array): Uint8Array {
   return frame;
 }
 
-/** A client that sends what it is told. */
+/** A client that sends any bytes. */
 function rawClient(address: string): AsyncDisposable & {
   call(path: string, body: Uint8Array): Promise<{ status: number }>;
 } {

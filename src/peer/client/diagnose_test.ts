@@ -304,7 +304,7 @@ Deno.test("a client tells apart what the network can do to it", async (t) => {
   }
 });
 
-Deno.test("a web server that speaks HTTP/2 is told from a coordinator", async () => {
+Deno.test("a web server that speaks HTTP/2 is not taken for a coordinator", async () => {
   const answer = () => new Response("There are /healthz, /readyz and /metrics", { status: 404 });
   const options = { hostname: "127.0.0.1", port: 0, onListen: () => {} };
   await using server = Deno.serve(options, answer);

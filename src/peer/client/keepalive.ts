@@ -3,11 +3,11 @@ import type { Socket } from "node:net";
 import { every } from "../../base/lifetimes.ts";
 import type { Clock } from "../../base/clock.ts";
 
-/** The open connections of one channel, of which gRPC itself gives none away. */
+/** The open connections of one channel; gRPC has no way to reach them. */
 export class Connections {
   readonly #open = new Set<Socket>();
 
-  /** Makes the credentials tell of each connection that they are used for. */
+  /** Lets the credentials report each connection that they are used for. */
   follow(credentials: ChannelCredentials): ChannelCredentials {
     const make = credentials._createSecureConnector.bind(credentials);
     credentials._createSecureConnector = (...args) => {
@@ -35,7 +35,7 @@ export class Connections {
 export interface KeepaliveOptions {
   periodMs: number;
   connected: () => boolean;
-  /** Asks the other side for any answer; throws what gRPC says. */
+  /** Asks the other side for any answer; throws gRPC's error. */
   probe: () => Promise<unknown>;
   cut: () => void;
   clock: Clock;
@@ -43,9 +43,9 @@ export interface KeepaliveOptions {
 }
 
 /**
- * Cuts connections over which no answer comes any more, by calls of our own: the pings of HTTP/2 do
- * not work on each Deno. Without it whoever follows a task would wait as long as the system tries to
- * send, and new calls would be sent after the lost ones.
+ * Cuts connections that give no answers any more, found by calls of our own: the pings of HTTP/2 do
+ * not work on every Deno. Without it a client that follows a task would wait as long as the system
+ * keeps trying to send, and new calls would follow the lost ones.
  */
 export async function keepAlive(options: KeepaliveOptions): Promise<void> {
   const { periodMs, connected, probe, cut, clock, signal } = options;
@@ -54,7 +54,7 @@ export async function keepAlive(options: KeepaliveOptions): Promise<void> {
     try {
       await probe();
     } catch (error) {
-      // Any other answer is one.
+      // Any other status is an answer.
       if ((error as ServiceError).code === status.DEADLINE_EXCEEDED && !signal.aborted) cut();
     }
   });

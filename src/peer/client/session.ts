@@ -26,8 +26,8 @@ interface Waiting {
 }
 
 /**
- * The worker's side of a session: says Hello, settles with Welcome, and from then on tells the sink
- * what the coordinator says. Heartbeats settle when they are acknowledged, in order.
+ * The worker's side of a session: sends Hello, settles with Welcome, and from then on hands the
+ * coordinator's messages to the sink. Heartbeats settle when they are acknowledged, in order.
  */
 export async function openSession(
   dialled: Dialled,
@@ -83,7 +83,7 @@ export async function openSession(
     }
   });
   call.on("error", broke);
-  // An end with an error has a status too, and tells it by "error".
+  // An end with an error has a status too; "error" reports that one.
   call.on("status", ({ code }) => {
     if (code === status.OK) fail(new TaskError("unavailable", "The coordinator ended the session"));
   });

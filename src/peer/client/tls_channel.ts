@@ -47,7 +47,7 @@ export class TlsChannelCredentials extends ChannelCredentials {
       const secure = connect({ socket, ...connectionOptions(this.mode, this.host, this.loaded()) });
       const closed = () => reject(new Error("The connection was closed during the handshake"));
       secure.once("close", closed);
-      // It stays: a refusal may come after the handshake, when nobody else listens yet.
+      // It stays: a refusal may come after the handshake, before there is another listener.
       secure.on("error", reject);
       secure.once("secureConnect", () => {
         secure.off("close", closed);

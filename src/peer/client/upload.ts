@@ -17,7 +17,7 @@ export const chunkBytes = 256 * 1024;
 export interface UploadStream<Request> {
   /** Settles when the message is on its way and the window has room again. */
   send(message: Request, bytes: number): Promise<void>;
-  /** Settles when the coordinator has answered the first message, or said that all is complete. */
+  /** Settles when the coordinator has answered the first message, or that all is complete. */
   answered(what: "first" | "complete"): Promise<void>;
   dispose(): void;
 }
@@ -69,7 +69,7 @@ export async function openUpload<Request, Response extends { complete: boolean }
     wake();
   });
   call.on("error", (error: Error) => dialled.meaning(error).then(fail, fail));
-  // An end with an error has a status too, and tells it by "error".
+  // An end with an error has a status too; "error" reports that one.
   call.on("status", ({ code }) => {
     if (code === status.OK) fail(new TaskError("unavailable", "The coordinator ended the upload"));
   });
@@ -95,7 +95,7 @@ export async function openUpload<Request, Response extends { complete: boolean }
   };
 }
 
-/** A promise that may be rejected without anybody waiting. */
+/** A promise whose rejection may stay unhandled. */
 function settled(): PromiseWithResolvers<void> {
   const deferred = Promise.withResolvers<void>();
   deferred.promise.catch(() => {});

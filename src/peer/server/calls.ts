@@ -35,8 +35,8 @@ function track(serving: Serving, call: Promise<void>): void {
 type Status = ReturnType<typeof toStatus>;
 
 /**
- * What the caller is told of an error. What is no `TaskError` is a defect of ours: it goes to the
- * log, and the caller learns only where to look for it.
+ * The status for an error. Anything but a `TaskError` is a defect of ours: it goes to the log, and the
+ * caller gets only a reference to it.
  */
 export function statusFor(serving: Serving, method: string, thrown: unknown): Status {
   if (thrown instanceof TaskError && thrown.code !== "internal") return toStatus(thrown);
@@ -191,7 +191,7 @@ export function reading<
       if (first.done) return;
       const window = first.value.window?.bytes ?? 0n;
       let [sent, read] = [0n, 0n];
-      /** Takes what the reader says next; false: it says no more. */
+      /** Takes the reader's next message; false where it sends no more. */
       const heard = async () => {
         const next = await requests.next();
         if (!next.done) read = next.value.window?.read ?? read;

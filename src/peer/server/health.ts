@@ -7,7 +7,7 @@ import {
   type HealthServer,
 } from "../gen/grpc/health/v1/health.ts";
 
-/** Whether calls are being answered, and who wants to know. */
+/** Whether calls are being answered, and the clients that watch it. */
 export class Health {
   #serving = true;
   #watchers = new Set<() => void>();

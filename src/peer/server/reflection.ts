@@ -26,7 +26,7 @@ type Answer = NonNullable<ServerReflectionResponse["messageResponse"]>;
 type Request = ServerReflectionRequest;
 type Response = ServerReflectionResponse;
 
-/** The next question is read when the last has been answered: who does not listen asks no more. */
+/** Reads the next question when the last has been answered, so a caller has to read to ask more. */
 export function reflectionHandler(serving: Serving): handleBidiStreamingCall<Request, Response> {
   return conversing<Request, Response>(serving, async (requests, respond) => {
     for await (const request of requests) {

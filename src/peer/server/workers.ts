@@ -23,7 +23,7 @@ export function workersHandlers(
   };
 }
 
-/** Stored bytes after which the worker is told, so that its window of 4 MiB never runs dry. */
+/** Stored bytes after which they are acknowledged, so that the worker's window never runs dry. */
 const acknowledgeBytes = 1024 * 1024;
 
 async function receiveLog(

@@ -40,34 +40,35 @@ export const protobufFileName = "agent/v1/agent.proto";
  * An acknowledged heartbeat renews the leases of all attempts of the session to `lease_ms` after the
  * worker sent it (the worker's clock) or the coordinator received it (the coordinator's). A worker
  * whose lease runs out ends the attempt's processes before the coordinator may give it away.
- * A session that breaks leaves its leases running: the worker reconnects, says in Hello what it
- * still holds, and is told in Welcome what of that is no longer its own. What the coordinator
- * believes it to hold and it does not name is given away at once: it is not running.
+ * A session that breaks leaves its leases running: the worker reconnects and lists in Hello the
+ * attempts that it still holds; Welcome lists those of them that it has lost. An attempt that the
+ * coordinator has on record for it and Hello does not list is not running, and goes out again at once.
  *
  * Who may take over a worker's id: the same instance always, its newer session replaces the older.
- * Another instance is refused with FAILED_PRECONDITION while the former is connected and beating.
- * After that it may come in, and `Hello.home` says what becomes of its predecessor's attempts. A
+ * Another instance is refused with FAILED_PRECONDITION while the former is connected and sends
+ * heartbeats. After that it is admitted, and `Hello.home` decides about its predecessor's attempts. A
  * worker sends its home, a random number kept in its data folder, only while it holds that folder's
  * lock and once it has ended every process that a predecessor left. The same home thus proves that
- * nothing of the predecessor runs, and what is not held is given away at once. Another home, or
- * none, proves nothing: the predecessor may be a paused host, its leases run to their end.
+ * nothing of the predecessor runs, and attempts that are not held go out again at once. Another home,
+ * or none, proves nothing: the predecessor may be a paused host, so its leases run to their end.
  *
- * Each attempt has a fence, a number that only grows; whatever carries an older fence than the
- * task's current one is refused and kept as superseded. Logs and artifacts have streams of their
+ * Each attempt has a fence, a number that only grows; a result with an older fence than the task's
+ * current one is refused and kept as superseded. Logs and artifacts have streams of their
  * own, one for each attempt and for each file, acknowledged by offset and resumed there. The worker
  * reports Finished when both are acknowledged, so a finished task is complete. Chunks need not wait
  * for each other's acknowledgements, which come when the call begins, after each further MiB, and at
  * the end. What repeats stored bytes is skipped, a gap is INVALID_ARGUMENT. A newer call for the same
  * attempt or file takes over, and the older one ends with ABORTED.
  *
- * Every time of what a worker reports is required. A message that is refused ends its call, also a
+ * Every time in a worker's report is required. A message that is refused ends its call, also a
  * session; its leases run on, and the worker reconnects.
  *
  * Answers that hold a list come in parts, each well below the largest message, because an array may
  * have 10,000 elements and a state value may be 1 MiB; the caller puts the parts together.
  *
  * Who proves identity: with mTLS every call needs a client certificate that chains to the
- * coordinator's client CA. Without mTLS every call is open.
+ * coordinator's client CA. A role in that certificate limits what it may call (PERMISSION_DENIED).
+ * Without mTLS every call is open.
  *
  * Statuses: INVALID_ARGUMENT (malformed, too long, out of bounds), NOT_FOUND (no such task, attempt,
  * artifact, key), ALREADY_EXISTS (an idempotency key used for something else), FAILED_PRECONDITION
@@ -245,7 +246,7 @@ export interface Hello {
   slots: number;
   /** Attempts that are running or whose result was not yet acknowledged. */
   held: AttemptRef[];
-  /** Things that a person should mend, shown by `agent workers list`. */
+  /** Problems that a person should fix, shown by `agent workers list`. */
   warnings: string[];
   /** Stands for the worker's data folder; see the head of this file. Empty: predecessors may live. */
   home: string;
@@ -328,7 +329,7 @@ export interface FinishedAck {
   superseded: boolean;
 }
 
-/** Attempts of which no process has run, which the worker gives back. They use up no retry. */
+/** Attempts that the worker gives back before any of their processes ran. They use up no retry. */
 export interface Released {
   refs: AttemptRef[];
   /**
@@ -397,12 +398,12 @@ export interface ArtifactChunk {
 }
 
 export interface ArtifactEnd {
-  /** Lower-case hex, of the whole file. A wrong one is INVALID_ARGUMENT; the file then begins anew. */
+  /** Lower-case hex, of the whole file. A wrong one is INVALID_ARGUMENT; the file then starts over. */
   sha256: string;
 }
 
 export interface UploadArtifactResponse {
-  /** Everything before this offset is stored. The first answer says where to begin. */
+  /** Everything before this offset is stored. The first answer is where to begin. */
   offset: bigint;
   /** Answers ArtifactEnd: stored, checked, on disk. */
   complete: boolean;
@@ -504,7 +505,7 @@ export interface ReadLogRequest {
 export interface ReadWindow {
   /**
    * In the first message: bytes that may be on their way; 0 or no window: any number. With a window
-   * the last answer has no data, and the call is over when the reader says that it has read all.
+   * the last answer has no data, and the call is over when the reader has reported that it has read all.
    */
   bytes: bigint;
   /** In later messages: bytes of this call that have been read so far. */
@@ -5724,7 +5725,7 @@ export const TaskServiceService = {
     responseSerialize: (value: RetryTaskResponse): Buffer => viewOf(RetryTaskResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): RetryTaskResponse => RetryTaskResponse.decode(value),
   },
-  /** The first message says what is asked for, later ones only how much has been read. */
+  /** The first message is the request; later ones only report how much has been read. */
   readLog: {
     path: "/agent.v1.TaskService/ReadLog" as const,
     requestStream: true as const,
@@ -5767,7 +5768,7 @@ export interface TaskServiceServer extends UntypedServiceImplementation {
   cancelTask: handleServerStreamingCall<CancelTaskRequest, CancelTaskResponse>;
   /** Queues a finished task again, as a new attempt of the same task. */
   retryTask: handleServerStreamingCall<RetryTaskRequest, RetryTaskResponse>;
-  /** The first message says what is asked for, later ones only how much has been read. */
+  /** The first message is the request; later ones only report how much has been read. */
   readLog: handleBidiStreamingCall<ReadLogRequest, ReadLogResponse>;
   listArtifacts: handleServerStreamingCall<ListArtifactsRequest, ListArtifactsResponse>;
   readArtifact: handleBidiStreamingCall<ReadArtifactRequest, ReadArtifactResponse>;
@@ -5823,7 +5824,7 @@ export interface TaskServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<RetryTaskResponse>;
-  /** The first message says what is asked for, later ones only how much has been read. */
+  /** The first message is the request; later ones only report how much has been read. */
   readLog(): ClientDuplexStream<ReadLogRequest, ReadLogResponse>;
   readLog(options: Partial<CallOptions>): ClientDuplexStream<ReadLogRequest, ReadLogResponse>;
   readLog(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<ReadLogRequest, ReadLogResponse>;
