@@ -105,6 +105,11 @@ export const schema = settings({
     defaultHelp: "coordinator in the state folder",
     help: "Folder of tasks, logs, artifacts and state",
   },
+  "coordinator.lost_after": {
+    kind: "duration",
+    default: "5m",
+    help: "How long a worker may be out of touch before its tasks count as lost, from 10s to 1d",
+  },
   "coordinator.log_limit": {
     kind: "bytes",
     default: "1GiB",

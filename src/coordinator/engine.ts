@@ -35,6 +35,8 @@ export interface EngineOptions {
   stoppedFromMs?: number;
   /** Bytes kept of one attempt's output. */
   logLimitBytes?: number;
+  /** How long a worker may be out of touch before its attempts count as lost. */
+  leaseMs?: number;
 }
 
 /** Figures for metrics; all but those that describe the present only grow. */
@@ -112,7 +114,12 @@ function openParts(options: EngineOptions): Parts {
     },
   });
   const leaseTable: LeaseTable = new LeaseTable(store, commits, clock, recovered);
-  const registry: WorkerRegistry = new WorkerRegistry(leaseTable, log, recovered);
+  const registry: WorkerRegistry = new WorkerRegistry(
+    leaseTable,
+    log,
+    recovered,
+    options.leaseMs ?? leaseTimes.leaseMs,
+  );
   for (const task of recovered.queued) {
     leaseTable.queue.add({ ...task, notBefore: monotonicOf(task.notBefore, clock) });
   }

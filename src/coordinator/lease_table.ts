@@ -113,6 +113,7 @@ export class LeaseTable {
         retryDelayMs: spec.retryDelayMs,
         failures: task.failures,
         losses: task.losses,
+        maxLost: spec.noRequeue ? 0 : spec.maxLost,
         startedAt: undefined,
         cancelRequested: false,
         logged: { stdout: 0, stderr: 0 },
@@ -208,13 +209,13 @@ export class LeaseTable {
 
   #end(lease: Lease, result: AttemptResult, done?: () => void): void {
     this.#drop(lease);
-    const { seq, failures, losses, retries, retryDelayMs, cancelRequested } = lease;
+    const { seq, failures, losses, maxLost, retries, retryDelayMs, cancelRequested } = lease;
     const at = this.clock.now();
     const reason = result.reason?.slice(0, limits.maxReasonLength);
     const { state } = result;
     if (state === "lost") this.stats.lost++;
     const after = afterAttempt(
-      { state, reason, failures, losses, retries, retryDelayMs, cancelRequested },
+      { state, reason, failures, losses, maxLost, retries, retryDelayMs, cancelRequested },
       at,
     );
     this.commits.add({

@@ -15,6 +15,8 @@ export interface EndedAttempt {
   failures: number;
   /** Attempts that were lost before, likewise. */
   losses: number;
+  /** How often a lost attempt is followed by another; undefined: `leaseTimes.maxRequeues`. */
+  maxLost: number | undefined;
   retries: number;
   retryDelayMs: number;
   cancelRequested: boolean;
@@ -43,16 +45,26 @@ export function afterAttempt(outcome: EndedAttempt, now: number): TaskAfter {
     if (cancelRequested) {
       return { ...ended, state: "cancelled", reason: "Cancelled; its worker was lost meanwhile" };
     }
-    if (losses > leaseTimes.maxLostAttempts) {
-      return { ...ended, state: "lost", reason: `Lost ${losses} times, last: ${reason}` };
+    if (losses > (outcome.maxLost ?? leaseTimes.maxRequeues)) {
+      const often = losses === 1 ? "Lost" : `Lost ${losses} times, last`;
+      return { ...ended, state: "lost", reason: `${often}: ${reason}` };
     }
-    return { ...ended, state: "queued", reason: undefined };
+    const notBefore = losses === 1 ? undefined : now + requeueDelayMs(losses);
+    return { ...ended, state: "queued", reason: undefined, notBefore };
   }
   const again = (state === "failed" || state === "timed_out") && !cancelRequested &&
     failures <= retries;
   if (!again) return { ...ended, state, reason };
   const notBefore = retryDelayMs > 0 ? now + retryDelayMs : undefined;
   return { ...ended, state: "queued", reason: undefined, notBefore };
+}
+
+/**
+ * One loss is mostly a host that went away, and its task goes out again at once. One that follows may
+ * mean that the task takes its workers down: they get time to recover.
+ */
+function requeueDelayMs(losses: number): number {
+  return Math.min(5 * 60_000, 10_000 * 2 ** (losses - 2));
 }
 
 /** Whether a worker has every label that a task asks for. */

@@ -30,11 +30,12 @@ Deno.test("a task is tried again as its retries and its losses allow", () => {
     reason: "exit code 1",
     failures: 0,
     losses: 0,
+    maxLost: undefined,
     retries: 0,
     retryDelayMs: 0,
     cancelRequested: false,
   };
-  const most = leaseTimes.maxLostAttempts;
+  const most = leaseTimes.maxRequeues;
   const cases: [string, Partial<EndedAttempt>, Partial<TaskAfter>][] = [
     ["success", { state: "succeeded" }, { state: "succeeded", failures: 0, losses: 0 }],
     ["no retries", {}, { state: "failed", failures: 1, reason: "exit code 1" }],
@@ -49,7 +50,19 @@ Deno.test("a task is tried again as its retries and its losses allow", () => {
     ["lost", { state: "lost" }, { state: "queued", losses: 1, failures: 0 }],
     ["lost has no delay", { state: "lost", retryDelayMs: 50 }, { notBefore: undefined }],
     ["lost often", { state: "lost", losses: most - 1 }, { state: "queued", losses: most }],
-    ["lost too often", { state: "lost", losses: most }, { state: "lost", losses: most + 1 }],
+    ["lost twice", { state: "lost", losses: 1 }, { state: "queued", notBefore: 11_000 }],
+    ["lost thrice", { state: "lost", losses: 2 }, { state: "queued", notBefore: 21_000 }],
+    ["lost too often", { state: "lost", losses: most }, {
+      state: "lost",
+      losses: most + 1,
+      reason: `Lost ${most + 1} times, last: exit code 1`,
+    }],
+    ["not queued again", { state: "lost", maxLost: 0 }, {
+      state: "lost",
+      losses: 1,
+      reason: "Lost: exit code 1",
+    }],
+    ["queued again often", { state: "lost", losses: most, maxLost: 9 }, { state: "queued" }],
     ["lost while cancelled", { state: "lost", cancelRequested: true }, { state: "cancelled" }],
   ];
   for (const [name, outcome, expected] of cases) {

@@ -86,6 +86,7 @@ export interface StoredLease {
   retryDelayMs: number;
   failures: number;
   losses: number;
+  maxLost: number | undefined;
   startedAt: number | undefined;
   cancelRequested: boolean;
 }

@@ -97,11 +97,9 @@ async function store(context: CallContext, { id, tasks, spec, key, isArray }: Ne
 async function requestHash(spec: TaskSpec, array: SubmitOptions["array"]): Promise<string> {
   const sorted = (record: Record<string, string>) =>
     Object.entries(record).sort(([a], [b]) => a < b ? -1 : 1);
-  const { lostAfterMs, noRequeue, maxLost } = spec;
-  const onLoss = [lostAfterMs, noRequeue, maxLost].some((value) => value !== undefined)
-    // Absent in the requests of older clients, whose hashes are stored without it.
-    ? [[lostAfterMs ?? null, noRequeue ?? false, maxLost ?? null]]
-    : [];
+  const { noRequeue = false, maxLost = null } = spec;
+  // Left out where it is not set: the hashes of older requests are stored without it.
+  const onLoss = noRequeue || maxLost !== null ? [[noRequeue, maxLost]] : [];
   const text = JSON.stringify([
     spec.argv,
     sorted(spec.env),

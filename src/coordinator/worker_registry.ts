@@ -2,7 +2,7 @@ import { formatDuration } from "../base/durations.ts";
 import type { Log } from "../base/log.ts";
 import { validateHello } from "../tasks/validation.ts";
 import type { Lease, LeaseHolder, LeaseTable } from "./lease_table.ts";
-import { leaseTimes, limits } from "../tasks/limits.ts";
+import { limits } from "../tasks/limits.ts";
 import { type Waiting, workerHealth } from "./policy.ts";
 import { lostLease } from "./upload_queue.ts";
 import { TaskError, type WorkerHello, type WorkerSink } from "../tasks/service.ts";
@@ -28,7 +28,12 @@ export class WorkerRegistry {
   /** Sessions with assignments that are on disk and not yet sent. */
   readonly #outgoing = new Set<Session>();
 
-  constructor(readonly leaseTable: LeaseTable, readonly log: Log, recovered: Recovered) {
+  constructor(
+    readonly leaseTable: LeaseTable,
+    readonly log: Log,
+    recovered: Recovered,
+    readonly leaseMs: number,
+  ) {
     const now = leaseTable.clock.monotonic();
     for (const stored of recovered.workers) {
       const holders = new Set<LeaseHolder>();
@@ -42,7 +47,7 @@ export class WorkerRegistry {
     const byId = new Map<number, LeaseHolder>();
     for (const stored of recovered.holders) {
       // No clock tells how long the coordinator was away: leases run their whole length from here.
-      const leaseUntil = now + Math.max(leaseTimes.leaseMs, stored.holdMs);
+      const leaseUntil = now + Math.max(leaseMs, stored.holdMs);
       const holder: LeaseHolder = { stored, leases: new Map(), leaseUntil };
       byId.set(stored.id, holder);
       this.#workers.get(stored.workerId)!.holders.add(holder);
@@ -138,7 +143,11 @@ export class WorkerRegistry {
       },
     };
     const isDraining = () => worker.stored.draining;
-    return new Session({ hello, holder, leaseTable, clock, lost, sink, isDraining, events });
+    const { leaseMs } = this;
+    return new Session({
+      ...{ hello, holder, leaseMs, leaseTable, clock },
+      ...{ lost, sink, isDraining, events },
+    });
   }
 
   /** Makes room for a worker: forgets the oldest that is not connected and holds nothing. */
@@ -229,7 +238,7 @@ export class WorkerRegistry {
       for (const holder of worker.holders) {
         const session = worker.session?.holder === holder ? worker.session : undefined;
         if (now < holder.leaseUntil) continue;
-        const silence = formatDuration(Math.max(leaseTimes.leaseMs, holder.stored.holdMs));
+        const silence = formatDuration(Math.max(this.leaseMs, holder.stored.holdMs));
         const reason = `Worker "${worker.stored.id}" was not heard from for ${silence}`;
         if (session !== undefined || holder.leases.size > 0) {
           this.log.warn("lease expired", {

@@ -23,6 +23,8 @@ export interface SessionEvents {
 export interface SessionOptions {
   hello: WorkerHello;
   holder: LeaseHolder;
+  /** How long the worker may be out of touch before its attempts count as lost. */
+  leaseMs: number;
   leaseTable: LeaseTable;
   clock: Clock;
   /** Attempts of Hello that are no longer the worker's own. */
@@ -36,7 +38,7 @@ export interface SessionOptions {
 /** One worker's stream, from Hello to its end. */
 export class Session implements ServedSession, Assignee {
   readonly heartbeatMs = leaseTimes.heartbeatMs;
-  readonly leaseMs = leaseTimes.leaseMs;
+  readonly leaseMs: number;
   readonly draining: boolean;
   readonly labels: Labels;
   readonly slots: number;
@@ -59,6 +61,7 @@ export class Session implements ServedSession, Assignee {
     const { hello, clock } = options;
     this.#options = options;
     this.holder = options.holder;
+    this.leaseMs = options.leaseMs;
     this.lost = options.lost;
     this.workerId = hello.workerId;
     this.labels = hello.labels;
@@ -91,7 +94,7 @@ export class Session implements ServedSession, Assignee {
     const { clock, events } = this.#options;
     const wasLate = this.late(clock.monotonic());
     this.#lastHeartbeat = clock.monotonic();
-    this.holder.leaseUntil = this.#lastHeartbeat + leaseTimes.leaseMs;
+    this.holder.leaseUntil = this.#lastHeartbeat + this.leaseMs;
     events.heard();
     if (wasLate) this.#assignSoon();
   }

@@ -76,15 +76,9 @@ export function specFrom(value: wire.TaskSpec | undefined): TaskSpec {
     retries: spec.retries,
     retryDelayMs: numberFrom(spec.retryDelayMs),
     artifacts: spec.artifacts,
-    ...lostAfterFrom(spec.lostAfterMs),
     ...(spec.noRequeue ? { noRequeue: true } : {}),
     ...(spec.maxLost === undefined ? {} : { maxLost: spec.maxLost }),
   };
-}
-
-function lostAfterFrom(ms: bigint | undefined): Pick<TaskSpec, "lostAfterMs"> {
-  if (ms === undefined) return {};
-  return { lostAfterMs: ms === 0n ? "never" : numberFrom(ms) };
 }
 
 export function assignmentFrom(value: wire.Assignment): Assignment {

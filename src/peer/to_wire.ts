@@ -72,14 +72,9 @@ function newWireSpec(spec: TaskSpec): wire.TaskSpec {
     retries: spec.retries,
     retryDelayMs: BigInt(spec.retryDelayMs),
     artifacts: spec.artifacts,
-    lostAfterMs: lostAfter(spec.lostAfterMs),
     noRequeue: spec.noRequeue ?? false,
     maxLost: spec.maxLost,
   };
-}
-
-function lostAfter(ms: TaskSpec["lostAfterMs"]): bigint | undefined {
-  return ms === undefined ? undefined : BigInt(ms === "never" ? 0 : ms);
 }
 
 export function wireAssignment(assignment: Assignment): wire.Assignment {

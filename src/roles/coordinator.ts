@@ -1,4 +1,4 @@
-import { messageOf } from "../base/errors.ts";
+import { messageOf, UsageError } from "../base/errors.ts";
 import { measureEventLoopLag } from "../base/event_loop_lag.ts";
 import type { Env } from "../base/env.ts";
 import { every } from "../base/lifetimes.ts";
@@ -7,6 +7,7 @@ import { splitAddress } from "../config/addresses.ts";
 import { peerMode } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
 import { type PeerServer, servePeer } from "../peer/server.ts";
+import { limits } from "../tasks/limits.ts";
 import { openCoordinatorStorage } from "../store/coordinator.ts";
 import { type EngineStats, openEngine } from "../coordinator/engine.ts";
 import { printBanner, printReady } from "./banner.ts";
@@ -32,6 +33,7 @@ async function serveCoordinator(config: Config, env: Env): Promise<void> {
     log: env.log,
     stoppedFromMs,
     logLimitBytes: values["coordinator.log_limit"],
+    leaseMs: leaseMs(values["coordinator.lost_after"]),
   }));
   const lag = open.use(measureEventLoopLag());
   // Streams end with the engine, after it has told the workers to keep their leases.
@@ -98,6 +100,14 @@ function warnOfName(env: Env, server: PeerServer, advertise: string): void {
     covers: [...certificate.hostnames, ...certificate.ips].join(","),
     next: `Advertise a name that it covers (coordinator.advertise), or issue one for "${host}"`,
   });
+}
+
+/** Shorter, and a slow host would lose its tasks; workers refuse longer ones. */
+function leaseMs(lostAfterMs: number): number {
+  if (lostAfterMs >= limits.minLostAfterMs && lostAfterMs <= limits.maxLostAfterMs) {
+    return lostAfterMs;
+  }
+  throw new UsageError("coordinator.lost_after must be from 10s to 1d");
 }
 
 /** What clients should dial: as configured, or where it listens; for all addresses, by its name. */

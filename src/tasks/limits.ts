@@ -45,13 +45,18 @@ export const limits = {
   maxWarnings: 20,
   /** Shorter, and one slow garbage collection or one lost packet would cost running tasks. */
   minLostAfterMs: 10_000,
+  /** A worker that is away for longer is noticed by people. */
+  maxLostAfterMs: 86_400_000,
 } as const;
 
 /** How leases and heartbeats are timed. The order of the deadlines is what keeps two attempts apart. */
 export const leaseTimes = {
   /** A worker's heartbeat. Late after 5 missed ones. */
   heartbeatMs: 1_000,
-  /** After the coordinator received a heartbeat, until it may give the attempts away. */
+  /**
+   * After the coordinator received a heartbeat, until it may give the attempts away. The proportion of
+   * this to `workerEndsMs` holds for every `coordinator.lost_after`.
+   */
   leaseMs: 15_000,
   /**
    * After the worker sent the last acknowledged heartbeat, until it kills the attempts' processes.
@@ -63,8 +68,8 @@ export const leaseTimes = {
   /** Worker health: healthy below the first, late below the second, then lost. */
   lateAfterMs: 5_000,
   lostAfterMs: 15_000,
-  /** With more lost attempts a task is given up as lost: it may be what kills its workers. */
-  maxLostAttempts: 5,
+  /** How often a lost attempt is followed by another: the task may be what kills its workers. */
+  maxRequeues: 3,
   /** How long workers keep their attempts when the coordinator stops in an orderly way. */
   holdMs: 600_000,
 } as const;

@@ -35,14 +35,9 @@ export interface TaskSpec {
   retryDelayMs: number;
   /** Globs relative to the task's folder. */
   artifacts: string[];
-  /**
-   * How long its worker may be out of touch before an attempt counts as lost; absent: as the
-   * coordinator has it.
-   */
-  lostAfterMs?: number | "never";
   /** A lost attempt ends the task as `lost`. */
   noRequeue?: boolean;
-  /** Lost attempts after which the task is given up; absent: `leaseTimes.maxLostAttempts`. */
+  /** How often a lost attempt is followed by another; absent: `leaseTimes.maxRequeues`. */
   maxLost?: number;
 }
 

@@ -80,15 +80,8 @@ export function validateSpec(spec: TaskSpec): void {
     invalid(`There are more than ${limits.maxArtifactGlobs} artifact patterns`);
   }
   for (const glob of spec.artifacts) validateRelativePath(glob, "artifact pattern");
-  checkLoss(spec);
-}
-
-function checkLoss({ lostAfterMs, maxLost }: TaskSpec): void {
-  if (lostAfterMs !== undefined && lostAfterMs !== "never") {
-    checkInteger(lostAfterMs, "The time after which it is lost", limits.minLostAfterMs, longestMs);
-  }
-  if (maxLost !== undefined) {
-    checkInteger(maxLost, "The number of lost attempts", 0, limits.maxRetries);
+  if (spec.maxLost !== undefined) {
+    checkInteger(spec.maxLost, "The number of lost attempts", 0, limits.maxRetries);
   }
 }
 

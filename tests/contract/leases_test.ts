@@ -200,19 +200,28 @@ Deno.test("a task handed back before its start returns to its place in the queue
 
 Deno.test("a task that is lost too often is given up", async () => {
   await using harness = new EngineHarness();
-  const { engine } = harness;
+  const { engine, clock } = harness;
   const { id } = await engine.submit(spec({ retries: 9 }));
-  for (let round = 0; round <= leaseTimes.maxLostAttempts; round++) {
+  for (let round = 0; round <= leaseTimes.maxRequeues; round++) {
     const worker = await FakeWorker.connect(engine, { instance: `instance-${round}` });
-    const [assignment] = await worker.take();
-    worker.session.started(assignment!.ref, 0);
+    worker.session.credit(1);
+    if (round > 1) {
+      // It may take its workers down: they get time to recover.
+      await turn();
+      assert.equal(worker.assigned.length, 0);
+      clock.turn(10_000 * 2 ** (round - 2));
+      await worker.session.heartbeat();
+      engine.advance();
+    }
+    await worker.until(({ assigned }) => assigned.length === 1);
+    worker.session.started(worker.assigned[0]!.ref, 0);
     worker.session.closed();
   }
   await FakeWorker.connect(engine, { instance: "instance-last" });
   await turn();
   const [task] = await engine.getTask(id);
   assert.equal(task!.state, "lost");
-  assert.match(task!.reason!, /Lost 6 times.*restarted/);
+  assert.match(task!.reason!, /Lost 4 times.*restarted/);
 });
 
 Deno.test("a result that is reported twice counts once", async () => {
@@ -474,4 +483,35 @@ Deno.test("a bound certificate uses ids that it names or was the first to use", 
   // Without a role everything goes, and the id stays whose it was.
   await at("first", "key-d", false, false);
   await at("first", "key-c", false);
+});
+
+Deno.test("a task that may not run again ends with its first loss, also after a restart", async () => {
+  await using harness = new EngineHarness();
+  const { id, worker } = await running(harness, { noRequeue: true });
+  await harness.restart();
+  worker.session.closed();
+  await FakeWorker.connect(harness.engine, { instance: "instance-2" });
+  await turn();
+  const [task] = await harness.engine.getTask(id);
+  assert.equal(task!.state, "lost");
+  assert.match(task!.reason!, /^Lost: .*restarted/);
+});
+
+Deno.test("a lease has the length that the coordinator was given", async () => {
+  await using harness = new EngineHarness();
+  await harness.restart({ leaseMs: 300_000 });
+  const { engine, clock } = harness;
+  const { id, worker, ref } = await running(harness);
+  assert.equal(worker.session.leaseMs, 300_000);
+  worker.session.closed();
+  clock.turn(299_999);
+  engine.advance();
+  const back = await FakeWorker.connect(engine, { held: [ref] });
+  assert.deepEqual(back.session.lost, []);
+  back.session.closed();
+  clock.turn(300_000);
+  engine.advance();
+  await turn();
+  assert.deepEqual(await stateOf(harness, id), { state: "queued", attempts: ["lost"] });
+  assert.match((await engine.getTask(id))[0]!.attempts[0]!.reason!, /for 5m/);
 });

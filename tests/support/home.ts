@@ -49,6 +49,8 @@ export async function tempHome(): Promise<Home> {
     // For root the defaults are below /etc and /var/lib, not below HOME.
     AGENT_CONFIG: configFile,
     AGENT_TLS_DIR: tls,
+    // The default of minutes would make every test of a lost worker wait for as long.
+    AGENT_COORDINATOR_LOST_AFTER: "15s",
     AGENT_COORDINATOR_DATA_DIR: join(state, "coordinator"),
     AGENT_WORKER_DATA_DIR: join(state, "worker"),
   };

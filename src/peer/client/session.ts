@@ -6,6 +6,7 @@ import {
   type WorkerSink,
 } from "../../tasks/service.ts";
 import type { AttemptRef } from "../../tasks/task.ts";
+import { limits } from "../../tasks/limits.ts";
 import { validateRef, validateSpec } from "../../tasks/validation.ts";
 import { assignmentFrom, numberFrom, refFrom, required } from "../from_wire.ts";
 import type * as wire from "../gen/agent/v1/agent.ts";
@@ -156,7 +157,7 @@ function checkWelcome(
       `The coordinator wants version ${protocol} of the protocol, which was not offered`,
     );
   }
-  if (heartbeatMs === 0 || leaseMs <= heartbeatMs || leaseMs > longestLeaseMs) {
+  if (heartbeatMs === 0 || leaseMs <= heartbeatMs || leaseMs > limits.maxLostAfterMs) {
     throw new TaskError(
       "invalid",
       `A heartbeat each ${heartbeatMs} ms and a lease of ${leaseMs} ms cannot be kept`,
@@ -164,9 +165,6 @@ function checkWelcome(
   }
   if (maxChunkBytes === 0) throw new TaskError("invalid", "Chunks of no bytes hold no log");
 }
-
-/** A day; beyond it a lost worker would not be noticed. */
-const longestLeaseMs = 86_400_000;
 
 function tell(message: Response, sink: WorkerSink, beats: Map<bigint, Waiting>): void {
   switch (message.$case) {

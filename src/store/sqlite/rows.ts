@@ -84,6 +84,7 @@ export function leaseOf(row: Row): StoredLease {
     retryDelayMs: spec.retryDelayMs,
     failures: row.failures as number,
     losses: row.losses as number,
+    maxLost: spec.noRequeue ? 0 : spec.maxLost,
     startedAt: optional(row.started_at),
     cancelRequested: row.cancel_requested === 1,
   };

@@ -123,17 +123,9 @@ export interface TaskSpec {
   retryDelayMs: bigint;
   /** Globs relative to the task's folder. */
   artifacts: string[];
-  /**
-   * How long its worker may be out of touch before an attempt counts as lost. Absent: the
-   * coordinator's own setting; 0: never. The worker ends the attempt's processes before that time is
-   * over, in the proportion that it keeps for Welcome.lease_ms.
-   */
-  lostAfterMs?:
-    | bigint
-    | undefined;
   /** A lost attempt ends the task as LOST instead of queueing it again. */
   noRequeue: boolean;
-  /** Lost attempts after which the task is given up as LOST. Absent: 3. */
+  /** How often a lost attempt is followed by another; after that the task ends as LOST. Absent: 3. */
   maxLost?: number | undefined;
 }
 
@@ -654,7 +646,6 @@ function createBaseTaskSpec(): TaskSpec {
     retries: 0,
     retryDelayMs: 0n,
     artifacts: [],
-    lostAfterMs: undefined,
     noRequeue: false,
     maxLost: undefined,
   };
@@ -691,12 +682,6 @@ export const TaskSpec: MessageFns<TaskSpec> = {
     }
     for (const v of message.artifacts) {
       writer.uint32(66).string(v!);
-    }
-    if (message.lostAfterMs !== undefined) {
-      if (BigInt.asUintN(64, message.lostAfterMs) !== message.lostAfterMs) {
-        throw new globalThis.Error("value provided for field message.lostAfterMs of type uint64 too large");
-      }
-      writer.uint32(72).uint64(message.lostAfterMs);
     }
     if (message.noRequeue !== false) {
       writer.uint32(80).bool(message.noRequeue);
@@ -788,14 +773,6 @@ export const TaskSpec: MessageFns<TaskSpec> = {
             }
 
             message.artifacts.push(reader.string());
-            continue;
-          }
-          case 9: {
-            if (tag !== 72) {
-              break;
-            }
-
-            message.lostAfterMs = reader.uint64() as bigint;
             continue;
           }
           case 10: {
