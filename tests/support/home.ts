@@ -53,6 +53,7 @@ export async function tempHome(): Promise<Home> {
     AGENT_COORDINATOR_LOST_AFTER: "15s",
     AGENT_COORDINATOR_DATA_DIR: join(state, "coordinator"),
     AGENT_WORKER_DATA_DIR: join(state, "worker"),
+    AGENT_NODE_DATA_DIR: join(state, "node"),
   };
   for (const name of passed) {
     const value = Deno.env.get(name);
