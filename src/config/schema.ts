@@ -233,7 +233,7 @@ export const schema = settings({
     default: "",
     defaultHelp: "none",
     help: "Coordinators whose tasks and workers the UI and the REST API serve, " +
-      "dialled with the settings of peer",
+      "dialled with the peer settings",
   },
   "node.tls": {
     kind: "flag",

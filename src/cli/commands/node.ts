@@ -6,31 +6,32 @@ import { role } from "../command.ts";
 export default role({
   path: "node",
   summary: "Join the cluster, and serve its UI and REST API",
-  description:
-    `Serves until it is stopped. Nodes of one cluster find each other by multicast, and by
-    --peer where there is none; any of them shows all.
+  description: `Serves until it is stopped. Nodes of one cluster find each other by multicast, or by
+    --peer in networks without it; each node shows the whole cluster.
 
-    It serves HTTPS where the TLS directory has a certificate (agent tls init or install), or with
-    --tls-cert and --tls-key. Beyond this host it does not start without, unless --insecure says that
-    plain HTTP is meant, as behind a proxy that ends TLS.
+    HTTPS is on when the TLS directory is enabled (agent tls init or install) or --tls-cert is given.
+    Listening beyond this host without TLS, for example behind a proxy, requires --insecure.
 
-    The login URL that it prints is good for one login within 10 minutes; agent token url prints
-    another.`,
+    The printed login URL is valid for one login within 10 minutes; agent token url prints a new
+    one.`,
   options: {},
   config: ["node", "peer", "log"],
   shortFlags: "node",
   examples: [
-    { line: "agent node", does: "For this host only" },
-    { line: "agent node -H 0.0.0.0 --cluster lab", does: "On every host of a cluster" },
+    { line: "agent node", does: "Serve this host only" },
+    { line: "agent node -H 0.0.0.0 --cluster lab", does: "Start it on every host of a cluster" },
     {
       line: "agent node -H 0.0.0.0 --cluster lab --peer gpu1.lan:8765",
-      does: "In networks without multicast",
+      does: "Find other nodes in a network without multicast",
     },
     {
       line: "agent node --node.coordinators=build1.lan:50055 --peer.insecure=false",
-      does: "With the tasks of that coordinator",
+      does: "Show the tasks of that coordinator too",
     },
-    { line: "agent node --no-tls --insecure -H 0.0.0.0", does: "Behind a proxy that ends TLS" },
+    {
+      line: "agent node --no-tls --insecure -H 0.0.0.0",
+      does: "Serve a proxy that terminates TLS",
+    },
   ],
   exits: { 3: "Refused to serve plain HTTP beyond this host" },
   entry: "node",
