@@ -57,6 +57,7 @@ export async function withTasks<T>(
 const nextSteps: Partial<Record<TaskErrorCode, string>> = {
   unavailable: "Is it running (agent coordinator)? --coordinators HOST:PORT names others",
   unauthenticated: "agent tls status, on both hosts: the coordinator requires a client certificate",
+  forbidden: "Use a certificate with another role, or with none: agent tls mint --role",
   exhausted: "Wait until there is room, or free space on the coordinator's host",
 };
 

@@ -18,7 +18,7 @@ import { TimeSlices } from "../base/time_slices.ts";
 import { limits } from "../tasks/limits.ts";
 import type { TaskServer, WorkerServer } from "../tasks/service.ts";
 import { joinHost } from "../base/address.ts";
-import { type Credentials, isExpired, type Loaded } from "../tls/credentials.ts";
+import type { Credentials, Loaded } from "../tls/credentials.ts";
 import * as wire from "./gen/agent/v1/agent.ts";
 import { fileDescriptors } from "./gen/descriptors.ts";
 import { HealthService } from "./gen/grpc/health/v1/health.ts";
@@ -112,9 +112,10 @@ export async function servePeer(
   if (stopping.aborted) health.set(false);
   const following = credentials === undefined ? Promise.resolve() : Promise.all([
     credentials.files.follow(env, stopping),
-    logExpiry(credentials.files, env, stopping),
+    logDateFault(credentials.files, env, stopping),
   ]);
-  const trouble = () => signal.aborted ? "it is stopping" : expiry(credentials?.files, env);
+  const trouble = () =>
+    signal.aborted ? "it is stopping" : dateFault(credentials?.files, env)?.reason;
   return {
     address: joinHost(options.host, listener.port),
     port: listener.port,
@@ -179,23 +180,37 @@ function addServices(
   add(tolerant(reflectionV1Alpha), { serverReflectionInfo });
 }
 
-function expiry(files: Credentials | undefined, env: Pick<Env, "clock">): string | undefined {
-  if (files === undefined || !isExpired(files.loaded(), env.clock)) return undefined;
-  const { subject, notAfter } = files.loaded().pair!.certificate;
-  return `the certificate "${subject}" expired on ${notAfter.toISOString()}`;
+/** Why the certificate cannot serve now, and what to do about it. */
+function dateFault(
+  files: Credentials | undefined,
+  { clock }: Pick<Env, "clock">,
+): { reason: string; next: string } | undefined {
+  const certificate = files?.loaded().pair?.certificate;
+  if (certificate === undefined) return undefined;
+  const { subject, notBefore, notAfter } = certificate;
+  const now = clock.now();
+  if (notAfter.getTime() < now) {
+    const reason = `the certificate "${subject}" expired on ${notAfter.toISOString()}`;
+    return { reason, next: "agent tls renew" };
+  }
+  if (notBefore.getTime() <= now) return undefined;
+  return {
+    reason: `the certificate "${subject}" is valid only from ${notBefore.toISOString()}, and the ` +
+      `clock of this host says ${new Date(now).toISOString()}`,
+    next: "Set the clock of this host: date -u shows it",
+  };
 }
 
-/** An expired certificate does not stop the server, so that it can be repaired; logs it until then. */
-function logExpiry(
+/** Such a certificate does not stop the server, so that it can be repaired; logs it until then. */
+function logDateFault(
   files: Credentials,
   env: Pick<Env, "clock" | "log">,
   signal: AbortSignal,
 ): Promise<void> {
   const failed = () => {};
   return every({ periodMs: 60_000, clock: env.clock, signal, failed }, () => {
-    const reason = expiry(files, env);
-    if (reason === undefined) return;
-    env.log.error("callers refuse this coordinator", { reason, next: "agent tls renew" });
+    const fault = dateFault(files, env);
+    if (fault !== undefined) env.log.error("callers refuse this coordinator", fault);
   });
 }
 

@@ -130,6 +130,20 @@ Deno.test("a server with an expired certificate starts, and says so", async () =
   await eventually(2000, () => /callers refuse this coordinator/.test(lines));
 });
 
+Deno.test("a server whose clock is behind its certificate starts, and names the clock", async () => {
+  await using folder = await temporaryFolder();
+  const ca = await makeAuthority(folder.path);
+  let lines = "";
+  const write = (line: string) => void (lines += line);
+  const log = createLog({ level: "info", format: "json", now: Date.now, write });
+  const clock = { ...systemClock, now: () => Date.now() - 2 * 86_400_000 };
+  const mode: PeerMode = { mode: "tls", ...await ca.issue("leaf"), skipVerify: false };
+  const options = { ...loopback, mode, ...fakeCoordinator(), env: { clock, log } };
+  await using server = await servePeer(options, signal);
+  assert.match(server.trouble() ?? "", /valid only from .* and the clock of this host says/);
+  await eventually(2000, () => /Set the clock of this host/.test(lines));
+});
+
 Deno.test("an address in use is reported as such", async () => {
   await using first = await servePeer(
     { ...loopback, mode: h2c, ...fakeCoordinator(), env },

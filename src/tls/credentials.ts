@@ -153,7 +153,7 @@ function refuseOlder(next: Loaded, current: Loaded, clock: Clock): void {
   throw new UserError(`The new certificate "${subject}" expired on ${notAfter.toISOString()}`);
 }
 
-export function isExpired({ pair }: Loaded, clock: Clock): boolean {
+function isExpired({ pair }: Loaded, clock: Clock): boolean {
   return pair !== undefined && pair.certificate.notAfter.getTime() < clock.now();
 }
 
