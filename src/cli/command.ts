@@ -15,6 +15,11 @@ import type { Grants } from "../sandbox/grants.ts";
  * in the main thread and must neither dial nor listen.
  */
 export interface CommandSpec<O extends OptionSpecs, R> extends Usage<O> {
+  /**
+   * What only the main thread can do, such as making a folder or starting a program, before the
+   * grants are worked out. Its result, plain data, is `prepared` of the request.
+   */
+  prepare?: (request: Request<O> & { env: Env }) => Promise<unknown>;
   grants?: (request: Request<O> & { env: Env }) => Grants | Promise<Grants>;
   run: (request: Request<O> & { env: Env }) => Promise<R> | R;
   /** What a person sees on stdout; without it only `--json` prints something. */
@@ -89,6 +94,8 @@ export interface Request<O extends OptionSpecs = OptionSpecs> {
   /** Problems of the configuration; only for `lenient` commands. */
   findings?: Findings;
   json: boolean;
+  /** What `prepare` returned. */
+  prepared?: unknown;
 }
 
 export interface ArgSpec {

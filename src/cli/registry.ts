@@ -54,6 +54,7 @@ export const registry: Readonly<Record<string, Load>> = {
   "service uninstall": () => import("./commands/service_uninstall.ts"),
   "service status": () => import("./commands/service_status.ts"),
   "service logs": () => import("./commands/service_logs.ts"),
+  "doctor": () => import("./commands/doctor.ts"),
   "sandbox show": () => import("./commands/sandbox_show.ts"),
   "completion": () => import("./commands/completion.ts"),
   "entrypoint": () => import("./commands/entrypoint.ts"),

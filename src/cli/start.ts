@@ -19,8 +19,9 @@ export async function start(
   env: Env,
   settings: Settings,
 ): Promise<ThreadEnd> {
-  const here = { ...request, env };
   if (spec.entry !== undefined) return await startRole(spec, request, env, settings);
+  if (spec.prepare !== undefined) request.prepared = await spec.prepare({ ...request, env });
+  const here = { ...request, env };
   if (spec.grants === undefined) return { exit: await execute(spec, here) };
   const grants = await withAddresses(await spec.grants(here));
   await guardCaKey(grants, settings.caKey);

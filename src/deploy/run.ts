@@ -50,7 +50,7 @@ export interface DeployRequest {
 }
 
 /** The folder for the sockets of ssh connections. Known in both threads: it carries our process id. */
-function scratchFolder(): string {
+export function scratchFolder(): string {
   return `/tmp/agent-deploy-${Deno.pid}`;
 }
 

@@ -97,10 +97,15 @@ export default command({
   exits: { 1: "A peer failed or could not be reached", 3: "A question without a terminal" },
   // A peer that is told to stop removes its lock and its temporary files.
   graceMs: 5_000,
+  prepare: async ({ args }) => {
+    const { makeScratch } = await import("../../deploy/run.ts");
+    const peers = args.length > 0 ? args : await knownNodes();
+    makeScratch();
+    return peers;
+  },
   grants: async ({ options, args, env }) => {
-    const { makeScratch, ownExecutable } = await import("../../deploy/run.ts");
-    if (args.length === 0) args.push(...await knownNodes());
-    const scratch = makeScratch();
+    const { ownExecutable, scratchFolder } = await import("../../deploy/run.ts");
+    const scratch = scratchFolder();
     const { token } = identityFiles(env);
     const grants = await tlsGrants(env, {
       write: [token],
@@ -118,7 +123,8 @@ export default command({
   },
   run: async (request) => {
     const { deployAll } = await import("../../deploy/run.ts");
-    const { args, env, json, options, rest } = request;
+    const { env, json, options, rest } = request;
+    const args = request.prepared as string[];
     const self = Deno.hostname();
     const names = options.service === "node" ? [...args, self] : args;
     const width = Math.max(...names.map((name) => name.length));
@@ -126,6 +132,7 @@ export default command({
     const { readToken } = await import("../../mesh/identity.ts");
     const results = await deployAll({
       ...request,
+      args,
       self,
       serviceArgs: rest.length > 0 ? rest : defaultFlags(options.service),
       token: readToken(identityFiles(env).token),

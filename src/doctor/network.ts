@@ -1,0 +1,214 @@
+/** The facts that need the network. Dials only what was named and this host's own ports. */
+import { createSocket } from "node:dgram";
+import { isIP } from "node:net";
+import { request as httpRequest } from "node:http";
+import { connect as connectTls, type TLSSocket } from "node:tls";
+import { joinHost, splitHost } from "../base/address.ts";
+import type { Clock } from "../base/clock.ts";
+import { addressesOf } from "../deno/host_addresses.ts";
+import { PkiError } from "../pki/errors.ts";
+import type { Loaded } from "../tls/credentials.ts";
+import { diagnose } from "../tls/diagnose.ts";
+import type { PeerMode } from "../tls/mode.ts";
+import { probeTcp } from "../tls/probe.ts";
+import { checkChain, presented } from "../tls/verify.ts";
+import type { PortFacts, TargetFacts } from "./facts.ts";
+
+/** A host that answers at all does so in milliseconds. */
+const answerMs = 3_000;
+
+export interface Target {
+  address: string;
+  from: string;
+}
+
+export interface Ways {
+  /** How gRPC is spoken here; undefined where the configuration forbids it. */
+  mode: PeerMode | undefined;
+  loaded: Loaded;
+  clock: Clock;
+}
+
+export async function targetFacts({ address, from }: Target, ways: Ways): Promise<TargetFacts> {
+  const { host, port } = splitHost(address);
+  const addresses = await addressesOf(host, port).catch(() => [] as string[]);
+  const node = await nodeAt(address, ways);
+  if (node !== undefined) return { address, from, addresses, ...node };
+  const error = ways.mode === undefined
+    ? undefined
+    : await diagnose(address, ways.mode, ways.loaded, ways.clock);
+  return {
+    address,
+    from,
+    addresses,
+    fault: error && { code: error.diagnosis, message: error.message, next: error.next },
+    clockOffsetMs: undefined,
+  };
+}
+
+/** A node answers /api/health without a token, over HTTPS or HTTP; undefined: it is no node. */
+async function nodeAt(
+  address: string,
+  { loaded, clock }: Ways,
+): Promise<Pick<TargetFacts, "fault" | "clockOffsetMs"> | undefined> {
+  const secure = await healthOf("https", address);
+  const plain = secure ?? await healthOf("http", address);
+  if (plain === undefined) return undefined;
+  const date = Date.parse(plain.date);
+  // The header counts whole seconds.
+  const offset = Number.isNaN(date) ? undefined : date - clock.now();
+  const clockOffsetMs = offset === undefined || Math.abs(offset) < 2_000 ? 0 : offset;
+  const at = `The node at "${address}"`;
+  if (secure === undefined) {
+    const fault = loaded.pair === undefined ? undefined : {
+      code: "node_plaintext",
+      message: `${at} serves without TLS, and this host has a certificate`,
+      next: "agent tls enable there, and start the node without --no-tls",
+    };
+    return { fault, clockOffsetMs };
+  }
+  return { fault: chainFault(at, secure.socket, loaded, clock), clockOffsetMs };
+}
+
+function chainFault(
+  at: string,
+  socket: TLSSocket,
+  { ca }: Loaded,
+  clock: Clock,
+): TargetFacts["fault"] {
+  if (ca === undefined) {
+    return {
+      code: "nothing_trusted",
+      message: `${at} speaks TLS, and this host trusts no CA to verify it with`,
+      next: "agent tls install --ca FILE, with the file of agent tls export-ca there",
+    };
+  }
+  const [leaf, ...others] = presented(socket);
+  try {
+    if (leaf !== undefined) checkChain(leaf, others, ca.certificates, clock.now());
+    return undefined;
+  } catch (error) {
+    if (!(error instanceof PkiError)) throw error;
+    return {
+      code: "node_certificate",
+      message: `${at} presents a certificate that this host does not accept: ${error.message}`,
+      next: error.next ?? "agent tls status, on both hosts",
+    };
+  }
+}
+
+interface Health {
+  date: string;
+  socket: TLSSocket;
+}
+
+function healthOf(scheme: "https" | "http", address: string): Promise<Health | undefined> {
+  const { host, port } = splitHost(address);
+  return new Promise((resolve) => {
+    const request = httpRequest({
+      host,
+      port,
+      path: "/api/health",
+      agent: false,
+      timeout: answerMs,
+      // Not node:https: its agent reads the system's CAs, which this thread may not. The certificate
+      // is verified afterwards, so that what is wrong with it can be told.
+      ...(scheme === "https" ? { createConnection: () => unverified(host, port) } : {}),
+    }, (response) => {
+      let body = "";
+      response.setEncoding("utf8");
+      // The answer of a node is short; of anything else no more is read.
+      response.on(
+        "data",
+        (text: string) => body.length < 10_000 ? body += text : request.destroy(),
+      );
+      response.on("error", () => resolve(undefined));
+      response.on("end", () => {
+        const isNode = response.statusCode === 200 && /"role":"node"/.test(body);
+        const date = response.headers.date ?? "";
+        resolve(isNode ? { date, socket: response.socket as TLSSocket } : undefined);
+      });
+    });
+    request.on("timeout", () => request.destroy());
+    request.on("error", () => resolve(undefined));
+    request.on("close", () => resolve(undefined));
+    request.end();
+  });
+}
+
+function unverified(host: string, port: number): TLSSocket {
+  const servername = isIP(host) === 0 ? { servername: host } : {};
+  return connectTls({ host, port, rejectUnauthorized: false, ...servername });
+}
+
+export interface OwnPort {
+  role: "coordinator" | "node";
+  setting: string;
+  host: string;
+  port: number;
+}
+
+/** What listens on a port of this host that a role would use. */
+export async function portFacts(own: OwnPort, ways: Ways): Promise<PortFacts> {
+  const host = own.host === "0.0.0.0" ? "127.0.0.1" : own.host === "::" ? "::1" : own.host;
+  const address = joinHost(host, own.port);
+  const { role, setting } = own;
+  const tcp = await probeTcp(host, own.port);
+  if ("failure" in tcp) return { role, setting, address, state: "free" };
+  tcp.socket.destroy();
+  if (role === "node") {
+    const node = await nodeAt(address, ways);
+    return { role, setting, address, state: node === undefined ? "other" : "agent" };
+  }
+  const h2c = await diagnose(address, { mode: "h2c" }, ways.loaded, ways.clock);
+  const speaks = h2c === undefined || h2c.diagnosis === "plaintext_to_tls";
+  return { role, setting, address, state: speaks ? "agent" : "other" };
+}
+
+/** The group and port of multicast DNS (RFC 6762, section 3). */
+const group = "224.0.0.251";
+const mdnsPort = 5353;
+/** A packet to the own host takes microseconds. */
+const loopMs = 1_000;
+
+/** Sends one mDNS question for agents, and waits until it comes back to this host. */
+export function multicast(): Promise<"works" | "deaf" | "no_route"> {
+  return new Promise((resolve) => {
+    const socket = createSocket({ type: "udp4", reuseAddr: true });
+    const settle = (found: "works" | "deaf" | "no_route") => {
+      clearTimeout(timer);
+      try {
+        socket.close();
+      } catch {
+        // It was never open.
+      }
+      resolve(found);
+    };
+    const timer = setTimeout(() => settle("deaf"), loopMs);
+    socket.on("error", () => settle("no_route"));
+    socket.on("message", (data) => {
+      if (question.every((byte, index) => data[index] === byte)) settle("works");
+    });
+    socket.bind(mdnsPort, () => {
+      try {
+        socket.addMembership(group);
+        socket.send(question, mdnsPort, group, (error) => error && settle("no_route"));
+      } catch {
+        settle("no_route");
+      }
+    });
+  });
+}
+
+/** PTR question for _agent._tcp.local (RFC 1035, section 4), with an id by which it is known again. */
+const question = new Uint8Array([
+  ...[0xa6, 0xe7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0],
+  ...label("_agent"),
+  ...label("_tcp"),
+  ...label("local"),
+  ...[0, 0, 12, 0, 1],
+]);
+
+function label(text: string): number[] {
+  return [text.length, ...new TextEncoder().encode(text)];
+}
