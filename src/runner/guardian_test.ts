@@ -163,3 +163,20 @@ Deno.test("a guardian is a shell where there is one, else this program", () => {
   assert.deepEqual(at("/bin/busybox", "/bin/grep"), ["/bin/busybox", "agent"]);
   assert.deepEqual(at("/usr/bin/bash"), ["agent"]);
 });
+
+Deno.test("each guardian gets the limit in its own unit, and acts neither earlier nor much later", async () => {
+  const limits = everyGuardian("m", 4_000).map(({ args }) => args.at(-3));
+  assert.deepEqual(new Set(limits), new Set(["4", "4000"]));
+  assert.equal(limits.at(-1), "4000", "this program waits milliseconds");
+  for (const command of everyGuardian(`${randomHex(8)}.${randomHex(4)}.`, 2_000)) {
+    await withGuardian(command, async ({ say, hear, ended }) => {
+      await say("b 1");
+      assert.equal(await hear(), "b 1\n");
+      const since = performance.now();
+      assert.equal(await hear(), "acted\n");
+      const silentMs = performance.now() - since;
+      assert.ok(silentMs > 1_800 && silentMs < 4_000, `${command.command}: ${silentMs} ms`);
+      await ended;
+    });
+  }
+});

@@ -356,6 +356,37 @@ Deno.test("attempts end at once when their lease runs out", async () => {
   assert.deepEqual(await findLeftoverProcesses(t.mark), []);
 });
 
+Deno.test("a lease that is lost during the grace of a cancel ends the attempt at once", async () => {
+  await using t = await startRunner();
+  const key = t.start(["sh", "-c", "trap '' TERM; echo up; while :; do sleep 60; done"]);
+  await t.until(() => t.output(key) || undefined);
+  t.obey({ kind: "end", key, cause: "cancelled", graceMs: 60_000 });
+  t.renew(200);
+  const ended = await t.exited(key);
+  assert.equal(ended.cause, "lost");
+  assert.equal(ended.signal, "SIGKILL");
+});
+
+Deno.test("no process is started while there is no guardian", async () => {
+  const gate = Promise.withResolvers<void>();
+  let isShut = false;
+  // A guardian that has ended is replaced after at most 20 ms; rounds and graces wait for longer.
+  const sleep: typeof systemClock.sleep = async (ms, signal) => {
+    if (isShut && ms <= 20) await gate.promise;
+    await systemClock.sleep(ms, signal);
+  };
+  await using t = await startRunner({ clock: { ...systemClock, sleep } });
+  isShut = true;
+  signal(t.runner.guardianPid!, "SIGKILL");
+  await t.until(() => t.runner.guardianPid === undefined || undefined);
+  const key = t.start(["sh", "-c", "echo ran"]);
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  assert.deepEqual(t.reports, []);
+  gate.resolve();
+  assert.equal((await t.exited(key)).exitCode, 0);
+  assert.notEqual(t.runner.guardianPid, undefined);
+});
+
 Deno.test("a lease counts from when it was sent, whatever the order took to arrive", async () => {
   await using t = await startRunner();
   t.obey({ kind: "renew", lease: "d", forMs: 5_000, sentAt: Date.now() - 5_001 });

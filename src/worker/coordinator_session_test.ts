@@ -38,8 +38,8 @@ class HurriedClock implements Clock {
 /** When a worker connected, with a coordinator whose sessions go as they are told to. */
 async function connects(
   count: number,
-  begin: (end: (error: TaskError) => void) => WorkerSession["heartbeat"],
-  answers: (now: number) => boolean = () => true,
+  begin: (end: (error: TaskError) => void, clock: Clock) => WorkerSession["heartbeat"],
+  { answers = (_now: number): boolean => true, renewed = (_forMs: number) => {} } = {},
 ): Promise<number[]> {
   const clock = new HurriedClock();
   const stop = new AbortController();
@@ -50,7 +50,7 @@ async function connects(
     connect: (_hello, sink) => {
       times.push(clock.monotonic());
       if (times.length === count) stop.abort();
-      const heartbeat = begin((error) => sink.end(error));
+      const heartbeat = begin((error) => sink.end(error), clock);
       const told = { credit: nothing, started: nothing, finished: nothing, released: nothing };
       return Promise.resolve({ ...connection, ...told, heartbeat, closed: nothing });
     },
@@ -60,7 +60,8 @@ async function connects(
     service,
     hello: hello(),
     events: {
-      ...{ assigned: nothing, cancel: nothing, settled: nothing, renewed: nothing },
+      ...{ assigned: nothing, cancel: nothing, settled: nothing },
+      renewed: (_session, forMs) => renewed(forMs),
       ...{ changed: nothing, cut: nothing, trouble: undefined },
       get runnerAnswers() {
         return answers(clock.monotonic());
@@ -104,8 +105,22 @@ Deno.test("while the runner does not answer no lease is renewed, and no session 
     beats.push(now);
     return Promise.resolve();
   };
-  const [, second] = await connects(2, () => heartbeat, answers);
+  const [, second] = await connects(2, () => heartbeat, { answers });
   assert.ok(beats.length >= 4, String(beats));
   assert.ok(beats.every((at) => at < 5_000 || at >= 60_000), String(beats));
   assert.ok(second! >= 60_000, String(second));
+});
+
+Deno.test("a lease counts from the sending of a heartbeat, not from its late answer", async () => {
+  const renewals: number[] = [];
+  let beats = 0;
+  const answeredLate = (end: (error: TaskError) => void, clock: Clock) => async () => {
+    if (++beats > 3) end(new TaskError("unavailable", "That is enough"));
+    await clock.sleep(2_500);
+  };
+  const renewed = (forMs: number) => void renewals.push(forMs);
+  await connects(2, answeredLate, { renewed });
+  assert.ok(renewals.length > 0);
+  // Of the 15 s of the lease the worker uses 11.
+  for (const forMs of renewals) assert.ok(forMs <= 11_000 - 2_500 && forMs > 5_000, `${forMs}`);
 });
