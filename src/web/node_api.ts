@@ -4,6 +4,13 @@ import { signal } from "@preact/signals"; // State that redraws only what shows 
 /** Whether the node refused the session: the login form is shown. */
 export const isLoggedOut = signal(false);
 
+/**
+ * How far the node's clock is ahead of this device's, in milliseconds. Times come from the node, so
+ * relative ones are counted on its clock. Its header has whole seconds: less than that is noise.
+ */
+export const clockOffsetMs = signal(0);
+const clockNoiseMs = 2_000;
+
 /** An answer that is an error, or no answer at all (`status` 0). */
 export class Problem extends Error {
   override name = "Problem";
@@ -48,10 +55,17 @@ export async function respond(
     if (signal?.aborted) throw error;
     throw new Problem(0, "The node does not answer", "Check that agent node runs on its host");
   }
+  readClock(response);
   if (response.ok) return response;
   const isLogin = path === "/api/session" && method === "POST";
   if (response.status === 401 && !isLogin) isLoggedOut.value = true;
   throw await problemFrom(response);
+}
+
+function readClock(response: Response): void {
+  const date = Date.parse(response.headers.get("date") ?? "");
+  const offset = date - Date.now();
+  if (Math.abs(offset - clockOffsetMs.value) > clockNoiseMs) clockOffsetMs.value = offset;
 }
 
 /** The JSON of a successful call; undefined where the answer has no content. */

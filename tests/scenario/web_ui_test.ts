@@ -1,7 +1,7 @@
 /** The web UI of real nodes on hosts of their own, in a Chromium that trusts their CA. */
 import assert from "node:assert/strict";
 import type { BrowserContext, Page } from "playwright-core";
-import { agent, type Running } from "../support/agent.ts";
+import type { Running } from "../support/agent.ts";
 import { type OwnBrowser, startBrowserOn, watchedPage } from "../support/browser.ts";
 import { component, programs } from "../support/component.ts";
 import { type Host, hostsCheck, startHosts } from "../support/hosts.ts";
@@ -26,14 +26,11 @@ interface Lab {
   faults: string[];
 }
 
-/** The executable serves the same pages as the source: two of these tests show that it does. */
-const fromSource = { ignore: ready.ignore || agent.compiled };
-
 /** Two hosts with certificates of one CA, and a laptop whose browser trusts it. */
-function labTest(name: string, run: (lab: Lab) => Promise<void>, when = fromSource): void {
+function labTest(name: string, run: (lab: Lab) => Promise<void>): void {
   Deno.test({
     name: `web UI: ${name}`,
-    ...when,
+    ...ready,
     // Playwright's pipe to the browser outlives its end by a moment.
     sanitizeResources: false,
     sanitizeOps: false,
@@ -91,7 +88,7 @@ labTest("the printed address logs in once, and nodes turn red and back", async (
   await page.keyboard.press("Enter");
   await row.locator(".dot.ok").waitFor();
   assertSound(faults, /status of 401/);
-}, ready);
+});
 
 labTest(
   "a task is submitted, its log appears while it runs, and its files are kept",
@@ -134,7 +131,6 @@ labTest(
     );
     assertSound(faults);
   },
-  ready,
 );
 
 labTest("twenty tabs are current at once, and stay so when the first is closed", async (lab) => {

@@ -29,6 +29,7 @@ export interface MockNode extends AsyncDisposable {
     /** Answers of tasks and workers are 503. */
     hasCoordinator: boolean;
     needsToken: boolean;
+    version: string;
   };
   /** Event streams: open now, and opened so far. */
   streams(): { open: number; opened: number };
@@ -61,6 +62,7 @@ class State {
       workers: workerViews(),
       hasCoordinator: true,
       needsToken: false,
+      version: "0.1.0",
     };
   }
 
@@ -160,7 +162,7 @@ function session(state: State, request: Request): Response {
     node_id: self.id,
     name: self.name,
     cluster: state.data.cluster.cluster,
-    version: "0.1.0",
+    version: state.data.version,
     tls: false,
     no_auth: false,
     coordinators: state.data.hasCoordinator ? ["127.0.0.1:50055"] : [],
@@ -204,7 +206,8 @@ async function tasks(
   if (id === undefined || id === "") {
     return request.method === "POST" ? await submit(state, request) : list(state, query);
   }
-  const task = state.data.tasks.find((each) => each.id === id);
+  const found = state.data.tasks.filter((each) => each.id === id || each.array_id === id);
+  const [task] = found;
   if (task === undefined) return problem(404, `There is no task "${id}"`, "agent task list");
   if (part === "logs") return logs(state, task, query);
   if (part === "artifacts") {
@@ -212,11 +215,15 @@ async function tasks(
     return new Response("bytes", { headers: { "content-disposition": "attachment" } });
   }
   if (part === "cancel" || part === "retry") {
-    const changed = { ...task, state: part === "cancel" ? "cancelled" : "queued" } as TaskView;
-    replace(state, changed);
-    return Response.json({ tasks: [changed] });
+    const isCancel = part === "cancel";
+    const open = ["queued", "running"];
+    const changed = found
+      .filter((each) => open.includes(each.state) === isCancel && each.state !== "succeeded")
+      .map((each) => ({ ...each, state: isCancel ? "cancelled" : "queued" }) as TaskView);
+    for (const each of changed) replace(state, each);
+    return Response.json({ tasks: changed });
   }
-  return Response.json({ tasks: [task] });
+  return Response.json({ tasks: found });
 }
 
 function list(state: State, query: URLSearchParams): Response {

@@ -288,6 +288,50 @@ pageTest("the keyboard reaches everything that can be pressed", async ({ node, p
   }
 });
 
+for (const [width, viewport] of [["desktop", desktop], ["phone", phone]] as const) {
+  pageTest(`the longest names and strangest texts break no page on a ${width}`, async (visit) => {
+    const { node, page, go } = visit;
+    const long = "x".repeat(253);
+    const strange = '<img src=x onerror="alert(1)"> \u202e "quoted" \n\t';
+    const [self, other] = node.data.cluster.nodes;
+    Object.assign(self!, { name: long, address: "[2001:db8:85a3:8d3:1319:8a2e:370:7348]:8765" });
+    Object.assign(other!, { name: strange, version: long, warnings: [long, strange] });
+    node.data.cluster.cluster = long;
+    const labels = Object.fromEntries(Array.from({ length: 64 }, (_, at) => [`key-${at}`, long]));
+    Object.assign(node.data.workers[0]!, { id: long, labels, trouble: long, warnings: [strange] });
+    const argv = ["/bin/sh", "-c", `${strange}\n${"word ".repeat(2_000)}${long}`];
+    const task = taskView(node.data.tasks[0]!.id, "failed", { argv });
+    Object.assign(task, { reason: long });
+    Object.assign(task.spec, { cwd: `/${long}`, selector: labels, env: { [long]: long } });
+    Object.assign(task.attempts[0]!, { worker_id: long });
+    node.data.tasks[0] = task;
+    for (
+      const hash of ["#/cluster", "#/cluster/network", "#/tasks", "#/workers", `#/tasks/${task.id}`]
+    ) {
+      await go(hash);
+      await page.locator("main table, main .log-box").first().waitFor();
+      const beyond = await page.evaluate("document.documentElement.scrollWidth - innerWidth");
+      assert.ok(beyond as number <= 0, `${hash} is ${beyond} pixels too wide`);
+    }
+  }, { viewport });
+}
+
+pageTest("an array shows what became of its tasks, and is retried as a whole", async (visit) => {
+  const { node, page, go } = visit;
+  const id = "01kd0000000001";
+  node.data.tasks = (["succeeded", "failed", "failed", "running"] as const).map((state, at) => ({
+    ...taskView(`${id}.${at}`, state),
+    array_id: id,
+    array_index: at,
+  }));
+  await go(`#/tasks/${id}`);
+  await text(page, ": 1 running, 1 succeeded, 2 failed");
+  await page.getByRole("button", { name: "Retry 2" }).click();
+  await text(page, ": 2 queued, 1 running, 1 succeeded");
+  await page.getByRole("button", { name: "Cancel 3" }).click();
+  await text(page, ": 1 succeeded, 3 cancelled");
+});
+
 pageTest("cancel, retry and drain are shown at once", async ({ node, page, go }) => {
   await go(`#/tasks/${node.data.tasks[0]!.id}`);
   await page.getByRole("button", { name: "Cancel" }).click();
@@ -316,6 +360,45 @@ pageTest("the session ends in the login form, which says what is wrong", async (
   await page.getByRole("button", { name: "Log out" }).click();
   await text(page, "Log in to this node");
   dropFaults(faults, 401);
+});
+
+pageTest("a login or logout in one tab holds in all of them", async (visit) => {
+  const { node, own, page, faults, go } = visit;
+  await go("#/cluster");
+  await eventually(withinMs, () => node.streams().open === 1);
+  const other = await watchedPage(page.context(), faults);
+  await other.goto(`${own.url}/#/tasks`);
+  await other.locator(".task-row").first().waitFor();
+  node.data.needsToken = true;
+  node.cutStreams(false);
+  await text(page, "Log in to this node");
+  await text(other, "Log in to this node");
+  await other.getByLabel("Or paste the token").fill("secret");
+  await other.keyboard.press("Enter");
+  await other.locator(".task-row").first().waitFor();
+  await page.getByRole("heading", { name: "Cluster" }).waitFor();
+  await text(page, "gpu4-clone");
+  dropFaults(faults, 401);
+});
+
+pageTest("a node that was updated offers its new pages", async ({ node, page, go }) => {
+  await go("#/cluster");
+  await eventually(withinMs, () => node.streams().open === 1);
+  node.data.version = "0.2.0";
+  node.cutStreams(false);
+  node.send("reset", {});
+  await eventually(withinMs, () => node.streams().opened === 2);
+  node.send("reset", {});
+  await text(page, "This node now runs agent 0.2.0");
+  await page.getByRole("button", { name: "Load its pages" }).click();
+  await page.getByText("This node now runs").waitFor({ state: "detached" });
+});
+
+pageTest("times are counted on the node's clock", async ({ page, go }) => {
+  const dayMs = 86_400_000;
+  await page.clock.install({ time: Date.now() + dayMs });
+  await go("#/cluster");
+  await page.locator("tr", { hasText: "build-01" }).locator("time", { hasText: "now" }).waitFor();
 });
 
 pageTest("banners tell that the node is cut off, and that the stream is down", async (visit) => {

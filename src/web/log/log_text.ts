@@ -2,6 +2,8 @@
  * The lines of a log, made of the pieces of its two streams as they arrive. A line that is not yet
  * complete stays open, so that the rest of it is added where it began.
  */
+import { printable } from "../../base/printable.ts";
+
 export type Stream = "stdout" | "stderr";
 
 export interface LogLine {
@@ -84,7 +86,7 @@ class Assembler {
     }
     this.#open.raw += part;
     const { line, raw } = this.#open;
-    line.text = printable(raw).trimEnd();
+    line.text = lineText(raw).trimEnd();
     line.width = line.text.replaceAll(colour, "").length;
     if (raw.length >= longestLine) this.#close();
   }
@@ -99,8 +101,10 @@ class Assembler {
 }
 
 /** What a terminal would show of a line in the end. */
-export function printable(raw: string): string {
+export function lineText(raw: string): string {
   let text = raw.endsWith("\r") ? raw.slice(0, -1) : raw;
+  // They turn the direction of writing, so that a line shows something else than it says.
+  text = text.replaceAll(/[\u202a-\u202e\u2066-\u2069]/g, printable);
   // A progress bar overwrites its line.
   if (text.includes("\r")) text = text.slice(text.lastIndexOf("\r") + 1);
   // deno-lint-ignore no-control-regex

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { segments } from "./colours.ts";
 import { logRows } from "./log_rows.ts";
-import { LogText, printable } from "./log_text.ts";
+import { lineText, LogText } from "./log_text.ts";
 
 function textOf(log: LogText): string[] {
   return log.lines.map(({ stream, text }) => `${stream === "stderr" ? "!" : " "}${text}`);
@@ -37,11 +37,12 @@ Deno.test("bytes that are repeated after a new connection are shown once", () =>
 });
 
 Deno.test("the last state of a progress bar is shown, and nothing that moves a cursor", () => {
-  assert.equal(printable("10 %\r20 %\r100 %\r"), "100 %");
-  assert.equal(printable("\x1b]0;title\x07a\x1b[2K\x1b[1;1Hb\x00\x08"), "ab");
-  assert.equal(printable("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\"), "link");
-  assert.equal(printable("a\tb"), "a       b");
-  assert.equal(printable("\x1b[31ma\x1b[0m\tb"), "\x1b[31ma\x1b[0m       b");
+  assert.equal(lineText("10 %\r20 %\r100 %\r"), "100 %");
+  assert.equal(lineText("\x1b]0;title\x07a\x1b[2K\x1b[1;1Hb\x00\x08"), "ab");
+  assert.equal(lineText("\x1b]8;;http://x\x1b\\link\x1b]8;;\x1b\\"), "link");
+  assert.equal(lineText("a\tb"), "a       b");
+  assert.equal(lineText("a\u202eb"), "a\\u202eb");
+  assert.equal(lineText("\x1b[31ma\x1b[0m\tb"), "\x1b[31ma\x1b[0m       b");
 });
 
 Deno.test("a colour goes on until it is reset, also over the end of the line", () => {

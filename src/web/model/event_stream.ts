@@ -8,12 +8,12 @@
 import { Problem, problemOf, respond } from "../node_api.ts";
 import { type ServerEvent, serverEvents } from "./server_events.ts";
 
-export type StreamState = "connecting" | "live" | "retrying";
+export type StreamState = "connecting" | "live" | "retrying" | "logged_out";
 
 type Message =
   | { kind: "event"; event: ServerEvent }
   | { kind: "state"; state: StreamState }
-  /** A new tab asks for the state. */
+  /** A new tab asks for the state. It may have logged in. */
   | { kind: "hello" }
   /** A tab became visible, the network is back or somebody logged in: try again at once. */
   | { kind: "wake" };
@@ -21,7 +21,7 @@ type Message =
 /** The server sends a comment each 15 s: three missed ones mean that the connection is dead. */
 const silenceMs = 45_000;
 const resetEvent: ServerEvent = { name: "reset", id: undefined, data: "{}" };
-const retryMs = { first: 1_000, longest: 10_000 };
+const retryMs = { first: 1_000, longest: 10_000, loggedOut: 60_000 };
 
 export interface EventSink {
   event(event: ServerEvent): void;
@@ -46,6 +46,7 @@ export function shareEvents(sink: EventSink): () => void {
     } else if (message.kind === "wake") {
       wake();
     } else if (isLeader) {
+      wake();
       channel.postMessage({ kind: "state", state } satisfies Message);
     }
   };
@@ -64,14 +65,17 @@ export function shareEvents(sink: EventSink): () => void {
         // Nothing can be resumed: what changed since the pages loaded their data is unknown.
         if (lastId === undefined) send({ kind: "event", event: resetEvent });
       };
+      let isLoggedOut = false;
       try {
         await readOnce(lastId, opened, (event) => send({ kind: "event", event }));
       } catch (error) {
-        // 401 shows the login form; logging in wakes this loop.
-        if (problemOf(error).status === 401) lastId = undefined;
+        isLoggedOut = problemOf(error).status === 401;
       }
-      send({ kind: "state", state: "retrying" });
-      const backoffMs = Math.min(retryMs.first * 2 ** failures, retryMs.longest);
+      send({ kind: "state", state: isLoggedOut ? "logged_out" : "retrying" });
+      // Whoever logs in, in whatever tab, wakes this loop.
+      const backoffMs = isLoggedOut
+        ? retryMs.loggedOut
+        : Math.min(retryMs.first * 2 ** failures, retryMs.longest);
       await new Promise<void>((resolve) => {
         const timer = setTimeout(resolve, backoffMs * (0.5 + Math.random() / 2));
         wake = () => {

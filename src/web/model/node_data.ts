@@ -14,6 +14,9 @@ export const workers = signal<WorkerView[] | undefined>(undefined);
 export const workersProblem = signal<Problem | undefined>(undefined);
 export const streamState = signal<StreamState>("connecting");
 
+/** Whether the node was updated after this page was loaded. */
+export const isOutdated = signal(false);
+
 /** The name that the pages show: the cluster's, or that of a node which stands alone. */
 export const clusterName = computed(() =>
   cluster.value?.cluster ?? session.value?.cluster ?? session.value?.name ?? "agent"
@@ -89,7 +92,9 @@ export function retryStream(): void {
 
 async function loadShared(): Promise<void> {
   try {
-    session.value = await call<SessionView>("GET", "/api/session");
+    const view = await call<SessionView>("GET", "/api/session");
+    isOutdated.value ||= session.value !== undefined && session.value.version !== view.version;
+    session.value = view;
     isLoggedOut.value = false;
   } catch (error) {
     clusterProblem.value = problemOf(error);
@@ -107,6 +112,7 @@ function reload(): void {
 function onStreamState(state: StreamState): void {
   const wasLive = streamState.value === "live";
   streamState.value = state;
+  if (state === "logged_out") isLoggedOut.value = true;
   // Another tab may have logged in, with the cookie that this one shares.
   if (state === "live" && !wasLive && isLoggedOut.value) reload();
 }

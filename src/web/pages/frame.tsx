@@ -2,6 +2,7 @@ import { useSignal } from "@preact/signals";
 import {
   cluster,
   clusterName,
+  isOutdated,
   logOut,
   retryStream,
   session,
@@ -26,8 +27,8 @@ export function Sidebar() {
   return (
     <header class="sidebar">
       <p class="cluster-name">
-        <strong>{clusterName}</strong>
-        <span class="quiet">
+        <strong title={clusterName.value}>{clusterName}</strong>
+        <span class="quiet" title={session.value?.name}>
           {session.value === undefined
             ? ""
             : session.value.cluster === null
@@ -149,6 +150,12 @@ export function Banners() {
           <strong>This node is cut off.</strong>{" "}
           It reaches none of the others, so their states are as it saw them last. Check the network
           of this host.
+        </p>
+      )}
+      {isOutdated.value && (
+        <p class="banner">
+          {`This node now runs agent ${session.value?.version}. `}
+          <button type="button" onClick={() => location.reload()}>Load its pages</button>
         </p>
       )}
       {streamState.value === "retrying" && (

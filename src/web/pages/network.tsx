@@ -2,7 +2,7 @@ import { cluster, clusterProblem, loadCluster } from "../model/node_data.ts";
 import { formatLatency, plural } from "../parts/format.ts";
 import { Empty, Failure } from "../parts/problem.tsx";
 import { exactTime, Time } from "../parts/time.tsx";
-import type { ClusterView, ConnectionView, NodeView } from "../views.ts";
+import type { ClusterView, EdgeView, NodeView } from "../views.ts";
 import { ClusterHeading } from "./cluster_tabs.tsx";
 import { Dot } from "./frame.tsx";
 
@@ -36,15 +36,58 @@ function Network({ view }: { view: ClusterView }) {
         {broken.length === 0
           ? "Every node reaches every other. "
           : `${broken.length} of ${plural(view.links.length, "connection")} fail. `}
-        A row shows the round trips from its node.
+        {view.nodes.length <= largestMatrix && "A row shows the round trips from its node."}
       </p>
-      {view.nodes.length <= largestMatrix && <Matrix nodes={view.nodes} links={links} />}
+      {view.nodes.length <= largestMatrix
+        ? <Matrix nodes={view.nodes} links={links} />
+        : <ReachTable view={view} />}
       {gaps.length > 0 && <Gaps nodes={view.nodes} gaps={gaps} />}
     </>
   );
 }
 
-function Matrix({ nodes, links }: { nodes: NodeView[]; links: Map<string, ConnectionView> }) {
+/** For each node how many it reaches, and how many reach it. */
+function ReachTable({ view }: { view: ClusterView }) {
+  const from = Map.groupBy(view.links, (link) => link.from);
+  const to = Map.groupBy(view.links, (link) => link.to);
+  const share = (links: EdgeView[] = []) =>
+    `${links.filter(({ reachable }) => reachable).length} of ${links.length}`;
+  return (
+    <table class="cards">
+      <thead>
+        <tr>
+          <th scope="col">Node</th>
+          <th scope="col">Reaches</th>
+          <th scope="col">Is reached by</th>
+          <th scope="col">Median round trip</th>
+        </tr>
+      </thead>
+      <tbody>
+        {view.nodes.map((node) => (
+          <tr key={node.id}>
+            <th scope="row">
+              <span class="node">
+                <Dot node={node} />
+                <span class="name">{node.name}</span>
+              </span>
+            </th>
+            <td data-label="Reaches">{share(from.get(node.id))}</td>
+            <td data-label="Is reached by">{share(to.get(node.id))}</td>
+            <td data-label="Median round trip">{median(from.get(node.id))}</td>
+          </tr>
+        ))}
+      </tbody>
+    </table>
+  );
+}
+
+function median(links: EdgeView[] = []): string {
+  const times = links.flatMap(({ latency_ms }) => latency_ms ?? []).toSorted((a, b) => a - b);
+  const middle = times[Math.floor(times.length / 2)];
+  return middle === undefined ? "–" : formatLatency(middle);
+}
+
+function Matrix({ nodes, links }: { nodes: NodeView[]; links: Map<string, EdgeView> }) {
   return (
     <div class="scroller" tabIndex={0} role="region" aria-label="Latency between nodes">
       <table class="matrix">
@@ -76,7 +119,7 @@ function Matrix({ nodes, links }: { nodes: NodeView[]; links: Map<string, Connec
   );
 }
 
-function Cell({ link, isSelf }: { link: ConnectionView | undefined; isSelf: boolean }) {
+function Cell({ link, isSelf }: { link: EdgeView | undefined; isSelf: boolean }) {
   if (isSelf) return <td class="itself" aria-label="itself" />;
   if (link === undefined) return <td class="quiet" aria-label="unknown">?</td>;
   if (!link.reachable) {
@@ -88,7 +131,7 @@ function Cell({ link, isSelf }: { link: ConnectionView | undefined; isSelf: bool
   return <td class="up">{link.latency_ms === null ? "yes" : formatLatency(link.latency_ms)}</td>;
 }
 
-function Gaps({ nodes, gaps }: { nodes: NodeView[]; gaps: ConnectionView[] }) {
+function Gaps({ nodes, gaps }: { nodes: NodeView[]; gaps: EdgeView[] }) {
   const nameOf = (id: string) => nodes.find((node) => node.id === id)?.name ?? id;
   return (
     <section>

@@ -41,34 +41,36 @@ function NodesTable({ view }: { view: ClusterView }) {
   const leaving = useSignal<NodeView | undefined>(undefined);
   return (
     <>
-      <table class="cards nodes">
-        <thead>
-          <tr>
-            <th scope="col">Node</th>
-            <th scope="col">Address</th>
-            <th scope="col">Role</th>
-            <th scope="col">Version</th>
-            <th scope="col">CPU</th>
-            <th scope="col">Memory</th>
-            <th scope="col">CA</th>
-            <th scope="col">Certificate until</th>
-            <th scope="col">Clock</th>
-            <th scope="col">Last seen</th>
-            <th scope="col">
-              <span class="unseen">Actions</span>
-            </th>
-          </tr>
-        </thead>
-        <tbody>
-          {view.nodes.map((node) => (
-            <NodeRow
-              key={node.id}
-              node={node}
-              onForget={() => leaving.value = node}
-            />
-          ))}
-        </tbody>
-      </table>
+      <div class="scroller">
+        <table class="cards nodes">
+          <thead>
+            <tr>
+              <th scope="col">Node</th>
+              <th scope="col">Address</th>
+              <th scope="col">Role</th>
+              <th scope="col">Version</th>
+              <th scope="col">CPU</th>
+              <th scope="col">Memory</th>
+              <th scope="col">CA</th>
+              <th scope="col">Certificate until</th>
+              <th scope="col">Clock</th>
+              <th scope="col">Last seen</th>
+              <th scope="col">
+                <span class="unseen">Actions</span>
+              </th>
+            </tr>
+          </thead>
+          <tbody>
+            {view.nodes.map((node) => (
+              <NodeRow
+                key={node.id}
+                node={node}
+                onForget={() => leaving.value = node}
+              />
+            ))}
+          </tbody>
+        </table>
+      </div>
       {leaving.value !== undefined && (
         <Forget
           node={leaving.value}
@@ -94,13 +96,15 @@ function NodeRow({ node, onForget }: { node: NodeView; onForget: () => void }) {
       <th scope="row">
         <span class="node">
           <Dot node={node} />
-          <span class="name" title={`Node id ${node.id}`}>{node.name}</span>
+          <span class="name" title={`${node.name}, node id ${node.id}`}>{node.name}</span>
           {node.self && <span class="tag">this node</span>}
         </span>
         <NodeNotes node={node} />
         {problem.value !== undefined && <Failure problem={problem.value} />}
       </th>
-      <td data-label="Address" title={node.addresses.join("\n")}>{node.address}</td>
+      <td data-label="Address" class="address" title={node.addresses.join("\n")}>
+        {node.address}
+      </td>
       <td data-label="Role">
         {node.role === "master" ? <span class="tag strong">master</span> : "node"}
       </td>

@@ -8,6 +8,7 @@ import { Empty, Failure } from "../parts/problem.tsx";
 import { stateText, taskStates } from "../parts/state.tsx";
 import { links, replaceRoute, route } from "../route.ts";
 import { SubmitDialog } from "./submit.tsx";
+import { ArrayBar } from "./array_bar.tsx";
 import { TasksTable } from "./tasks_table.tsx";
 
 /** A filter by text looks at the tasks that are loaded; this many are loaded for it by itself. */
@@ -40,6 +41,7 @@ export function TasksPage() {
         </button>
       </div>
       <FilterBar filter={filter} />
+      {filter.array !== "" && <ArrayBar id={filter.array} tasks={list.tasks.value} />}
       {problem !== undefined && <Failure problem={problem} retry={() => list.reload()} />}
       {shown.length > 0 && (
         <TasksTable
@@ -102,11 +104,6 @@ function FilterBar({ filter }: { filter: Filter }) {
           </button>
         ))}
       </div>
-      {filter.array !== "" && (
-        <button type="button" onClick={() => change({ array: "" })}>
-          {`Array ${filter.array} ×`}
-        </button>
-      )}
     </div>
   );
 }

@@ -62,27 +62,29 @@ function NoWorkers() {
 function WorkersTable({ workers, tasks }: { workers: WorkerView[]; tasks: TaskView[] }) {
   const byWorker = Map.groupBy(tasks, (task) => task.attempts.at(-1)?.worker_id ?? "");
   return (
-    <table class="cards workers">
-      <thead>
-        <tr>
-          <th scope="col">Worker</th>
-          <th scope="col">Health</th>
-          <th scope="col">Slots</th>
-          <th scope="col">Running tasks</th>
-          <th scope="col">Labels</th>
-          <th scope="col">Version</th>
-          <th scope="col">Last heartbeat</th>
-          <th scope="col">
-            <span class="unseen">Actions</span>
-          </th>
-        </tr>
-      </thead>
-      <tbody>
-        {workers.map((worker) => (
-          <WorkerRow key={worker.id} worker={worker} tasks={byWorker.get(worker.id) ?? []} />
-        ))}
-      </tbody>
-    </table>
+    <div class="scroller">
+      <table class="cards workers">
+        <thead>
+          <tr>
+            <th scope="col">Worker</th>
+            <th scope="col">Health</th>
+            <th scope="col">Slots</th>
+            <th scope="col">Running tasks</th>
+            <th scope="col">Labels</th>
+            <th scope="col">Version</th>
+            <th scope="col">Last heartbeat</th>
+            <th scope="col">
+              <span class="unseen">Actions</span>
+            </th>
+          </tr>
+        </thead>
+        <tbody>
+          {workers.map((worker) => (
+            <WorkerRow key={worker.id} worker={worker} tasks={byWorker.get(worker.id) ?? []} />
+          ))}
+        </tbody>
+      </table>
+    </div>
   );
 }
 
@@ -117,7 +119,9 @@ function WorkerRow({ worker, tasks }: { worker: WorkerView; tasks: TaskView[] })
       <td data-label="Labels" class="wide">
         {labels.length === 0 ? <span class="quiet">none</span> : (
           <ul class="chips">
-            {labels.map(([key, value]) => <li key={key}>{`${key}=${value}`}</li>)}
+            {labels.map(([key, value]) => (
+              <li key={key} title={`${key}=${value}`}>{`${key}=${value}`}</li>
+            ))}
           </ul>
         )}
       </td>

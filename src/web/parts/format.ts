@@ -1,3 +1,4 @@
+import { printable } from "../../base/printable.ts";
 import { shellQuoted } from "../../base/shell_quoted.ts";
 
 const byteUnits = ["B", "KiB", "MiB", "GiB", "TiB"];
@@ -35,10 +36,12 @@ export function formatOffset(ms: number): string {
   return `${size} ${ms > 0 ? "ahead" : "behind"}`;
 }
 
-/** The command as it would be typed; a shell's line without the shell. */
+/** The command as it would be typed; a shell's lines without the shell. */
 export function commandLine(argv: string[]): string {
-  if (argv.length === 3 && argv[0] === "/bin/sh" && argv[1] === "-c") return argv[2]!;
-  return argv.map(shellQuoted).join(" ");
+  const isShell = argv.length === 3 && argv[0] === "/bin/sh" && argv[1] === "-c";
+  const lines = isShell ? argv[2]! : argv.map(shellQuoted).join(" ");
+  // What turns the direction of writing would show another command than the one that runs.
+  return lines.split("\n").map(printable).join("\n");
 }
 
 /** The first bytes of a fingerprint, enough to tell CAs apart. */

@@ -19,7 +19,8 @@ Deno.test("the clock of another node is in step, ahead or behind", () => {
 
 Deno.test("a command is shown as it would be typed", () => {
   assert.equal(commandLine(["echo", "a b"]), "echo 'a b'");
-  assert.equal(commandLine(["/bin/sh", "-c", "a | b"]), "a | b");
+  assert.equal(commandLine(["/bin/sh", "-c", "a | b\nc"]), "a | b\nc");
+  assert.equal(commandLine(["/bin/sh", "-c", "ls \u202emr"]), "ls \\u202emr");
 });
 
 Deno.test("times are relative, and calm while they are new", () => {

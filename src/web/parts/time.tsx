@@ -1,13 +1,17 @@
-import { signal } from "@preact/signals";
+import { computed, signal } from "@preact/signals";
 import { formatDuration } from "../../base/durations.ts";
+import { clockOffsetMs } from "../node_api.ts";
 import { relativeTime } from "./relative_time.ts";
 
-/** Now, in steps of a second while the page is seen. */
-export const now = signal(Date.now());
+/** This device's clock, in steps of a second while the page is seen. */
+const ticks = signal(Date.now());
 setInterval(() => {
-  if (document.visibilityState === "visible") now.value = Date.now();
+  if (document.visibilityState === "visible") ticks.value = Date.now();
 }, 1000);
-document.addEventListener("visibilitychange", () => now.value = Date.now());
+document.addEventListener("visibilitychange", () => ticks.value = Date.now());
+
+/** Now by the node's clock. */
+const now = computed(() => ticks.value + clockOffsetMs.value);
 
 /** Local date and time with the zone. */
 export function exactTime(at: string): string {

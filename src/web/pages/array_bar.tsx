@@ -1,0 +1,49 @@
+import { useSignal } from "@preact/signals";
+import { call, type Problem, problemOf } from "../node_api.ts";
+import { announce } from "../parts/announcer.tsx";
+import { plural } from "../parts/format.ts";
+import { Failure } from "../parts/problem.tsx";
+import { isFinished, stateText, taskStates } from "../parts/state.tsx";
+import { links } from "../route.ts";
+import type { TaskView } from "../views.ts";
+
+/** What is shown of an array above its elements: how many are in which state, and what can be done. */
+export function ArrayBar({ id, tasks }: { id: string; tasks: TaskView[] }) {
+  const problem = useSignal<Problem | undefined>(undefined);
+  const byState = Map.groupBy(tasks, ({ state }) => state);
+  const counts = taskStates.flatMap((state) => {
+    const count = byState.get(state)?.length ?? 0;
+    return count === 0 ? [] : `${count} ${stateText(state).toLowerCase()}`;
+  });
+  const open = tasks.filter(({ state }) => !isFinished(state)).length;
+  const unsuccessful =
+    tasks.filter(({ state }) => isFinished(state) && state !== "succeeded").length;
+  const change = async (action: "cancel" | "retry") => {
+    try {
+      problem.value = undefined;
+      const path = `/api/tasks/${encodeURIComponent(id)}/${action}`;
+      const changed = await call<{ tasks: TaskView[] }>("POST", path);
+      announce(`${plural(changed.tasks.length, "task")} changed`);
+    } catch (error) {
+      problem.value = problemOf(error);
+    }
+  };
+  return (
+    <div class="array-bar">
+      <p>
+        Array <code>{id}</code>
+        {counts.length > 0 && `: ${counts.join(", ")}`}
+      </p>
+      {open > 0 && (
+        <button type="button" class="danger" onClick={() => change("cancel")}>
+          {`Cancel ${open}`}
+        </button>
+      )}
+      {unsuccessful > 0 && (
+        <button type="button" onClick={() => change("retry")}>{`Retry ${unsuccessful}`}</button>
+      )}
+      <a href={links.tasks}>Show all tasks</a>
+      {problem.value !== undefined && <Failure problem={problem.value} />}
+    </div>
+  );
+}
