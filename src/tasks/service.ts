@@ -278,7 +278,8 @@ export interface WorkerService {
    * the next batch, before any of them is given to another; a crash in between decides it anew.
    */
   connect(hello: WorkerHello, sink: WorkerSink): Promise<WorkerSession>;
-  uploadLog(ref: AttemptRef): Promise<LogUpload>;
+  /** @param stored called whenever `offsets` of the upload have grown. */
+  uploadLog(ref: AttemptRef, stored?: () => void): Promise<LogUpload>;
   uploadArtifact(
     ref: AttemptRef,
     file: { path: string; size: number; mode: number },

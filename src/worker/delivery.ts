@@ -5,9 +5,6 @@ import { type LogUpload, TaskError, type WorkerService } from "../tasks/service.
 import { type RunningAttempt, streams } from "./running_attempt.ts";
 import { pieceBytes } from "./output_buffer.ts";
 
-/** How often to check what was acknowledged while output is being uploaded; rarer if nothing happens. */
-const look = { firstMs: 10, longestMs: 500 };
-
 export interface Delivery {
   service: WorkerService;
   /** Aborts with the session; the next session continues. */
@@ -35,13 +32,12 @@ export async function deliver(attempt: RunningAttempt, delivery: Delivery): Prom
 
 async function deliverOutput(attempt: RunningAttempt, delivery: Delivery): Promise<void> {
   const { service, clock } = delivery;
-  await using upload = await service.uploadLog(attempt.ref);
+  await using upload = await service.uploadLog(attempt.ref, () => attempt.changed());
   const sent = { ...upload.offsets };
   const release = (stream: OutputStream, offset: number) => {
     const room = attempt.outputs[stream].release(offset, clock.monotonic());
     if (room > 0) delivery.taken(attempt, stream, room);
   };
-  let lookMs = look.firstMs;
   while (attempt.phase !== "gone") {
     delivery.signal.throwIfAborted();
     // Read first: output that arrives after this is sent in the next round.
@@ -61,12 +57,9 @@ async function deliverOutput(attempt: RunningAttempt, delivery: Delivery): Promi
       }
       release(stream, Math.min(upload.offsets[stream], sent[stream]));
     }
-    if (!isIdle) lookMs = look.firstMs;
     if (!isIdle) continue;
     if (isOver) break;
-    const isUnderway = streams.some((stream) => attempt.outputs[stream].start < sent[stream]);
-    await changeOf(attempt, delivery, isUnderway ? lookMs : undefined);
-    lookMs = Math.min(look.longestMs, lookMs * 2);
+    await changeOf(attempt, delivery);
   }
   if (attempt.phase === "gone") return;
   await upload.end({ stdout: attempt.outputs.stdout.end, stderr: attempt.outputs.stderr.end });
@@ -114,25 +107,16 @@ async function deliverFile(
   attempt.files = attempt.files.filter((other) => other !== file);
 }
 
-/** Settles at the attempt's next change, or after `withinMs`; throws when the session is over. */
-async function changeOf(
-  attempt: RunningAttempt,
-  delivery: Delivery,
-  withinMs?: number,
-): Promise<void> {
-  const { signal, clock } = delivery;
+/**
+ * Settles at the attempt's next change: more output, a part of it that is stored, its end. Throws when
+ * the session is over.
+ */
+async function changeOf(attempt: RunningAttempt, { signal }: Delivery): Promise<void> {
   signal.throwIfAborted();
-  const over = new AbortController();
-  using either = anySignal(signal, over.signal);
-  const late = withinMs === undefined
-    ? new Promise<never>((_, reject) => {
-      either.addEventListener("abort", () => reject(either.reason), { once: true });
-    })
-    : clock.sleep(withinMs, either);
-  late.catch(() => {/* Only one of the two is waited for. */});
-  try {
-    await Promise.race([attempt.change(), late]);
-  } finally {
-    over.abort();
-  }
+  using either = anySignal(signal);
+  const over = new Promise<never>((_, reject) => {
+    either.addEventListener("abort", () => reject(either.reason), { once: true });
+  });
+  over.catch(() => {/* Only one of the two is waited for. */});
+  await Promise.race([attempt.change(), over]);
 }

@@ -6,6 +6,7 @@ import { silentLog } from "./silent_log.ts";
 import { openCoordinatorStorage } from "../../src/store/coordinator.ts";
 import { type Engine, type EngineOptions, openEngine } from "../../src/coordinator/engine.ts";
 import {
+  type LogUpload,
   TaskError,
   type TaskErrorCode,
   type TaskService,
@@ -39,16 +40,16 @@ export class HandClock implements Clock {
 export type TestEngine =
   & Omit<Engine, keyof TaskService | "uploadLog" | "uploadArtifact">
   & TaskService
-  & WorkerService
-  & { served: Engine };
+  & Pick<WorkerService, "uploadArtifact">
+  & { uploadLog(ref: AttemptRef): Promise<LogUpload>; served: Engine };
 
 export function openTestEngine(options: EngineOptions): TestEngine {
   const engine = openEngine(options);
   return {
     ...engine,
     ...wholeAnswers(engine),
-    uploadLog: (ref, from = callerAddress) => engine.uploadLog(ref, from),
-    uploadArtifact: (ref, file, from = callerAddress) => engine.uploadArtifact(ref, file, from),
+    uploadLog: (ref) => engine.uploadLog(ref, callerAddress),
+    uploadArtifact: (ref, file) => engine.uploadArtifact(ref, file, callerAddress),
     served: engine,
   } as TestEngine;
 }

@@ -18,7 +18,7 @@ export function remoteWorkers(dialled: Dialled): WorkerService {
   const limited = (bytes: number) => most = Math.min(chunkBytes, bytes);
   return {
     connect: (hello, sink) => openSession(dialled, () => workers.session(), hello, sink, limited),
-    uploadLog: (ref) => sendLog(dialled, workers, ref, most),
+    uploadLog: (ref, stored) => sendLog(dialled, workers, ref, most, stored),
     uploadArtifact: (ref, file) => sendArtifact(dialled, workers, ref, file, most),
   };
 }
@@ -28,6 +28,7 @@ async function sendLog(
   workers: wire.WorkerServiceClient,
   ref: AttemptRef,
   most: number,
+  told: () => void = () => {},
 ): Promise<LogUpload> {
   const offsets: LogOffsets = { stdout: 0, stderr: 0 };
   /** What was stored before this call does not count into its window. */
@@ -39,6 +40,7 @@ async function sendLog(
       offsets.stdout = numberFrom(answer.stdoutOffset);
       offsets.stderr = numberFrom(answer.stderrOffset);
       before ??= offsets.stdout + offsets.stderr;
+      told();
       return offsets.stdout + offsets.stderr - before;
     },
   );

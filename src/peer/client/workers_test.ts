@@ -63,12 +63,16 @@ Deno.test("uploads keep to what the coordinator takes", async () => {
     ...{ assign: nothing, cancel: nothing, finishedAck: nothing },
     ...{ drain: nothing, hold: nothing, end: nothing },
   });
-  await using log = await dialled.workers.uploadLog({ taskId: "t", attempt: 1, fence: 1 });
+  let told = 0;
+  const ref = { taskId: "t", attempt: 1, fence: 1 };
+  await using log = await dialled.workers.uploadLog(ref, () => told++);
+  const before = told;
   const data = crypto.getRandomValues(new Uint8Array(4_500));
   await log.append("stdout", 0, data);
   await log.end({ stdout: data.length, stderr: 0 });
   assert.deepEqual(coordinator.received.map(({ length }) => length), [1000, 1000, 1000, 1000, 500]);
   assert.deepEqual(new Uint8Array(Buffer.concat(coordinator.received)), data);
+  assert.ok(told > before, "the caller hears of what was stored");
   session.closed();
 });
 
