@@ -15,7 +15,7 @@ await using node = startMockNode({ listen: { path: socket } });
 await using own = await startBrowser(socket);
 
 const failed = node.data.tasks.find(({ state }) => state === "failed")!.id;
-const desktop = { width: 1200, height: 720 };
+const desktop = { width: 1280, height: 720 };
 const pictures = [
   { name: "cluster", hash: "#/cluster", waitFor: "gpu4-clone", viewport: desktop },
   { name: "network", hash: "#/cluster/network", waitFor: "connections fail", viewport: desktop },
