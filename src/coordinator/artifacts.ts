@@ -173,7 +173,7 @@ class Upload implements ArtifactUpload {
       if (offset > size) {
         throw new TaskError(
           "invalid",
-          `${shown} goes on at ${offset}, but is stored up to ${size}`,
+          `${shown} continues at ${offset}, but is stored up to ${size}`,
         );
       }
       if (offset + data.length > this.file.size) {

@@ -9,7 +9,7 @@ const maxUnseenTasks = 50_000;
 
 /**
  * Ids that are watched, each counted for each of its watchers. Entries take about 100 bytes, and a
- * batch in which each of them changes is told within 20 ms.
+ * batch in which each of them changes is announced within 20 ms.
  */
 const maxWatched = 200_000;
 
@@ -86,9 +86,9 @@ export class Subscription implements Disposable {
 
   add(ids: readonly string[]): void {
     const last = this.#changed.at(-1);
-    // A task that writes much is told of again and again.
-    const isTold = ids.length === 1 && last?.length === 1 && last[0] === ids[0];
-    if (!this.#isTooLate && !isTold) {
+    // A task that writes much is announced again and again.
+    const isKnown = ids.length === 1 && last?.length === 1 && last[0] === ids[0];
+    if (!this.#isTooLate && !isKnown) {
       this.#changed.push(ids);
       this.#unseen += ids.length;
       if (this.#unseen > 2 * maxUnseenTasks) this.#compact();

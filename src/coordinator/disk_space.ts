@@ -104,6 +104,6 @@ export class DiskSpace {
 
 export function noRoom(trouble: string): TaskError {
   return new TaskError("exhausted", `The coordinator stores nothing new: ${trouble}`, undefined, {
-    next: "Free some space there; work goes on by itself",
+    next: "Free some space there; the coordinator then continues by itself",
   });
 }

@@ -31,7 +31,7 @@ export interface GroupCommitOptions {
   prepare: () => boolean;
   /** The disk is full: frees what it can, and says whether it did. */
   makeRoom: () => boolean;
-  /** After a batch is on disk and all of it was told. */
+  /** Called after a batch is on disk and all its entries were notified. */
   committed: (tasks: string[]) => void;
 }
 
@@ -160,7 +160,7 @@ export class GroupCommit {
     const entries = this.#entries.splice(0, maxBatch);
     const isRest = this.#entries.length > 0;
     const result = this.#commit(entries);
-    if (Array.isArray(result)) this.#told(entries, result);
+    if (Array.isArray(result)) this.#committed(entries, result);
     else if (result instanceof UserError) this.#failed(entries, result);
     else this.#oneByOne(entries);
     if (this.#failing !== undefined) return;
@@ -205,7 +205,7 @@ export class GroupCommit {
     }
   }
 
-  #told(entries: CommitEntry[], outcomes: ChangeResult[]): void {
+  #committed(entries: CommitEntry[], outcomes: ChangeResult[]): void {
     this.#release(entries);
     if (this.#failing !== undefined) {
       this.#failing = undefined;
@@ -227,7 +227,7 @@ export class GroupCommit {
   #oneByOne(entries: CommitEntry[]): void {
     for (const entry of entries) {
       const result = this.#commit([entry]);
-      if (Array.isArray(result)) this.#told([entry], result);
+      if (Array.isArray(result)) this.#committed([entry], result);
       else if (result instanceof UserError) this.#failed([entry], result);
       else {
         const change = entry.change.kind;

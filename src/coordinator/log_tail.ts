@@ -3,15 +3,15 @@ import type { LogOffsets } from "../tasks/service.ts";
 
 type Stream = keyof LogOffsets;
 
-/** As much as a follower that reads steadily is ever behind. */
+/** The most that a follower that reads steadily is behind. */
 const mostBytes = 2 * 1024 * 1024;
-/** Small pieces cost by their number. */
+/** Small pieces cost by their number, not by their bytes. */
 const mostPieces = 64;
 
-/** For so long an upload waits for a follower: some round trips, and no harm to a task. */
-const patienceMs = 25;
+/** How long an upload waits for a follower: some round trips, and no harm to a task. */
+const waitMs = 25;
 
-/** One who follows, from any offset on. */
+/** A follower's view, from any offset on. */
 export interface TailReader extends Disposable {
   /** Some bytes from `offset` on; undefined where they are not here. All before it has been read. */
   next(stream: Stream, offset: number): Uint8Array | undefined;
@@ -59,7 +59,7 @@ export class LogTail {
   async room(): Promise<void> {
     if (this.#lagging().length === 0) return;
     const enough = new AbortController();
-    const late = this.clock.sleep(patienceMs, enough.signal).then(() => "late", () => "late");
+    const late = this.clock.sleep(waitMs, enough.signal).then(() => "late", () => "late");
     let came;
     do came = await Promise.race([this.#moved.promise, late]); while (
       came === "moved" && this.#lagging().length > 0

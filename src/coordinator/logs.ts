@@ -265,7 +265,7 @@ class Upload implements LogUpload {
       if (offset > size) {
         throw new TaskError(
           "invalid",
-          `${stream} goes on at ${offset}, but is stored up to ${size}`,
+          `${stream} continues at ${offset}, but is stored up to ${size}`,
         );
       }
       const fresh = data.subarray(size - offset);

@@ -97,7 +97,7 @@ export interface StoredHolder {
   workerId: string;
   instance: string;
   home: string | undefined;
-  /** The coordinator stopped in an orderly way and promised its leases for so long; else 0. */
+  /** How long the coordinator promised to keep the leases when it stopped in order; else 0. */
   holdMs: number;
 }
 
@@ -134,7 +134,7 @@ export type Change =
   }
   | { kind: "assign"; seq: number; ref: AttemptRef; workerId: string; holder: number; at: number }
   | { kind: "start"; seq: number; ref: AttemptRef; at: number }
-  /** The attempt has ended, and the task goes on as `after` says. */
+  /** The attempt has ended, and the task continues as `after` says. */
   | {
     kind: "end";
     seq: number;

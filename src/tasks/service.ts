@@ -137,7 +137,7 @@ type LongAnswer =
 
 /**
  * `TaskService` as a coordinator serves it. Long answers are built while they are read, in steps
- * between which the event loop is free; whoever stops reading stops the work. Changes (cancel, retry)
+ * between which the event loop is free; a reader that stops reading stops the work. Changes (cancel, retry)
  * are made before the first item, and as a whole.
  */
 export interface TaskServer extends Omit<TaskService, LongAnswer> {
@@ -239,7 +239,7 @@ export interface LogOffsets {
 
 /** Receives one attempt's logs. Refuses a lost lease with `conflict`. */
 export interface LogUpload {
-  /** What is stored already: the worker goes on from there. */
+  /** What is stored already: the worker continues from there. */
   readonly offsets: LogOffsets;
   /** Data that is stored already is ignored, a gap is `invalid`. Settles when it is written. */
   append(stream: "stdout" | "stderr", offset: number, data: Uint8Array): Promise<void>;
@@ -275,7 +275,7 @@ export interface WorkerServer {
 export interface WorkerService {
   /**
    * Settles when it is decided what becomes of the attempts that were held. That is written down in
-   * the next batch, before any of them is given to another; a crash in between decides it anew.
+   * the next batch, before any of them is given to another; after a crash in between it is decided again.
    */
   connect(hello: WorkerHello, sink: WorkerSink): Promise<WorkerSession>;
   /** @param stored called whenever `offsets` of the upload have grown. */

@@ -6,7 +6,7 @@ import { inspectCertificate } from "../../pki/x509/inspect.ts";
 import { type CertificateRole, roleOf } from "../../pki/x509/roles.ts";
 import type { PeerMode } from "../../tls/mode.ts";
 
-/** Who calls, as the connection shows it. */
+/** The caller, as the connection shows it. */
 export interface Caller {
   /** `host:port` */
   readonly address: string;

@@ -173,7 +173,7 @@ export function conversing<Request, Response>(
  * A method whose first request asks for bytes, and whose later ones say how many of them have been
  * read. No more than the window that the first one names is sent ahead of that.
  *
- * @param last says that all was sent. The call goes on until the reader has said that all was read:
+ * @param last says that all was sent. The call stays open until the reader has said that all was read:
  * it could be writing, and on Deno 2.7 that fails a call that is over, with what was not read yet.
  */
 export function reading<

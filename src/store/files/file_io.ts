@@ -1,6 +1,6 @@
 import { UserError } from "../../base/errors.ts";
 
-/** Makes a folder that nobody else can read; the umask takes rights away, it adds none. */
+/** Makes a folder that only this user can read, whatever the umask. */
 export async function makeFolder(path: string): Promise<void> {
   await Deno.mkdir(path, { recursive: true, mode: 0o700 });
 }
@@ -16,7 +16,7 @@ export async function syncFolder(path: string): Promise<void> {
   }
 }
 
-/** Opens for appending, or makes it, readable by nobody else. */
+/** Opens a file for appending; creates it, readable only by this user, where there is none. */
 export async function openAppend(path: string, folder: string): Promise<Deno.FsFile> {
   const options = { create: true, append: true, mode: 0o600 };
   try {
@@ -75,7 +75,7 @@ export function isDiskFull(error: Error): boolean {
 export function diskFull(path: string, cause: Error): UserError {
   return new UserError(`The disk that holds "${path}" is full`, {
     code: "disk_full",
-    next: "Free some space; work goes on by itself",
+    next: "Free some space; work then continues by itself",
     cause,
   });
 }

@@ -301,18 +301,18 @@ class SqliteStore implements TaskStore {
   }
 
   #run(sql: string, ...values: SQLInputValue[]): void {
-    this.#told(() => this.#prepare(sql).run(...values));
+    this.#explained(() => this.#prepare(sql).run(...values));
   }
 
   #get(sql: string, ...values: SQLInputValue[]): Row | undefined {
-    return this.#told(() => this.#prepare(sql).get(...values) as Row | undefined);
+    return this.#explained(() => this.#prepare(sql).get(...values) as Row | undefined);
   }
 
   #all(sql: string, ...values: SQLInputValue[]): Row[] {
-    return this.#told(() => this.#prepare(sql).all(...values) as Row[]);
+    return this.#explained(() => this.#prepare(sql).all(...values) as Row[]);
   }
 
-  #told<T>(read: () => T): T {
+  #explained<T>(read: () => T): T {
     try {
       return read();
     } catch (error) {

@@ -44,7 +44,7 @@ export const protobufFileName = "agent/v1/agent.proto";
  * attempts that it still holds; Welcome lists those of them that it has lost. An attempt that the
  * coordinator has on record for it and Hello does not list is not running, and goes out again at once.
  *
- * Who may take over a worker's id: the same instance always, its newer session replaces the older.
+ * Taking over a worker's id: the same instance always may, and its newer session replaces the older.
  * Another instance is refused with FAILED_PRECONDITION while the former is connected and sends
  * heartbeats. After that it is admitted, and `Hello.home` decides about its predecessor's attempts. A
  * worker sends its home, a random number kept in its data folder, only while it holds that folder's
@@ -66,7 +66,7 @@ export const protobufFileName = "agent/v1/agent.proto";
  * Answers that hold a list come in parts, each well below the largest message, because an array may
  * have 10,000 elements and a state value may be 1 MiB; the caller puts the parts together.
  *
- * Who proves identity: with mTLS every call needs a client certificate that chains to the
+ * Proof of identity: with mTLS every call needs a client certificate that chains to the
  * coordinator's client CA. A role in that certificate limits what it may call (PERMISSION_DENIED).
  * Without mTLS every call is open.
  *
@@ -5573,7 +5573,7 @@ export const WorkerServiceService = {
   },
   /**
    * One call for each attempt that wrote anything. The first message names the attempt; the
-   * coordinator answers with the offsets that it has, and the worker goes on from there.
+   * coordinator answers with the offsets that it has, and the worker continues from there.
    */
   uploadLog: {
     path: "/agent.v1.WorkerService/UploadLog" as const,
@@ -5602,7 +5602,7 @@ export interface WorkerServiceServer extends UntypedServiceImplementation {
   session: handleBidiStreamingCall<SessionRequest, SessionResponse>;
   /**
    * One call for each attempt that wrote anything. The first message names the attempt; the
-   * coordinator answers with the offsets that it has, and the worker goes on from there.
+   * coordinator answers with the offsets that it has, and the worker continues from there.
    */
   uploadLog: handleBidiStreamingCall<UploadLogRequest, UploadLogResponse>;
   /** One call for each file. */
@@ -5615,7 +5615,7 @@ export interface WorkerServiceClient extends Client {
   session(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<SessionRequest, SessionResponse>;
   /**
    * One call for each attempt that wrote anything. The first message names the attempt; the
-   * coordinator answers with the offsets that it has, and the worker goes on from there.
+   * coordinator answers with the offsets that it has, and the worker continues from there.
    */
   uploadLog(): ClientDuplexStream<UploadLogRequest, UploadLogResponse>;
   uploadLog(options: Partial<CallOptions>): ClientDuplexStream<UploadLogRequest, UploadLogResponse>;
