@@ -6,7 +6,7 @@ import { isWithin, realPath } from "../base/fs/paths.ts";
 import { readTlsSettings, type TlsPaths, tlsPaths, tlsRoot } from "../pki/directory/settings.ts";
 import { type Grants, noGrants } from "./grants.ts";
 
-/** What was named on the command line; relative paths are taken from the working folder. */
+/** Files named on the command line; relative paths start at the working folder. */
 export interface NamedFiles {
   /** Files to read. */
   read?: (string | undefined)[];
@@ -17,8 +17,8 @@ export interface NamedFiles {
 }
 
 /**
- * Grants of the `tls` commands: the TLS directory, the files that its config.yaml leads to, what was
- * named, and where a host's name is written; neither net nor processes.
+ * Grants of the `tls` commands: the TLS directory, the files that its config.yaml names, those on the
+ * command line, and where a host's name is written; neither net nor processes.
  */
 export async function tlsGrants(
   env: Pick<Env, "configRoot" | "variable">,
@@ -48,7 +48,7 @@ export function makeConfigFolder(env: Pick<Env, "configRoot" | "variable">): voi
   makeFolder(dirname(tlsRoot(env)));
 }
 
-/** A config.yaml that cannot be read is the command's to tell; it leads nowhere else. */
+/** The command itself reports a config.yaml that cannot be read; it names no other files. */
 async function pathsOf(root: string): Promise<TlsPaths> {
   try {
     return await readTlsSettings(root);

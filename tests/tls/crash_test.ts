@@ -109,7 +109,7 @@ const cases: Record<string, Case> = {
       await initTls(host);
       await Deno.writeTextFile(`${host.root}/ca-bundle.crt`, "stale");
     },
-    change: (_lab, host) => reportStatus(host, { mend: true }),
+    change: (_lab, host) => reportStatus(host, { repair: true }),
   },
   "clean": {
     prepare: (_lab, host) => initTls(host),
@@ -192,9 +192,9 @@ Deno.test("after kill -9 in the middle of renew --ca, the next command finishes 
     stderr: "null",
   }).output();
   assert.equal(signal, "SIGKILL");
-  const report = await reportStatus(host, { mend: false });
+  const report = await reportStatus(host, { repair: false });
   assert.equal(report.warnings[0]!.code, "interrupted");
-  assert.deepEqual((await reportStatus(host, { mend: true })).warnings, []);
+  assert.deepEqual((await reportStatus(host, { repair: true })).warnings, []);
   assert.notEqual(await Deno.readTextFile(`${host.root}/ca/ca.crt`), former);
   await readPair(`${host.root}/ca/ca.crt`, `${host.root}/ca/ca.key`);
   await readPair(`${host.root}/server.crt`, `${host.root}/server.key`);

@@ -223,7 +223,7 @@ Deno.test({
       if (refusal === undefined) {
         accepted++;
         assert.equal(await handshake(host), undefined, made.what);
-        assert.deepEqual((await reportStatus(host, { mend: false })).warnings, [], made.what);
+        assert.deepEqual((await reportStatus(host, { repair: false })).warnings, [], made.what);
         assert.ok(others.includes(true), `neither OpenSSL nor Go accepts ${made.what}`);
         await disable(host);
         await install(host, { ...good, force: true });

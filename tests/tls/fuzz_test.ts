@@ -201,7 +201,7 @@ Deno.test("a damaged config.yaml is reported and left unchanged", async () => {
     await oneCase(counted, "config.yaml", () => enable(pki), () => {
       assert.deepEqual(new Uint8Array(Deno.readFileSync(config)), bad);
     });
-    await oneCase(counted, "status", () => reportStatus(pki, { mend: false }));
+    await oneCase(counted, "status", () => reportStatus(pki, { repair: false }));
   }
 });
 
@@ -254,7 +254,7 @@ Deno.test("every command reports a wrong file in the place of its own", async ()
       if (kind === "loop") await Deno.symlink(path, path);
       const counted = { refused: 0, taken: 0 };
       const label = `${kind} at ${name}`;
-      await oneCase(counted, label, () => reportStatus(host, { mend: true }));
+      await oneCase(counted, label, () => reportStatus(host, { repair: true }));
       await oneCase(counted, label, () => mint(host, { out: lab.at(`o${index}-${kind}`) }));
       await oneCase(counted, label, () => initTls(host));
       await oneCase(counted, label, () => importCa(host, "/etc/hostname"));

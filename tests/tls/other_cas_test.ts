@@ -29,7 +29,7 @@ async function goesIn(lab: TlsLab, files: Files): Promise<void> {
   const host = lab.host("host", { detected: { hostnames: [], ips: [] } });
   await install(host, files);
   await readPair(`${host.root}/server.crt`, `${host.root}/server.key`);
-  const { warnings } = await reportStatus(host, { mend: false });
+  const { warnings } = await reportStatus(host, { repair: false });
   assert.deepEqual(warnings, []);
   const verify = ["verify", "-CAfile", `${host.root}/ca-bundle.crt`, "-untrusted"];
   const server = `${host.root}/server.crt`;
@@ -160,7 +160,7 @@ Deno.test({
         const host = lab.host(`host-${kind}-${key}`, { detected: { hostnames: [], ips: [] } });
         await install(host, { cert: at(cert!), key: at(key!), ca: at("root.crt") });
         assert.match(await Deno.readTextFile(`${host.root}/server.key`), /^-----BEGIN PRIVATE KEY/);
-        assert.deepEqual((await reportStatus(host, { mend: false })).warnings, []);
+        assert.deepEqual((await reportStatus(host, { repair: false })).warnings, []);
       }
       // The intermediate may also come with the CA.
       const together = await Deno.readTextFile(at("root.crt")) + chain[1];

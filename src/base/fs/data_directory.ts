@@ -3,7 +3,7 @@ import { messageOf, UserError } from "../errors.ts";
 
 export interface DataDirectory {
   path: string;
-  /** A file by which this program knows a folder of its own; made later, by whoever uses the folder. */
+  /** A file that marks a folder of this program; the user of the folder makes it later. */
   sign: string;
   mode: number;
   /** The setting that names it: "worker.data_dir". */
@@ -11,8 +11,8 @@ export interface DataDirectory {
 }
 
 /**
- * Makes a folder for this program alone, with exactly that mode, or takes one that is empty or was
- * its own before. A slip of the keyboard must not change the rights of /tmp, or of /.
+ * Makes a folder for this program alone, with exactly that mode, or takes one that is empty or marked
+ * as its own. A typing error must not change the mode of /tmp, or of /.
  *
  * @throws {UserError} where the folder holds other things, or cannot be made.
  */
@@ -22,7 +22,7 @@ export function makeDataDirectory({ path, sign, mode, setting }: DataDirectory):
   try {
     Deno.mkdirSync(path, { recursive: true, mode });
     names = [...Deno.readDirSync(path)].map(({ name }) => name);
-    // A disk of its own brings this one along.
+    // A new file system contains this folder.
     const isFree = names.every((name) => name === "lost+found");
     if (isFree || names.includes(sign)) {
       setMode(Deno.realPathSync(path), mode);

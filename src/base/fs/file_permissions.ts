@@ -45,7 +45,7 @@ function onDescriptor(path: string, mode: number, give: (descriptor: number) => 
     const { code } = error as { code?: string };
     if (code === "ENOENT") throw new Deno.errors.NotFound(`"${path}" is gone`, { cause: error });
     if (code !== "EACCES") throw error;
-    // The umask may have left its owner nothing; root, who can be led astray, is never refused.
+    // The umask may deny even the owner. Root, for whom a link would be dangerous, is never denied.
     return Deno.chmodSync(path, mode);
   }
   try {

@@ -109,7 +109,7 @@ export class LockedFolder implements AsyncDisposable {
 
   /**
    * Makes all changes or, when it throws or the process ends before the journal is in place, none.
-   * Files that already are as wanted are left alone.
+   * Files that already have the right content and mode are not written.
    *
    * Files outside of the folder are staged before the change and renamed after it: a crash in between
    * leaves their old content.

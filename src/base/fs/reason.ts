@@ -17,7 +17,7 @@ export function reasonOf(error: unknown): string {
   if (error instanceof PermissionDenied || code === "EACCES" || code === "EPERM") {
     return "permission denied";
   }
-  // A sandbox grants a file by its path, so what was not named is as good as absent.
+  // A sandbox grants a file by its path, so other files look absent.
   if (error instanceof NotCapable) {
     return "its folder does not exist, or this command may not use it";
   }

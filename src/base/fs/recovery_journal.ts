@@ -62,11 +62,11 @@ export function readJournal(root: string): Journal | undefined {
   });
 }
 
-/** Whose the journal is; undefined where there is none. A link belongs to nobody. */
+/** The owner of the journal; undefined where there is none. A link counts as foreign. */
 function ownerOf(root: string, path: string): { isForeign: boolean; name: string } | undefined {
   try {
     const { isFile, uid } = Deno.lstatSync(path);
-    if (!isFile) return { isForeign: true, name: "nobody: it is no regular file" };
+    if (!isFile) return { isForeign: true, name: "nobody, as it is no regular file" };
     if (uid === null) return { isForeign: false, name: "this user" };
     return { isForeign: uid !== Deno.uid() && uid !== 0, name: `user ${uid}` };
   } catch (error) {

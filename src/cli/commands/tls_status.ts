@@ -17,11 +17,11 @@ export default command({
     { line: "agent tls status", does: "Show one page" },
     { line: "agent tls status --check", does: "Exit code 3 on any warning" },
   ],
-  exits: { 3: "With --check: there is something to see to" },
+  exits: { 3: "With --check: there is a problem" },
   grants: ({ env }) => tlsGrants(env),
   run: async ({ options, env }) => {
     const { reportStatus } = await import("../../pki/operations/report.ts");
-    return { ...await reportStatus(pkiOf(env), { mend: !options.check }), check: options.check };
+    return { ...await reportStatus(pkiOf(env), { repair: !options.check }), check: options.check };
   },
   exit: (report) => report.check && report.warnings.length > 0 ? exitCode.attention : exitCode.done,
   text: (report, { env }) => {

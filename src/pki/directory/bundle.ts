@@ -11,7 +11,7 @@ export interface Trusted {
   certificates: Certificate[] | PkiError;
 }
 
-/** Former CAs of this host or its peers are kept under names that begin so. */
+/** Prefix of the names under which former CAs of this host are kept. */
 export const previousPrefix = "previous-";
 
 /** The label under which a former CA stays trusted. */

@@ -3,7 +3,7 @@ import type { LockOptions } from "../../base/fs/file_transaction.ts";
 import { detect, type Detected, hostFacts } from "./detect.ts";
 import { tlsRoot } from "./settings.ts";
 
-/** What the commands of the TLS directory work on: real in a command, chosen in tests. */
+/** The surroundings of the `tls` commands: real in a command, chosen in tests. */
 export interface Pki extends LockOptions {
   root: string;
   /** Milliseconds since the epoch. */

@@ -1,4 +1,4 @@
-/** What this host is called and where it is reached, found out with no process and no network. */
+/** Detects the names and addresses of this host, without a process and without the network. */
 import { isIP } from "node:net";
 import { type Names, parseHostname, parseIp, union } from "../x509/names.ts";
 
@@ -32,7 +32,7 @@ export function hostFacts(): HostFacts {
   return { hostname: Deno.hostname(), hosts, resolvConf, addresses };
 }
 
-/** Works out the names and addresses that others may dial, the likeliest first. */
+/** Works out the names and addresses that others may dial, most likely first. */
 export function detect(facts: HostFacts): Detected {
   const hostname = hostLabel(facts.hostname);
   const names = union({
@@ -93,7 +93,7 @@ function whereValid(parse: (text: string) => string, text: string): string[] {
   try {
     return [parse(text)];
   } catch {
-    // What a certificate cannot hold is not offered to it.
+    // A certificate cannot hold it.
     return [];
   }
 }

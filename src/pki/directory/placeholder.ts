@@ -1,9 +1,9 @@
 import type { Names } from "../x509/names.ts";
 
-/** What a certificate is called whose host has no name worth checking: trust goes by its chain. */
+/** The name in certificates without names: their hosts are trusted by the chain alone. */
 export const placeholderName = "agent-peer";
 
-/** For a host that is to have names of its own. */
+/** For a host that gets names of its own. */
 export function withoutPlaceholder({ hostnames, ips }: Names): Names {
   return { hostnames: hostnames.filter((name) => name !== placeholderName), ips };
 }

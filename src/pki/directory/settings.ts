@@ -43,14 +43,14 @@ export interface TlsSettings extends TlsPaths {
   validityDays: number;
   caValidityDays: number;
   verifyHostname: boolean;
-  /** Keys that mean nothing here; they are kept when the file is written. */
+  /** Unknown keys; they are kept when the file is written. */
   unknownKeys: string[];
 }
 
 /** 825 days: what Apple's platforms accept of a private CA, counted over the whole span. */
 export const defaultValidityDays = 825;
 export const defaultCaValidityDays = 3650;
-/** 100 years; beyond that dates stop being a help. */
+/** 100 years; longer dates break other programs. */
 const maxValidityDays = 36_500;
 
 /** The root of the TLS directory: AGENT_TLS_DIR, else `tls` in the configuration folder. */
@@ -189,8 +189,8 @@ function settingsOf(
 }
 
 /**
- * Two of the files in one place would overwrite each other: a trust bundle the key of the CA. What
- * something else looks after may well be a certificate and its key in one file.
+ * Two of the files in one place would overwrite each other: a trust bundle the key of the CA. Files of
+ * another program may be one for certificate and key.
  */
 function refuseShared(paths: TlsPaths): void {
   const written = (key: string, path: string) =>

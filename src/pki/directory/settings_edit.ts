@@ -40,7 +40,7 @@ export async function editSettings(
 
 function template({ enabled = false, autoOnNonLoopback = true, san }: SettingsUpdate): string {
   return `# TLS of this host. "agent tls status" explains it, the other "agent tls" commands change it.
-# Paths are relative to this folder, or absolute where something else looks after the files.
+# Paths are relative to this folder, or absolute where another program manages the files.
 enabled: ${enabled}
 auto_on_non_loopback: ${autoOnNonLoopback}
 ca_cert: ca/ca.crt

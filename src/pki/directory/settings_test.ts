@@ -86,7 +86,7 @@ Deno.test("a fault in san is kept apart, with the names that are good", async ()
   assert.equal((await parseTlsSettings("san: ~", root)).sanFault, undefined);
 });
 
-Deno.test("certificate and key may be in one file that something else looks after", async () => {
+Deno.test("certificate and key may be in one file of another program", async () => {
   const text = "server_cert: /etc/company/both.pem\nserver_key: /etc/company/both.pem";
   const { serverCert, serverKey } = await parseTlsSettings(text, root);
   assert.equal(serverCert, serverKey);

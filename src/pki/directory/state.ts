@@ -1,4 +1,4 @@
-/** Everything that the TLS directory is, as found: what is damaged is part of the answer. */
+/** The state of the TLS directory as found; damaged files are part of it. */
 import type { KeyObject } from "node:crypto";
 import { dirname } from "node:path";
 import { UserError } from "../../base/errors.ts";
@@ -18,7 +18,7 @@ import {
 import { isWithin } from "../../base/fs/paths.ts";
 import { readTlsSettings, type TlsSettings } from "./settings.ts";
 
-/** What was found in a place: nothing, what belongs there, or why it could not be read. */
+/** What was found in a place: nothing, the expected file, or why it could not be read. */
 export type FoundFile<T> = undefined | T | PkiError;
 
 /** A file or folder that others on this host could read or change. */
@@ -44,7 +44,7 @@ export interface TlsState {
   detected: Detected;
   /** A command was stopped in the middle of a change. */
   isUnfinished: boolean;
-  /** Why that, or a stale bundle, cannot be mended by whoever tries. */
+  /** Why that, or a stale bundle, cannot be fixed. */
   obstacle: UserError | undefined;
 }
 
@@ -109,7 +109,7 @@ function isStale(path: string, ca: Certificate[], trusted: Trusted[]): boolean {
   return (text ?? "") !== wanted;
 }
 
-/** What only its owner should reach; keys elsewhere may be a group's, but never everybody's. */
+/** Files that only their owner should read; keys elsewhere may be readable by a group. */
 function exposedIn(settings: TlsSettings): Exposed[] {
   if (Deno.build.os === "windows") return [];
   const { root, caKey, serverKey, pendingKey } = settings;
@@ -137,7 +137,7 @@ function modeOf(path: string): number | undefined {
     const { mode } = Deno.statSync(path);
     return mode === null ? undefined : mode & 0o777;
   } catch {
-    // Whoever reads it tells why it cannot be had.
+    // Reading it reports the reason.
     return undefined;
   }
 }
@@ -146,7 +146,7 @@ function isLink(path: string): boolean {
   try {
     return Deno.lstatSync(path).isSymlink;
   } catch {
-    // Whoever reads it tells why it cannot be had.
+    // Reading it reports the reason.
     return false;
   }
 }

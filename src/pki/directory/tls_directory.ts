@@ -1,4 +1,4 @@
-/** The TLS directory while its lock is held: everything that changes it goes through here. */
+/** The TLS directory while its lock is held: all changes go through here. */
 import { reasonOf } from "../../base/fs/reason.ts";
 import type { KeyObject } from "node:crypto";
 import { basename, dirname, join } from "node:path";
@@ -33,11 +33,11 @@ const folderMode = 0o700;
 export interface Saving {
   files?: FileChange[];
   settings?: SettingsUpdate;
-  /** Leaves files that are too open as they are, for whoever reports them. */
+  /** Leaves modes that are too open, for `tls status` to report. */
   keepModes?: boolean;
 }
 
-/** Takes the lock, finishes what a crash cut off, does the work and gives the lock back. */
+/** Takes the lock, finishes a change that a crash cut off, does the work and releases the lock. */
 export async function withDirectory<T>(
   pki: Pki,
   work: (directory: TlsDirectory) => T | Promise<T>,
@@ -137,11 +137,11 @@ export class TlsDirectory {
     }
     changes.push(this.#bundleChange(changes));
     for (const { path } of changes) this.#refuseElsewhere(path);
-    if (!keepModes) this.#mendModes();
+    if (!keepModes) this.#repairModes();
     this.folder.commit(changes);
   }
 
-  /** Where this host's own new files go is inside; what somebody else looks after is only read. */
+  /** Whether a file is inside the directory; files of other programs are only read. */
   owns(path: string): boolean {
     return isWithin(this.settings.root, path);
   }
@@ -159,7 +159,7 @@ export class TlsDirectory {
     }
     throw new PkiError(
       "file_unwritable",
-      `"${path}" lies outside the TLS directory, so something else looks after it`,
+      `"${path}" is outside the TLS directory and managed by another program`,
       {
         next: `Replace it there, or take its line out of "${this.settings.config}"`,
         exit: 3,
@@ -194,7 +194,7 @@ export class TlsDirectory {
       : { path: caBundle, data: bundle, mode: publicMode };
   }
 
-  #mendModes(): void {
+  #repairModes(): void {
     if (Deno.build.os === "windows") return;
     const { root, caKey, serverKey, pendingKey } = this.settings;
     const wanted: [string, number][] = [
@@ -206,7 +206,7 @@ export class TlsDirectory {
     ];
     for (const [path, mode] of wanted) {
       if (!this.owns(path) || !isThere(path)) continue;
-      // A link within the directory leads to what somebody else looks after.
+      // A link within the directory leads to a file of another program.
       if (path !== root && Deno.lstatSync(path).isSymlink) continue;
       const { mode: found } = Deno.statSync(path);
       if (found !== null && (found & 0o077) !== 0) setMode(Deno.realPathSync(path), mode);
@@ -251,15 +251,15 @@ function readOrReason(path: string): Certificate[] | PkiError {
   try {
     return readCas(path);
   } catch (error) {
-    // One damaged import must not take the trust in all others away; status names it.
+    // One damaged import must not remove the trust in all others; status names it.
     if (error instanceof PkiError) return error;
     throw error;
   }
 }
 
 /**
- * Reads a file of CAs. TLS libraries take whatever is in a trust bundle for a CA, so the certificate
- * of a host must not get there: its owner could certify others.
+ * Reads a file of CAs. TLS libraries treat every certificate of a trust bundle as a CA, so the
+ * certificate of a host must not get there: its owner could certify others.
  */
 export function readCas(path: string): Certificate[] {
   const certificates = readCertificates(path);

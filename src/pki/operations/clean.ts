@@ -13,7 +13,7 @@ export interface Cleaned {
   removed: boolean;
 }
 
-/** Removes the TLS directory; what its config.yaml leads to elsewhere stays. */
+/** Removes the TLS directory; files elsewhere that its config.yaml names stay. */
 export async function clean(pki: Pki): Promise<Cleaned> {
   const { root } = pki;
   if (!isThere(root)) return { root, removed: false };
@@ -22,7 +22,7 @@ export async function clean(pki: Pki): Promise<Cleaned> {
   const other = await otherFile(root);
   if (other !== undefined) {
     // AGENT_TLS_DIR may name any folder by mistake: a database has its server.crt beside its data.
-    throw new Refusal(`"${root}" holds what is no part of a TLS directory: "${other}"`, {
+    throw new Refusal(`"${root}" holds a file that is no part of a TLS directory: "${other}"`, {
       next: `Look at it and move it away, or remove all of it with: rm -r ${shellQuoted(root)}`,
     });
   }
@@ -48,7 +48,7 @@ async function settingsIn(root: string): Promise<TlsPaths | undefined> {
   try {
     return await readTlsSettings(root);
   } catch (error) {
-    // What cannot be read leads nowhere.
+    // A file that cannot be read names no other files.
     if (error instanceof PkiError) return undefined;
     throw error;
   }

@@ -12,9 +12,9 @@ import { checkCa } from "../x509/validate.ts";
 export interface Imported {
   root: string;
   certificate: Certificate;
-  /** Where it lies in the trusted folder, or "ca" for this host's own. */
+  /** Its name in the trusted folder, or "ca" for this host's own. */
   label: string;
-  /** Whether anything had to change. */
+  /** False where it was trusted already. */
   added: boolean;
 }
 

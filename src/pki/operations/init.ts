@@ -40,13 +40,13 @@ export interface Initialised {
   reason: string | undefined;
   /** Detected names that did not fit. */
   leftOut: string[];
-  /** Where the key of the CA that `force` replaced lies now. */
+  /** The new place of the key of the CA that `force` replaced. */
   formerCaKey: string | undefined;
 }
 
 /**
  * Gives this host a CA, unless it has one, and a server certificate for its names, unless it has one
- * that covers them; then switches TLS on. With `force` both are made anew.
+ * that covers them; then switches TLS on. With `force` both are replaced.
  */
 export async function initTls(pki: Pki, options: InitOptions = {}): Promise<Initialised> {
   const given = parseNames(options.hostnames ?? [], options.ips ?? []);
@@ -98,7 +98,7 @@ export async function initTls(pki: Pki, options: InitOptions = {}): Promise<Init
   });
 }
 
-/** A second CA in one cluster is the most common way to break it. */
+/** A second CA is the most common way to break a cluster. */
 function refusePeer(directory: TlsDirectory): never {
   const [ca] = directory.caCertificates();
   const whose = ca === undefined
@@ -121,7 +121,7 @@ function reasonToReplace(
 ): string | undefined {
   const { settings, pki } = directory;
   if (!isIssuedBy(server, ca)) {
-    // Somebody else's certificate that config.yaml leads to is theirs to replace.
+    // A certificate outside of the directory is managed by another program.
     return directory.owns(settings.serverCert) ? "it was issued by another CA" : undefined;
   }
   if (!isThere(settings.serverKey)) return "its key was missing";
@@ -138,7 +138,7 @@ function hasItsKey(directory: TlsDirectory, server: Certificate): boolean {
     const key = directory.keyIfThere(directory.settings.serverKey);
     return key !== undefined && matches(server, key);
   } catch (error) {
-    // A damaged key is as good as none: it is made anew with its certificate.
+    // A damaged key is replaced together with its certificate.
     if (error instanceof PkiError) return false;
     throw error;
   }

@@ -49,7 +49,7 @@ export interface Installed {
   caChanged: boolean;
   /** The label under which the former CA stays trusted. */
   previous: string | undefined;
-  /** Where the key of a CA that this host held before lies now. */
+  /** The new place of the key of a CA that this host held before. */
   formerCaKey: string | undefined;
   usedPendingKey: boolean;
   /** The certificate is for serving only. */
@@ -58,13 +58,13 @@ export interface Installed {
   namesNotKept: string[];
 }
 
-/** What an installation needs beyond the directory. */
+/** The directory, and the proof that a pair works. */
 export interface InstallPki extends Pki {
   /** Throws unless TLS can use the pair, and with it leads to the CAs (`provePair`). */
   prove: (certPem: string, keyPem: string, caPem: string | undefined) => Promise<void>;
 }
 
-/** Takes in what a CA elsewhere made for this host; nothing changes unless everything holds. */
+/** Installs what a CA elsewhere issued for this host; changes nothing unless everything is right. */
 export async function install(pki: InstallPki, options: InstallOptions): Promise<Installed> {
   const now = pki.now();
   const caFile = options.ca === undefined ? [] : readCas(options.ca, now);
@@ -76,7 +76,7 @@ export async function install(pki: InstallPki, options: InstallOptions): Promise
   });
 }
 
-/** Makes another CA the trusted one; the former stays trusted until hosts have new certificates. */
+/** Replaces the trusted CA; the former stays trusted until hosts have new certificates. */
 async function installCa(
   directory: TlsDirectory,
   roots: Certificate[],
@@ -238,7 +238,7 @@ function readCas(file: string, now: number): Certificate[] {
 function refuseCaHolder(former: Certificate[]): never {
   const name = former[0]?.subject ?? "a CA";
   throw new Refusal(
-    `This host holds the key of "${name}"; with another CA it could certify nobody`,
+    `This host holds the key of "${name}"; with another CA it could no longer issue certificates`,
     {
       next: "To trust the other CA as well: agent tls import-ca. " +
         "To give this one up: the same command with --force",
@@ -246,7 +246,7 @@ function refuseCaHolder(former: Certificate[]): never {
   );
 }
 
-/** What is trusted so far; a damaged file of it is what a new one is given for. */
+/** The CAs trusted so far; a damaged file of them does not prevent its replacement. */
 function formerOf(directory: TlsDirectory, roots: Certificate[]): Certificate[] {
   try {
     return directory.caCertificates();
@@ -262,7 +262,7 @@ function restores(directory: TlsDirectory, former: Certificate[], roots: Certifi
   return key !== undefined && roots.some((root) => matches(root, key));
 }
 
-/** A CA key that was set aside is not left in its old place, where it would not fit its new CA. */
+/** Removes a CA key that was set aside from its old place, where it would not fit the new CA. */
 function removalOf({ settings }: TlsDirectory, aside: string | undefined): FileChange[] {
   return aside === undefined ? [] : [
     { path: settings.caKey, removed: true },

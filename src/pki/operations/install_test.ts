@@ -227,11 +227,11 @@ Deno.test("no host's certificate is taken for a CA, wherever it was put by hand"
   await install(peer, files);
   await Deno.mkdir(`${peer.root}/trusted`, { mode: 0o700 });
   await Deno.copyFile(files.cert, `${peer.root}/trusted/b.crt`);
-  const { warnings } = await reportStatus(peer, { mend: true });
+  const { warnings } = await reportStatus(peer, { repair: true });
   assert.match(warnings[0]!.command, /^rm .*trusted\/b\.crt$/);
   assert.equal(readCertificates(`${peer.root}/ca-bundle.crt`).length, 1);
   await Deno.copyFile(files.cert, `${holder.root}/ca/ca.crt`);
-  const [warning] = (await reportStatus(holder, { mend: true })).warnings;
+  const [warning] = (await reportStatus(holder, { repair: true })).warnings;
   assert.match(warning!.message, /is not a CA/);
   assert.equal(readCertificates(`${holder.root}/ca-bundle.crt`)[0]!.isCa, true);
 });

@@ -1,4 +1,4 @@
-/** What it takes on disk to have a new CA or a new server certificate. */
+/** Makes a CA or a server certificate, with the files that keep it. */
 import { dirname, join } from "node:path";
 import type { FileChange } from "../../base/fs/file_transaction.ts";
 import { shortFingerprint } from "../directory/bundle.ts";
@@ -64,7 +64,7 @@ export async function makeServer(
   };
 }
 
-/** What stands between a host's certificate and a root: the CA's own where that is no root. */
+/** The certificates between a host's and a root: the CA's own where that is no root. */
 export function intermediatesOf(caFile: Certificate[]): Certificate[] {
   return caFile.filter((certificate) => !isSelfIssued(certificate));
 }
@@ -97,8 +97,8 @@ export function caNameOf(given: string | undefined, hostname: string): string {
 }
 
 /**
- * Moves a CA out of the way, no longer trusted, so that a re-key by mistake can be taken back. Its
- * key stays as protected as it was.
+ * Moves a CA aside, no longer trusted, so that a re-key by mistake can be undone. Its key stays
+ * protected.
  */
 export function setCaAside(directory: TlsDirectory): Made<string | undefined> {
   const { caKey } = directory.settings;

@@ -93,7 +93,7 @@ export async function mint(pki: Pki, options: MintOptions): Promise<Minted> {
     const created = prepareFolder(options.out);
     try {
       await directory.save({ files: [serialChange(settings.caSerial, certificate)] });
-      // No journal: this folder may be anybody's idea of a good place, and is no state of ours.
+      // Without a journal: the folder is named by the user and is no state of ours.
       writeFiles(files, pki);
     } catch (error) {
       created.reverse().forEach(removeIfEmpty);
@@ -125,7 +125,7 @@ function holdsKey(file: string): boolean {
   try {
     return readSmallText(file).includes("PRIVATE KEY-----");
   } catch (error) {
-    // A folder, or nothing yet; whoever writes there tells what else is wrong.
+    // A folder, or nothing yet; writing there reports any other problem.
     if (error instanceof PkiError) return false;
     throw error;
   }
@@ -136,7 +136,7 @@ async function requestFrom(file: string) {
   return await readRequest(readPemText(file), file);
 }
 
-/** Names in a request are its author's claim; what is certified is for the CA's holder to say. */
+/** Names in a request are only a claim; the holder of the CA decides which are certified. */
 async function confirmedNames(
   asked: Names,
   given: Names,
@@ -146,16 +146,16 @@ async function confirmedNames(
   const beyond = missing(asked, loopbackNames);
   if (isEmpty(beyond)) return { hostnames: [placeholderName], ips: [] };
   if (await confirm?.(beyond)) return asked;
-  // A request is anybody's, and may ask for thousands.
+  // A request can come from anyone, and ask for thousands of names.
   const add = beyond.hostnames.length + beyond.ips.length > maxDetected
     ? "--hostname NAME or --ip ADDRESS for each"
     : flagsOf(beyond, "--hostname", "--ip");
-  throw new Refusal(`"${csr}" asks for ${namesText(beyond)}, which nobody has confirmed`, {
+  throw new Refusal(`"${csr}" asks for ${namesText(beyond)}, which is not confirmed`, {
     next: `Check that they are that host's, then add: ${add}`,
   });
 }
 
-/** A folder is used if it is new, empty, or holds what an earlier mint of this CA left there. */
+/** Accepts a folder that is new, empty, or holds the output of an earlier mint of this CA. */
 function checkFolder({ out, csr }: MintOptions, cas: Certificate[]): void {
   if (!isThere(out)) return;
   const refuse = (what: string) =>
@@ -201,7 +201,7 @@ function refuseOthers(out: string): void {
   });
 }
 
-/** What this CA was before it was renewed. */
+/** The certificates of this CA from before it was renewed. */
 function formerCas(directory: TlsDirectory): Certificate[] {
   return directory.trusted().filter(({ label }) => label.startsWith(previousPrefix))
     .flatMap(({ certificates }) => Array.isArray(certificates) ? certificates : []);

@@ -85,7 +85,7 @@ export async function renewCa(pki: Pki, options: RenewOptions): Promise<Renewed>
     const ca = await makeCa(directory, caNameOf(own.commonName, ""), sameKind(own.keyType));
     const chain = serverOrNothing(directory);
     const names = namesAfter(directory, chain[0], added);
-    // A certificate that something else looks after is not this CA's to replace.
+    // A certificate outside of the directory is managed by another program.
     const server = chain[0] !== undefined && !directory.owns(settings.serverCert)
       ? { made: chain[0], files: [] }
       : await makeServer(
@@ -160,7 +160,7 @@ export async function checkRenewable(pki: Pki): Promise<void> {
   await withDirectory(pki, holderCertificates);
 }
 
-/** The CA of this host; a peer is told how else it gets a new certificate. */
+/** The CA of this host; the error for a peer says how it gets a new certificate. */
 function issuerFor(directory: TlsDirectory, added: Names): Issuer {
   try {
     return directory.issuer();
@@ -197,7 +197,7 @@ function serverOrNothing(directory: TlsDirectory): Certificate[] {
   try {
     return directory.serverChain();
   } catch (error) {
-    // A damaged certificate is what renewing is for; its names are in config.yaml too.
+    // Renewing replaces a damaged certificate; config.yaml has its names too.
     if (error instanceof PkiError) return [];
     throw error;
   }
@@ -208,7 +208,7 @@ function namesAfter(
   server: Certificate | undefined,
   added: Names,
 ): Names {
-  // What was taken out of config.yaml is to go; a config.yaml that was lost says nothing.
+  // A name that was removed from config.yaml goes; a lost config.yaml says nothing.
   const san = directory.san();
   const own = isEmpty(san) && server !== undefined ? certifiable(server).names : san;
   return union(own, added, loopbackNames);
@@ -227,7 +227,7 @@ function removals({ settings }: TlsDirectory, labels: string[]): FileChange[] {
 }
 
 function elsewhere(path: string): Refusal {
-  return new Refusal(`"${path}" lies outside the TLS directory, so something else looks after it`, {
+  return new Refusal(`"${path}" is outside the TLS directory and managed by another program`, {
     next: "Renew it where it was made",
   });
 }

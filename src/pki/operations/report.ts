@@ -7,7 +7,7 @@ import type { Certificate } from "../x509/inspect.ts";
 import { journalError, loadState, type TlsState } from "../directory/state.ts";
 import { notesOf, type Warning, warningsOf } from "./status.ts";
 
-/** What `tls status` tells, in the form that `--json` prints. */
+/** The result of `tls status`, as `--json` prints it. */
 export interface StatusReport {
   host: HostKind;
   enabled: boolean;
@@ -26,17 +26,17 @@ export interface StatusReport {
   warnings: Warning[];
 }
 
-/** Looks at the directory and, where `mend` says so, rebuilds a trust bundle that is out of date. */
+/** Reads the directory and, with `repair`, rebuilds a trust bundle that is out of date. */
 export async function reportStatus(
   pki: Pki,
-  { mend }: { mend: boolean },
+  { repair }: { repair: boolean },
 ): Promise<StatusReport> {
   await quiet(pki);
   let state = await loadState(pki);
-  // Only what is derived, and a change that another command had already decided on.
-  const canMend = state.bundleIsStale || state.isUnfinished;
+  // Only derived files, and a change that another command had already committed.
+  const canRepair = state.bundleIsStale || state.isUnfinished;
   let rebuilt = false;
-  if (mend && canMend) {
+  if (repair && canRepair) {
     const obstacle = await rebuild(pki);
     rebuilt = state.bundleIsStale && obstacle === undefined;
     state = await loadState(pki);
@@ -45,19 +45,19 @@ export async function reportStatus(
   return reportOf(state, pki.now(), rebuilt);
 }
 
-/** A command that is at work right now has a journal for some milliseconds; that is no crash. */
+/** Waits while another command runs: its journal exists for some milliseconds, without a crash. */
 async function quiet({ root }: Pki): Promise<void> {
   for (const end = performance.now() + 500; hasSoundJournal(root) && performance.now() < end;) {
     await new Promise((resolve) => setTimeout(resolve, 20));
   }
 }
 
-/** One that is not understood is nobody's who is at work. */
+/** A journal that is not understood belongs to no running command. */
 function hasSoundJournal(root: string): boolean {
   return isUnfinished(root) && journalError(root) === undefined;
 }
 
-/** Returns what was in the way, if anything was. */
+/** Returns the error that prevented it, if any. */
 async function rebuild(pki: Pki): Promise<UserError | undefined> {
   try {
     await withDirectory(pki, (directory) => directory.save({ keepModes: true }));

@@ -24,7 +24,7 @@ export interface Requested {
   /** Kept from the present certificate. */
   role: CertificateRole | undefined;
   pendingKey: string;
-  /** The key of an earlier request was used again, so that an answer to that one stays good. */
+  /** The key of an earlier request was used again, so that an answer to that one still fits. */
   keyKept: boolean;
 }
 
@@ -36,13 +36,13 @@ export async function request(pki: Pki, options: RequestOptions): Promise<Reques
   const detected = isEmpty(given) ? pki.detect() : undefined;
   return await withDirectory(pki, async (directory) => {
     const { settings } = directory;
-    // A renewal must not drop an alias that only the present certificate tells of.
+    // A renewal must not drop an alias that only the present certificate has.
     const names = union(
       ...detected === undefined ? [given] : [detected, withoutPlaceholder(directory.san())],
       loopbackNames,
     );
     if (directory.kind() === "ca_holder") {
-      throw new Refusal("This host holds the CA, and needs nobody to certify it", {
+      throw new Refusal("This host holds the CA and can issue its own certificate", {
         next: "agent tls renew",
       });
     }
@@ -74,7 +74,7 @@ function pendingKey(path: string): KeyObject | undefined {
     signingAlgorithm(key);
     return key;
   } catch (error) {
-    // What cannot be used is replaced: nobody can have an answer that fits it.
+    // A damaged key is replaced: no certificate for it can exist.
     if (error instanceof PkiError) return undefined;
     throw error;
   }

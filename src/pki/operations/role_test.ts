@@ -17,7 +17,7 @@ Deno.test("a role stays with a host through mint, install, status, request and t
   const files = { cert: `${out}/server.crt`, key: `${out}/server.key`, ca: `${out}/ca.crt` };
   assert.equal(roleOf((await mint(holder, { out, role: "worker" })).certificate), "worker");
   await install(peer, files);
-  const report = await reportStatus(peer, { mend: false });
+  const report = await reportStatus(peer, { repair: false });
   assert.deepEqual([report.server!.role, report.ca!.role], ["worker", null]);
 
   const csr = lab.at("csr");
@@ -25,7 +25,7 @@ Deno.test("a role stays with a host through mint, install, status, request and t
   const answer = { out: lab.at("answer"), csr, hostnames: ["b.lan"] };
   assert.equal(roleOf((await mint(holder, answer)).certificate), "worker");
   await install(peer, { cert: lab.at("answer/server.crt") });
-  assert.equal((await reportStatus(peer, { mend: false })).server!.role, "worker");
+  assert.equal((await reportStatus(peer, { repair: false })).server!.role, "worker");
   // The holder of the CA decides.
   assert.equal(roleOf((await mint(holder, { ...answer, role: "node" })).certificate), "node");
 });
@@ -34,7 +34,7 @@ Deno.test("the CA's own host keeps its role when it is renewed or gets more name
   await using lab = await tlsLab();
   const host = lab.host("a");
   await initTls(host);
-  assert.equal((await reportStatus(host, { mend: false })).server!.role, null);
+  assert.equal((await reportStatus(host, { repair: false })).server!.role, null);
   const out = lab.at("own");
   await mint(host, { out, role: "coordinator", hostnames: ["a", "a.lan"] });
   await install(host, { cert: `${out}/server.crt`, key: `${out}/server.key` });

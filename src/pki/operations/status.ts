@@ -1,4 +1,4 @@
-/** What there is to see to on a host: a pure function of what was found and of now. */
+/** The warnings and notes of `tls status`: a pure function of what was found and of now. */
 import { join } from "node:path";
 import { journalName } from "../../base/fs/recovery_journal.ts";
 import { previousPrefix } from "../directory/bundle.ts";
@@ -36,13 +36,13 @@ export type WarningCode =
 export interface Warning {
   code: WarningCode;
   message: string;
-  /** The command that mends it. */
+  /** The command that fixes it. */
   command: string;
 }
 
 const askForNew = "agent tls request -o request.csr";
 
-/** All that is wrong or soon will be, the gravest first. */
+/** Everything that is wrong or soon will be, most serious first. */
 export function warningsOf(state: TlsState, now: number): Warning[] {
   if (state.kind === "none") {
     return [
@@ -71,11 +71,11 @@ export function warningsOf(state: TlsState, now: number): Warning[] {
   ];
 }
 
-/** What is worth knowing and nothing is wrong with. */
+/** Facts worth knowing that are no problem. */
 export function notesOf(state: TlsState): string[] {
   const notes: string[] = [];
   if (state.isPending) {
-    notes.push("A certificate request waits for its answer: agent tls install --cert FILE");
+    notes.push("A certificate request is pending: agent tls install --cert FILE");
   }
   if (coversPlaceholder(state)) {
     notes.push(
@@ -268,7 +268,7 @@ function chain({ ca, server, trusted, kind, settings }: TlsState): Warning[] {
   }];
 }
 
-/** What keeps TLS from using the host's own certificate, whoever issued it. */
+/** Why TLS cannot use the host's own certificate, without regard to its chain. */
 function serverFault(leaf: Certificate): PkiError | undefined {
   try {
     checkServer(leaf, "server.crt");
@@ -312,13 +312,13 @@ function gaps(state: TlsState): Warning[] {
 }
 
 function bundle(state: TlsState): Warning[] {
-  // Whatever is in the way of the change that was cut off is told with that.
+  // The warning about the interrupted change names the obstacle already.
   if (!state.bundleIsStale || (state.isUnfinished && state.obstacle !== undefined)) return [];
   const message = "The trust bundle does not match the CAs that this host trusts";
   return [{ code: "bundle_stale", ...repairable(message, state) }];
 }
 
-/** Whether it is one that `mint` made without names. */
+/** Whether `mint` issued it without names. */
 function coversPlaceholder({ server }: TlsState): boolean {
   const [leaf] = listOf(server);
   if (leaf === undefined) return false;

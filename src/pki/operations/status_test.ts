@@ -19,17 +19,17 @@ async function peerOf(lab: TlsLab, holder: Pki, name: string, hostnames: string[
 }
 
 const codes = async (pki: Pki) =>
-  (await reportStatus(pki, { mend: false })).warnings.map(({ code }) => code);
+  (await reportStatus(pki, { repair: false })).warnings.map(({ code }) => code);
 
 Deno.test("a healthy holder and a healthy peer have no warning", async () => {
   await using lab = await tlsLab();
   const holder = lab.host("a");
   await initTls(holder);
-  const report = await reportStatus(holder, { mend: false });
+  const report = await reportStatus(holder, { repair: false });
   assert.deepEqual(report.warnings, []);
   assert.equal(report.host, "ca_holder");
   const peer = await peerOf(lab, holder, "b");
-  const seen = await reportStatus(peer, { mend: false });
+  const seen = await reportStatus(peer, { repair: false });
   assert.deepEqual([seen.host, seen.warnings, seen.notes.length], ["peer", [], 1]);
 });
 
@@ -145,7 +145,7 @@ Deno.test("each thing that is amiss has its warning and the command that mends i
     await initTls(a);
     const b = await peerOf(lab, a, `b${index}`);
     await harm(lab, a, b);
-    const { warnings } = await reportStatus({ a, b }[which], { mend: false });
+    const { warnings } = await reportStatus({ a, b }[which], { repair: false });
     assert.deepEqual(warnings.map((warning) => warning.code), [code], what);
     assert.match(warnings[0]!.command, command, what);
   }
@@ -168,12 +168,12 @@ Deno.test("names that the certificate lacks are told with the flags that add the
   const holder = lab.host("a");
   await initTls(holder);
   const moved = lab.host("a", { detected: { hostnames: ["renamed"], ips: ["10.1.1.1"] } });
-  const { warnings } = await reportStatus(moved, { mend: false });
+  const { warnings } = await reportStatus(moved, { repair: false });
   assert.deepEqual(warnings.map(({ command }) => command), [
     "agent tls renew --add-hostname renamed --add-ip 10.1.1.1",
   ]);
   const peer = await peerOf(lab, holder, "b", ["b.lan"]);
-  assert.deepEqual((await reportStatus(peer, { mend: false })).warnings.map((w) => w.command), [
+  assert.deepEqual((await reportStatus(peer, { repair: false })).warnings.map((w) => w.command), [
     "agent tls request -o request.csr",
   ]);
 });
@@ -184,16 +184,16 @@ Deno.test("a stale bundle is rebuilt, unless nothing may be written", async () =
   await initTls(pki);
   await Deno.writeTextFile(`${pki.root}/ca-bundle.crt`, "stale");
   const before = snapshot(pki.root);
-  await reportStatus(pki, { mend: false });
+  await reportStatus(pki, { repair: false });
   assert.deepEqual(snapshot(pki.root), before);
-  const report = await reportStatus(pki, { mend: true });
+  const report = await reportStatus(pki, { repair: true });
   assert.deepEqual([report.bundle_rebuilt, report.warnings], [true, []]);
-  assert.equal((await reportStatus(pki, { mend: true })).bundle_rebuilt, false);
+  assert.equal((await reportStatus(pki, { repair: true })).bundle_rebuilt, false);
 });
 
 Deno.test("a host without certificates is told how to get some", async () => {
   await using lab = await tlsLab();
-  const report = await reportStatus(lab.host("a"), { mend: true });
+  const report = await reportStatus(lab.host("a"), { repair: true });
   assert.deepEqual(report.warnings.map(({ code }) => code), ["not_set_up"]);
   await assert.rejects(Deno.stat(lab.at("a")), Deno.errors.NotFound);
 });
@@ -208,10 +208,10 @@ Deno.test("the file that a link leads to keeps the mode that its owner gave it",
   await Deno.chmod(key, 0o640);
   await disable(a);
   assert.equal(await modeOf(key), 0o640);
-  const codes = (await reportStatus(a, { mend: false })).warnings.map(({ code }) => code);
+  const codes = (await reportStatus(a, { repair: false })).warnings.map(({ code }) => code);
   assert.deepEqual(codes, ["disabled"]);
   await Deno.chmod(key, 0o644);
-  const { warnings } = await reportStatus(a, { mend: false });
+  const { warnings } = await reportStatus(a, { repair: false });
   assert.deepEqual(warnings.map(({ code }) => code), ["exposed", "disabled"]);
 });
 
@@ -220,9 +220,9 @@ Deno.test("a command to paste means the path that it names, blanks and all", asy
   const a = { ...lab.host("a"), root: lab.at("it's a") };
   await initTls(a);
   await Deno.chmod(`${a.root}/server.key`, 0o644);
-  const { warnings } = await reportStatus(a, { mend: false });
+  const { warnings } = await reportStatus(a, { repair: false });
   await output("sh", ["-c", warnings[0]!.command]);
-  assert.deepEqual((await reportStatus(a, { mend: false })).warnings, []);
+  assert.deepEqual((await reportStatus(a, { repair: false })).warnings, []);
 });
 
 Deno.test("a journal of another version is told with its file, until it is gone", async () => {
@@ -235,14 +235,14 @@ Deno.test("a journal of another version is told with its file, until it is gone"
     await Deno.writeTextFile(journal, text);
     await Deno.remove(`${a.root}/ca-bundle.crt`);
     for (const mend of [true, false]) {
-      const { warnings } = await reportStatus(a, { mend });
+      const { warnings } = await reportStatus(a, { repair: mend });
       assert.deepEqual(warnings.map(({ code }) => code), ["interrupted"], text);
       assert.match(warnings[0]!.message, /\.journal" is not one that this version wrote$/);
       assert.equal(warnings[0]!.command, `rm ${journal}`);
     }
     await assert.rejects(disable(a), { code: "unknown_journal" });
     await Deno.remove(journal);
-    assert.deepEqual((await reportStatus(a, { mend: true })).warnings, []);
+    assert.deepEqual((await reportStatus(a, { repair: true })).warnings, []);
   }
 });
 
@@ -256,7 +256,7 @@ Deno.test("what keeps a stale bundle from being rebuilt is told", async () => {
   const a = lab.host("a");
   await initTls(a);
   await Deno.remove(`${a.root}/ca-bundle.crt`);
-  const { warnings } = await reportStatus({ ...a, faults }, { mend: true });
+  const { warnings } = await reportStatus({ ...a, faults }, { repair: true });
   assert.deepEqual(warnings.map(({ code }) => code), ["bundle_stale"]);
   assert.match(warnings[0]!.message, /could not write .*: permission denied$/);
   assert.equal(warnings[0]!.command, `ls -ld ${a.root}`);

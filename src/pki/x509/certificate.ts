@@ -1,4 +1,4 @@
-/** What a certificate says, read from its bytes: see der.ts for why not with the library. */
+/** Reads the fields of a certificate from its bytes; der.ts says why without the library. */
 import { createHash } from "node:crypto";
 import {
   type Bytes,
@@ -16,7 +16,7 @@ import { type Extensions, readExtensions } from "./extensions.ts";
 import { readSignatureAlgorithm, type SignatureAlgorithm } from "./signature.ts";
 import { printable } from "../../base/printable.ts";
 
-/** What a certificate says. */
+/** The fields of a certificate. */
 export interface Certificate extends Extensions {
   der: Bytes;
   /** For people, control characters escaped: "CN=gpu1.lan, O=Lab". */
@@ -80,7 +80,7 @@ export function readCertificate(der: Bytes): Certificate {
     version,
     tbs: tbs.raw,
     signatureAlgorithm: readSignatureAlgorithm(child(parts, 1, tag.sequence)),
-    // The first byte counts unused bits, of which signatures have none.
+    // The first byte counts unused bits; signatures have none.
     signature: child(parts, 2, tag.bitString).value.subarray(1),
     ...readExtensions(fields.find((field) => field.tag === 0xa3)),
   };

@@ -154,7 +154,7 @@ function faultOf(chain: Certificate[], search: Search): PkiError | undefined {
   }
 }
 
-/** Each CA on the way must be one, be in force, and be allowed to certify for the purpose. */
+/** Each CA on the way must be a CA, be valid now, and be allowed to certify for the purpose. */
 function checkCas(chain: Certificate[], { source, now, purpose }: Search): void {
   for (const [index, certificate] of chain.entries()) {
     // A root is trusted because it is here; its own signature and extensions prove nothing.

@@ -41,7 +41,7 @@ export async function makeRequest(
 export async function readRequest(text: string, source: string): Promise<CertificateRequest> {
   const fail = (what: string, cause?: unknown) =>
     new PkiError("bad_request", `"${source}" is not a certificate request: ${what}`, {
-      next: "Make one on the host that is to be certified: agent tls request -o FILE",
+      next: "Make one on the host that needs the certificate: agent tls request -o FILE",
       file: source,
       cause,
     });
@@ -62,7 +62,7 @@ export async function readRequest(text: string, source: string): Promise<Certifi
   const { algorithm } = request.publicKey as { algorithm: { modulusLength?: number } };
   if (algorithm.modulusLength !== undefined && algorithm.modulusLength < leastRsaBits) {
     throw fail(
-      `its RSA key has ${algorithm.modulusLength} bits, at least ${leastRsaBits} are wanted`,
+      `its RSA key has ${algorithm.modulusLength} bits; at least ${leastRsaBits} are needed`,
     );
   }
   const role = roleIn(

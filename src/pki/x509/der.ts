@@ -135,7 +135,7 @@ function next(bytes: Bytes, at: number): { element: Der; end: number } {
   let length = first;
   if (first & 0x80) {
     const count = first & 0x7f;
-    // Four bytes of length are far beyond the largest file that is read.
+    // Four bytes of length exceed the largest file that is read.
     if (count === 0 || count > 4) throw new DerError("a length is malformed");
     length = 0;
     for (let i = 0; i < count; i++) {

@@ -1,4 +1,4 @@
-/** What the extensions of a certificate say (RFC 5280 section 4.2.1). */
+/** Reads the extensions of a certificate (RFC 5280 section 4.2.1). */
 import { type Bytes, child, children, type Der, readBits, readDer, readOid, tag } from "./der.ts";
 import { ipFromBytes } from "./names.ts";
 import { comparable, type NameConstraints, readNameConstraints } from "./name_constraints.ts";
@@ -26,7 +26,7 @@ export interface Extensions {
   authorityKeyId: Bytes | undefined;
 }
 
-/** The bits of key usage that are asked about (RFC 5280 section 4.2.1.3). */
+/** The bits of key usage that matter here (RFC 5280 section 4.2.1.3). */
 export const keyUsageBit = {
   digitalSignature: 0,
   keyEncipherment: 2,
@@ -100,7 +100,7 @@ function alternativeNames(
   const otherNames: Extensions["otherNames"] = [];
   for (const { tag: kind, value } of children(names)) {
     const ip = kind === 0x87 ? ipFromBytes(value) : undefined;
-    // Those are compared later, and have to be what they say.
+    // Directory names are compared later; a damaged one must fail here.
     if (kind === 0xa4) comparable(value);
     if (kind === 0x82) hostnames.push(printable(new TextDecoder("latin1").decode(value)));
     else if (ip !== undefined) ips.push(ip);

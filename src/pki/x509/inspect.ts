@@ -35,7 +35,7 @@ const maxFileBytes = 1024 * 1024;
 const pairWaitMs = 2000;
 const pairPollMs = 20;
 
-/** Reads one certificate: PEM, of which the first counts, or DER. */
+/** Reads one certificate: the first of a PEM text, or DER. */
 export function inspectCertificate(
   source: string | Uint8Array,
   name = "certificate",

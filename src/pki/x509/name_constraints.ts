@@ -42,7 +42,7 @@ export interface NameConstraints {
   excluded: Subtree[];
 }
 
-/** A name of a certificate in a form that constraints are about; `value` is for comparing. */
+/** A name of a certificate in a form that constraints can limit; `value` is for comparing. */
 interface Name {
   form: number;
   text: string;

@@ -8,7 +8,7 @@ export interface Names {
   ips: string[];
 }
 
-/** What every certificate covers, so that a host can always reach itself. */
+/** Names that every certificate covers, so that a host can always reach itself. */
 export const loopbackNames: Names = { hostnames: ["localhost"], ips: ["127.0.0.1", "::1"] };
 
 /** All of both, each once, in the order in which they first appear. */
@@ -19,7 +19,7 @@ export function union(...all: Names[]): Names {
   };
 }
 
-/** What `wanted` has and `covered` lacks; a wildcard covers one label, as RFC 6125 has it. */
+/** The names of `wanted` that `covered` lacks; a wildcard covers one label (RFC 6125 section 6.4.3). */
 export function missing(wanted: Names, covered: Names): Names {
   const names = new Set(covered.hostnames.map((name) => name.toLowerCase()));
   const covers = (name: string) =>
@@ -41,7 +41,7 @@ export function listNames(names: Names): string {
 /** X.520 limits a common name to 64 characters, and OpenSSL checks it. */
 export const maxCommonName = 64;
 
-/** What a certificate for these is called, for people: the first that tells hosts apart. */
+/** The common name of a certificate for these, for people: the first that tells hosts apart. */
 export function commonNameFor(names: Names): string {
   const { hostnames, ips } = missing(names, loopbackNames);
   return [...hostnames, ...ips].find((name) => name.length <= maxCommonName) ?? "localhost";
