@@ -25,6 +25,8 @@ export interface TlsPaths {
   pendingKey: string;
   caBundle: string;
   trustedDir: string;
+  /** Exists while `tls enable` is to restore `auto_on_non_loopback`, which `tls disable` cleared. */
+  autoMarker: string;
 }
 
 export interface TlsSettings extends TlsPaths {
@@ -34,8 +36,6 @@ export interface TlsSettings extends TlsPaths {
   enabled: boolean;
   /** Servers that listen beyond loopback use TLS even where `enabled` does not say so. */
   autoOnNonLoopback: boolean;
-  /** `tls disable` cleared `autoOnNonLoopback`, and `tls enable` is to set it again. */
-  autoWasOn: boolean;
   /** Names of the next certificate, as far as `san` holds names that can be certified. */
   san: Names;
   /** What is wrong with `san`; it stops commands that issue or ask for a certificate, and no other. */
@@ -75,6 +75,7 @@ export function tlsPaths(root: string): TlsPaths {
     pendingKey: `${serverKey}.next`,
     caBundle: join(root, "ca-bundle.crt"),
     trustedDir: join(root, "trusted"),
+    autoMarker: join(root, ".auto-was-on"),
   };
 }
 
@@ -129,7 +130,6 @@ const pathKeys = {
 const otherKeys = [
   "enabled",
   "auto_on_non_loopback",
-  "auto_was_on",
   "san",
   "validity_days",
   "ca_validity_days",
@@ -171,7 +171,6 @@ function settingsOf(
     exists,
     enabled: flag("enabled", false),
     autoOnNonLoopback: flag("auto_on_non_loopback", exists),
-    autoWasOn: flag("auto_was_on", false),
     ...sanOf(document.san, file),
     validityDays: days("validity_days", defaultValidityDays),
     caValidityDays: days("ca_validity_days", defaultCaValidityDays),

@@ -5,8 +5,6 @@ import { defaultCaValidityDays, defaultValidityDays, parseTlsSettings } from "./
 export interface SettingsUpdate {
   enabled?: boolean;
   autoOnNonLoopback?: boolean;
-  /** False takes the line out. */
-  autoWasOn?: boolean;
   san?: Names;
 }
 
@@ -23,14 +21,10 @@ export async function editSettings(
   const values = Object.entries({
     enabled: update.enabled,
     auto_on_non_loopback: update.autoOnNonLoopback,
-    auto_was_on: update.autoWasOn,
     san: update.san,
   }).filter(([, value]) => value !== undefined) as [string, boolean | Names][];
   let edited = text;
-  for (const [key, value] of values) {
-    const isGone = key === "auto_was_on" && value === false;
-    edited = setTopLevel(edited, key, isGone ? undefined : yamlOf(key, value));
-  }
+  for (const [key, value] of values) edited = setTopLevel(edited, key, yamlOf(key, value));
   if (await holds(edited, update, root)) return edited;
   const { parse, stringify } = await import("@std/yaml");
   const document = { ...parse(text, { schema: "core" }) as Record<string, unknown> };
@@ -57,21 +51,13 @@ verify_hostname: false
 `;
 }
 
-/**
- * Replaces the line of a key at the left margin, and what is indented below it; without a replacement
- * takes it out.
- */
-function setTopLevel(text: string, key: string, replacement: string | undefined): string {
+/** Replaces the line of a key at the left margin, and what is indented below it. */
+function setTopLevel(text: string, key: string, replacement: string): string {
   const lines = text.split("\n");
   const start = lines.findIndex((line) => new RegExp(`^${key}\\s*:`).test(line));
-  if (start < 0 && replacement === undefined) return text;
   if (start < 0) return `${text}${text === "" || text.endsWith("\n") ? "" : "\n"}${replacement}\n`;
   let end = start + 1;
   while (end < lines.length && /^(\s+\S|- )/.test(lines[end]!)) end++;
-  if (replacement === undefined) {
-    lines.splice(start, end - start);
-    return lines.join("\n");
-  }
   const comment = /^[^"']*\s(#.*)$/.exec(lines[start]!)?.[1];
   const first = replacement.split("\n");
   if (comment !== undefined) first[0] += ` ${comment.trimEnd()}`;
@@ -92,7 +78,6 @@ async function holds(text: string, update: SettingsUpdate, root: string): Promis
     const now = await parseTlsSettings(text, root);
     return (update.enabled ?? now.enabled) === now.enabled &&
       (update.autoOnNonLoopback ?? now.autoOnNonLoopback) === now.autoOnNonLoopback &&
-      (update.autoWasOn ?? now.autoWasOn) === now.autoWasOn &&
       JSON.stringify(update.san ?? now.san) === JSON.stringify(now.san);
   } catch {
     // The edit broke the file: it has a layout that cannot be edited by lines.

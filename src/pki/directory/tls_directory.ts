@@ -129,10 +129,16 @@ export class TlsDirectory {
   /** Makes all changes at once, with the trust bundle and the modes that follow from them. */
   async save({ files = [], settings, keepModes = false }: Saving): Promise<void> {
     const changes = [...files];
+    // Switching TLS on, by any command, undoes all of `tls disable`.
+    const { autoMarker } = this.settings;
+    if (settings?.enabled === true && isThere(autoMarker)) {
+      settings = { ...settings, autoOnNonLoopback: true };
+      changes.push({ path: autoMarker, removed: true });
+    }
     if (settings !== undefined) {
       const path = this.settings.config;
       const old = this.settings.exists ? readSmallText(path) : undefined;
-      const data = await editSettings(old, this.#restored(settings), this.settings.root);
+      const data = await editSettings(old, settings, this.settings.root);
       changes.push({ path, data, mode: publicMode });
     }
     changes.push(this.#bundleChange(changes));
@@ -144,12 +150,6 @@ export class TlsDirectory {
   /** Whether a file is inside the directory; files of other programs are only read. */
   owns(path: string): boolean {
     return isWithin(this.settings.root, path);
-  }
-
-  /** Switching TLS on, by any command, undoes all of `tls disable`. */
-  #restored(update: SettingsUpdate): SettingsUpdate {
-    if (update.enabled !== true || !this.settings.autoWasOn) return update;
-    return { ...update, autoOnNonLoopback: true, autoWasOn: false };
   }
 
   #refuseElsewhere(path: string): void {

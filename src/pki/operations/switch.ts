@@ -1,5 +1,5 @@
 import type { Pki } from "../directory/context.ts";
-import { isThere, withDirectory } from "../directory/tls_directory.ts";
+import { isThere, publicMode, withDirectory } from "../directory/tls_directory.ts";
 import { PkiError } from "../errors.ts";
 
 export interface Switched {
@@ -31,11 +31,10 @@ export async function disable(pki: Pki): Promise<Switched> {
     const { settings } = directory;
     if (settings.exists) {
       await directory.save({
-        settings: {
-          enabled: false,
-          autoOnNonLoopback: false,
-          ...settings.autoOnNonLoopback ? { autoWasOn: true } : {},
-        },
+        settings: { enabled: false, autoOnNonLoopback: false },
+        files: settings.autoOnNonLoopback
+          ? [{ path: settings.autoMarker, data: "", mode: publicMode }]
+          : [],
       });
     }
     const changed = settings.exists && (settings.enabled || settings.autoOnNonLoopback);
