@@ -33,7 +33,7 @@ Deno.test("a healthy holder and a healthy peer have no warning", async () => {
   assert.deepEqual([seen.host, seen.warnings, seen.notes.length], ["peer", [], 1]);
 });
 
-Deno.test("each thing that is amiss has its warning and the command that mends it", async () => {
+Deno.test("each problem has its warning and the command that fixes it", async () => {
   const cases: [string, (lab: TlsLab, a: Pki, b: Pki) => unknown, "a" | "b", string, RegExp][] = [
     ["switched off", (_lab, a) => disable(a), "a", "disabled", /^agent tls enable$/],
     [
@@ -234,8 +234,8 @@ Deno.test("a journal of another version is told with its file, until it is gone"
     const journal = `${a.root}/.journal`;
     await Deno.writeTextFile(journal, text);
     await Deno.remove(`${a.root}/ca-bundle.crt`);
-    for (const mend of [true, false]) {
-      const { warnings } = await reportStatus(a, { repair: mend });
+    for (const repair of [true, false]) {
+      const { warnings } = await reportStatus(a, { repair });
       assert.deepEqual(warnings.map(({ code }) => code), ["interrupted"], text);
       assert.match(warnings[0]!.message, /\.journal" is not one that this version wrote$/);
       assert.equal(warnings[0]!.command, `rm ${journal}`);
