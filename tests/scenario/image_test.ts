@@ -35,6 +35,7 @@ Deno.test({
       "state is baked in, and copied into an empty volume only",
       () => baked(containers),
     );
+    await t.step("a running container is provisioned by tls deploy", () => deployed(containers));
     await t.step(
       "volumes that cannot be used are named with the cause",
       () => unusable(containers),
@@ -200,6 +201,31 @@ async function baked(containers: Containers): Promise<void> {
   const { stderr: said } = await run("podman", ["logs", "kept"], containers.env);
   assert.match(said, /another CA/);
   await script("--rm");
+}
+
+async function deployed(containers: Containers): Promise<void> {
+  await using home = await tempHome();
+  assert.equal((await agent.run(["tls", "init"], { home })).code, 0);
+  const { port, script } = imageRun(containers, "peer");
+  const started = await script("--", "node", "-H", "127.0.0.1", "--port", port);
+  assert.equal(started.code, 0, started.stderr);
+  const deploy = () =>
+    agent.run(["tls", "deploy", "--container", "peer", "localhost"], {
+      home,
+      env: containers.env,
+    });
+  const first = await deploy();
+  assert.equal(first.code, 0, first.stdout + first.stderr);
+  assert.match(first.stdout, /^localhost +changed +certificate \(no CA yet\)/m);
+  const listed = await podman(containers, "exec", "peer", "ls", "-ln", "/etc/agent/tls/server.key");
+  assert.match(listed, /^-rw------- .* 10001 +10001 /);
+  assert.match((await deploy()).stdout, /^localhost +unchanged/m);
+  assert.equal((await script("--recreate")).code, 0);
+  assert.match(await health(port, join(home.tls, "ca/ca.crt")), /"status":"ok"/);
+  await script("--rm");
+  const gone = await deploy();
+  assert.equal(gone.code, 1);
+  assert.match(gone.stdout, /there is no container "peer"/);
 }
 
 async function unusable(containers: Containers): Promise<void> {
