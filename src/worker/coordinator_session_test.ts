@@ -115,12 +115,12 @@ Deno.test("a lease counts from the sending of a heartbeat, not from its late ans
   const renewals: number[] = [];
   let beats = 0;
   const answeredLate = (end: (error: TaskError) => void, clock: Clock) => async () => {
-    if (++beats > 3) end(new TaskError("unavailable", "That is enough"));
+    if (++beats > 8) end(new TaskError("unavailable", "That is enough"));
     await clock.sleep(2_500);
   };
   const renewed = (forMs: number) => void renewals.push(forMs);
   await connects(2, answeredLate, { renewed });
-  assert.ok(renewals.length > 0);
+  assert.ok(renewals.length > 3, String(renewals));
   // Of the 15 s of the lease the worker uses 11.
   for (const forMs of renewals) assert.ok(forMs <= 11_000 - 2_500 && forMs > 5_000, `${forMs}`);
 });
