@@ -5,6 +5,9 @@ import { backoffMs } from "../base/retry.ts";
 /** The runner reports each second that it works; without that for this long it counts as stuck. */
 const runnerSilenceMs = 3_000;
 
+/** A pause of the worker's own thread counts as no more than this: reports wait as well then. */
+const longestStepMs = 500;
+
 /** Until the next test whether tasks can be started again. */
 const retest = { firstMs: 1_000, factor: 2, longestMs: 30_000 };
 
@@ -26,18 +29,19 @@ export interface HostHealthOptions {
  * no work until a test has succeeded; and while the runner does not answer, no lease is renewed.
  */
 export class HostHealth {
-  #aliveAt: number;
+  #silentMs = 0;
+  #tickedAt: number;
   #problem: string | undefined;
   #failures = 0;
   #testAt = Infinity;
 
   constructor(private readonly options: HostHealthOptions) {
-    this.#aliveAt = options.clock.monotonic();
+    this.#tickedAt = options.clock.monotonic();
   }
 
   /** Whether the runner works, as far as it is known. */
   get answers(): boolean {
-    return this.options.clock.monotonic() - this.#aliveAt < runnerSilenceMs;
+    return this.#silentMs < runnerSilenceMs;
   }
 
   /** Why no task can be started now, in one line; undefined if one can. */
@@ -46,7 +50,7 @@ export class HostHealth {
   }
 
   alive(): void {
-    this.#aliveAt = this.options.clock.monotonic();
+    this.#silentMs = 0;
   }
 
   /** The host could not start a task. */
@@ -72,9 +76,11 @@ export class HostHealth {
     this.options.changed();
   }
 
-  /** Called regularly: starts the tests that are due. */
+  /** Called every 100 ms: starts the tests that are due. */
   tick(): void {
     const now = this.options.clock.monotonic();
+    this.#silentMs += Math.min(now - this.#tickedAt, longestStepMs);
+    this.#tickedAt = now;
     if (now < this.#testAt) return;
     this.#testAt = now + testMs;
     this.options.test();
