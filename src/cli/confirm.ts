@@ -9,7 +9,7 @@ const maxAnswerBytes = 256;
  */
 export async function confirm(env: Env, question: string): Promise<boolean> {
   if (!env.stdin.isTerminal || !env.stderr.isTerminal) return false;
-  await env.stderr.write(`${question} Type "yes" to go on: `);
+  await env.stderr.write(`${question} Type "yes" to continue: `);
   const reader = env.stdin.readable.getReader();
   let answer = "";
   try {

@@ -54,7 +54,7 @@ export async function startRole(
   using _clean = cleanProcess(env, spec.beside !== undefined);
   const grants = await withAddresses(await spec.grants(here));
   await guardCaKey(grants, settings.caKey);
-  const told = () => env.log.info("told to stop", { signal: signalOf(env.signal) });
+  const told = () => env.log.info("stop requested", { signal: signalOf(env.signal) });
   env.signal.addEventListener("abort", told, { once: true });
   const { port1, port2 } = new MessageChannel();
   const init: RoleInit = { config: request.config, env: settings.env, port: port2 };

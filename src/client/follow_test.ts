@@ -214,7 +214,7 @@ Deno.test("a follower is told once what its task waits for, in a pipe too", asyn
     assert.equal((await followOutput({ ...request, ids: ["t1"] })).exit, 130);
     assert.match(
       stderr.text(),
-      /^agent: t1 waits: No worker is connected\n\nDetached; the task goes on\./,
+      /^agent: t1 waits: No worker is connected\n\nDetached; the task continues\./,
     );
   }
 });
@@ -245,7 +245,7 @@ Deno.test("a reader that leaves early is no success, whatever the task does", as
   assert.equal(exit, 141);
   assert.match(
     String(said),
-    /Detached; the task goes on\. To resume:\n {2}agent task logs t1 --follow/,
+    /Detached; the task continues\. To resume:\n {2}agent task logs t1 --follow/,
   );
 });
 

@@ -231,7 +231,7 @@ function sudoError(facts: Facts, said: string, asked: boolean): UserError {
       next: "Check the password, and that the user may use sudo for everything",
     });
   }
-  return new UserError(`sudo wants a password for "${facts.user}" there`, {
+  return new UserError(`sudo asks for a password of "${facts.user}" there`, {
     next: "Use --ask-sudo",
   });
 }

@@ -123,7 +123,7 @@ function problemsOf(facts: Facts, present: PeerCertificates, wanted: Wanted): Pr
     facts.unwritable !== undefined,
     `${facts.unwritable}`,
     facts.root === "sudo" || facts.root === "password"
-      ? "Use --sudo, or --ask-sudo where sudo wants a password"
+      ? "Use --sudo, or --ask-sudo if sudo asks for a password"
       : "Log in as another user with --ssh-user",
   );
   const offset = facts.now - wanted.now;

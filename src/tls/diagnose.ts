@@ -323,7 +323,7 @@ function clientFault({ pair, ca }: Loaded, clock: Clock): Fault {
   if (pair === undefined) {
     return [
       "client_certificate_missing",
-      "it wants a client certificate (mTLS), and this side has none",
+      "it requires a client certificate (mTLS), and this side has none",
       "Set --peer.cert-file and --peer.key-file; agent tls mint makes a pair",
     ];
   }

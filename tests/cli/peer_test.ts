@@ -50,7 +50,7 @@ Deno.test("each way to fail at TLS has its own words, and a next step", async (t
     await t.step("plaintext to a TLS port", () => refused(address, [], /speaks TLS/));
     await t.step(
       "no client certificate",
-      () => refused(address, [secured, trusting(ca.caFile)], /wants a client certificate/),
+      () => refused(address, [secured, trusting(ca.caFile)], /requires a client certificate/),
     );
     await t.step("a client certificate of another CA", async () => {
       const settings = [secured, ...pair(await foreign.issue("client")), trusting(ca.caFile)];

@@ -102,7 +102,7 @@ Deno.test("a role that is hung up stops as when it is told to, and says so", asy
   await cluster.started(id);
   // A terminal that is closed sends two.
   worker.role.kill("SIGHUP");
-  await worker.role.said(/told to stop.*SIGHUP/);
+  await worker.role.said(/stop requested.*SIGHUP/);
   worker.role.kill("SIGHUP");
   assert.deepEqual(await worker.role.exit, { code: 0, signal: null });
   const [task] = await cluster.finished(id);
@@ -126,7 +126,7 @@ Deno.test({
     for (const role of [coordinator, worker.role]) role.kill("SIGHUP");
     assert.match(await outputOf(cluster, id), /^SigIgn:\t0+1?80000000\nlived\n$/);
     for (const role of [coordinator, worker.role]) {
-      assert.doesNotMatch(role.stderr(), /told to stop/);
+      assert.doesNotMatch(role.stderr(), /stop requested/);
       assert.equal((await role.stop()).code, 0);
     }
   },

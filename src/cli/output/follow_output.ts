@@ -90,7 +90,7 @@ async function follow(request: FollowRequest): Promise<Task[] | undefined> {
 
 async function sayDetached({ stderr }: Env, id: string): Promise<void> {
   await stderr.write(
-    `\nDetached; the task goes on. To resume:\n  agent task logs ${id} --follow\n`,
+    `\nDetached; the task continues. To resume:\n  agent task logs ${id} --follow\n`,
   );
 }
 

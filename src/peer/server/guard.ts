@@ -58,7 +58,7 @@ function count(path: string, call: Streaming): void {
     ? limits.maxUploadsPerConnection
     : limits.maxStreamsPerConnection;
   if (now >= most) {
-    throw new TaskError("exhausted", `This connection has ${most} calls of this kind under way`);
+    throw new TaskError("exhausted", `This connection has ${most} open calls of this kind`);
   }
   open.set(path, now + 1);
   let isOver = false;

@@ -90,7 +90,7 @@ async function receiveArtifact(
       return await acknowledge(true);
     }
     if (message.$case !== "chunk") {
-      throw new TaskError("invalid", "An upload is already under way on this call");
+      throw new TaskError("invalid", "This call already has an upload");
     }
     const data = bounded(message.value.data);
     await upload.append(numberFrom(message.value.offset), data);
