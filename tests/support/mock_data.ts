@@ -230,7 +230,7 @@ export function workerViews(): WorkerView[] {
     ...changes,
   } as WorkerView);
   return [
-    worker("gpu1", { running: 1 }),
+    worker("gpu1", { running: 11 }),
     worker("gpu2", { running: 1, draining: true }),
     worker("gpu3", {
       running: 2,

@@ -91,6 +91,10 @@ export function retryStream(): void {
 }
 
 async function loadShared(): Promise<void> {
+  await Promise.all([loadSession(), loadCluster()]);
+}
+
+async function loadSession(): Promise<void> {
   try {
     const view = await call<SessionView>("GET", "/api/session");
     isOutdated.value ||= session.value !== undefined && session.value.version !== view.version;
@@ -98,9 +102,7 @@ async function loadShared(): Promise<void> {
     isLoggedOut.value = false;
   } catch (error) {
     clusterProblem.value = problemOf(error);
-    return;
   }
-  await loadCluster();
 }
 
 function reload(): void {

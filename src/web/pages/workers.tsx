@@ -40,7 +40,7 @@ export function WorkersPage() {
 
 function Summary({ workers }: { workers: WorkerView[] }) {
   const slots = workers.reduce((sum, worker) => sum + worker.slots, 0);
-  const used = workers.reduce((sum, worker) => sum + worker.running, 0);
+  const used = workers.reduce((sum, { running, slots }) => sum + Math.min(running, slots), 0);
   return (
     <p class="lead">
       {`${used.toLocaleString()} of ${plural(slots, "slot")} used on ${
@@ -136,13 +136,22 @@ function WorkerRow({ worker, tasks }: { worker: WorkerView; tasks: TaskView[] })
   );
 }
 
+/** A worker is given a few tasks more than it has slots, so that the next one starts at once. */
 function Slots({ worker: { running, slots } }: { worker: WorkerView }) {
+  const used = Math.min(running, slots);
+  const waiting = running - used;
   return (
     <span class="slots">
       <span class="bar" aria-hidden="true">
-        <span style={{ width: `${Math.min(100, 100 * running / slots)}%` }} />
+        <span style={{ width: `${100 * used / slots}%` }} />
       </span>
-      {`${running} / ${slots}`}
+      {`${used} / ${slots}`}
+      {waiting > 0 && (
+        <span class="quiet" title={`${plural(waiting, "task")} will start next`}>
+          {` +${waiting}`}
+          <span class="unseen">waiting</span>
+        </span>
+      )}
     </span>
   );
 }
