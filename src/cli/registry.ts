@@ -36,6 +36,7 @@ export const registry: Readonly<Record<string, Load>> = {
   "workers list": () => import("./commands/workers_list.ts"),
   "workers drain": () => import("./commands/workers_drain.ts"),
   "workers resume": () => import("./commands/workers_resume.ts"),
+  "workers forget": () => import("./commands/workers_forget.ts"),
   "state get": () => import("./commands/state_get.ts"),
   "state put": () => import("./commands/state_put.ts"),
   "state delete": () => import("./commands/state_delete.ts"),

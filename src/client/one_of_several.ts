@@ -68,6 +68,7 @@ export function oneOfSeveral(
     listWorkers: async () => mergeWorkers((await merged((tasks) => tasks.listWorkers())).flat()),
     drainWorker: (id) => changeWorker(coordinators, id, (tasks) => tasks.drainWorker(id)),
     resumeWorker: (id) => changeWorker(coordinators, id, (tasks) => tasks.resumeWorker(id)),
+    forgetWorker: (id) => changeWorker(coordinators, id, (tasks) => tasks.forgetWorker(id)),
     getState: (namespace, key) => first.tasks.getState(namespace, key),
     putState: (namespace, key, value, ifRevision) =>
       first.tasks.putState(namespace, key, value, ifRevision),

@@ -170,6 +170,7 @@ function clientCalls(parts: Parts): TaskServer {
     listWorkers: () => listWorkers(parts),
     drainWorker: call((id) => registry.setDraining(id, true)),
     resumeWorker: call((id) => registry.setDraining(id, false)),
+    forgetWorker: call((id) => registry.forget(id)),
     getState: call((namespace, key) => state.getState(parts, namespace, key)),
     putState: call((...args) => state.putState(parts, ...args)),
     deleteState: call((...args) => state.deleteState(parts, ...args)),
@@ -254,7 +255,8 @@ function statsOf({ leaseTable, registry, commits, logs }: Parts): EngineStats {
 }
 
 async function close({ registry, stop, commits, logs, artifacts, leaseTable }: Parts) {
-  registry.stop(leaseTimes.holdMs);
+  // Never less than the leases that it stands for.
+  registry.stop(Math.max(leaseTimes.holdMs, registry.leaseMs));
   stop.abort(new TaskError("unavailable", "The coordinator stops"));
   commits.close();
   await Promise.all([logs.close(), artifacts.close()]);

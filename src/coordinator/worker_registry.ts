@@ -301,11 +301,35 @@ export class WorkerRegistry {
     );
   }
 
-  setDraining(id: string, draining: boolean): Promise<WorkerInfo> {
+  #known(id: string): KnownWorker {
     const worker = this.#workers.get(id);
-    if (worker === undefined) {
-      throw new TaskError("not_found", `There is no worker "${id.slice(0, 100)}"`);
+    if (worker !== undefined) return worker;
+    throw new TaskError("not_found", `There is no worker "${id.slice(0, 100)}"`);
+  }
+
+  /** Ends the leases of a worker whose host is gone, as a person says, and removes it. */
+  async forget(id: string): Promise<WorkerInfo> {
+    const worker = this.#known(id);
+    const { clock, commits } = this.leaseTable;
+    const { session } = worker;
+    if (session !== undefined && !session.late(clock.monotonic())) {
+      throw new TaskError("wrong_state", `The worker "${id}" is connected; only a lost one can go`);
     }
+    const info = this.#info(worker);
+    session?.finish(new TaskError("conflict", "The worker was declared gone: leases are lost"));
+    for (const holder of worker.holders) {
+      for (const lease of [...holder.leases.values()]) {
+        this.leaseTable.lose(lease, `Worker "${id}" was declared gone (agent workers forget)`);
+      }
+    }
+    this.#workers.delete(id);
+    this.log.warn("worker forgotten", { worker: id, attempts: info.running });
+    await commits.write({ kind: "forget_worker", id });
+    return info;
+  }
+
+  setDraining(id: string, draining: boolean): Promise<WorkerInfo> {
+    const worker = this.#known(id);
     const before = worker.stored;
     worker.stored = { ...before, draining };
     const written = this.leaseTable.commits.write(

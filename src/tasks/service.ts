@@ -112,6 +112,13 @@ export interface TaskService {
   listWorkers(): Promise<WorkerInfo[]>;
   drainWorker(id: string): Promise<WorkerInfo>;
   resumeWorker(id: string): Promise<WorkerInfo>;
+  /**
+   * The worker's host is known to be gone: its leases end now, and it is removed. A connected one is
+   * `wrong_state`.
+   *
+   * @returns the worker as it was.
+   */
+  forgetWorker(id: string): Promise<WorkerInfo>;
 
   getState(namespace: string, key: string): Promise<StateEntry>;
   /** `ifRevision` 0: only if the key does not exist. */

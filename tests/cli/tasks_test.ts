@@ -257,6 +257,7 @@ Deno.test("workers are listed with health, identity and warnings; drained and re
     listWorkers: () => Promise.resolve([gpu]),
     drainWorker: () => Promise.resolve({ ...gpu, draining: true }),
     resumeWorker: () => Promise.resolve({ ...gpu, running: 0 }),
+    forgetWorker: () => Promise.resolve(gpu),
   });
   const list = await coordinator.run("workers list");
   assert.match(
@@ -270,6 +271,18 @@ Deno.test("workers are listed with health, identity and warnings; drained and re
   assert.equal(drained.stdout, "gpu1 is draining; it still runs 1 task\n");
   const resumed = await coordinator.run("workers resume gpu1");
   assert.equal(resumed.stdout, "gpu1 takes tasks again; it runs 0 tasks\n");
+  const unsure = await coordinator.run("workers forget gpu1");
+  assert.equal(unsure.code, 3);
+  assert.match(unsure.stderr, /agent workers forget gpu1 --yes/);
+  const forgotten = await coordinator.run("workers forget gpu1 --yes");
+  assert.equal(forgotten.stdout, "gpu1 is forgotten; 1 task of it counted as lost\n");
+});
+
+Deno.test("a worker that can start nothing says why", async () => {
+  const ill = aWorker("gpu1", { trouble: "no inode is free in /var/lib/agent" });
+  await using coordinator = await asking({ listWorkers: () => Promise.resolve([ill]) });
+  const list = await coordinator.run("workers list");
+  assert.match(list.stdout, /\nNo tasks for gpu1: no inode is free in \/var\/lib\/agent\n$/);
 });
 
 Deno.test("logs and artifacts of a whole array are told apart by index", async () => {

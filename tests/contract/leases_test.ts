@@ -515,3 +515,21 @@ Deno.test("a lease has the length that the coordinator was given", async () => {
   assert.deepEqual(await stateOf(harness, id), { state: "queued", attempts: ["lost"] });
   assert.match((await engine.getTask(id))[0]!.attempts[0]!.reason!, /for 5m/);
 });
+
+Deno.test("a worker that is declared gone loses its leases at once, a connected one stays", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const { id, worker, ref } = await running(harness);
+  await assert.rejects(engine.forgetWorker("w1"), taskError("wrong_state", /is connected/));
+  await assert.rejects(engine.forgetWorker("w9"), taskError("not_found"));
+  worker.session.closed();
+  assert.equal((await engine.forgetWorker("w1")).running, 1);
+  assert.deepEqual(await engine.listWorkers(), []);
+  await turn();
+  assert.deepEqual(await stateOf(harness, id), { state: "queued", attempts: ["lost"] });
+  await harness.restart();
+  assert.deepEqual(await harness.engine.listWorkers(), []);
+  // It was only cut off: what it still runs is no longer its own.
+  const back = await FakeWorker.connect(harness.engine, { held: [ref] });
+  assert.deepEqual(back.session.lost, [ref]);
+});

@@ -29,6 +29,7 @@ export function servedAnswers(tasks: TaskService): TaskServer {
     readArtifact: (...args) => tasks.readArtifact(...args),
     drainWorker: (id) => tasks.drainWorker(id),
     resumeWorker: (id) => tasks.resumeWorker(id),
+    forgetWorker: (id) => tasks.forgetWorker(id),
     getState: (...args) => tasks.getState(...args),
     putState: (...args) => tasks.putState(...args),
     deleteState: (...args) => tasks.deleteState(...args),

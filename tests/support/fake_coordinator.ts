@@ -164,6 +164,7 @@ export function fakeCoordinator(): FakeCoordinator {
         listWorkers: () => Promise.resolve([sampleWorker]),
         drainWorker: (id) => Promise.resolve({ ...sampleWorker, id, draining: true }),
         resumeWorker: (id) => Promise.resolve({ ...sampleWorker, id }),
+        forgetWorker: (id) => Promise.resolve({ ...sampleWorker, id, connected: false }),
         getState: (namespace, key) => Promise.resolve().then(() => entry(namespace, key)),
         putState: (namespace, key, value, expected) =>
           Promise.resolve().then(() => {

@@ -36,11 +36,14 @@ export function workersPage(
     printable(worker.identity ?? "-"),
     printable(Object.entries(worker.labels).map(([k, v]) => `${k}=${v}`).join(" ")),
   ]);
-  const warnings = workers.flatMap(({ id, warnings }) =>
-    warnings.map((warning) =>
+  const warnings = workers.flatMap(({ id, trouble, warnings }) => [
+    ...trouble === null
+      ? []
+      : [`${paint.red("No tasks")} for ${printable(id)}: ${printable(trouble)}\n`],
+    ...warnings.map((warning) =>
       `${paint.yellow("Warning")} of ${printable(id)}: ${printable(warning)}\n`
-    )
-  );
+    ),
+  ]);
   const lines = table(columns, rows, { width, paintTitle: paint.dim });
   return lines + (warnings.length === 0 ? "" : `\n${warnings.join("")}`);
 }

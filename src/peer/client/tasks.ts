@@ -113,7 +113,7 @@ function dataCalls(
 function workerCalls(
   dialled: Dialled,
   fleet: wire.FleetServiceClient,
-): Calls<"listWorkers" | "drainWorker" | "resumeWorker"> {
+): Calls<"listWorkers" | "drainWorker" | "resumeWorker" | "forgetWorker"> {
   return {
     async listWorkers() {
       const found: WorkerInfo[] = [];
@@ -128,6 +128,10 @@ function workerCalls(
     },
     async resumeWorker(workerId) {
       const answer = await ask(dialled, fleet.resumeWorker.bind(fleet), none, { workerId });
+      return workerFrom(answer.worker);
+    },
+    async forgetWorker(workerId) {
+      const answer = await ask(dialled, fleet.forgetWorker.bind(fleet), none, { workerId });
       return workerFrom(answer.worker);
     },
   };

@@ -31,6 +31,7 @@ export const rolesByMethod: Readonly<Record<string, readonly CertificateRole[]>>
   "/agent.v1.FleetService/ListWorkers": clients,
   "/agent.v1.FleetService/DrainWorker": clients,
   "/agent.v1.FleetService/ResumeWorker": clients,
+  "/agent.v1.FleetService/ForgetWorker": clients,
 
   "/agent.v1.StateService/GetState": clients,
   "/agent.v1.StateService/PutState": clients,

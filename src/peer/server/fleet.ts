@@ -16,5 +16,8 @@ export function fleetHandlers(tasks: TaskServer, serving: Serving): wire.FleetSe
     resumeWorker: unary(serving, async (request: wire.ResumeWorkerRequest) => ({
       worker: wireWorker(await tasks.resumeWorker(request.workerId)),
     })),
+    forgetWorker: unary(serving, async (request: wire.ForgetWorkerRequest) => ({
+      worker: wireWorker(await tasks.forgetWorker(request.workerId)),
+    })),
   };
 }

@@ -584,6 +584,15 @@ export interface ResumeWorkerResponse {
   worker: Worker | undefined;
 }
 
+export interface ForgetWorkerRequest {
+  workerId: string;
+}
+
+export interface ForgetWorkerResponse {
+  /** As it was before. */
+  worker: Worker | undefined;
+}
+
 export interface StateEntry {
   namespace: string;
   key: string;
@@ -5012,6 +5021,98 @@ export const ResumeWorkerResponse: MessageFns<ResumeWorkerResponse> = {
   },
 };
 
+function createBaseForgetWorkerRequest(): ForgetWorkerRequest {
+  return { workerId: "" };
+}
+
+export const ForgetWorkerRequest: MessageFns<ForgetWorkerRequest> = {
+  encode(message: ForgetWorkerRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    if (message.workerId !== "") {
+      writer.uint32(10).string(message.workerId);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ForgetWorkerRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForgetWorkerRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.workerId = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseForgetWorkerResponse(): ForgetWorkerResponse {
+  return { worker: undefined };
+}
+
+export const ForgetWorkerResponse: MessageFns<ForgetWorkerResponse> = {
+  encode(message: ForgetWorkerResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    if (message.worker !== undefined) {
+      Worker.encode(message.worker, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): ForgetWorkerResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseForgetWorkerResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.worker = Worker.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseStateEntry(): StateEntry {
   return { namespace: "", key: "", value: Buffer.alloc(0), revision: 0n, updatedAt: undefined };
 }
@@ -5863,6 +5964,20 @@ export const FleetServiceService = {
       viewOf(ResumeWorkerResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ResumeWorkerResponse => ResumeWorkerResponse.decode(value),
   },
+  /**
+   * A person knows that the worker's host is gone: its leases end now, and it is removed. A worker
+   * that is connected is FAILED_PRECONDITION.
+   */
+  forgetWorker: {
+    path: "/agent.v1.FleetService/ForgetWorker" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: ForgetWorkerRequest): Buffer => viewOf(ForgetWorkerRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): ForgetWorkerRequest => ForgetWorkerRequest.decode(value),
+    responseSerialize: (value: ForgetWorkerResponse): Buffer =>
+      viewOf(ForgetWorkerResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): ForgetWorkerResponse => ForgetWorkerResponse.decode(value),
+  },
 } as const;
 
 export interface FleetServiceServer extends UntypedServiceImplementation {
@@ -5870,6 +5985,11 @@ export interface FleetServiceServer extends UntypedServiceImplementation {
   /** A drained worker finishes what it runs and gets nothing new until it is resumed. */
   drainWorker: handleUnaryCall<DrainWorkerRequest, DrainWorkerResponse>;
   resumeWorker: handleUnaryCall<ResumeWorkerRequest, ResumeWorkerResponse>;
+  /**
+   * A person knows that the worker's host is gone: its leases end now, and it is removed. A worker
+   * that is connected is FAILED_PRECONDITION.
+   */
+  forgetWorker: handleUnaryCall<ForgetWorkerRequest, ForgetWorkerResponse>;
 }
 
 export interface FleetServiceClient extends Client {
@@ -5909,6 +6029,25 @@ export interface FleetServiceClient extends Client {
     metadata: Metadata,
     options: Partial<CallOptions>,
     callback: (error: ServiceError | null, response: ResumeWorkerResponse) => void,
+  ): ClientUnaryCall;
+  /**
+   * A person knows that the worker's host is gone: its leases end now, and it is removed. A worker
+   * that is connected is FAILED_PRECONDITION.
+   */
+  forgetWorker(
+    request: ForgetWorkerRequest,
+    callback: (error: ServiceError | null, response: ForgetWorkerResponse) => void,
+  ): ClientUnaryCall;
+  forgetWorker(
+    request: ForgetWorkerRequest,
+    metadata: Metadata,
+    callback: (error: ServiceError | null, response: ForgetWorkerResponse) => void,
+  ): ClientUnaryCall;
+  forgetWorker(
+    request: ForgetWorkerRequest,
+    metadata: Metadata,
+    options: Partial<CallOptions>,
+    callback: (error: ServiceError | null, response: ForgetWorkerResponse) => void,
   ): ClientUnaryCall;
 }
 
