@@ -215,7 +215,7 @@ export class CoordinatorSession {
       this.draining = connection.draining;
       this.credit = 0;
       begun();
-      log.info("connected", { coordinator: this.address, attempt: this.attempts.size });
+      log.info("connected", { coordinator: this.address, attempts: this.attempts.size });
       for (const attempt of this.attempts.values()) {
         if (attempt.phase === "finished" || attempt.hasOutput) this.deliver(attempt);
       }

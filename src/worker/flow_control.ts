@@ -47,8 +47,8 @@ export interface SessionLoad {
 export function newCredits(
   { slots, ahead, sessions }: { slots: number; ahead: number; sessions: readonly SessionLoad[] },
 ): number[] {
-  const attempt = sessions.reduce((sum, { running, queued }) => sum + running + queued, 0);
-  const room = slots + ahead - attempt;
+  const tasks = sessions.reduce((sum, { running, queued }) => sum + running + queued, 0);
+  const room = slots + ahead - tasks;
   const isBusy = ({ open, credit, unusedMs }: SessionLoad) =>
     open && (credit === 0 || unusedMs < answerMs);
   const busy = sessions.filter(isBusy);
