@@ -2,7 +2,6 @@
  * Name constraints: a CA may certify only some names (RFC 5280 section 4.2.1.10). Company CAs have
  * them, and every client refuses a host whose certificate breaks them.
  */
-import type { Certificate } from "./certificate.ts";
 import {
   type Bytes,
   child,
@@ -65,13 +64,24 @@ function readSubtree(subtree: Der): Subtree {
   return { form: base.tag, base: base.value, isMalformed };
 }
 
+/** The names in a certificate; certificate.ts and extensions.ts say what they mean. */
+interface CertifiedNames {
+  hostnames: string[];
+  ips: string[];
+  otherNames: { form: number; value: Bytes }[];
+  subject: string;
+  subjectDer: Bytes;
+  commonName: string | undefined;
+  isCa: boolean;
+}
+
 /**
  * What is wrong with the names of a certificate below a CA with these constraints, as the end of a
  * sentence that began with the CA; undefined where nothing is.
  */
 export function beyond(
   { permitted, excluded }: NameConstraints,
-  certificate: Certificate,
+  certificate: CertifiedNames,
 ): string | undefined {
   for (const { form, text, value } of namesOf(certificate)) {
     const ofForm = (subtree: Subtree) => subtree.form === form;
@@ -97,7 +107,7 @@ export function beyond(
   return undefined;
 }
 
-function namesOf(certificate: Certificate): Name[] {
+function namesOf(certificate: CertifiedNames): Name[] {
   const { hostnames, ips, otherNames, subjectDer, subject, commonName, isCa } = certificate;
   const subjectParts = comparable(subjectDer);
   const dns = (name: string): Name => ({
