@@ -15,6 +15,8 @@ export interface TaskDescription {
   timeout_ms?: number | undefined;
   retries?: number | undefined;
   retry_delay_ms?: number | undefined;
+  /** How often an attempt that is lost with its worker is followed by another. */
+  max_lost?: number | undefined;
   artifacts?: readonly string[] | undefined;
   /** `0-9`: a task for each number, both ends included. */
   array?: string | undefined;
@@ -34,6 +36,7 @@ const types: Record<Field, [wanted: string, holds: (value: unknown) => boolean]>
   timeout_ms: ["a number", isNumber],
   retries: ["a number", isNumber],
   retry_delay_ms: ["a number", isNumber],
+  max_lost: ["a number", isNumber],
   artifacts: ["a list of strings", isTexts],
   array: ["a string", isText],
   shell: ["true or false", (value) => typeof value === "boolean"],
@@ -97,6 +100,7 @@ export function taskSpec(
     retries,
     retryDelayMs,
     artifacts: [...artifacts],
+    ...(task.max_lost === undefined ? {} : { maxLost: task.max_lost }),
   };
   valid(() => {
     validateSpec(spec);

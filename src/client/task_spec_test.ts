@@ -11,6 +11,7 @@ const whole: TaskDescription = {
   timeout_ms: 90_000,
   retries: 2,
   retry_delay_ms: 500,
+  max_lost: 0,
   artifacts: ["out/*", "**/*.log", "..."],
   array: "0-9",
   idempotency_key: "nightly 2026",
@@ -27,6 +28,7 @@ Deno.test("a task is what its description says", () => {
     retries: 2,
     retryDelayMs: 500,
     artifacts: ["out/*", "**/*.log", "..."],
+    maxLost: 0,
   });
   assert.deepEqual(options, { array: { first: 0, last: 9 }, idempotencyKey: "nightly 2026" });
 });

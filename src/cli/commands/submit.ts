@@ -1,6 +1,6 @@
 import type { Env } from "../../base/env.ts";
 import { UsageError } from "../../base/errors.ts";
-import { limits } from "../../tasks/limits.ts";
+import { leaseTimes, limits } from "../../tasks/limits.ts";
 import { clientGrants } from "../../sandbox/roles.ts";
 import { dialSettings, withTasks } from "../connect.ts";
 import { followExits, followOutput } from "../output/follow_output.ts";
@@ -23,6 +23,7 @@ const flagNames: Record<keyof TaskDescription, string> = {
   timeout_ms: "--timeout",
   retries: "--retries",
   retry_delay_ms: "--retry-delay",
+  max_lost: "--max-lost",
   artifacts: "--artifact",
   array: "--array",
   shell: "--shell",
@@ -64,6 +65,13 @@ export default command({
       help: "Number of further attempts after one that failed or timed out",
     },
     retryDelay: { kind: "duration", default: 0, help: "Wait before each further attempt" },
+    maxLost: {
+      kind: "integer",
+      min: 0,
+      max: limits.maxRetries,
+      help: "How often an attempt that is lost with its worker is followed by another; " +
+        `${leaseTimes.maxRequeues} unless set, 0: the task must not run again`,
+    },
     artifact: {
       kind: "text",
       repeat: true,
@@ -117,6 +125,7 @@ export default command({
       timeout_ms: options.timeout,
       retries: options.retries,
       retry_delay_ms: options.retryDelay,
+      max_lost: options.maxLost,
       artifacts: options.artifact,
       array: options.array,
       shell: options.shell,

@@ -13,6 +13,7 @@ export interface SubmitFields {
   timeout: string;
   retries: string;
   retry_delay: string;
+  max_lost: string;
   cwd: string;
   array: string;
   env: string;
@@ -33,7 +34,8 @@ export function submitRequest(fields: SubmitFields): TaskDescription {
     cwd: given("cwd", (folder) => folder),
     selector: given("selector", (labels) => pairs(labels.split(/[\s,]+/), "Worker labels")),
     timeout_ms: given("timeout", (value) => duration(value, "Timeout")),
-    retries: given("retries", wholeNumber),
+    retries: given("retries", (value) => wholeNumber(value, "Retries")),
+    max_lost: given("max_lost", (value) => wholeNumber(value, "Again when lost")),
     retry_delay_ms: given("retry_delay", (value) => duration(value, "Wait before each")),
     artifacts: given("artifacts", (lines) =>
       lines.split("\n").map((line) => line.trim())
@@ -46,8 +48,8 @@ export function submitRequest(fields: SubmitFields): TaskDescription {
   return Object.fromEntries(filled) as unknown as TaskDescription;
 }
 
-function wholeNumber(text: string): number {
-  if (!/^\d+$/.test(text)) throw new Problem(0, `Retries: "${text}" is not a whole number`);
+function wholeNumber(text: string, field: string): number {
+  if (!/^\d+$/.test(text)) throw new Problem(0, `${field}: "${text}" is not a whole number`);
   return Number(text);
 }
 
