@@ -185,6 +185,11 @@ function checkFolder({ out, csr }: MintOptions, cas: Certificate[]): void {
  */
 function prepareFolder(out: string): string[] {
   const created = makeFolder(out);
+  if (!isThere(out)) {
+    throw new Refusal(`"${out}" is a link that leads nowhere`, {
+      next: "Choose a new folder with -o",
+    });
+  }
   if (Deno.build.os !== "windows") {
     refuseOthers(out);
     setMode(Deno.realPathSync(out), 0o700);

@@ -225,3 +225,13 @@ Deno.test("mint obeys no journal in the folder that it writes to, and sweeps not
     await Deno.remove(out, { recursive: true });
   }
 });
+
+Deno.test("mint into a link that leads nowhere is refused before a serial number is used", async () => {
+  await using lab = await tlsLab();
+  const pki = lab.host("a");
+  await initTls(pki);
+  const before = snapshot(pki.root);
+  await Deno.symlink(lab.at("nowhere"), lab.at("link"));
+  await assert.rejects(mint(pki, { out: lab.at("link") }), { exit: 3, message: /leads nowhere/ });
+  assert.deepEqual(snapshot(pki.root), before);
+});
