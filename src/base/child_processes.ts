@@ -5,7 +5,7 @@ const tickMs = 10;
 
 export interface ChildProcess {
   pid: number;
-  /** `Z`: it has ended, and nobody has taken its exit status. */
+  /** `Z`: it has ended, and its parent has not read its exit status. */
   state: string;
   group: number;
   /** In milliseconds since the host started. */

@@ -5,7 +5,7 @@
  *
  * When a limit is reached, the oldest pending connection makes room: of the same source address
  * where that address has used up its share, else of the address with the most pending ones. A
- * single honest caller therefore outlives thousands of half-open connections of somebody else.
+ * single honest caller therefore outlives thousands of half-open connections of another.
  * Where nothing is pending the new connection is refused; established ones are never closed.
  */
 

@@ -8,13 +8,13 @@ export interface Output {
   readonly isPipe: boolean;
   /** Whether colour and animation are wanted: a terminal, no NO_COLOR, no `--color never`. */
   readonly color: boolean;
-  /** Writes all of it; rejects when the reader is gone. */
+  /** Writes everything; rejects when the reader is gone. */
   write(data: string | Uint8Array): Promise<void>;
 }
 
 export interface Input {
   readonly isTerminal: boolean;
-  /** A pipe, or a file that is not empty: somebody means it to be read. */
+  /** A pipe or a non-empty file: input that someone provided on purpose. */
   readonly isGiven: boolean;
   readonly readable: ReadableStream<Uint8Array>;
 }

@@ -9,7 +9,7 @@ export interface EventLoopLag extends Disposable {
   longestSeconds(): number;
 }
 
-/** Measures how late timers run: so long nothing else was done either. */
+/** Measures how late timers run: the time that other work was delayed too. */
 export function measureEventLoopLag(): EventLoopLag {
   let due = performance.now() + lookEveryMs;
   let halfBegan = performance.now();

@@ -103,7 +103,7 @@ export interface ArgSpec {
   name: string;
   help: string;
   required?: boolean;
-  /** Only for the last one: takes all that is left. */
+  /** Only for the last one: takes all remaining words. */
   repeat?: boolean;
 }
 

@@ -10,7 +10,7 @@ import {
 } from "./flags.ts";
 import { groups, loadCommand, registry } from "./registry.ts";
 
-/** The help of one command: what it does, then examples, then all that it takes. */
+/** The help of one command: its purpose, then examples, then arguments and flags. */
 export function commandHelp(spec: AnyCommand, width: number): string {
   const own = optionFlags(spec.options);
   const common = flagsOf(spec).filter((flag) => flag.sets.kind === "common");

@@ -112,7 +112,7 @@ class Owners {
   }
 }
 
-/** The answers of all that answer; those that do not are reported, unless none does. */
+/** The answers of all coordinators that answer; the others are reported, unless none answers. */
 async function askAll<T>(
   coordinators: DialledCoordinator[],
   ask: (tasks: TaskService) => Promise<T>,

@@ -25,7 +25,7 @@ interface Following {
 }
 
 /**
- * Who follows a signal, behind one listener of its own. Deno looks through all listeners of a signal
+ * The followers of a signal, behind a single listener. Deno looks through all listeners of a signal
  * for each that comes or goes: with 20,000 of them that takes 3 s.
  */
 const followings = new WeakMap<AbortSignal, Following>();

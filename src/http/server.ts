@@ -47,7 +47,7 @@ export interface HttpServer extends AsyncDisposable {
   /** `host:port` with the real port. */
   readonly address: string;
   readonly port: number;
-  /** Later handshakes use this; open connections go on. */
+  /** Later handshakes use this; open connections continue. */
   setMaterial(material: ServerMaterial): void;
   /** Accepts nothing more, lets answers finish for `graceMs`, then closes what is left. */
   stop(graceMs: number): Promise<void>;
@@ -196,7 +196,7 @@ function keyOf({ remoteAddress, remotePort }: Socket): string {
   return `${remoteAddress} ${remotePort}`;
 }
 
-/** Somebody typed http:// where https:// is served: say so instead of breaking off. */
+/** The client used http:// on an https:// port: answer with a hint instead of closing. */
 function answerPlain(socket: Socket, first: Uint8Array): void {
   const text = new TextDecoder("latin1").decode(first.subarray(0, 16));
   if (!/^[A-Z]+ /.test(text)) return void socket.destroy();

@@ -42,7 +42,7 @@ const connections = { total: 2_000, perAddress: 1_000, pendingMs: 10_000 };
 const idleMs = 60_000;
 /** The largest body that is taken (2 MiB) over a slow line. */
 const bodyMs = 60_000;
-/** Answers that are under way when the node is told to stop. */
+/** Time for open answers when the node stops. */
 const graceMs = 3_000;
 /** How soon a rotated token holds, and how often new members are written down. */
 const lookMs = 1_000;
@@ -328,7 +328,7 @@ function announce(
     data_dir: values["node.data_dir"],
     config_file: config.file,
   });
-  if (node.noAuth) env.log.warn("everyone who reaches this node may use it (--no-auth)");
+  if (node.noAuth) env.log.warn("anyone who can reach this node may use it (--no-auth)");
   const { url } = loginUrl(node, loginMs);
   const write = (line: string) => void env.stderr.write(line).catch(() => {});
   if (values["log.format"] === "text") {

@@ -22,7 +22,7 @@ export function cleanProcess({ log }: Pick<Env, "log">, startsTasks: boolean): D
     // Started by nohup. A signal that has a handler has its default action in children.
     Deno.addSignalListener(
       "SIGHUP",
-      () => log.info("ignoring SIGHUP, as this process was told to"),
+      () => log.info("ignoring SIGHUP, as inherited from the parent process"),
     );
   }
   if (startsTasks && ignoredSignals().includes(signals.SIGCHLD)) {

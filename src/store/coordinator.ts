@@ -9,7 +9,7 @@ import { logFiles } from "./files/logs.ts";
 import { openSqliteStore } from "./sqlite/store.ts";
 
 /**
- * Everything that a coordinator keeps, in one folder that nobody else can read:
+ * Everything that a coordinator keeps, in one folder that no other user can read:
  *
  *     tasks.db      tasks, workers, state; in use by one coordinator at a time
  *     logs/         what attempts wrote

@@ -11,7 +11,7 @@ export const taskStates = [
 ] as const;
 export type TaskState = (typeof taskStates)[number];
 
-/** States in which nothing more happens unless somebody retries the task. */
+/** States in which nothing more happens unless the task is retried. */
 export type FinishedState = Exclude<TaskState, "queued" | "running">;
 
 export function isFinished(state: TaskState): state is FinishedState {

@@ -1,7 +1,7 @@
 import type { Output } from "../../base/env.ts";
 import { sizeOf } from "./terminal.ts";
 
-/** One line for each of several things that go on at once. */
+/** One line for each of several things in progress. */
 export interface Progress {
   /** Replaces the line of `name`; shown on a terminal only. */
   doing(name: string, text: string): void;

@@ -20,7 +20,7 @@ import { OpenFileReader } from "./logs.ts";
 export function artifactFiles(root: string): ArtifactFiles {
   const folderOf = (taskId: string, attempt: number) =>
     join(root, shardOf(taskId), `${taskId}.${attempt}`);
-  // 128 bits: nobody finds two paths with one name.
+  // 128 bits: no one can find two paths with the same name.
   const name = (path: string) => createHash("sha256").update(path).digest("hex").slice(0, 32);
   return {
     async openArtifact(taskId, attempt, path) {

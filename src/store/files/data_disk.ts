@@ -54,7 +54,7 @@ function sizeOf(path: string): number {
   }
 }
 
-/** @returns whether all of it could be written. */
+/** @returns true if everything was written. */
 function fill(path: string, bytes: number): boolean {
   const block = new Uint8Array(64 * 1024);
   try {
