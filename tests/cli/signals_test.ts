@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { agent } from "../support/agent.ts";
 import { tempHome } from "../support/home.ts";
 
-for (const [signal, code] of [["SIGINT", 130], ["SIGTERM", 143]] as const) {
+for (const [signal, code] of [["SIGHUP", 129], ["SIGINT", 130], ["SIGTERM", 143]] as const) {
   Deno.test(`a command that waits for a silent coordinator ends on ${signal}`, async () => {
     await using home = await tempHome();
     using silent = Deno.listen({ hostname: "127.0.0.1", port: 0 });

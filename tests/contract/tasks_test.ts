@@ -116,6 +116,8 @@ Deno.test("an invalid task is refused", async () => {
     [{ argv: Array(20_000).fill("x") }, /more than/],
     [{ argv: Array(9_000).fill("x".repeat(200)) }, /longer than/],
     [{ env: { "A=B": "x" } }, /not a name/],
+    [{ env: { "BASH_FUNC_ls%%": "() { :; }" } }, /not a name/],
+    [{ env: { "1A": "x" } }, /not a name/],
     [{ env: { A: "\0" } }, /zero/],
     [{ env: { A: "x".repeat(300_000) } }, /longer/],
     [{ selector: { "": "x" } }, /label name/],
