@@ -1,5 +1,9 @@
 import assert from "node:assert/strict";
+import { eventually } from "../../tests/support/eventually.ts";
+import { silentLog } from "../../tests/support/silent_log.ts";
+import { systemClock } from "../base/clock.ts";
 import { randomHex } from "./folders.ts";
+import { Guardian } from "./guardian.ts";
 import { type GuardianCommand, guardianCommands } from "./guardian_protocol.ts";
 import { temporaryFolder } from "../../tests/support/temporary.ts";
 import { attemptVariable, signal } from "./leftover_processes.ts";
@@ -145,6 +149,38 @@ Deno.test("a guardian stays as long as it hears something, whatever signals it g
       await close();
       assert.equal((await ended).signal, null);
     });
+  }
+});
+
+Deno.test("a guardian that replaces another knows the groups of before, and not those that ended", async () => {
+  const mark = `${randomHex(8)}.${randomHex(4)}.`;
+  for (const command of everyGuardian(mark, 4_000)) {
+    // Without cgroups and without a mark, a process is known by its group alone.
+    const [running, over] = [sleeper(), sleeper()];
+    try {
+      {
+        await using guardian = new Guardian({
+          commands: [command],
+          echoMs: 2_500,
+          apart: (start) => start(),
+          clock: systemClock,
+          log: silentLog,
+          acted: () => {},
+        });
+        await guardian.ready();
+        for (const { pid } of [running, over]) guardian.add(pid);
+        guardian.remove(over.pid);
+        const first = guardian.pid!;
+        signal(first, "SIGKILL");
+        await eventually(10_000, () => guardian.isReady && guardian.pid !== first);
+        assert.equal(signal(running.pid, "SIGCONT"), true);
+      }
+      assert.equal((await running.status).signal, "SIGKILL", command.command);
+      signal(over.pid, "SIGTERM");
+      assert.equal((await over.status).signal, "SIGTERM", command.command);
+    } finally {
+      for (const { pid } of [running, over]) signal(pid, "SIGKILL");
+    }
   }
 });
 

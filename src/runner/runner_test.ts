@@ -11,7 +11,8 @@ import {
 } from "../tasks/orders.ts";
 import { validateOrder } from "./access_check.ts";
 import { openWorkerDirectory } from "./folders.ts";
-import { findLeftoverProcesses, signal } from "./leftover_processes.ts";
+import { temporaryFolder } from "../../tests/support/temporary.ts";
+import { attemptVariable, findLeftoverProcesses, signal } from "./leftover_processes.ts";
 import { Runner, type RunnerOptions } from "./runner.ts";
 import { findTaskUser } from "./user.ts";
 
@@ -230,6 +231,20 @@ Deno.test("a file whose interpreter is missing is told from one that is missing"
   assert.equal((await t.exited(key)).exitCode, 0, "without a first line it is the shell's");
 });
 
+/** What the dynamic loader and the C library read, from ld.so(8), environ(7) and dyld(1). */
+const loaderVariables = [
+  ...["AUDIT", "BIND_NOT", "BIND_NOW", "CONFIG", "DEBUG", "DEBUG_OUTPUT", "DYNAMIC_WEAK"],
+  ...["HWCAP_MASK", "LIBRARY_PATH", "ORIGIN_PATH", "POINTER_GUARD", "PREFER_MAP_32BIT_EXEC"],
+  ...["PRELOAD", "PROFILE", "PROFILE_OUTPUT", "SHOW_AUXV", "TRACE_LOADED_OBJECTS"],
+  ...["TRACE_PRELINKING", "USE_LOAD_BIAS", "VERBOSE", "WARN", "ASSUME_KERNEL"],
+].map((name) => `LD_${name}`).concat(
+  ["GCONV_PATH", "GETCONF_DIR", "GLIBC_TUNABLES", "HOSTALIASES", "LOCALDOMAIN", "LOCPATH"],
+  ["MALLOC_TRACE", "NIS_PATH", "NLSPATH", "RESOLV_HOST_CONF", "RES_OPTIONS", "TMPDIR", "TZDIR"],
+  ["DYLD_INSERT_LIBRARIES", "DYLD_LIBRARY_PATH", "DYLD_FRAMEWORK_PATH"],
+);
+
+const shellVariables = ["BASH_ENV", "ENV", "IFS", "SHELLOPTS", "PS4", "BASH_FUNC_ls%%"];
+
 Deno.test("only allowed programs start, by their real path", async () => {
   const sh = Deno.realPathSync("/bin/sh");
   const allowedVariables = new Set(["MINE"]);
@@ -237,7 +252,7 @@ Deno.test("only allowed programs start, by their real path", async () => {
   assert.equal((await t.exited(t.start(["sh", "-c", "exit 0"]))).exitCode, 0);
   const refused = await t.exited(t.start(["env"]));
   assert.match(refused.reason!, /may not start "\/usr\/bin\/env"/);
-  for (const name of ["LD_PRELOAD", "BASH_ENV", "PATH", "ENV", "BASH_FUNC_ls%%", "HOME"]) {
+  for (const name of [...loaderVariables, ...shellVariables, "PATH", "HOME"]) {
     const odd = await t.exited(t.start(["sh", "-c", "exit 0"], { env: { [name]: "/tmp" } }));
     assert.ok(odd.reason!.includes(`refuses the variable "${name}"`), name);
     assert.match(odd.reason!, /worker\.allow_env/);
@@ -451,6 +466,30 @@ Deno.test("artifacts are collected, and no link is followed", async () => {
   }
   t.obey({ kind: "forget", key });
   await t.until(() => exists(join(t.folder.artifacts, key)) ? undefined : true);
+});
+
+Deno.test("processes of an earlier start are ended before any task is, in the group or out of it", async () => {
+  await using folder = await temporaryFolder();
+  const opened = await openWorkerDirectory(folder.path, await findTaskUser(undefined));
+  opened[Symbol.dispose]();
+  const { mark } = opened;
+  const sleeper = (value: string) =>
+    new Deno.Command("sleep", {
+      args: ["600"],
+      detached: true,
+      env: { [attemptVariable]: value },
+    }).spawn();
+  const former = sleeper(`${mark}.00000000.t1.7.1.1`);
+  const other = sleeper(`${mark}0.00000000.t1.7.1.1`);
+  try {
+    await using t = await startRunner({ path: folder.path });
+    assert.equal(alive(former.pid), false);
+    assert.equal(alive(other.pid), true, "another worker's");
+    assert.equal((await t.exited(t.start(["true"]))).exitCode, 0);
+  } finally {
+    for (const { pid } of [former, other]) signal(pid, "SIGKILL");
+    await Promise.all([former.status, other.status]);
+  }
 });
 
 Deno.test("what an earlier start left is removed, but for files that are still to be sent", async () => {

@@ -32,6 +32,15 @@ Deno.test("nothing that dials or listens may be granted the CA's key, by whateve
       await check({ read: [join(root, path)], write: [join(root, path)] });
     }
     await check({ read: [root], net: [] });
+    // config.yaml may name a link to the key, as on a medium that is mounted when it is needed.
+    const medium = join(root, "medium");
+    await Deno.mkdir(medium);
+    await Deno.rename(key, join(medium, "secret"));
+    await Deno.symlink(join(medium, "secret"), key);
+    for (const path of [medium, join(medium, "secret"), key, join(root, "tls")]) {
+      await assert.rejects(check({ read: [path] }), Refusal, `read ${path}`);
+      await assert.rejects(check({ write: [path] }), Refusal, `write ${path}`);
+    }
     await assert.rejects(check({ read: [root], net: true }), Refusal);
   } finally {
     await Deno.remove(root, { recursive: true });

@@ -51,7 +51,7 @@ async function deliverOutput(attempt: RunningAttempt, delivery: Delivery): Promi
         const piece = output.read(sent[stream]);
         // The spool is shorter than it should be, as after a crash of the host.
         if (piece.length === 0) await fill(attempt, stream, sent, output.end, upload);
-        await upload.append(stream, sent[stream], piece);
+        else await upload.append(stream, sent[stream], piece);
         sent[stream] += piece.length;
         isIdle = false;
       }

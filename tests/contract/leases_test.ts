@@ -183,6 +183,87 @@ Deno.test("an assignment that never arrived has no effect", async () => {
   assert.ok(second!.ref.fence > first!.ref.fence);
   assert.equal(await back.finish(first!.ref), true);
   assert.equal(await back.finish(second!.ref), false);
+  // Now it is the result of another attempt with the same number.
+  assert.equal(await back.finish(first!.ref, { state: "failed", exitCode: 9 }), true);
+  const [task] = await engine.getTask(id);
+  assert.deepEqual(task!.attempts.map((each) => [each.fence, each.superseded, each.exitCode]), [
+    [second!.ref.fence, false, 0],
+  ]);
+});
+
+Deno.test("a late result changes no later attempt that was lost, too", async () => {
+  await using harness = new EngineHarness();
+  const { engine, clock } = harness;
+  const { id } = await engine.submit(spec());
+  const worker = await FakeWorker.connect(engine);
+  const [first] = await worker.take();
+  worker.session.closed();
+  const back = await FakeWorker.connect(engine);
+  const [second] = await back.take();
+  assert.equal(second!.ref.attempt, 1);
+  back.session.started(second!.ref, clock.now());
+  await turn();
+  clock.turn(leaseTimes.leaseMs);
+  engine.advance();
+  await turn();
+  const late = await FakeWorker.connect(engine);
+  assert.equal(await late.finish(first!.ref, { state: "failed", exitCode: 9 }), true);
+  const [task] = await engine.getTask(id);
+  assert.deepEqual(task!.attempts.map((each) => [each.state, each.superseded, each.exitCode]), [
+    ["lost", false, undefined],
+  ]);
+});
+
+Deno.test("a cancel in the turn of an assignment reaches the worker after it, one in that of the end does not", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const worker = await FakeWorker.connect(engine);
+  await turn();
+  const order: string[] = [];
+  const assign = worker.assign.bind(worker);
+  worker.assign = (assignments) => {
+    order.push("assign");
+    assign(assignments);
+  };
+  const cancel = worker.cancel.bind(worker);
+  worker.cancel = (ref) => {
+    order.push("cancel");
+    cancel(ref);
+  };
+  // At each step of the way from the queue to the worker.
+  for (let steps = 0; steps < 12; steps++) {
+    order.length = 0;
+    worker.session.credit(1);
+    const submitted = engine.submit(spec());
+    const { id } = await submitted;
+    for (let step = 0; step < steps; step++) await null;
+    if (steps % 3 === 2) await turn();
+    const [cancelled] = await engine.cancelTask(id);
+    await turn();
+    const { ref } = worker.assigned.at(-1) ?? {};
+    if (cancelled!.state === "cancelled") {
+      assert.notEqual(ref?.taskId, id, "it was not assigned");
+      continue;
+    }
+    assert.equal(ref?.taskId, id);
+    assert.deepEqual(order, ["assign", "cancel"]);
+    assert.deepEqual(worker.cancelled.at(-1), ref);
+    await worker.finish(ref!, { state: "cancelled" });
+    assert.equal((await stateOf(harness, id)).state, "cancelled");
+  }
+  assert.ok(worker.cancelled.length > 0);
+
+  worker.session.credit(1);
+  const { id } = await engine.submit(spec());
+  await worker.until(({ assigned }) => assigned.at(-1)!.ref.taskId === id);
+  const { ref } = worker.assigned.at(-1)!;
+  const finished = worker.finish(ref);
+  await assert.rejects(
+    engine.cancelTask(id),
+    taskError("wrong_state", /already ended: it is succeeded/),
+  );
+  assert.equal(await finished, false);
+  assert.notDeepEqual(worker.cancelled.at(-1), ref);
 });
 
 Deno.test("a task handed back before its start returns to its place in the queue", async () => {

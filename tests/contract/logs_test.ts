@@ -131,6 +131,61 @@ Deno.test("each piece wakes a follower, and its signal ends it", async () => {
   assert.equal((await next).done, true);
 });
 
+Deno.test("a follower gets the last bytes also when they and the end come while it reads", async () => {
+  await using harness = new EngineHarness();
+  const logs = logFiles(join(harness.folder, "logs"));
+  let atEnd: (() => Promise<void>) | undefined;
+  await harness.restart({
+    logs: {
+      ...logs,
+      async readLog(taskId, attempt, stream) {
+        const reader = await logs.readLog(taskId, attempt, stream);
+        return reader && {
+          async read(offset, buffer) {
+            const count = await reader.read(offset, buffer);
+            const meanwhile = count === 0 ? atEnd : undefined;
+            atEnd = count === 0 ? undefined : atEnd;
+            await meanwhile?.();
+            return count;
+          },
+          [Symbol.asyncDispose]: () => reader[Symbol.asyncDispose](),
+        };
+      },
+    },
+  });
+  const { engine } = harness;
+  const { id, worker, ref } = await oneRunning(harness);
+  const upload = await engine.uploadLog(ref);
+  await upload.append("stdout", 0, bytes("first "));
+  await upload[Symbol.asyncDispose]();
+  // The follower has read all there is, from the file, and is about to hear so.
+  atEnd = async () => {
+    await using rest = await engine.uploadLog(ref);
+    await rest.append("stdout", 6, bytes("last"));
+    await rest.end({ stdout: 10, stderr: 0 });
+    await worker.finish(ref, { stdoutBytes: 10 });
+  };
+  const query = { taskId: id, follow: true };
+  const read = await collect(engine.readLog(query, AbortSignal.timeout(10_000)));
+  assert.equal(atEnd, undefined);
+  assert.deepEqual(read, { "1 stdout": "first last" });
+});
+
+Deno.test("a log that is shorter than its result says is read to its end, and following it ends", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const { id, worker, ref } = await oneRunning(harness);
+  {
+    await using upload = await engine.uploadLog(ref);
+    await upload.append("stdout", 0, bytes("kept"));
+  }
+  await worker.finish(ref, { stdoutBytes: 1_000, stderrBytes: 7 });
+  for (const follow of [false, true]) {
+    const read = engine.readLog({ taskId: id, follow }, AbortSignal.timeout(10_000));
+    assert.deepEqual(await collect(read), { "1 stdout": "kept" });
+  }
+});
+
 Deno.test("following one attempt ends with it; not following ends at once", async () => {
   await using harness = new EngineHarness();
   const { engine } = harness;

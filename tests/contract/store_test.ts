@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { systemClock } from "../../src/base/clock.ts";
 import { UserError } from "../../src/base/errors.ts";
 import { silentLog } from "../support/silent_log.ts";
+import { artifactFiles } from "../../src/store/files/artifacts.ts";
+import { logFiles } from "../../src/store/files/logs.ts";
 import { openCoordinatorStorage } from "../../src/store/coordinator.ts";
 import { openSqliteStore } from "../../src/store/sqlite/store.ts";
 import type { Change, TaskStore } from "../../src/coordinator/store.ts";
@@ -235,14 +239,62 @@ withFolder("a task that cannot be read waits until it can be", async (folder) =>
 });
 
 Deno.test({
+  name: "of a write that the disk takes in part, every byte is stored once when it goes on",
+  // Needs its own file system.
+  ignore: Deno.build.os !== "linux" || Deno.uid() !== 0,
+  fn: async () => {
+    const folder = Deno.makeTempDirSync({ prefix: "agent-full-" });
+    mount("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder);
+    try {
+      const data = unlike(2 ** 19);
+      const files = [logFiles(join(folder, "logs")), artifactFiles(join(folder, "files"))] as const;
+      const full = userError("disk_full", /is full/);
+      await using log = await files[0].openLog("t1.1", 1);
+      await assert.rejects(log.append("stdout", data), full);
+      assert.ok(log.sizes.stdout > 0, "a part of it was written");
+      await using artifact = await files[1].openArtifact("t1.1", 1, "x");
+      await assert.rejects(artifact.append(data), full);
+
+      mount("mount", "-o", "remount,size=4m", folder);
+      await log.append("stdout", data.subarray(log.sizes.stdout));
+      await artifact.append(data.subarray(artifact.size));
+      assert.equal(artifact.sha256(), createHash("sha256").update(data).digest("hex"));
+      await artifact.finish();
+      for (
+        const opened of [
+          await files[0].readLog("t1.1", 1, "stdout"),
+          await files[1].readArtifact("t1.1", 1, "x"),
+        ]
+      ) {
+        await using reader = opened!;
+        const stored = new Uint8Array(2 * data.length);
+        const length = await reader.read(0, stored);
+        assert.ok(Buffer.from(stored.subarray(0, length)).equals(data), `${length} bytes`);
+      }
+    } finally {
+      mount("umount", folder);
+      Deno.removeSync(folder);
+    }
+  },
+});
+
+/** Bytes of which no part is like another, so that one that is stored twice shows. */
+function unlike(length: number): Uint8Array {
+  return new Uint8Array(new Uint32Array(length / 4).map((_, at) => at).buffer);
+}
+
+function mount(program: string, ...args: string[]): void {
+  const { success, stderr } = new Deno.Command(program, { args }).outputSync();
+  assert.ok(success, new TextDecoder().decode(stderr));
+}
+
+Deno.test({
   name: "on a disk that is really full, and has room again, nothing accepted is lost",
   // Needs its own file system.
   ignore: Deno.build.os !== "linux" || Deno.uid() !== 0,
   fn: async () => {
-    const mount = async (...args: string[]) =>
-      assert.ok((await new Deno.Command(args[0]!, { args: args.slice(1) }).output()).success);
     const folder = Deno.makeTempDirSync({ prefix: "agent-full-" });
-    await mount("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder);
+    mount("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder);
     try {
       const data = openCoordinatorStorage(join(folder, "data"));
       const clock = new HandClock();
@@ -262,13 +314,13 @@ Deno.test({
       await assert.rejects(async () => {
         for (;;) accepted.push((await engine.submit(filler)).id);
       }, full);
-      const tooMuch = new Uint8Array(2 ** 20);
+      const tooMuch = unlike(2 ** 20);
       await assert.rejects(log.append("stdout", 0, tooMuch), full);
       await assert.rejects(artifact.append(0, tooMuch), full);
       await worker.session.heartbeat();
       worker.session.credit(1);
 
-      await mount("mount", "-o", "remount,size=16m", folder);
+      mount("mount", "-o", "remount,size=16m", folder);
       await eventually(5_000, () => {
         clock.turn(1_000);
         return engine.trouble() === undefined;
@@ -276,11 +328,21 @@ Deno.test({
       await log.append("stdout", log.offsets.stdout, tooMuch.subarray(log.offsets.stdout));
       await log.end({ stdout: 2 ** 20, stderr: 0 });
       await artifact.append(artifact.offset, tooMuch);
+      await artifact.end(createHash("sha256").update(tooMuch).digest("hex"));
+      const never = new AbortController().signal;
+      const output = engine.readLog({ taskId: id }, never);
+      const file = engine.readArtifact({ taskId: id, path: "x" }, never);
+      for (const [name, pieces] of [["log", output], ["artifact", file]] as const) {
+        const stored = Buffer.concat(
+          await Array.fromAsync<{ data: Uint8Array }, Uint8Array>(pieces, ({ data }) => data),
+        );
+        assert.ok(stored.equals(tooMuch), `the ${name} has ${stored.length} bytes`);
+      }
       assert.equal(await worker.finish(ref), false);
       const all = await engine.listTasks({ limit: 1_000 });
       assert.deepEqual(all.tasks.map((task) => task.id).reverse(), accepted);
     } finally {
-      await mount("umount", folder);
+      mount("umount", folder);
       Deno.removeSync(folder);
     }
   },

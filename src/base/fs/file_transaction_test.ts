@@ -120,6 +120,50 @@ Deno.test("changes of several holders are made one after the other", async () =>
   assert.equal(await Deno.readTextFile(path), "20");
 });
 
+Deno.test("a lock file that its last holder has just removed is no lock", async () => {
+  await using temp = await tempFolder();
+  const first = await lockFolder(temp.path);
+  // As between two processes: this one has opened the file, the holder removes it and lets go, and a
+  // third takes the lock with a file of its own.
+  const taken: Promise<AsyncDisposable>[] = [];
+  const { prototype } = Deno.FsFile;
+  const tryLock = prototype.tryLockSync;
+  prototype.tryLockSync = function (exclusive) {
+    prototype.tryLockSync = tryLock;
+    void first[Symbol.asyncDispose]();
+    taken.push(lockFolder(temp.path));
+    return tryLock.call(this, exclusive);
+  };
+  try {
+    await assert.rejects(lockFolder(temp.path, { timeoutMs: 100 }), { code: "locked" });
+  } finally {
+    prototype.tryLockSync = tryLock;
+  }
+  const third = await taken[0]!;
+  await third[Symbol.asyncDispose]();
+  await (await lockFolder(temp.path))[Symbol.asyncDispose]();
+});
+
+Deno.test("a holder removes its lock file while it still has the lock", async () => {
+  await using temp = await tempFolder();
+  const folder = await lockFolder(temp.path);
+  const path = join(temp.path, ".lock");
+  const { prototype } = Deno.FsFile;
+  const close = prototype.close;
+  const atClose: boolean[] = [];
+  // Later it would remove the file of the next holder.
+  prototype.close = function () {
+    atClose.push(exists(path));
+    close.call(this);
+  };
+  try {
+    await folder[Symbol.asyncDispose]();
+  } finally {
+    prototype.close = close;
+  }
+  assert.deepEqual(atClose, [false]);
+});
+
 Deno.test("a lock that stays taken is an error that says so, a stale one is none", async () => {
   await using temp = await tempFolder();
   let waited = 0;

@@ -4,6 +4,7 @@ import { dayMs, modeOf, output, tlsLab } from "../../../tests/support/tls.ts";
 import { exportCa } from "./export.ts";
 import { initTls } from "./init.ts";
 import { readCertificates } from "../x509/inspect.ts";
+import { parsePem, toPem } from "../x509/pem.ts";
 import { mint } from "./mint.ts";
 import { request } from "./request.ts";
 
@@ -157,6 +158,20 @@ Deno.test("requests of OpenSSL are answered, damaged ones are not", async () => 
   }
   const weak = mint(pki, { out: lab.at("weak"), csr: lab.at("weak.csr") });
   await assert.rejects(weak, { code: "bad_request" });
+  for (const name of ["rsa", "ec", "ed"]) {
+    const [{ der } = { der: new Uint8Array() }] = parsePem(
+      await Deno.readTextFile(lab.at(`${name}.csr`)),
+      name,
+    );
+    // The signature is at the end, and this bit of it is a part of the number, not of its encoding.
+    der[der.length - 1]! ^= 1;
+    const csr = lab.at(`${name}-flipped.csr`);
+    await Deno.writeTextFile(csr, toPem("CERTIFICATE REQUEST", der));
+    await assert.rejects(mint(pki, { out: lab.at("flipped"), csr }), {
+      code: "bad_request",
+      message: /not signed by the key/,
+    });
+  }
   const text = await Deno.readTextFile(lab.at("ec.csr"));
   const lines = text.split("\n");
   lines[3] = lines[3]!.split("").toReversed().join("");

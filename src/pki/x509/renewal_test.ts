@@ -7,12 +7,18 @@ Deno.test("a certificate is due 30 days before its end, a short-lived one in its
   const cases: [lifetimeDays: number, ageDays: number, due: boolean][] = [
     [825, 0, false],
     [825, 794.9, false],
+    [825, 795, false],
+    [825, 795 + 1 / dayMs, true],
     [825, 795.1, true],
     [825, 825.1, true],
     [90, 59.9, false],
+    [90, 60, false],
+    [91, 61, false],
+    [91, 61 + 1 / dayMs, true],
     [90, 60.1, true],
     [9, 0, false],
     [9, 5.9, false],
+    [9, 6, false],
     [9, 6.1, true],
   ];
   for (const [lifetime, age, due] of cases) {

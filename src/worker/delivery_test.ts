@@ -1,0 +1,131 @@
+/** What a worker sends where a coordinator has a part already, and where a disk has lost a part. */
+import assert from "node:assert/strict";
+import { temporaryFolder } from "../../tests/support/temporary.ts";
+import { silentLog } from "../../tests/support/silent_log.ts";
+import { systemClock } from "../base/clock.ts";
+import { openSpool } from "../store/spool/spool.ts";
+import type { WorkerService } from "../tasks/service.ts";
+import type { AttemptResult } from "../tasks/task.ts";
+import { deliver } from "./delivery.ts";
+import { RunningAttempt } from "./running_attempt.ts";
+
+const ref = { taskId: "t1", attempt: 1, fence: 7 };
+const bytes = (text: string) => new TextEncoder().encode(text);
+
+/** An attempt that has written this and ended, with its output in a spool on disk. */
+async function finished(stdout: string, { lost = 0, files = [] as string[] } = {}) {
+  const open = new AsyncDisposableStack();
+  const { path } = open.use(await temporaryFolder());
+  const spool = openSpool(path, silentLog);
+  const key = "t1.1.7";
+  {
+    const file = spool.open(key, "stdout");
+    file.append(bytes(stdout.slice(0, stdout.length - lost)));
+    file.close();
+  }
+  const result: AttemptResult = {
+    ...{ ref, state: "succeeded", exitCode: 0, signal: undefined, reason: undefined },
+    ...{ startedAt: 0, finishedAt: 1, stdoutBytes: stdout.length, stderrBytes: 0 },
+  };
+  const collected = files.map((name) => ({
+    ...{ path: name, file: `/${name}`, size: 10, mode: 0o644, sha256: "ab" },
+  }));
+  const starts = { stdout: 0, stderr: 0 };
+  const attempt = RunningAttempt.restored(
+    { key, lease: "c:1", result, starts, files: collected },
+    spool,
+  );
+  open.defer(() => attempt.forget());
+  return { attempt, [Symbol.asyncDispose]: () => open.disposeAsync() };
+}
+
+/** A coordinator that has this much, and takes down what it gets. */
+function coordinator(has: { stdout?: number; file?: number }) {
+  const seen = { sent: [] as [number, string][], ends: [] as unknown[] };
+  const text = (data: Uint8Array) => new TextDecoder().decode(data);
+  const offsets = { stdout: has.stdout ?? 0, stderr: 0 };
+  let offset = has.file ?? 0;
+  const nothing = () => Promise.resolve();
+  const service = {
+    uploadLog: () =>
+      Promise.resolve({
+        offsets,
+        append(_stream, at, data) {
+          assert.ok(data.length > 0, "an empty piece would be sent without end");
+          seen.sent.push([at, text(data)]);
+          offsets.stdout = at + data.length;
+          return Promise.resolve();
+        },
+        end: (lengths) => Promise.resolve(void seen.ends.push({ ...lengths })),
+        [Symbol.asyncDispose]: nothing,
+      }),
+    uploadArtifact: () =>
+      Promise.resolve({
+        get offset() {
+          return offset;
+        },
+        append(at, data) {
+          seen.sent.push([at, text(data)]);
+          offset = at + data.length;
+          return Promise.resolve();
+        },
+        end: (sha256) => Promise.resolve(void seen.ends.push(sha256)),
+        [Symbol.asyncDispose]: nothing,
+      }),
+  } as Partial<WorkerService> as WorkerService;
+  return { service, seen };
+}
+
+async function delivered(attempt: RunningAttempt, service: WorkerService): Promise<void> {
+  await deliver(attempt, {
+    service,
+    signal: AbortSignal.timeout(10_000),
+    clock: systemClock,
+    taken: () => {},
+    readFile: async function* () {
+      for (const piece of ["012", "345", "6789"]) yield await Promise.resolve(bytes(piece));
+    },
+  });
+}
+
+Deno.test("only what the coordinator does not have is sent again, of output and of files", async () => {
+  for (const [has, sent] of [[0, "0123456789"], [4, "456789"], [10, ""]] as const) {
+    await using t = await finished("0123456789");
+    const { service, seen } = coordinator({ stdout: has });
+    await delivered(t.attempt, service);
+    assert.deepEqual(seen.sent, sent === "" ? [] : [[has, sent]]);
+    assert.deepEqual(seen.ends, [{ stdout: 10, stderr: 0 }]);
+    assert.equal(t.attempt.result!.reason, undefined);
+  }
+  for (
+    const [has, pieces] of [[0, ["012", "345", "6789"]], [4, ["45", "6789"]], [10, []]] as const
+  ) {
+    await using t = await finished("", { files: ["x"] });
+    const { service, seen } = coordinator({ file: has });
+    await delivered(t.attempt, service);
+    assert.deepEqual(seen.sent.map(([, text]) => text), pieces);
+    assert.equal(seen.sent[0]?.[0], pieces.length === 0 ? undefined : has);
+    assert.deepEqual(seen.ends, ["ab"]);
+    assert.deepEqual(t.attempt.files, []);
+  }
+});
+
+Deno.test("of output that is shorter on the disk than its length, the rest is filled and told", async () => {
+  for (const lost of [3, 10]) {
+    await using t = await finished("0123456789", { lost });
+    const { service, seen } = coordinator({});
+    await delivered(t.attempt, service);
+    const text = seen.sent.map(([, piece]) => piece).join("");
+    assert.equal(text, "0123456789".slice(0, 10 - lost) + "?".repeat(lost));
+    assert.deepEqual(seen.ends, [{ stdout: 10, stderr: 0 }]);
+  }
+});
+
+Deno.test("a coordinator that lost bytes which are gone here gets as many, and it is told", async () => {
+  await using t = await finished("0123456789");
+  t.attempt.outputs.stdout.release(6, 0);
+  const { service, seen } = coordinator({ stdout: 2 });
+  await delivered(t.attempt, service);
+  assert.deepEqual(seen.sent, [[2, "????"], [6, "6789"]]);
+  assert.deepEqual(seen.ends, [{ stdout: 10, stderr: 0 }]);
+});
