@@ -30,9 +30,23 @@ interface Context {
 
 /** Lends the node that `server.url` names until `use` settles. */
 export async function withNode<T>(
-  { config, env }: Context,
+  context: Context,
   use: (node: NodeClient) => Promise<T>,
 ): Promise<T> {
+  const client = await openNode(context);
+  try {
+    return await use(client);
+  } finally {
+    client[Symbol.dispose]();
+  }
+}
+
+/**
+ * Prepares to dial the node that `server.url` names.
+ *
+ * @throws {Refusal} where the token would be sent over a network without TLS.
+ */
+export async function openNode({ config, env }: Context): Promise<NodeClient> {
   const url = nodeUrl(config);
   const [{ nodeClient }, { loadToken }] = await Promise.all([
     import("../mesh/node_client.ts"),
@@ -42,21 +56,16 @@ export async function withNode<T>(
   if (!secure && !isLoopback(bare(url.hostname)) && !config.values["node.insecure"]) {
     throw new Refusal(`Refused to send the token to "${url.origin}" without TLS`, {
       code: "plaintext_refused",
-      next: "Use https:// in server.url, or accept plain HTTP with --node.insecure",
+      next: "Use https:// in server.url, or accept plain HTTP with node.insecure=true",
     });
   }
   const token = loadToken(tokenFile(config));
-  const client = nodeClient({
+  return nodeClient({
     url: url.origin,
     token: () => token,
     trust: secure ? await trustOf(env) : undefined,
     clock: env.clock,
   });
-  try {
-    return await use(client);
-  } finally {
-    client[Symbol.dispose]();
-  }
 }
 
 async function trustOf(env: Context["env"]) {

@@ -4,6 +4,8 @@ export interface ProblemOptions {
   /** A command to paste, or one sentence. */
   next?: string | undefined;
   headers?: Record<string, string>;
+  /** Further members of the document (RFC 9457, 3.2). */
+  members?: Record<string, string | number>;
   cause?: unknown;
 }
 
@@ -11,11 +13,13 @@ export class HttpProblem extends Error {
   override name = "HttpProblem";
   readonly next: string | undefined;
   readonly headers: Record<string, string>;
+  readonly members: Record<string, string | number>;
 
   constructor(readonly status: number, detail: string, options: ProblemOptions = {}) {
     super(detail, options.cause === undefined ? {} : { cause: options.cause });
     this.next = options.next;
     this.headers = options.headers ?? {};
+    this.members = options.members ?? {};
   }
 
   /** The document; `type` is about:blank, so that `title` is the status in words. */
@@ -26,6 +30,7 @@ export class HttpProblem extends Error {
       status: this.status,
       detail: this.message,
       ...(this.next === undefined ? {} : { next: this.next }),
+      ...this.members,
     };
   }
 }

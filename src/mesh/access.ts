@@ -45,6 +45,10 @@ export const routes = {
   "GET /api/workers": { access: "user", summary: "Workers, and what they run" },
   "POST /api/workers/:id/drain": { access: "user", summary: "Give a worker nothing new" },
   "POST /api/workers/:id/resume": { access: "user", summary: "Give a drained worker tasks again" },
+  "POST /api/workers/:id/forget": {
+    access: "user",
+    summary: "End the leases of a worker that is known to be gone",
+  },
   "GET /api/state/:ns": { access: "user", summary: "The keys of a namespace" },
   "GET /api/state/:ns/:key": { access: "user", summary: "The value of a key" },
   "PUT /api/state/:ns/:key": { access: "user", summary: "Set the value of a key" },

@@ -1,7 +1,7 @@
 /** The REST API of a node as the command line calls it. */
 import type { Clock } from "../base/clock.ts";
 import { joinHost } from "../base/address.ts";
-import { messageOf, UserError } from "../base/errors.ts";
+import { messageOf, UserError, type UserErrorOptions } from "../base/errors.ts";
 import { peerClient, type PeerQuestion, type PeerTrust } from "./peer_client.ts";
 
 export interface NodeClientOptions {
@@ -13,16 +13,44 @@ export interface NodeClientOptions {
   clock: Clock;
 }
 
-export interface NodeClient extends Disposable {
-  /**
-   * @returns the answer's JSON, undefined where it has none.
-   * @throws {UserError} with what the node says is wrong, and what to do.
-   */
-  call(method: PeerQuestion["method"], path: string, body?: unknown): Promise<unknown>;
+/** The node said no, or did not answer. */
+export class NodeRefusal extends UserError {
+  override name = "NodeRefusal";
+  /** HTTP status; undefined where there was no answer. */
+  readonly status: number | undefined;
+  /** Members of the problem document. */
+  readonly members: Readonly<Record<string, unknown>>;
+
+  constructor(
+    message: string,
+    facts: { status?: number; members?: Record<string, unknown> },
+    options: UserErrorOptions,
+  ) {
+    super(message, options);
+    this.status = facts.status;
+    this.members = facts.members ?? {};
+  }
 }
 
-/** A node answers within milliseconds; one that is stopped or far away may take a little longer. */
-const answerMs = 10_000;
+export interface NodeClient extends Disposable {
+  /**
+   * @param body bytes are sent as they are, anything else as JSON.
+   * @returns the answer's JSON, undefined where it has none.
+   * @throws {NodeRefusal} with what is wrong, and what to do.
+   */
+  call(method: PeerQuestion["method"], path: string, body?: unknown): Promise<unknown>;
+  /** A long answer as it comes. @throws {NodeRefusal} as `call`. */
+  stream(
+    path: string,
+    signal: AbortSignal,
+    headers?: Record<string, string>,
+  ): Promise<AsyncIterable<Uint8Array>>;
+}
+
+/** Streams of logs that `task logs` follows at once (50), and some questions beside them. */
+const maxSockets = 64;
+/** A node answers within milliseconds; its coordinator may take a while. */
+const answerMs = 30_000;
 /** The cluster view of 300 nodes with all their links. */
 const maxAnswerBytes = 32 * 1024 * 1024;
 
@@ -32,51 +60,77 @@ export function nodeClient({ url, token, trust, clock }: NodeClientOptions): Nod
     hostname.replace(/^\[(.*)\]$/, "$1"),
     Number(port || (protocol === "https:" ? 443 : 80)),
   );
-  const client = peerClient(trust, clock);
+  const client = peerClient(trust, clock, maxSockets);
+  const question = (method: PeerQuestion["method"], path: string, headers = {}): PeerQuestion => ({
+    method,
+    path,
+    headers: { authorization: `Bearer ${token()}`, ...headers },
+    withinMs: answerMs,
+    maxBytes: maxAnswerBytes,
+  });
+  const answered = async <T>(ask: Promise<T>): Promise<T> => {
+    try {
+      return await ask;
+    } catch (error) {
+      throw new NodeRefusal(`The node at "${url}" does not answer: ${messageOf(error)}`, {}, {
+        code: "node_unavailable",
+        next: "Is it running (agent node)? --server.url names another",
+        cause: error,
+      });
+    }
+  };
   return {
     async call(method, path, body) {
-      const text = body === undefined ? undefined : JSON.stringify(body);
-      let reply;
-      try {
-        reply = await client.ask(address, {
-          method,
-          path,
-          headers: {
-            authorization: `Bearer ${token()}`,
-            ...(text === undefined
-              ? { "content-length": "0" }
-              : { "content-type": "application/json" }),
-          },
-          withinMs: answerMs,
-          maxBytes: maxAnswerBytes,
-          ...(text === undefined ? {} : { body: text }),
-        });
-      } catch (error) {
-        throw new UserError(`The node at "${url}" does not answer: ${messageOf(error)}`, {
-          code: "node_unavailable",
-          next: "Is it running (agent node)? --server.url names another",
-          cause: error,
-        });
-      }
+      const isBytes = body instanceof Uint8Array;
+      const headers = body === undefined
+        ? { "content-length": "0" }
+        : { "content-type": isBytes ? "application/octet-stream" : "application/json" };
+      const sent = body === undefined ? {} : { body: isBytes ? body : JSON.stringify(body) };
+      const reply = await answered(
+        client.ask(address, { ...question(method, path, headers), ...sent }),
+      );
       const json = reply.body === "" ? undefined : parsed(reply.body);
-      if (reply.status >= 200 && reply.status < 300) return json;
+      if (isDone(reply.status)) return json;
       throw refusalOf(url, reply.status, json);
+    },
+    async stream(path, signal, headers) {
+      const asked = client.stream(address, question("GET", path, headers), signal);
+      const { status, body } = await answered(asked);
+      if (isDone(status)) return body;
+      let text = "";
+      const decoder = new TextDecoder();
+      for await (const chunk of body) {
+        text += decoder.decode(chunk, { stream: true });
+        if (text.length > maxProblemChars) break;
+      }
+      throw refusalOf(url, status, parsed(text));
     },
     [Symbol.dispose]: () => client[Symbol.dispose](),
   };
 }
 
-function refusalOf(url: string, status: number, json: unknown): UserError {
-  const { detail, next } = (json ?? {}) as { detail?: unknown; next?: unknown };
+const maxProblemChars = 64 * 1024;
+
+function isDone(status: number): boolean {
+  return status >= 200 && status < 300;
+}
+
+function refusalOf(url: string, status: number, json: unknown): NodeRefusal {
+  const members = (typeof json === "object" && json !== null ? json : {}) as Record<
+    string,
+    unknown
+  >;
+  const { detail, next } = members;
   const reason = typeof detail === "string" ? detail : `it answered HTTP ${status}`;
+  const facts = { status, members };
   if (status === 401) {
-    return new UserError(`The node at "${url}" does not accept the token: ${reason}`, {
+    return new NodeRefusal(`The node at "${url}" does not accept the token: ${reason}`, facts, {
       code: "unauthenticated",
       next: "Name the file with its token: --server.token-file",
     });
   }
   const code = status === 404 ? "not_found" : status === 409 ? "conflict" : "failed";
-  return new UserError(reason, { code, ...(typeof next === "string" ? { next } : {}) });
+  return new NodeRefusal(reason, facts, { code, ...(typeof next === "string" ? { next } : {}) });
 }
 
 function parsed(text: string): unknown {

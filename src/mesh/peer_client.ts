@@ -5,11 +5,11 @@
 import { Agent as PlainAgent, type IncomingMessage, request as plainRequest } from "node:http";
 import { Agent as SecureAgent, request as secureRequest } from "node:https";
 import { isIP } from "node:net";
-import type { PeerCertificate, TLSSocket } from "node:tls";
+import type { DetailedPeerCertificate, PeerCertificate, TLSSocket } from "node:tls";
 import { splitHost } from "../base/address.ts";
 import type { Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
-import { type Certificate, inspectCertificate, type Pair } from "../pki/x509/inspect.ts";
+import type { Certificate, Pair } from "../pki/x509/inspect.ts";
 import { roleOf } from "../pki/x509/roles.ts";
 import { coversName } from "../tls/verify.ts";
 import type { Observed } from "./membership.ts";
@@ -29,7 +29,7 @@ export interface PeerQuestion {
   method: "GET" | "POST" | "PUT" | "DELETE";
   path: string;
   headers: Record<string, string>;
-  body?: string;
+  body?: string | Uint8Array;
   /** Milliseconds for all of it. */
   withinMs: number;
   /** Most bytes of the answer; without it what the protocol between nodes allows. */
@@ -43,90 +43,179 @@ export interface PeerReply {
   observed: Observed;
 }
 
+/** An answer that is read as it comes, no faster than it is taken. */
+export interface PeerStream {
+  status: number;
+  headers: PeerReply["headers"];
+  body: AsyncIterable<Uint8Array>;
+}
+
 export interface PeerClient extends Disposable {
   /** @throws {Error} whose message says why there is no answer. */
   ask(address: string, question: PeerQuestion): Promise<PeerReply>;
+  /** The same for a long answer: `withinMs` is for its head alone. */
+  stream(address: string, question: PeerQuestion, signal: AbortSignal): Promise<PeerStream>;
 }
-
-/** Of certificates, for errors. */
-const source = "the certificate of the node";
 
 /** A tick for each peer and a sign-on now and then. */
 const socketsPerPeer = 2;
 
-/** @param trust undefined: without TLS. */
-export function peerClient(trust: PeerTrust | undefined, clock: Clock): PeerClient {
-  const pool = { keepAlive: true, maxSockets: socketsPerPeer };
+/**
+ * @param trust undefined: without TLS.
+ * @param maxSockets connections to one node at once; further questions wait.
+ */
+export function peerClient(
+  trust: PeerTrust | undefined,
+  clock: Clock,
+  maxSockets = socketsPerPeer,
+): PeerClient {
+  const pool = { keepAlive: true, maxSockets };
   const agent = trust === undefined ? new PlainAgent(pool) : new SecureAgent(pool);
   const proven = new WeakMap<TLSSocket, Proven>();
-  const check = (socket: TLSSocket) => {
+  const provenOf = (socket: TLSSocket, trust: PeerTrust) => {
     let known = proven.get(socket);
     if (known === undefined) {
-      known = prove(shownChain(socket), trust!.roots, "serverAuth", clock.now());
-      const role = roleOf(known.certificate);
-      if (role !== undefined && role !== "node") {
-        throw new Error(`Its certificate has the role "${role}", not that of a node`);
-      }
+      known = proveNode(shownChain(socket.getPeerCertificate(true)), trust, clock.now());
       proven.set(socket, known);
     }
     return known;
   };
+  /** Sends a question, and settles with the head of the answer; `fail` ends what is under way. */
+  const send = (address: string, { method, path, headers, body }: PeerQuestion): Sent => {
+    const { host, port } = splitHost(address);
+    const options = { host, port, method, path, headers, agent };
+    const request = trust === undefined
+      ? plainRequest(options)
+      : secureRequest({ ...options, ...tlsOptions(trust, host, clock) });
+    const head = Promise.withResolvers<IncomingMessage>();
+    const fail = (reason: string) => {
+      head.reject(new Error(reason));
+      request.destroy();
+    };
+    request.on("error", (error: Error & { code?: string }) => fail(reasonFor(error)));
+    request.once("response", head.resolve);
+    request.end(body);
+    return { head: head.promise, fail };
+  };
   return {
-    ask: (address, question) =>
-      new Promise((resolve, reject) => {
-        const { host, port } = splitHost(address);
-        const { method, path, headers, body, withinMs } = question;
-        const start = clock.monotonic();
-        const options = { host, port, method, path, headers, agent };
-        const request = trust === undefined
-          ? plainRequest(options)
-          : secureRequest({ ...options, ...tlsOptions(trust, host) });
-        const fail = (reason: string) => {
-          clearTimeout(late);
-          reject(new Error(reason));
-          request.destroy();
+    async ask(address, question) {
+      const start = clock.monotonic();
+      const { head, fail } = send(address, question);
+      const late = Promise.withResolvers<never>();
+      const timer = setTimeout(() => {
+        const reason = `No answer within ${question.withinMs / 1000} s`;
+        fail(reason);
+        late.reject(new Error(reason));
+      }, question.withinMs);
+      try {
+        const response = await Promise.race([head, late.promise]);
+        const latencyMs = clock.monotonic() - start;
+        const verified = trust && provenOf(response.socket as TLSSocket, trust);
+        const most = question.maxBytes ?? limits.answerBytes;
+        const body = await Promise.race([readBounded(response, most), late.promise]);
+        const { headers, statusCode: status = 0 } = response;
+        const middle = clock.now() - latencyMs / 2;
+        return {
+          status,
+          headers,
+          body,
+          observed: observedOf(verified, latencyMs, headers, middle),
         };
-        const late = setTimeout(() => fail(`No answer within ${withinMs / 1000} s`), withinMs);
-        request.on("error", (error: Error & { code?: string }) => fail(reasonFor(error)));
-        request.once("response", async (response: IncomingMessage) => {
-          try {
-            const latencyMs = clock.monotonic() - start;
-            const verified = trust === undefined ? undefined : check(response.socket as TLSSocket);
-            const text = await readBounded(response, question.maxBytes ?? limits.answerBytes);
-            clearTimeout(late);
-            resolve({
-              status: response.statusCode ?? 0,
-              headers: response.headers,
-              body: text,
-              observed: {
-                latencyMs,
-                clockOffsetMs: offsetOf(response.headers[timeHeader], clock.now() - latencyMs / 2),
-                certificateFingerprint: verified && fingerprintHex(verified.certificate),
-                certificateNotAfter: verified?.certificate.notAfter.getTime(),
-                caFingerprint: verified && fingerprintHex(verified.root),
-              },
-            });
-          } catch (error) {
-            fail(messageOf(error));
-          }
-        });
-        request.end(body);
-      }),
+      } catch (error) {
+        fail(messageOf(error));
+        throw error;
+      } finally {
+        clearTimeout(timer);
+      }
+    },
+    async stream(address, question, signal) {
+      signal.throwIfAborted();
+      return await streamed(send(address, question), question.withinMs, signal);
+    },
     [Symbol.dispose]: () => agent.destroy(),
   };
 }
 
-function tlsOptions({ pair, ca, verifyHostname }: PeerTrust, host: string) {
+/** A question that was sent. */
+interface Sent {
+  head: Promise<IncomingMessage>;
+  /** Ends it, whatever it is at. */
+  fail: (reason: string) => void;
+}
+
+async function streamed(
+  { head, fail }: Sent,
+  withinMs: number,
+  signal: AbortSignal,
+): Promise<PeerStream> {
+  const onAbort = () => fail("It was stopped");
+  signal.addEventListener("abort", onAbort, { once: true });
+  const timer = setTimeout(() => fail(`No answer within ${withinMs / 1000} s`), withinMs);
+  try {
+    const response = await head;
+    return {
+      status: response.statusCode ?? 0,
+      headers: response.headers,
+      body: endingWith(response, () => signal.removeEventListener("abort", onAbort)),
+    };
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function* endingWith(body: AsyncIterable<Uint8Array>, end: () => void) {
+  try {
+    yield* body;
+  } finally {
+    end();
+  }
+}
+
+/** Checks that a server is a node: by its chain and its role. @throws {Error} where it is not. */
+function proveNode(chain: Certificate[], { roots }: PeerTrust, now: number): Proven {
+  const proven = prove(chain, roots, "serverAuth", now);
+  const role = roleOf(proven.certificate);
+  if (role === undefined || role === "node") return proven;
+  throw new Error(`Its certificate has the role "${role}", not that of a node`);
+}
+
+/**
+ * All of the check is made within the handshake, so that a question, which may carry a token, goes
+ * only to a node.
+ */
+function tlsOptions(trust: PeerTrust, host: string, clock: Clock) {
+  const { pair, ca, verifyHostname } = trust;
   return {
     ca,
     minVersion: "TLSv1.2" as const,
     // RFC 6066, section 3: only names are sent.
     ...(isIP(host) === 0 ? { servername: host } : {}),
     ...(pair === undefined ? {} : { cert: pair.certPem, key: pair.keyPem }),
-    checkServerIdentity: (_host: string, { raw }: PeerCertificate) =>
-      !verifyHostname || (raw && coversName(inspectCertificate(raw, source), host))
-        ? undefined
-        : new Error(`Its certificate does not cover "${host}"`),
+    checkServerIdentity: (_host: string, shown: PeerCertificate): Error | undefined => {
+      try {
+        const chain = shownChain(shown as DetailedPeerCertificate);
+        const { certificate } = proveNode(chain, trust, clock.now());
+        if (!verifyHostname || coversName(certificate, host)) return undefined;
+        return new Error(`Its certificate does not cover "${host}"`);
+      } catch (error) {
+        return error instanceof Error ? error : new Error(String(error));
+      }
+    },
+  };
+}
+
+function observedOf(
+  verified: Proven | undefined,
+  latencyMs: number,
+  headers: PeerReply["headers"],
+  middle: number,
+): Observed {
+  return {
+    latencyMs,
+    clockOffsetMs: offsetOf(headers[timeHeader], middle),
+    certificateFingerprint: verified && fingerprintHex(verified.certificate),
+    certificateNotAfter: verified?.certificate.notAfter.getTime(),
+    caFingerprint: verified && fingerprintHex(verified.root),
   };
 }
 

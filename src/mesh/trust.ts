@@ -20,9 +20,9 @@ export interface Proven {
 }
 
 /** The certificates that the other side has shown, its own first; empty for none. */
-export function shownChain(socket: TLSSocket): Certificate[] {
+export function shownChain(shown: DetailedPeerCertificate | undefined): Certificate[] {
   const found: Certificate[] = [];
-  let next: DetailedPeerCertificate | undefined = socket.getPeerCertificate?.(true);
+  let next = shown;
   // A root names itself as its issuer.
   while (next?.raw !== undefined && found.length < mostShown) {
     const der = next.raw;
@@ -78,7 +78,7 @@ export class CallerCertificates {
     try {
       let chain = this.#chains.get(socket);
       if (chain === undefined) {
-        chain = shownChain(socket);
+        chain = shownChain(socket.getPeerCertificate(true));
         this.#chains.set(socket, chain);
       }
       if (chain.length === 0) return { kind: "none" };

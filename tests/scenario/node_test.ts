@@ -209,6 +209,78 @@ Deno.test("a renewed certificate is served without a restart, and plain HTTP get
   assert.match(await plain.text(), /https:\/\//);
 });
 
+Deno.test("task commands go through a node where server.url is set", async () => {
+  await using home = await tempHome();
+  await agent.run(["tls", "init"], { home });
+  const secure = ["--peer.insecure=false"];
+  await using coordinator = await agent.start("coordinator", [
+    "--coordinator.port=0",
+    "--coordinator.health-port=0",
+    ...secure,
+  ], { home });
+  await using _worker = await agent.start("worker", [
+    `--worker.coordinators=${coordinator.address}`,
+    "--worker.health-port=0",
+    "--worker.slots=4",
+    ...secure,
+  ], { home });
+  await using node = await agent.start("node", [
+    ...anywhere,
+    `--node.coordinators=${coordinator.address}`,
+    ...secure,
+  ], { home });
+  const env = { AGENT_SERVER_URL: `https://${node.address}` };
+  const run = async (args: string[], code = 0) => {
+    const ran = await agent.run(args, { home, env, stdin: "value" });
+    assert.equal(ran.code, code, `${args.join(" ")}: ${ran.stderr}`);
+    return ran;
+  };
+  const submitted = await run(
+    [
+      "submit",
+      "--follow",
+      "--artifact",
+      "out",
+      "--shell",
+      "--",
+      "echo hi; echo no >&2; echo x > out; exit 7",
+    ],
+    7,
+  );
+  assert.equal(submitted.stdout, "hi\n");
+  assert.match(submitted.stderr, /no\n/);
+  const array = await run([
+    "submit",
+    "--follow",
+    "--array",
+    "0-9",
+    "--shell",
+    "--",
+    "echo $AGENT_ARRAY_INDEX",
+  ]);
+  assert.equal(array.stdout.trim().split("\n").length, 10);
+  const { tasks } = JSON.parse((await run(["task", "list", "--json"])).stdout);
+  assert.equal(tasks.length, 11);
+  const { id } = tasks.at(-1);
+  assert.equal((await run(["task", "logs", id])).stdout, "hi\n");
+  await run(["task", "artifacts", id, "-o", "saved"]);
+  assert.equal(await Deno.readTextFile(join(home.path, "saved", "out")), "x\n");
+  assert.match((await run(["workers", "list"])).stdout, /healthy/);
+  await run(["state", "put", "a", "b", "-"]);
+  assert.equal((await run(["state", "get", "a", "b"])).stdout, "value");
+  const conflict = await run(["state", "put", "a", "b", "x", "--if-revision", "0"], 1);
+  assert.match(conflict.stderr, /revision/);
+  assert.match((await run(["task", "show", "nothing-like-it"], 1)).stderr, /nothing-like-it/);
+  const both = ["--server.url", env.AGENT_SERVER_URL, "--coordinators", coordinator.address];
+  assert.match((await run(["task", "list", ...both], 2)).stderr, /contradict/);
+  // Neither a wrong token nor a foreign server gets anything.
+  await Deno.writeTextFile(join(home.path, "wrong"), "x".repeat(43) + "\n");
+  const wrong = await run(["task", "list", "--server.token-file", join(home.path, "wrong")], 1);
+  assert.match(wrong.stderr, /does not accept the token/);
+  const plain = ["--server.url", "http://192.0.2.1:8765"];
+  assert.match((await run(["task", "list", ...plain], 3)).stderr, /without TLS/);
+});
+
 interface Event {
   name: string;
   id: string;

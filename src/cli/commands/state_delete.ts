@@ -1,5 +1,4 @@
-import { clientGrants } from "../../sandbox/roles.ts";
-import { dialSettings, withTasks } from "../connect.ts";
+import { dialSettings, taskGrants, withTasks } from "../connect.ts";
 import { orConflict } from "../output/state_conflict.ts";
 import { checkNames } from "../../client/state_names.ts";
 import { command } from "../command.ts";
@@ -19,7 +18,7 @@ export default command({
   ...dialSettings,
   examples: [{ line: "agent state delete build lock", does: "Release a lock" }],
   exits: { 1: "Failed, or --if-revision is not the current revision" },
-  grants: ({ config }) => clientGrants(config),
+  grants: (request) => taskGrants(request),
   run: (request) => {
     const { args, options, env, json } = request;
     const [namespace, key] = args as [string, string];

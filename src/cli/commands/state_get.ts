@@ -1,5 +1,4 @@
-import { clientGrants } from "../../sandbox/roles.ts";
-import { dialSettings, withTasks } from "../connect.ts";
+import { dialSettings, taskGrants, withTasks } from "../connect.ts";
 import { checkNames } from "../../client/state_names.ts";
 import { stateView } from "../../client/views.ts";
 import { command } from "../command.ts";
@@ -19,7 +18,7 @@ export default command({
     { line: "agent state get build last-commit --json", does: "Print it with its revision" },
   ],
   streams: true,
-  grants: ({ config }) => clientGrants(config),
+  grants: (request) => taskGrants(request),
   run: (request) => {
     const [namespace, key] = request.args as [string, string];
     checkNames(namespace, key);

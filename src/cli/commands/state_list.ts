@@ -1,7 +1,6 @@
 import { formatDuration } from "../../base/durations.ts";
-import { clientGrants } from "../../sandbox/roles.ts";
 import { TaskError } from "../../tasks/service.ts";
-import { dialSettings, forPerson, withTasks } from "../connect.ts";
+import { dialSettings, forPerson, taskGrants, withTasks } from "../connect.ts";
 import { colors, widthOf } from "../output/terminal.ts";
 import { checkNames } from "../../client/state_names.ts";
 import { table } from "../output/table.ts";
@@ -24,7 +23,7 @@ export default command({
       does: "Show only those that begin with lock/",
     },
   ],
-  grants: ({ config }) => clientGrants(config),
+  grants: (request) => taskGrants(request),
   run: (request) => {
     const namespace = request.args[0]!;
     checkNames(namespace, undefined);

@@ -2,8 +2,7 @@ import { Buffer } from "node:buffer";
 import { UsageError, UserError } from "../../base/errors.ts";
 import type { Env } from "../../base/env.ts";
 import { limits } from "../../tasks/limits.ts";
-import { clientGrants } from "../../sandbox/roles.ts";
-import { dialSettings, withTasks } from "../connect.ts";
+import { dialSettings, taskGrants, withTasks } from "../connect.ts";
 import { orConflict } from "../output/state_conflict.ts";
 import { checkNames } from "../../client/state_names.ts";
 import { stateView } from "../../client/views.ts";
@@ -37,7 +36,7 @@ export default command({
     },
   ],
   exits: { 1: "Failed, or --if-revision is not the current revision" },
-  grants: ({ config }) => clientGrants(config),
+  grants: (request) => taskGrants(request),
   run: async (request) => {
     const { args, options, env, json } = request;
     const [namespace, key, typed] = args as [string, string, string | undefined];

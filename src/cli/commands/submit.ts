@@ -1,8 +1,7 @@
 import type { Env } from "../../base/env.ts";
 import { UsageError } from "../../base/errors.ts";
 import { leaseTimes, limits } from "../../tasks/limits.ts";
-import { clientGrants } from "../../sandbox/roles.ts";
-import { dialSettings, withTasks } from "../connect.ts";
+import { dialSettings, taskGrants, withTasks } from "../connect.ts";
 import { followExits, followOutput } from "../output/follow_output.ts";
 import { type TaskDescription, taskSpec } from "../../client/task_spec.ts";
 import { taskView } from "../../client/views.ts";
@@ -109,7 +108,7 @@ export default command({
   ],
   exits: followExits,
   streams: true,
-  grants: ({ config }) => clientGrants(config),
+  grants: (request) => taskGrants(request),
   async run(request) {
     const { options, rest, env, json } = request;
     if ((rest[0] ?? "") === "") {

@@ -1,6 +1,5 @@
 import { join } from "node:path";
-import { clientGrants } from "../../sandbox/roles.ts";
-import { dialSettings, withTasks } from "../connect.ts";
+import { dialSettings, taskGrants, withTasks } from "../connect.ts";
 import { commonId, findTask } from "../../client/find_task.ts";
 import { widthOf } from "../output/terminal.ts";
 import { table } from "../output/table.ts";
@@ -31,8 +30,10 @@ export default command({
     { line: "agent task artifacts @last -o results", does: "Save those of the newest task" },
   ],
   exits: { 3: "A file exists already (--force overwrites it), or plaintext was refused" },
-  grants: ({ config, options: { output } }) =>
-    clientGrants(config, output === undefined ? {} : { read: [output], write: [output] }),
+  grants: (request) => {
+    const { output } = request.options;
+    return taskGrants(request, output === undefined ? {} : { read: [output], write: [output] });
+  },
   run: (request) =>
     withTasks(request, async (tasks) => {
       const { options, args, env } = request;

@@ -1,8 +1,7 @@
 import { isFinished } from "../../tasks/task.ts";
-import { clientGrants } from "../../sandbox/roles.ts";
 import { changedExit, changeTasks, taskArgument } from "../change_tasks.ts";
 import { command } from "../command.ts";
-import { dialSettings } from "../connect.ts";
+import { dialSettings, taskGrants } from "../connect.ts";
 
 export default command({
   path: "task cancel",
@@ -16,7 +15,7 @@ export default command({
     { line: "agent task cancel 01jd3p9x", does: "Cancel one, and print its state" },
     { line: "agent task cancel @last 01jd3p9x", does: "Cancel the newest, and another one" },
   ],
-  grants: ({ config }) => clientGrants(config),
+  grants: (request) => taskGrants(request),
   run: (request) => changeTasks(request, (tasks, id) => tasks.cancelTask(id)),
   text: ({ tasks }) =>
     tasks.map(({ id, state }) => `${id} ${isFinished(state) ? state : "is being cancelled"}`)

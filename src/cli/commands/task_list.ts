@@ -1,7 +1,6 @@
 import type { TaskService } from "../../tasks/service.ts";
 import { type Task, taskStates } from "../../tasks/task.ts";
-import { clientGrants } from "../../sandbox/roles.ts";
-import { dialSettings, withTasks } from "../connect.ts";
+import { dialSettings, taskGrants, withTasks } from "../connect.ts";
 import { colors, widthOf } from "../output/terminal.ts";
 import { taskTable } from "../output/task_table.ts";
 import { taskView } from "../../client/views.ts";
@@ -32,7 +31,7 @@ export default command({
     { line: "agent task list --watch --json", does: "Print each change as a line of JSON" },
   ],
   streams: true,
-  grants: ({ config }) => clientGrants(config),
+  grants: (request) => taskGrants(request),
   run: (request) =>
     withTasks(request, async (tasks) => {
       const { options, env, json } = request;

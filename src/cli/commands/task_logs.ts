@@ -1,6 +1,5 @@
 import { UsageError } from "../../base/errors.ts";
-import { clientGrants } from "../../sandbox/roles.ts";
-import { dialSettings, withTasks } from "../connect.ts";
+import { dialSettings, taskGrants, withTasks } from "../connect.ts";
 import { commonId, findTask } from "../../client/find_task.ts";
 import { followExits, followOutput } from "../output/follow_output.ts";
 import { indexPrefix, jsonWriter, lineWriter, plainWriter } from "../output/log_writers.ts";
@@ -31,7 +30,7 @@ export default command({
   ],
   exits: followExits,
   streams: true,
-  grants: ({ config }) => clientGrants(config),
+  grants: (request) => taskGrants(request),
   run: (request) => {
     const { options, args, env, json } = request;
     const { attempt } = options;

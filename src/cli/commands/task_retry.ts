@@ -1,7 +1,6 @@
-import { clientGrants } from "../../sandbox/roles.ts";
 import { changedExit, changeTasks, taskArgument } from "../change_tasks.ts";
 import { command } from "../command.ts";
-import { dialSettings } from "../connect.ts";
+import { dialSettings, taskGrants } from "../connect.ts";
 
 export default command({
   path: "task retry",
@@ -15,7 +14,7 @@ export default command({
     { line: "agent task retry 01jd3p9x", does: "Queue it again, and print its state" },
     { line: "agent task retry @last", does: "Queue the newest task again" },
   ],
-  grants: ({ config }) => clientGrants(config),
+  grants: (request) => taskGrants(request),
   run: (request) => changeTasks(request, (tasks, id) => tasks.retryTask(id)),
   text: ({ tasks }) => tasks.map((task) => `${task.id} ${task.state}`).join("\n"),
   exit: changedExit,

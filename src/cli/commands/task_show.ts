@@ -1,5 +1,4 @@
-import { clientGrants } from "../../sandbox/roles.ts";
-import { dialSettings, withTasks } from "../connect.ts";
+import { dialSettings, taskGrants, withTasks } from "../connect.ts";
 import { commonId, findTask } from "../../client/find_task.ts";
 import { colors, widthOf } from "../output/terminal.ts";
 import { taskPage } from "../output/task_page.ts";
@@ -19,7 +18,7 @@ export default command({
     { line: "agent task show 01jd3p9x", does: "Show what it runs, where it ran and why it ended" },
     { line: "agent task show 01jd3p9x --json", does: "The same for programs" },
   ],
-  grants: ({ config }) => clientGrants(config),
+  grants: (request) => taskGrants(request),
   run: (request) =>
     withTasks(request, async (tasks) => {
       const found = await findTask(tasks, request.args[0]!);

@@ -1,10 +1,9 @@
 import { Refusal } from "../../base/errors.ts";
 import { printable } from "../../base/printable.ts";
 import { workerView } from "../../client/views.ts";
-import { clientGrants } from "../../sandbox/roles.ts";
 import { command } from "../command.ts";
 import { confirm } from "../confirm.ts";
-import { dialSettings, withTasks } from "../connect.ts";
+import { dialSettings, taskGrants, withTasks } from "../connect.ts";
 import { counted } from "../output/format.ts";
 
 export default command({
@@ -21,7 +20,7 @@ export default command({
     does: "Run its tasks elsewhere, after a question",
   }],
   exits: { 3: "It was not confirmed; use --yes" },
-  grants: ({ config }) => clientGrants(config),
+  grants: (request) => taskGrants(request),
   run: async (request) => {
     const id = request.args[0]!;
     const question = `Tasks of "${printable(id)}" start again on other workers at once. ` +

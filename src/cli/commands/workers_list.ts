@@ -1,7 +1,6 @@
-import { clientGrants } from "../../sandbox/roles.ts";
 import { workerView } from "../../client/views.ts";
 import { command } from "../command.ts";
-import { dialSettings, withTasks } from "../connect.ts";
+import { dialSettings, taskGrants, withTasks } from "../connect.ts";
 import { widthOf } from "../output/terminal.ts";
 import { watchWorkers } from "../output/watch_workers.ts";
 import { workersPage } from "../output/workers_page.ts";
@@ -19,7 +18,7 @@ export default command({
     { line: "agent workers list --watch", does: "Show a table that stays up to date" },
     { line: "agent workers list --json", does: "The same for programs" },
   ],
-  grants: ({ config }) => clientGrants(config),
+  grants: (request) => taskGrants(request),
   streams: true,
   run: (request) =>
     withTasks(request, async (tasks) => {

@@ -1,5 +1,4 @@
-import { clientGrants } from "../../sandbox/roles.ts";
-import { dialSettings, withTasks } from "../connect.ts";
+import { dialSettings, taskGrants, withTasks } from "../connect.ts";
 import { workerView } from "../../client/views.ts";
 import { printable } from "../../base/printable.ts";
 import { counted } from "../output/format.ts";
@@ -13,7 +12,7 @@ export default command({
   options: {},
   ...dialSettings,
   examples: [{ line: "agent workers resume gpu1", does: "Let it take tasks again" }],
-  grants: ({ config }) => clientGrants(config),
+  grants: (request) => taskGrants(request),
   run: (request) =>
     withTasks(request, async (tasks) => workerView(await tasks.resumeWorker(request.args[0]!))),
   text: ({ id, running }) =>

@@ -22,7 +22,9 @@ const statusOf: Record<TaskErrorCode, number> = {
 export function problemOf(error: unknown): HttpProblem | undefined {
   if (error instanceof HttpProblem) return error;
   if (error instanceof TaskError) {
-    return new HttpProblem(statusOf[error.code], error.message, { next: error.next, cause: error });
+    const { code, message, next, revision } = error;
+    const members = { code, ...(revision === undefined ? {} : { revision }) };
+    return new HttpProblem(statusOf[code], message, { next, members, cause: error });
   }
   if (error instanceof UsageError) {
     return new HttpProblem(400, error.message, { next: error.next, cause: error });

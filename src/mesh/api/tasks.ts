@@ -66,6 +66,8 @@ export function serveTasks(serve: Serve, node: Node): void {
       context.json(workerView(await service().drainWorker(id(context)))),
     "POST /api/workers/:id/resume": async (context) =>
       context.json(workerView(await service().resumeWorker(id(context)))),
+    "POST /api/workers/:id/forget": async (context) =>
+      context.json(workerView(await service().forgetWorker(id(context)))),
   });
 }
 
