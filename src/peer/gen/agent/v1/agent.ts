@@ -59,6 +59,7 @@ export const protobufFileName = "agent/v1/agent.proto";
  * for each other's acknowledgements, which come when the call begins, after each further MiB, and at
  * the end. What repeats stored bytes is skipped, a gap is INVALID_ARGUMENT. A newer call for the same
  * attempt or file takes over, and the older one ends with ABORTED.
+ * Uploads come over the connection of the session that holds the lease.
  *
  * Every time in a worker's report is required. A message that is refused ends its call, also a
  * session; its leases run on, and the worker reconnects.
@@ -70,12 +71,14 @@ export const protobufFileName = "agent/v1/agent.proto";
  * coordinator's client CA. A role in that certificate limits what it may call (PERMISSION_DENIED).
  * Without mTLS every call is open.
  *
- * Statuses: INVALID_ARGUMENT (malformed, too long, out of bounds), NOT_FOUND (no such task, attempt,
- * artifact, key), ALREADY_EXISTS (an idempotency key used for something else), FAILED_PRECONDITION
- * (the state forbids it; a worker id in use by another live session), ABORTED (a revision conflict,
- * a lost lease), RESOURCE_EXHAUSTED (a limit of the coordinator, a full disk), UNAVAILABLE (stopping;
- * try again), INTERNAL (a defect; the message names the line of the coordinator's log). Every error
- * that the coordinator means carries the trailer `agent-code`, which an error of the connection lacks.
+ * Statuses: INVALID_ARGUMENT (malformed, too long, out of bounds), NOT_FOUND (no such task,
+ * attempt, artifact, key), ALREADY_EXISTS (an idempotency key used for something else),
+ * FAILED_PRECONDITION (the state forbids it; a worker id in use by another live session), ABORTED
+ * (a revision conflict, a lost lease), PERMISSION_DENIED (the role of the certificate does not
+ * allow it; another session holds the attempt), RESOURCE_EXHAUSTED (a limit of the coordinator, a
+ * full disk), UNAVAILABLE (stopping; try again), INTERNAL (a defect; the message names the line of
+ * the coordinator's log). Every error that the coordinator means carries the trailer `agent-code`,
+ * which an error of the connection lacks.
  */
 
 export enum TaskState {
