@@ -252,6 +252,7 @@ Deno.test({
       await using log = await files[0].openLog("t1.1", 1);
       await assert.rejects(log.append("stdout", data), full);
       assert.ok(log.sizes.stdout > 0, "a part of it was written");
+      mount("mount", "-o", "remount,size=384k", folder);
       await using artifact = await files[1].openArtifact("t1.1", 1, "x");
       await assert.rejects(artifact.append(data), full);
 

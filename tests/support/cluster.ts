@@ -47,12 +47,15 @@ export interface ClusterWorker {
   restart(): Promise<void>;
 }
 
-export async function startCluster(): Promise<Cluster> {
+/** @param options.coordinator further flags of the coordinator. */
+export async function startCluster(
+  { coordinator: flags = [] }: { coordinator?: string[] } = {},
+): Promise<Cluster> {
   const open = new AsyncDisposableStack();
   const home = open.use(await tempHome());
   const folder = join(home.path, "marks");
   await Deno.mkdir(folder);
-  const anywhere = ["--coordinator.port=0", "--coordinator.health-port=0"];
+  const anywhere = ["--coordinator.port=0", "--coordinator.health-port=0", ...flags];
   let coordinator = await agent.start("coordinator", anywhere, { home });
   open.defer(() => coordinator[Symbol.asyncDispose]());
   const { address } = coordinator;
@@ -69,7 +72,7 @@ export async function startCluster(): Promise<Cluster> {
       if (how === "stop") await coordinator.stop();
       else coordinator.kill();
       await coordinator.exit;
-      const same = [`--coordinator.port=${port}`, "--coordinator.health-port=0"];
+      const same = [`--coordinator.port=${port}`, "--coordinator.health-port=0", ...flags];
       coordinator = await agent.start("coordinator", same, { home });
     },
     async startWorker(
