@@ -66,7 +66,7 @@ async function checks(): Promise<void> {
 
 /** Every script that a shell runs, by its first line. */
 async function shellScripts(): Promise<string[]> {
-  const found = [".ci/run", "tests/support/host.sh"];
+  const found = [".ci/run", "packaging/install.sh", "tests/support/host.sh"];
   for await (const { name, isFile } of Deno.readDir("scripts")) {
     if (!isFile || name.endsWith(".ts")) continue;
     const [first] = (await Deno.readTextFile(`scripts/${name}`)).split("\n");
