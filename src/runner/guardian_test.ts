@@ -175,7 +175,9 @@ Deno.test("a guardian that replaces another knows the groups of before, and not 
         await eventually(10_000, () => guardian.isReady && guardian.pid !== first);
         assert.equal(signal(running.pid, "SIGCONT"), true);
       }
+      const late = setTimeout(() => signal(running.pid, "SIGTERM"), 10_000);
       assert.equal((await running.status).signal, "SIGKILL", command.command);
+      clearTimeout(late);
       signal(over.pid, "SIGTERM");
       assert.equal((await over.status).signal, "SIGTERM", command.command);
     } finally {

@@ -2,7 +2,12 @@ import assert from "node:assert/strict";
 import { hello } from "../../tests/support/engine.ts";
 import { silentLog } from "../../tests/support/silent_log.ts";
 import type { Clock } from "../base/clock.ts";
-import { TaskError, type WorkerService, type WorkerSession } from "../tasks/service.ts";
+import {
+  TaskError,
+  type WorkerService,
+  type WorkerSession,
+  type WorkerSink,
+} from "../tasks/service.ts";
 import { CoordinatorSession } from "./coordinator_session.ts";
 
 /** A clock on which whoever sleeps is woken as soon as nothing else goes on. */
@@ -38,7 +43,11 @@ class HurriedClock implements Clock {
 /** When a worker connected, with a coordinator whose sessions go as they are told to. */
 async function connects(
   count: number,
-  begin: (end: (error: TaskError) => void, clock: Clock) => WorkerSession["heartbeat"],
+  begin: (
+    end: (error: TaskError) => void,
+    clock: Clock,
+    sink: WorkerSink,
+  ) => WorkerSession["heartbeat"],
   { answers = (_now: number): boolean => true, renewed = (_forMs: number) => {} } = {},
 ): Promise<number[]> {
   const clock = new HurriedClock();
@@ -50,7 +59,7 @@ async function connects(
     connect: (_hello, sink) => {
       times.push(clock.monotonic());
       if (times.length === count) stop.abort();
-      const heartbeat = begin((error) => sink.end(error), clock);
+      const heartbeat = begin((error) => sink.end(error), clock, sink);
       const told = { credit: nothing, started: nothing, finished: nothing, released: nothing };
       return Promise.resolve({ ...connection, ...told, heartbeat, closed: nothing });
     },
@@ -123,4 +132,27 @@ Deno.test("a lease counts from the sending of a heartbeat, not from its late ans
   assert.ok(renewals.length > 3, String(renewals));
   // Of the 15 s of the lease the worker uses 11.
   for (const forMs of renewals) assert.ok(forMs <= 11_000 - 2_500 && forMs > 5_000, `${forMs}`);
+});
+
+Deno.test("a promise to keep the leases counts from the last heartbeat that was acknowledged", async () => {
+  const renewals: [at: number, forMs: number][] = [];
+  let now = () => 0;
+  let beats = 0;
+  const stopping =
+    (end: (error: TaskError) => void, clock: Clock, sink: WorkerSink) => async () => {
+      now = clock.monotonic;
+      if (++beats === 1) return;
+      // No further heartbeat is answered: the coordinator stops.
+      if (beats === 2) {
+        await clock.sleep(2_500);
+        sink.hold(600_000);
+        end(new TaskError("unavailable", "The coordinator stops"));
+      }
+      await new Promise(() => {});
+    };
+  const renewed = (forMs: number) => void renewals.push([now(), forMs]);
+  await connects(2, stopping, { renewed });
+  const held = renewals.find(([, forMs]) => forMs > 15_000);
+  // It was sent at 0; 4 s of the promise remain for the kill and for clocks of other speeds.
+  assert.deepEqual(held, [3_500, 600_000 - 4_000 - 3_500]);
 });

@@ -6,6 +6,7 @@ import { importCa } from "./import.ts";
 import { initTls } from "./init.ts";
 import { install } from "./install.ts";
 import { mint } from "./mint.ts";
+import { type Certificate, readCertificates } from "../x509/inspect.ts";
 import { renewCa } from "./renew.ts";
 import { reportStatus } from "./report.ts";
 import { disable } from "./switch.ts";
@@ -161,6 +162,32 @@ Deno.test("dates: nothing until 30 days before the end, then a warning, then an 
   assert.deepEqual(await after(826), ["expired"]);
   assert.deepEqual(await after(3640), ["expires_soon", "expired"]);
   assert.deepEqual(await after(-1), ["not_yet_valid", "not_yet_valid"]);
+
+  const [{ notBefore, notAfter }] = await readCertificates(`${holder.root}/server.crt`) as [
+    Certificate,
+  ];
+  const edges: [at: number, warned: RegExp | undefined][] = [
+    [notBefore.getTime(), undefined],
+    [notAfter.getTime() - 30 * dayMs, undefined],
+    [notAfter.getTime() - 30 * dayMs + 1, /expires in 29 days$/],
+    [notAfter.getTime() - 2 * dayMs, /expires in 2 days$/],
+    [notAfter.getTime() - 2 * dayMs + 1, /expires in 1 day$/],
+    [notAfter.getTime() - dayMs, /expires in 1 day$/],
+    [notAfter.getTime() - dayMs + 1, /expires in 0 days$/],
+    [notAfter.getTime(), /expires in 0 days$/],
+    [notAfter.getTime() + 1, /expired on/],
+  ];
+  for (const [at, warned] of edges) {
+    const { warnings } = await reportStatus({ ...holder, now: () => at }, { repair: false });
+    const told = warnings.map(({ message }) => message);
+    if (warned === undefined) assert.deepEqual(told, []);
+    else assert.match(told.join(), warned, `${at - notAfter.getTime()} ms after the end`);
+  }
+  const { warnings } = await reportStatus(
+    { ...holder, now: () => notBefore.getTime() - 1 },
+    { repair: false },
+  );
+  assert.ok(warnings.some(({ code }) => code === "not_yet_valid"));
 });
 
 Deno.test("names that the certificate lacks are told with the flags that add them", async () => {
