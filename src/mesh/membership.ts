@@ -50,8 +50,8 @@ export interface Member {
   links: Map<string, Edge>;
   /** Revision of its view that is held, for the instance that it belongs to. */
   held: { instance: string; revision: number } | undefined;
-  /** Its last answer said that nothing has changed. */
-  wasUnchanged: boolean;
+  /** The addresses of ours that it was told with its last answers; undefined: it may not know us. */
+  told: string | undefined;
 }
 
 /** A member as it is kept on disk. */
@@ -162,7 +162,6 @@ export class Membership {
     this.#saw(member, node.instance, address, observed, at);
     if (answer.since === null) member.links.clear();
     member.held = { instance: node.instance, revision: answer.revision };
-    member.wasUnchanged = false;
     const found = answer.members.flatMap((entry) => this.#heard(member, entry, at.wall));
     return isNew ? [node.id, ...found] : found;
   }
@@ -177,7 +176,6 @@ export class Membership {
   ): void {
     const member = this.members.get(id);
     if (member === undefined) return;
-    member.wasUnchanged = true;
     this.#saw(member, instance, address, observed, at);
   }
 
@@ -185,7 +183,7 @@ export class Membership {
     const member = this.members.get(id);
     if (member === undefined) return;
     member.error = reason;
-    member.wasUnchanged = false;
+    member.told = undefined;
   }
 
   /** Removes a node that is not reachable, for all nodes that hear of it. */
@@ -302,7 +300,7 @@ export class Membership {
       instances: new Map(),
       links: new Map(),
       held: undefined,
-      wasUnchanged: false,
+      told: undefined,
     };
     this.members.set(id, member);
     this.#stale = true;

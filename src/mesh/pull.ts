@@ -91,6 +91,7 @@ export class Pull {
     if (by.id === membership.self.id && by.instance === membership.self.instance) return;
     const member = membership.members.get(by.id);
     const isKnown = member !== undefined && member.instances.has(by.instance) &&
+      by.addresses.every((each) => member.addresses.includes(each)) &&
       membership.reach(member, clock.monotonic()) !== "unreachable";
     const name = `${by.id}.${by.instance}`;
     if (isKnown || this.#askedBack.has(name) || this.#askedBack.size >= limits.members) return;
@@ -170,6 +171,7 @@ export class Pull {
 
   async #question(address: string, member?: Member): Promise<void> {
     const { client, clock, membership, staticPeers } = this.#options;
+    const told = ownAddressList(this.#options);
     const reply = await client().ask(address, {
       method: "GET",
       path: "/api/cluster/node_local",
@@ -178,6 +180,7 @@ export class Pull {
     });
     const at = { now: clock.monotonic(), wall: clock.now() };
     const { id, isOwn, found } = take(reply, address, member, at, this.#options);
+    if (member !== undefined) member.told = told;
     if (isOwn) this.#own.add(address);
     this.#candidates.delete(address);
     if (staticPeers.includes(address)) this.#aliases.set(address, id);
@@ -185,20 +188,24 @@ export class Pull {
   }
 }
 
-/** A member that has answered this start knows who asks: the small question of an idle cluster. */
+/** A member that was told who asks, and where that can be dialled, is told again when it changes. */
 function headersFor(address: string, member: Member | undefined, options: PullOptions) {
   const { membership, staticPeers, bearer } = options;
   const { id, instance } = membership.self;
   const configured = bearer !== undefined && staticPeers.includes(address);
-  const isKnown = member?.held !== undefined && member.wasUnchanged;
+  const addresses = ownAddressList(options);
   return {
-    ...(isKnown ? {} : {
+    ...(member !== undefined && member.told === addresses ? {} : {
       [askerHeader]: `${id}.${instance}`,
-      [addressesHeader]: options.addresses().slice(0, limits.addresses).join(", "),
+      [addressesHeader]: addresses,
     }),
     ...(member?.held === undefined ? {} : { "if-none-match": etagOf(member.held) }),
     ...(configured ? { authorization: `Bearer ${bearer()}` } : {}),
   };
+}
+
+function ownAddressList({ addresses }: PullOptions): string {
+  return addresses().slice(0, limits.addresses).join(", ");
 }
 
 /** Judges an answer. @throws {Error} where it is none of a node of this cluster. */

@@ -44,6 +44,8 @@ const idleMs = 60_000;
 const bodyMs = 60_000;
 /** Time for open answers when the node stops. */
 const graceMs = 3_000;
+/** Interfaces and load are read this often: hundreds of nodes ask for them. */
+const factsMs = 1_000;
 /** How soon a rotated token holds, and how often new members are written down. */
 const lookMs = 1_000;
 const expiredLogMs = 60_000;
@@ -229,19 +231,32 @@ function ownFacts({ values }: Config, nodeIdFile: string) {
     port,
     advertise: values["node.advertise"],
   });
+  const read = (): NodeFacts => ({
+    ...identity,
+    name: values["node.name"],
+    cluster: values["node.cluster"] ?? null,
+    version,
+    addresses: ownAddresses(listen(), networkInterfaces()),
+    started_at: startedAt,
+    ...hostLoad(),
+  });
+  let facts: NodeFacts | undefined;
+  let readAt = -Infinity;
   return {
     identity,
     startedAt,
-    listening: (real: number) => port = real,
-    facts: (): NodeFacts => ({
-      ...identity,
-      name: values["node.name"],
-      cluster: values["node.cluster"] ?? null,
-      version,
-      addresses: ownAddresses(listen(), networkInterfaces()),
-      started_at: startedAt,
-      ...hostLoad(),
-    }),
+    listening: (real: number) => {
+      port = real;
+      facts = undefined;
+    },
+    facts: (): NodeFacts => {
+      const now = performance.now();
+      if (facts === undefined || now - readAt > factsMs) {
+        facts = read();
+        readAt = now;
+      }
+      return facts;
+    },
   };
 }
 

@@ -1,0 +1,162 @@
+/** What goes wrong between nodes: stopped, cloned, moved, cut off, certified by another CA. */
+import assert from "node:assert/strict";
+import { component } from "../support/component.ts";
+import { eventually } from "../support/eventually.ts";
+import { hostsCheck, startHosts } from "../support/hosts.ts";
+import { certify, seen, sees, startNode, states } from "../support/mesh_hosts.ts";
+
+const ready = await component("several hosts on one machine", ...hostsCheck);
+const all = "a:reachable b:reachable c:reachable";
+
+Deno.test({
+  name: "a node that was stopped is red on the others, and blames nobody when it wakes",
+  ...ready,
+  async fn() {
+    await using hosts = await startHosts(["a", "b", "c"]);
+    const { a, b, c } = hosts;
+    await certify(a, [b, c]);
+    await using _a = await startNode(a);
+    await using _b = await startNode(b);
+    await using nodeC = await startNode(c);
+    await Promise.all(hosts.list.map((host) => sees(host, all)));
+    nodeC.kill("SIGSTOP");
+    await Promise.all(
+      [a, b].map((host) => sees(host, "a:reachable b:reachable c:unreachable", 25_000)),
+    );
+    nodeC.kill("SIGCONT");
+    const woken = await seen(c);
+    assert.equal(states(woken), all);
+    assert.equal(woken.cut_off, false);
+    await Promise.all(hosts.list.map((host) => sees(host, all)));
+  },
+});
+
+Deno.test({
+  name: "a restart without multicast finds the others from disk, also at a new address",
+  ...ready,
+  async fn() {
+    await using hosts = await startHosts(["a", "b", "c"]);
+    const { a, b, c } = hosts;
+    await certify(a, [b, c]);
+    const nodeA = await startNode(a);
+    await using _b = await startNode(b);
+    await using _c = await startNode(c);
+    await Promise.all(hosts.list.map((host) => sees(host, all)));
+    await nodeA.stop();
+    await Promise.all(
+      [b, c].map((host) => sees(host, "a:unreachable b:reachable c:reachable", 25_000)),
+    );
+    // Another lease of DHCP while it was away.
+    await a.ok("ip addr del 10.77.0.1/24 dev eth0; ip addr add 10.77.0.77/24 dev eth0");
+    await using _again = await startNode(a, "--no-node.mdns");
+    await Promise.all(hosts.list.map((host) => sees(host, all)));
+    await eventually(15_000, async () => {
+      const node = (await seen(b)).nodes.find(({ name }) => name === "a");
+      return node!.addresses.includes("10.77.0.77:8765");
+    });
+
+    // And another one while it runs.
+    await a.ok("ip addr del 10.77.0.77/24 dev eth0; ip addr add 10.77.0.78/24 dev eth0");
+    await eventually(30_000, async () => {
+      const node = (await seen(b)).nodes.find(({ name }) => name === "a");
+      return node!.addresses[0] === "10.77.0.78:8765" && node!.state === "reachable";
+    });
+  },
+});
+
+Deno.test({
+  name: "a cloned node is a conflict, a shared certificate is said to be one",
+  ...ready,
+  async fn() {
+    await using hosts = await startHosts(["a", "b", "c"]);
+    const { a, b, c } = hosts;
+    await certify(a, [b]);
+    // c is b's disk, copied.
+    await using _a = await startNode(a);
+    const nodeB = await startNode(b);
+    await sees(a, "a:reachable b:reachable");
+    await b.ok(
+      "ssh c.lan 'mkdir -m 700 -p /etc/agent' && scp -pqr /etc/agent/tls /etc/agent/node-id c.lan:/etc/agent/",
+    );
+    const nodeC = await startNode(c);
+    const id = (await b.ok("cat /etc/agent/node-id")).trim();
+    await eventually(30_000, async () => {
+      const view = await seen(a);
+      const clone = view.nodes.find((node) => node.id === id);
+      assert.equal(clone?.state, "conflict", JSON.stringify(view));
+      assert.notEqual(view.master_node_id, id);
+      return true;
+    });
+    // Told which one it is, the clone makes an id of its own.
+    await nodeC.stop();
+    await c.ok("rm /etc/agent/node-id; rm -rf /var/lib/agent/node");
+    await using _c = await startNode(c);
+    const view = await eventually(90_000, async () => {
+      const now = await seen(a);
+      assert.equal(states(now), all);
+      return now;
+    });
+    const shared = view.nodes.filter(({ shared_identity: isShared }) => isShared);
+    assert.deepEqual(shared.map(({ name }) => name).sort(), ["b", "c"]);
+    await nodeB[Symbol.asyncDispose]();
+  },
+});
+
+Deno.test({
+  name: "two CAs: refused with the reason, and one cluster after import-ca on both sides",
+  ...ready,
+  async fn() {
+    await using hosts = await startHosts(["a", "b"]);
+    const { a, b } = hosts;
+    await a.ok("agent tls init");
+    await b.ok("agent tls init");
+    await using _a = await startNode(a, "--peer b.lan");
+    await using _b = await startNode(b, "--peer a.lan");
+    const refused = await a.run(
+      `curl -sS --cacert /etc/agent/tls/ca-bundle.crt https://b.lan:8765/api/health`,
+    );
+    assert.notEqual(refused.code, 0);
+    assert.equal(states(await seen(a)), "a:reachable");
+    await a.ok("agent tls export-ca -o /tmp/a.crt && scp -q /tmp/a.crt b.lan:/tmp/");
+    await b.ok("agent tls export-ca -o /tmp/b.crt && scp -q /tmp/b.crt a.lan:/tmp/");
+    await a.ok("agent tls import-ca /tmp/b.crt");
+    await b.ok("agent tls import-ca /tmp/a.crt");
+    // No restart.
+    const both = "a:reachable b:reachable";
+    const [view] = await Promise.all([a, b].map((host) => sees(host, both, 40_000)));
+    const warned = view!.nodes.filter(({ warnings }) =>
+      warnings.some((each) => /another CA/.test(each))
+    );
+    assert.equal(warned.length, 1);
+  },
+});
+
+Deno.test({
+  name: "an interface that goes down and up is found again within 5 s, and loss turns nobody red",
+  ...ready,
+  async fn() {
+    await using hosts = await startHosts(["a", "b", "c"]);
+    const { a, b, c } = hosts;
+    await certify(a, [b, c]);
+    await using _a = await startNode(a);
+    await using _b = await startNode(b);
+    await Promise.all([a, b].map((host) => sees(host, "a:reachable b:reachable")));
+    await a.ok("ip link set eth0 down; ip link set lo down; sleep 1; ip link set lo up");
+    await a.ok("ip link set eth0 up; ip route add 224.0.0.0/4 dev eth0 || true");
+    // A node that nobody knows yet can only be found by multicast.
+    await using _c = await startNode(c);
+    await sees(a, all, 15_000);
+    await Promise.all(hosts.list.map((host) => sees(host, all)));
+
+    const lossy = "iptables -A INPUT -i eth0 -m statistic --mode random --probability 0.2 -j DROP";
+    const { code } = await c.run(lossy);
+    if (code !== 0) return; // No iptables on this machine.
+    for (const end = performance.now() + 30_000; performance.now() < end;) {
+      const views = await Promise.all([a, b].map(seen));
+      for (const view of views) {
+        const others = view.nodes.filter(({ name }) => name !== "c");
+        assert.deepEqual(others.filter(({ state }) => state !== "reachable"), []);
+      }
+    }
+  },
+});
