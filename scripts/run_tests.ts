@@ -28,8 +28,8 @@ const outside = files.filter(isBlackBox);
 const executable = chosen && outside.length === 0 ? undefined : await builtExecutable();
 await tests("from source", files.filter((file) => !isBlackBox(file)));
 if (executable?.path !== undefined) {
-  const onHosts = await usingHosts(outside);
-  await tests("from source, as a user", outside.filter((file) => !onHosts.has(file)));
+  const installed = await ofInstalled(outside);
+  await tests("from source, as a user", outside.filter((file) => !installed.has(file)));
   await tests("the executable, as a user", outside, { AGENT_UNDER_TEST: executable.path });
 } else {
   const ran = await tests("from source, as a user", outside);
@@ -164,13 +164,15 @@ async function run(
 }
 
 /**
- * The tests on several hosts. They start `agent` hundreds of times by ssh, as an installed executable:
- * from source they take twice as long and show nothing else.
+ * The tests in which `agent` is installed on several hosts or in containers. They start it hundreds of
+ * times by ssh: from source they take twice as long and show nothing else. Images hold the executable
+ * alone.
  */
-async function usingHosts(files: string[]): Promise<Set<string>> {
+async function ofInstalled(files: string[]): Promise<Set<string>> {
   const found = new Set<string>();
   for (const file of files) {
-    if ((await Deno.readTextFile(file)).includes('/support/hosts.ts"')) found.add(file);
+    const text = await Deno.readTextFile(file);
+    if (/\/support\/(hosts|containers)\.ts"/.test(text)) found.add(file);
   }
   return found;
 }
