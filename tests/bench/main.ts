@@ -14,6 +14,7 @@ const benches: Record<string, () => Promise<{ bench: Bench }>> = {
   idle: () => import("./idle.ts"),
   scale: () => import("./scale.ts"),
   tls: () => import("./tls.ts"),
+  ui: () => import("./ui.ts"),
 };
 
 const say = (line: string) => Deno.stdout.writeSync(new TextEncoder().encode(line + "\n"));

@@ -3,8 +3,11 @@ import { signal } from "@preact/signals";
 import { call, type Problem, problemOf } from "../node_api.ts";
 import type { TaskView } from "../views.ts";
 
-/** The first page is more than a screen and quick; further ones are large, and still below 1 MB. */
-const pageSize = { first: 200, further: 500 };
+/**
+ * The first page is more than a screen and quick; further ones are large, and still below 1 MB. The
+ * node gives 1,000 at most.
+ */
+const pageSize = { first: 200, further: 500, largest: 1_000 };
 
 export class TaskList {
   readonly tasks = signal<TaskView[]>([]);
@@ -17,15 +20,16 @@ export class TaskList {
 
   constructor(readonly states: string[], readonly arrayId: string) {}
 
-  /** Loads the first page again. */
+  /** Loads again what was loaded, so that nobody loses their place in a long list. */
   async reload(): Promise<void> {
-    await this.#load(undefined);
+    const wanted = Math.max(pageSize.first, this.tasks.value.length);
+    await this.#load(undefined, wanted);
   }
 
   async loadMore(): Promise<void> {
     const last = this.tasks.value.at(-1);
     if (this.isLoading.value || !this.more.value || last === undefined) return;
-    await this.#load(last.id);
+    await this.#load(last.id, pageSize.further);
   }
 
   /** Takes in tasks that changed. */
@@ -42,28 +46,40 @@ export class TaskList {
     this.tasks.value = [...byId.values()].sort(compareNewestFirst);
   }
 
-  async #load(before: string | undefined): Promise<void> {
+  /** Loads at least so many tasks, older than `before` or the newest ones. */
+  async #load(before: string | undefined, wanted: number): Promise<void> {
     const generation = ++this.#generation;
     this.isLoading.value = true;
     this.#changedMeanwhile = [];
+    const loaded = before === undefined ? [] : [...this.tasks.value];
+    const enough = loaded.length + wanted;
     try {
-      const limit = before === undefined ? pageSize.first : pageSize.further;
-      const query = new URLSearchParams({ limit: String(limit) });
-      if (this.states.length > 0) query.set("state", this.states.join(","));
-      if (this.arrayId !== "") query.set("array", this.arrayId);
-      if (before !== undefined) query.set("before", before);
-      const page = await call<{ tasks: TaskView[]; more: boolean }>("GET", `/api/tasks?${query}`);
-      if (generation !== this.#generation) return;
-      this.tasks.value = before === undefined ? page.tasks : [...this.tasks.value, ...page.tasks];
-      this.more.value = page.more;
+      let more = true;
+      while (more && loaded.length < enough) {
+        const page = await this.#page(loaded.at(-1)?.id, enough - loaded.length);
+        if (generation !== this.#generation) return;
+        loaded.push(...page.tasks);
+        more = page.more && page.tasks.length > 0;
+      }
+      this.tasks.value = loaded;
+      this.more.value = more;
       this.problem.value = undefined;
       this.isLoading.value = false;
       this.apply(this.#changedMeanwhile);
     } catch (error) {
-      if (generation === this.#generation) this.problem.value = problemOf(error);
-    } finally {
-      if (generation === this.#generation) this.isLoading.value = false;
+      if (generation !== this.#generation) return;
+      this.problem.value = problemOf(error);
+      this.isLoading.value = false;
     }
+  }
+
+  #page(before: string | undefined, count: number): Promise<{ tasks: TaskView[]; more: boolean }> {
+    const limit = Math.min(count, pageSize.largest);
+    const query = new URLSearchParams({ limit: String(limit) });
+    if (this.states.length > 0) query.set("state", this.states.join(","));
+    if (this.arrayId !== "") query.set("array", this.arrayId);
+    if (before !== undefined) query.set("before", before);
+    return call("GET", `/api/tasks?${query}`);
   }
 
   #matches(task: TaskView): boolean {

@@ -26,11 +26,13 @@ export function TasksPage() {
   const list = useTaskList(filter);
   const shown = list.tasks.value.filter((task) => matchesText(task, filter.text));
   const problem = list.problem.value;
+  // After a problem a person has to ask for more, or it would be asked for without end.
+  const isBusy = list.isLoading.value || problem !== undefined;
   const isSearching = filter.text !== "" && list.more.value &&
     list.tasks.value.length < searchedByItself;
   useEffect(() => {
-    if (isSearching && problem === undefined) list.loadMore();
-  }, [isSearching, list.tasks.value.length, problem]);
+    if (isSearching && !isBusy) list.loadMore();
+  }, [isSearching, list.tasks.value.length, isBusy]);
   const isEmpty = !list.isLoading.value && problem === undefined && shown.length === 0;
   return (
     <>
@@ -47,9 +49,8 @@ export function TasksPage() {
         <TasksTable
           tasks={shown}
           isWhole={!list.more.value}
-          onNearEnd={() => {
-            if (filter.text === "") list.loadMore();
-          }}
+          mayLoad={!isBusy && filter.text === ""}
+          onNearEnd={() => list.loadMore()}
         />
       )}
       {isEmpty && (list.more.value ? null : <NoTasks isFiltered={isFiltered(filter)} />)}

@@ -11,18 +11,20 @@ interface TableProps {
   tasks: TaskView[];
   /** No older tasks follow. */
   isWhole: boolean;
+  /** Whether they may be loaded now. */
+  mayLoad: boolean;
   onNearEnd: () => void;
 }
 
 /** Only the rows on the screen are drawn: 10,000 tasks scroll like ten. */
-export function TasksTable({ tasks, isWhole, onNearEnd }: TableProps) {
+export function TasksTable({ tasks, isWhole, mayLoad, onNearEnd }: TableProps) {
   const body = useRef<HTMLTableSectionElement>(null);
   const rowHeight = useRowHeight(body);
   const { first, last } = useRowWindow(body, tasks.length, rowHeight, "page");
   const isNearEnd = last > tasks.length - 40;
   useEffect(() => {
-    if (isNearEnd && !isWhole) onNearEnd();
-  }, [isNearEnd, isWhole, tasks.length]);
+    if (isNearEnd && !isWhole && mayLoad) onNearEnd();
+  }, [isNearEnd, isWhole, mayLoad, tasks.length]);
   return (
     <table class="rows tasks" aria-rowcount={isWhole ? tasks.length + 1 : -1}>
       <thead>
@@ -92,7 +94,8 @@ function useRowHeight(body: { current: HTMLTableSectionElement | null }): number
     const found = row?.getBoundingClientRect().height ?? 0;
     if (found > 0 && Math.abs(found - height.peek()) > 0.01) height.value = found;
   };
-  useLayoutEffect(measure);
+  // Not at each drawing: it would make the browser lay out the page twice.
+  useLayoutEffect(measure, []);
   useEffect(() => {
     addEventListener("resize", measure);
     return () => removeEventListener("resize", measure);
