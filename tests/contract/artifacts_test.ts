@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
+import { join } from "node:path";
 import { silentLog } from "../support/silent_log.ts";
+import { artifactFiles } from "../../src/store/files/artifacts.ts";
 import { openCoordinatorStorage } from "../../src/store/coordinator.ts";
 import { leaseTimes, limits } from "../../src/tasks/limits.ts";
 import {
@@ -184,6 +186,39 @@ Deno.test("a wrong checksum or size is refused, and the file can be sent again",
     await again.end(sha256(bytes(text)));
     assert.equal(await contents(harness, id, path), text);
   }
+});
+
+Deno.test("an artifact is listed when it is on the disk under its name, and not before", async () => {
+  await using harness = new EngineHarness();
+  const files = artifactFiles(join(harness.folder, "files"));
+  let listed: () => Promise<number> = () => Promise.resolve(0);
+  const steps: string[] = [];
+  await harness.restart({
+    artifacts: {
+      ...files,
+      async openArtifact(taskId, attempt, path) {
+        const writer = await files.openArtifact(taskId, attempt, path);
+        const finish = writer.finish.bind(writer);
+        writer.finish = async () => {
+          steps.push(`finishing, ${await listed()} listed`);
+          await finish();
+          steps.push(`on disk, ${await listed()} listed`);
+        };
+        return writer;
+      },
+    },
+  });
+  const { id, ref } = await oneRunning(harness);
+  listed = async () => (await harness.engine.listArtifacts(id)).length;
+  await using upload = await harness.engine.uploadArtifact(ref, {
+    path: "x",
+    size: 1,
+    mode: 0o644,
+  });
+  await upload.append(0, bytes("x"));
+  await upload.end(sha256(bytes("x")));
+  steps.push(`acknowledged, ${await listed()} listed`);
+  assert.deepEqual(steps, ["finishing, 0 listed", "on disk, 0 listed", "acknowledged, 1 listed"]);
 });
 
 Deno.test("a path that leads out of the folder is refused", async () => {

@@ -1,6 +1,7 @@
 import { Server, ServerCredentials, type ServerDuplexStream } from "@grpc/grpc-js";
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
+import { eventually } from "../../../tests/support/eventually.ts";
 import { silentLog } from "../../../tests/support/silent_log.ts";
 import { systemClock } from "../../base/clock.ts";
 import { prepareHttp2 } from "../../deno/http2_sessions.ts";
@@ -11,7 +12,7 @@ import { protocolVersion } from "../protocol.ts";
 type Log = ServerDuplexStream<wire.UploadLogRequest, wire.UploadLogResponse>;
 
 /** A coordinator by others, which takes small chunks. */
-async function frugalCoordinator(maxChunkBytes: number) {
+async function frugalCoordinator(maxChunkBytes: number, stored = 0n) {
   const received: Buffer[] = [];
   const server = new Server();
   const { session, uploadLog } = wire.WorkerServiceService;
@@ -27,10 +28,12 @@ async function frugalCoordinator(maxChunkBytes: number) {
       call.on("end", () => call.end());
     },
     uploadLog(call: Log) {
-      let bytes = 0n;
+      let bytes = stored;
       call.on("data", ({ data, end }: wire.UploadLogRequest) => {
         if (data.length > 0) received.push(data);
         bytes += BigInt(data.length);
+        // One that has a part already stores nothing more.
+        if (stored > 0n && data.length > 0) return;
         call.write({ stdoutOffset: bytes, stderrOffset: 0n, complete: end !== undefined });
       });
       // A busy coordinator takes its time.
@@ -91,4 +94,26 @@ Deno.test("complete uploads are not reset, for which a coordinator would hang up
   for (let n = 0; n < 1_000; n += 100) {
     await Promise.all(Array.from({ length: 100 }, upload));
   }
+});
+
+Deno.test("an upload that goes on waits for acknowledgements like a new one", async () => {
+  const stored = 10 * 1024 * 1024;
+  using coordinator = await frugalCoordinator(1_000_000, BigInt(stored));
+  const env = { clock: systemClock, log: silentLog };
+  await using dialled = await dialCoordinator(coordinator.address, { mode: "h2c" }, env);
+  await using log = await dialled.workers.uploadLog({ taskId: "t", attempt: 1, fence: 1 });
+  assert.deepEqual(log.offsets, { stdout: stored, stderr: 0 });
+  const piece = new Uint8Array(128 * 1024);
+  let sent = 0;
+  const sending = (async () => {
+    for (; sent < 8 * 1024 * 1024; sent += piece.length) {
+      await log.append("stdout", stored + sent, piece);
+    }
+  })();
+  sending.catch(() => {/* It waits until the upload is closed. */});
+  const arrived = () => coordinator.received.reduce((sum, { length }) => sum + length, 0);
+  // 2 MiB may be under way.
+  await eventually(10_000, () => arrived() >= 2 * 1024 * 1024 - piece.length);
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  assert.ok(sent <= 2 * 1024 * 1024, `${sent} bytes were sent without an acknowledgement`);
 });

@@ -49,6 +49,8 @@ Deno.test("addresses that nobody else could dial are left out, IPv4 comes first"
     "fd00::5",
     "127.0.0.1",
     "127.0.1.1",
+    "12.0.0.1",
+    "128.0.0.1",
     "169.254.3.4",
     "10.0.0.5",
     "2001:db8::1",
@@ -58,6 +60,8 @@ Deno.test("addresses that nobody else could dial are left out, IPv4 comes first"
     "::",
   ];
   assert.deepEqual(detect(facts({ addresses })).ips, [
+    "12.0.0.1",
+    "128.0.0.1",
     "10.0.0.5",
     "172.17.0.1",
     "fd00::5",
