@@ -132,15 +132,20 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a late guardian does not affect the next start of its worker",
+  name: "the next start ends what a late guardian has not, and is not affected by it",
   ...cgroups,
   async fn() {
     await using cluster = await startCluster();
     const worker = await cluster.startWorker();
+    const before = await cluster.submit(`${evader(`${cluster.folder}/before`)} sleep 600`);
+    const left = await evaded(cluster, "before");
+    await cluster.started(before);
     const late = await worker.guardian();
     Deno.kill(late, "SIGSTOP");
     try {
       await worker.restart();
+      assert.ok(!await isAlive(left));
+      await cluster.tasks.cancelTask(before);
       const id = await cluster.submit("sleep 600");
       await cluster.started(id);
       Deno.kill(late, "SIGCONT");
