@@ -1,5 +1,5 @@
 /**
- * The state that an image brings along (its seed), copied into an empty state volume at the first
+ * Copies the TLS state that is part of an image (its seed) into an empty state volume at the first
  * start. A volume that holds TLS state is never changed.
  */
 import { join } from "node:path";
@@ -12,19 +12,19 @@ export const defaultSeed = "/usr/share/agent/seed";
 
 export type Seeded =
   | { kind: "copied"; from: string; to: string }
-  /** There is state already. */
+  /** The volume already has state; `differs`: of another CA. */
   | { kind: "kept"; differs: boolean }
   | { kind: "no_seed" };
 
 /**
- * @param seed a folder that holds `tls/`.
+ * @param seed a folder that contains `tls/`.
  * @param configRoot the state volume, as in `/etc/agent`.
- * @throws {UserError} where the volume cannot be written.
+ * @throws {UserError} if the volume cannot be written.
  */
 export function copySeed(seed: string, configRoot: string): Seeded {
   const from = join(seed, "tls");
   const to = join(configRoot, "tls");
-  // Under another name until it is whole: a start that was cut off begins again.
+  // Under another name until it is complete: an interrupted start begins again.
   const unfinished = join(configRoot, ".tls.seed");
   if (!holdsState(from)) return { kind: "no_seed" };
   if (holdsState(to)) return { kind: "kept", differs: caOf(from) !== caOf(to) };
@@ -41,7 +41,7 @@ export function copySeed(seed: string, configRoot: string): Seeded {
   return { kind: "copied", from, to };
 }
 
-/** An empty folder, as a volume engine makes it, is no state. */
+/** An empty folder, as container engines make it, is not state. */
 function holdsState(tls: string): boolean {
   return ["config.yaml", "ca/ca.crt", "server.crt"].some((name) => exists(join(tls, name)));
 }
@@ -71,14 +71,14 @@ function copyFolder(from: string, to: string): void {
   syncFolder(to);
 }
 
-/** Says whose the volume is and who runs, which is what is wrong nearly always. */
+/** Names the owner of the volume and the user of the container: usually they differ. */
 export function unwritableVolume(folder: string, cause: unknown): UserError {
   const what = `Cannot write the state folder "${folder}"`;
   const uid = Deno.uid();
   const gid = Deno.gid();
   if (/read-only|os error 30/i.test(messageOf(cause))) {
     return new UserError(`${what}: it is mounted read-only`, {
-      next: "Mount it writable for the first start; later it only has to be writable for the token",
+      next: "Mount it writable",
       cause,
     });
   }
@@ -100,7 +100,7 @@ function ownerOf(folder: string): number | undefined {
   try {
     return Deno.statSync(folder).uid ?? undefined;
   } catch {
-    return undefined; // The error that led here says more.
+    return undefined; // The caller's error is more specific.
   }
 }
 

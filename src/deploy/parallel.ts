@@ -8,7 +8,7 @@ export function limited(most: number): <T>(job: () => Promise<T>) => Promise<T> 
     try {
       return await job();
     } finally {
-      // The place goes straight to the next, so that nobody overtakes the queue.
+      // The next job takes this place at once: no new job can get in before it.
       const next = waiting.shift();
       if (next === undefined) running--;
       else next();

@@ -5,7 +5,7 @@ import { isIssuedBy } from "../pki/x509/chain.ts";
 import type { PeerCertificates } from "./plan.ts";
 import type { Facts } from "./preflight.ts";
 
-/** What the certificate files of a peer say, in terms of the plan. Damaged files count as missing. */
+/** Reads the certificates of a peer for the plan. Damaged files count as missing. */
 export function certificatesThere(facts: Facts, ca: Certificate[], now: number): PeerCertificates {
   const [own] = certificatesIn(facts.certPem);
   return {
@@ -24,6 +24,6 @@ function certificatesIn(pem: string | undefined): Certificate[] {
   try {
     return parseCertificates(pem, "the peer's file");
   } catch {
-    return []; // It is replaced, as if it were not there.
+    return []; // A damaged file is replaced like a missing one.
   }
 }

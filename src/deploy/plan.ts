@@ -6,6 +6,8 @@ import type { Facts } from "./preflight.ts";
 export interface Wanted {
   /** SHA-256 of the CA that issues, in hex. */
   caFingerprint: string;
+  /** Fingerprints of CAs that this one replaced and that this host still trusts. */
+  previousCas: string[];
   tokenSha256: string;
   /** The executable to push. */
   binary: { sha256: string; bytes: number; arch: string; libc: "glibc" | "any" } | undefined;
@@ -16,7 +18,7 @@ export interface Wanted {
   now: number;
 }
 
-/** What the peer's files hold, read by the caller: this file knows no formats. */
+/** The certificates on the peer, already parsed: this file knows no formats. */
 export interface PeerCertificates {
   caFingerprint: string | undefined;
   certificate: {
@@ -71,10 +73,14 @@ export function planPeer(
   return { steps };
 }
 
-/** The CA holder itself: with `--service` it takes part like its peers. */
+/** The CA holder itself: `--service node` installs the node there too. */
 export function planSelf(facts: Facts, { service }: Wanted): Plan {
-  const isMissing = service !== undefined && !facts.roles.includes(service);
-  return { steps: isMissing ? [serviceStep(service)] : [] };
+  if (service === undefined || facts.roles.includes(service)) return { steps: [] };
+  const problems = serviceProblems(facts, {
+    what: "agent is not installed in the PATH of this host",
+    next: "Copy the executable to /usr/local/bin/agent, then run this again",
+  });
+  return problems.length > 0 ? { problems } : { steps: [serviceStep(service)] };
 }
 
 function serviceStep(role: string): Step {
@@ -89,6 +95,7 @@ function whyCertificate(
 ): string | undefined {
   const { certificate } = present;
   if (present.caFingerprint === undefined) return "no CA yet";
+  if (wanted.previousCas.includes(present.caFingerprint)) return "the CA was renewed";
   if (present.caFingerprint !== wanted.caFingerprint) return "another CA";
   if (certificate === undefined) return "no certificate yet";
   if (wanted.force) return "--force";
@@ -107,11 +114,11 @@ function problemsOf(facts: Facts, present: PeerCertificates, wanted: Wanted): Pr
     if (when) found.push({ what, next });
   };
   const foreign = present.caFingerprint !== undefined &&
-    present.caFingerprint !== wanted.caFingerprint;
+    ![wanted.caFingerprint, ...wanted.previousCas].includes(present.caFingerprint);
   add(
     foreign && !wanted.force,
-    `it belongs to another CA (SHA-256 ${present.caFingerprint?.slice(0, 16)}…, ours is ` +
-      `${wanted.caFingerprint.slice(0, 16)}…)`,
+    `it belongs to another CA (SHA-256 ${present.caFingerprint?.slice(0, 23)}…, ours is ` +
+      `${wanted.caFingerprint.slice(0, 23)}…)`,
     "To move it to this CA: agent tls deploy --force",
   );
   add(
@@ -137,9 +144,26 @@ function problemsOf(facts: Facts, present: PeerCertificates, wanted: Wanted): Pr
   add(
     (facts.freeKiB ?? Infinity) < stateKiB,
     `only ${facts.freeKiB} KiB are free for ${facts.tlsRoot}`,
-    "Make room there",
+    "Free some space there",
   );
   if (wanted.binary !== undefined) found.push(...binaryProblems(facts, wanted.binary));
+  if (wanted.service !== undefined && !facts.roles.includes(wanted.service)) {
+    const missing = { what: "there is no agent to run as a service", next: "Add --push-binary" };
+    found.push(...serviceProblems(facts, wanted.binary === undefined ? missing : undefined));
+  }
+  return found;
+}
+
+/** @param missing what to say if there is no executable; undefined: one is going to be installed. */
+function serviceProblems(facts: Facts, missing: Problem | undefined): Problem[] {
+  const found: Problem[] = [];
+  if (facts.agent === undefined && missing !== undefined) found.push(missing);
+  if (facts.serviceManager === "systemd" && facts.uid !== 0) {
+    found.push({
+      what: `only root can install a service, and this is "${facts.user}"`,
+      next: "Use --sudo, or --ask-sudo if sudo asks for a password",
+    });
+  }
   return found;
 }
 
@@ -158,18 +182,24 @@ function binaryProblems(facts: Facts, binary: NonNullable<Wanted["binary"]>): Pr
         "container image with glibc",
     });
   }
+  if (facts.binUnwritable) {
+    found.push({
+      what: `"${facts.user}" cannot write to ${facts.bin}`,
+      next: "Use --sudo, or --ask-sudo if sudo asks for a password",
+    });
+  }
   if (facts.noexec) {
     found.push({
       what: `${facts.bin} is on a file system that is mounted noexec`,
-      next: "Log in as a user whose programs lie elsewhere, or remount it with exec",
+      next: "Remount it with exec, or log in as another user with --ssh-user",
     });
   }
-  // The new file lies beside the old one for a moment.
+  // Both the new and the old file exist for a moment.
   const neededKiB = Math.ceil(binary.bytes / 1024) + stateKiB;
   if ((facts.binFreeKiB ?? Infinity) < neededKiB) {
     found.push({
       what: `only ${facts.binFreeKiB} KiB are free for ${facts.bin}, and ${neededKiB} are needed`,
-      next: "Make room there",
+      next: "Free some space there",
     });
   }
   return found;
@@ -187,10 +217,11 @@ const hostName =
   /^(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?(\.[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?)*$/i;
 
 /**
- * Names and addresses for a peer's certificate: what it is dialled by, then what it says of itself.
+ * Names and addresses for a peer's certificate: first those that others dial, then those that the
+ * peer reports.
  *
- * @param others what other hosts are dialled by. A peer that claims one of those names would be able
- * to stand in for that host, so such claims are left out.
+ * @param others names and addresses of other hosts. With one of them in its certificate the peer
+ * could pretend to be that host, so they are left out.
  */
 export function namesFor(
   dialled: string[],

@@ -1,10 +1,10 @@
-/** One script that looks at a peer and changes nothing, and what it found. */
+/** The script that looks at a peer and changes nothing, and what it found. */
 
-/** What a peer is like, before anything is issued for it. */
+/** The state of a peer before anything is changed. */
 export interface Facts {
   user: string;
   uid: number;
-  /** How its user can become root without a question; "password" if sudo would ask. */
+  /** How its user can become root; "password": sudo would ask for one. */
   root: "is" | "sudo" | "password" | "doas" | "none";
   os: string;
   arch: string;
@@ -22,6 +22,8 @@ export interface Facts {
   /** KiB that are free where the state lives, and where the executable goes. */
   freeKiB: number | undefined;
   binFreeKiB: number | undefined;
+  /** Whether this user may not write to the folder of the executable. */
+  binUnwritable: boolean;
   /** Whether the folder of the executable is on a file system mounted noexec. */
   noexec: boolean;
   /** The executable, if there is one. */
@@ -98,6 +100,7 @@ agent=$(command -v agent 2>/dev/null)
 say bin "$bin"
 say binfree "$(free "$bin")"
 d=$bin; while [ ! -d "$d" ]; do d=\${d%/*}; d=\${d:-/}; done
+[ -w "$d" ] || say binunwritable yes
 mount=$(df -P "$d" 2>/dev/null | awk 'NR==2{print $NF}')
 awk -v m="$mount" '$2==m{o=$4} END{if (","o"," ~ /,noexec,/) print "noexec=yes"}' /proc/mounts 2>/dev/null
 if [ -n "$agent" ]; then
@@ -111,7 +114,7 @@ show cert "$tls/server.crt"
 [ -s "$tls/server.key" ] && say serverkey yes
 grep -q '^enabled: *true' "$tls/config.yaml" 2>/dev/null && say enabled yes
 [ -r "$config/token" ] && say token "$(sum "$config/token")"
-# Only in this network: containers on this host are hosts of their own.
+# Only in this network namespace: a container with its own is another host.
 net=$(readlink /proc/self/ns/net)
 for f in $(grep -lsE 'node|worker|coordinator' /proc/[0-9]*/cmdline 2>/dev/null); do
   p=\${f%/cmdline}
@@ -125,7 +128,7 @@ for e in docker podman; do command -v $e >/dev/null && say engine $e; done
 say 'done' yes
 `;
 
-/** Reads what the script printed; undefined if the script did not come to its end. */
+/** Reads what the script printed; undefined if its last line is missing. */
 export function readFacts(output: string): Facts | undefined {
   const values = new Map<string, string[]>();
   const files = new Map<string, string>();
@@ -167,6 +170,7 @@ export function readFacts(output: string): Facts | undefined {
     unwritable: one("unwritable"),
     freeKiB: count("free"),
     binFreeKiB: count("binfree"),
+    binUnwritable: one("binunwritable") === "yes",
     noexec: one("noexec") === "yes",
     agent: path === undefined ? undefined : { path, version: one("version"), sha256: one("sum") },
     bin,

@@ -4,14 +4,14 @@ import { inspectCertificate } from "../pki/x509/inspect.ts";
 import { endProcess } from "./remote.ts";
 import { sshForward, type SshOptions } from "./ssh.ts";
 
-/** A role on a host that answers at all does so in milliseconds; ssh may have to connect first. */
+/** A role answers within milliseconds, but ssh may have to connect first. */
 const handshakeMs = 5_000;
 
 /**
  * Which certificate a port of a peer presents, as the SHA-256 of its DER in the form of
  * `Certificate.fingerprint`; undefined if no TLS server answers. The bytes go through the ssh
  * connection, so this process needs no access to the network, and the peer's firewall does not
- * matter. Nothing is sent but a TLS handshake.
+ * matter. Only a TLS handshake is sent.
  */
 export async function presentedBy(
   host: string,

@@ -27,9 +27,11 @@ export interface Ran {
   stderr: string;
 }
 
+/** Shell variables that a script starts with; undefined stands for an empty one. */
+export type Variables = Record<string, string | number | undefined>;
+
 export interface RunOptions {
-  /** Shell variables that the script starts with. Not for secrets longer than a line. */
-  variables?: Record<string, string | number | undefined>;
+  variables?: Variables;
   /** Follows the script on its standard input. */
   input?: Uint8Array | ReadableStream<Uint8Array>;
   elevation?: Elevation;
@@ -75,7 +77,9 @@ export function open(transport: Transport, script: string, options: RunOptions):
   const assignments = Object.entries(variables)
     .map(([name, value]) => `${name}=${value === undefined ? "" : shellQuoted(String(value))}\n`);
   const bytes = new TextEncoder().encode(`${assignments.join("")}${script}\n`);
-  const line = `sh -c 'eval "$(dd bs=1 count=${bytes.length} 2>/dev/null)"'`;
+  const password = elevation?.by === "sudo" ? elevation.password : undefined;
+  const announce = password === undefined ? "" : `echo ${begins}; `;
+  const line = `sh -c '${announce}eval "$(dd bs=1 count=${bytes.length} 2>/dev/null)"'`;
   const { program, args } = transport.command(elevated(line, elevation));
   const child = new Deno.Command(program, {
     args,
@@ -92,8 +96,6 @@ export function open(transport: Transport, script: string, options: RunOptions):
   }, () => {/* The script ended in time. */});
   signal.addEventListener("abort", kill, { once: true });
 
-  const stdout = collect(child.stdout);
-  const stderr = collect(child.stderr);
   const writer = child.stdin.getWriter();
   let closed = false;
   const send = async (data: Uint8Array | string) => {
@@ -104,25 +106,37 @@ export function open(transport: Transport, script: string, options: RunOptions):
       closed = true; // The script has ended; its exit code and its messages say why.
     }
   };
-  const password = elevation?.by === "sudo" ? elevation.password : undefined;
-  const begun = (async () => {
-    if (password !== undefined) await send(`${password}\n`);
-    await send(bytes);
-  })();
   const close = async () => {
     if (closed) return;
     closed = true;
     await writer.close().catch(() => {/* As above. */});
   };
+  // A second question means that the password is wrong. Without an answer sudo gives up, so that a
+  // typing mistake counts as one failure and does not lock the account.
+  let questions = 0;
+  const answer = async (printed: string) => {
+    const asked = printed.split(sudoQuestion).length - 1;
+    if (password === undefined || asked === questions) return;
+    questions = asked;
+    await (asked === 1 ? send(`${password}\n`) : close());
+  };
+  const stdout = collect(child.stdout);
+  const stderr = collect(child.stderr, answer);
+  const begun = (async () => {
+    if (password === undefined || await stdout.until(begins) !== undefined) await send(bytes);
+  })();
   const finish = async (): Promise<Ran> => {
     await begun;
     await close();
     const [{ code }] = await Promise.all([child.status, stdout.ended, stderr.ended]);
     over.abort();
     signal.removeEventListener("abort", kill);
-    if (!timedOut) return { code, stdout: stdout.text(), stderr: stderr.text() };
+    const printed = stdout.text().replace(`${begins}\n`, "");
+    if (!timedOut) {
+      return { code, stdout: printed, stderr: stderr.text().replaceAll(sudoQuestion, "") };
+    }
     const seconds = Math.round(timeoutMs / 1000);
-    return { code: 124, stdout: stdout.text(), stderr: `no answer within ${seconds} s` };
+    return { code: 124, stdout: printed, stderr: `no answer within ${seconds} s` };
   };
   return {
     async send(data) {
@@ -144,12 +158,23 @@ export function open(transport: Transport, script: string, options: RunOptions):
 function elevated(line: string, elevation: Elevation): string {
   if (elevation === undefined) return line;
   if (elevation.by === "doas") return `doas -n ${line}`;
-  // With -S the password is the first line of standard input, which sudo reads byte by byte.
-  return elevation.password === undefined ? `sudo -n ${line}` : `sudo -k -S -p '' ${line}`;
+  // With -S sudo asks on standard error, and reads the answer from standard input byte by byte.
+  return elevation.password === undefined
+    ? `sudo -n ${line}`
+    : `sudo -k -S -p '${sudoQuestion}' ${line}`;
 }
 
-/** Gathers output, and lets one reader wait for a line of it. */
-function collect(stream: ReadableStream<Uint8Array>) {
+/** What sudo prints to ask for the password. */
+const sudoQuestion = "[agent asks for the password]";
+/** The line by which the elevated shell says that it runs: sudo asks no more, and reads no more. */
+const begins = "agent-script-begins";
+
+/**
+ * Gathers output, and lets one reader wait for a line of it.
+ *
+ * @param onText called with all the text so far, each time that there is more.
+ */
+function collect(stream: ReadableStream<Uint8Array>, onText: (all: string) => void = () => {}) {
   let all = "";
   let taken = 0;
   let done = false;
@@ -159,6 +184,7 @@ function collect(stream: ReadableStream<Uint8Array>) {
     for await (const chunk of stream) {
       // Read on, so that the peer is not stopped by a full pipe, but keep no more.
       if (all.length < maxOutputBytes) all += decoder.decode(chunk, { stream: true });
+      onText(all);
       wake();
     }
     done = true;

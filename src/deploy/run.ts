@@ -1,20 +1,22 @@
-/** Runs `tls deploy` for all peers at once. */
+/** Runs `tls deploy` for all peers, several at a time. */
 import { createHash } from "node:crypto";
 import type { Env } from "../base/env.ts";
 import { messageOf, UsageError, UserError } from "../base/errors.ts";
 import { type Binary, openBinary, readBinary } from "./binary.ts";
-import { deployPeer, type Peer, type PeerResult } from "./deploy.ts";
+import { deployPeer } from "./deploy.ts";
 import { limited } from "./parallel.ts";
+import type { Peer, PeerResult } from "./peer.ts";
 import { presentedBy } from "./presented.ts";
 import { run } from "./remote.ts";
 import { explainSsh, sshExit, type SshOptions, sshTransport } from "./ssh.ts";
 import { peersOf, selfPeer } from "./targets.ts";
+import { previousPrefix } from "../pki/directory/bundle.ts";
 import { type Pki, pkiOf } from "../pki/directory/context.ts";
 import { issuePeer } from "../pki/operations/issue_peer.ts";
 import type { Certificate } from "../pki/x509/inspect.ts";
 import type { CertificateRole } from "../pki/x509/roles.ts";
 
-/** As design and help say: more would only wait for the disk and the uplink of this host. */
+/** More would only compete for the disk and the uplink of this host. */
 const uploadsAtOnce = 5;
 
 export interface DeployRequest {
@@ -28,7 +30,7 @@ export interface DeployRequest {
   token: string;
   /** Called once, where --ask-sudo was given. */
   askPassword: () => Promise<string>;
-  /** What goes on at a peer, and how it ended. */
+  /** Called with each step at a peer, and with its result. */
   progress: { doing(peer: string, what: string): void; done(result: PeerResult): Promise<void> };
   options: {
     dryRun: boolean;
@@ -49,7 +51,7 @@ export interface DeployRequest {
   };
 }
 
-/** The folder for the sockets of ssh connections. Known in both threads: it carries our process id. */
+/** The folder for the sockets of ssh connections. Both threads derive it from our process id. */
 export function scratchFolder(): string {
   return `/tmp/agent-deploy-${Deno.pid}`;
 }
@@ -61,7 +63,7 @@ export function makeScratch(): string {
     Deno.mkdirSync(path, { mode: 0o700 });
   } catch (error) {
     if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
-    // Left by a process of the same number that was killed, or put there by somebody else.
+    // A killed process with the same id left it, or another user made it.
     const { uid, isDirectory } = Deno.lstatSync(path);
     if (!isDirectory || uid !== Deno.uid()) {
       throw new UserError(`"${path}" belongs to another user`, { next: `Remove ${path}` });
@@ -92,12 +94,13 @@ export async function deployAll(request: DeployRequest): Promise<PeerResult[]> {
     batch: options.batch || !env.stderr.isTerminal || !env.stdin.isTerminal,
     acceptNewHosts: options.acceptNewHosts,
   };
+  let peers: Peer[] = [];
   try {
     const pki = pkiOf(env);
-    const peers = peersOf({ ...options, peers: request.args }, ssh);
-    // A mesh without the host that made it would be a surprise; workers run where they are sent.
+    peers = peersOf({ ...options, peers: request.args }, ssh);
+    // Users expect this host to be part of the mesh too. The other roles run only where asked.
     if (options.service === "node") peers.push(selfPeer(request.self));
-    const ca = await caOf(pki);
+    const { ca, previousCas } = await casOf(pki);
     const token = new TextEncoder().encode(`${request.token}\n`);
     const binary = await binaryOf(options);
     const sudoPassword = options.askSudo ? await request.askPassword() : undefined;
@@ -110,6 +113,7 @@ export async function deployAll(request: DeployRequest): Promise<PeerResult[]> {
         const result = await deployPeer(peer, {
           wanted: {
             caFingerprint: ca[0]!.fingerprint,
+            previousCas,
             tokenSha256: createHash("sha256").update(token).digest("hex"),
             binary,
             role: options.role,
@@ -123,10 +127,7 @@ export async function deployAll(request: DeployRequest): Promise<PeerResult[]> {
           // One after the other: each takes the lock of the TLS directory.
           issue: (csr, names) =>
             issueTurn(() => issuePeer(pki, { csr, names, role: options.role })),
-          presented: ({ sshHost, container }, address) =>
-            sshHost === undefined || container !== undefined
-              ? Promise.resolve(undefined)
-              : presentedBy(sshHost, address, ssh),
+          presented: (host, address) => presentedBy(host, address, ssh),
           serviceArgs: request.serviceArgs,
           elevated: options.sudo || options.askSudo,
           sudoPassword,
@@ -143,16 +144,24 @@ export async function deployAll(request: DeployRequest): Promise<PeerResult[]> {
       })
     ));
   } finally {
-    await closeConnections(request.args, ssh);
+    await closeConnections(sshHostsOf(peers), ssh);
   }
 }
 
-/** The CA that issues. @throws {PkiError} where this host does not hold one. */
-async function caOf(pki: Pki): Promise<Certificate[]> {
+/**
+ * The CA that issues, and the fingerprints of those that it replaced and that are still trusted.
+ *
+ * @throws {PkiError} if this host does not hold a CA.
+ */
+async function casOf(pki: Pki): Promise<{ ca: Certificate[]; previousCas: string[] }> {
   const { withDirectory } = await import("../pki/directory/tls_directory.ts");
   return await withDirectory(pki, (directory) => {
     const { certificate, others } = directory.issuer();
-    return [certificate, ...others];
+    const previousCas = directory.trusted()
+      .filter(({ label }) => label.startsWith(previousPrefix))
+      .flatMap(({ certificates }) => Array.isArray(certificates) ? certificates : [])
+      .map(({ fingerprint }) => fingerprint);
+    return { ca: [certificate, ...others], previousCas };
   });
 }
 
@@ -163,7 +172,7 @@ async function binaryOf(
   return pushBinary ? await readBinary(ownExecutable()) : undefined;
 }
 
-/** What other hosts are dialled by: no peer may claim such a name in its certificate. */
+/** Names and addresses of other hosts: no peer may have them in its certificate. */
 function namesOfOthers(own: Peer, peers: Peer[], pki: Pki): ReadonlySet<string> {
   const { hostname, hostnames, ips } = pki.detect();
   const others = peers.filter((peer) => peer !== own).flatMap(({ dialled }) => dialled);
@@ -172,11 +181,11 @@ function namesOfOthers(own: Peer, peers: Peer[], pki: Pki): ReadonlySet<string> 
 }
 
 /**
- * With a terminal ssh may ask for a password or about a host key. Several such questions at once
- * could not be told apart, so peers that would ask are connected to first, one by one.
+ * With a terminal ssh may ask for a password or about a host key. A person cannot tell several such
+ * questions at once apart, so connections that would ask are opened first, one by one.
  */
 async function connectOneByOne(peers: Peer[], ssh: SshOptions, env: Env): Promise<void> {
-  const hosts = [...new Set(peers.flatMap(({ sshHost }) => sshHost ?? []))];
+  const hosts = sshHostsOf(peers);
   const waits = { timeoutMs: 20_000, clock: env.clock, signal: env.signal };
   const turn = limited(10);
   const asking = (await Promise.all(hosts.map((host) =>
@@ -193,8 +202,12 @@ async function connectOneByOne(peers: Peer[], ssh: SshOptions, env: Env): Promis
   }
 }
 
+function sshHostsOf(peers: Peer[]): string[] {
+  return [...new Set(peers.flatMap(({ sshHost }) => sshHost ?? []))];
+}
+
 /** Ends the shared connections and removes the folder of their sockets. */
-async function closeConnections(names: string[], ssh: SshOptions): Promise<void> {
+async function closeConnections(hosts: string[], ssh: SshOptions): Promise<void> {
   const sockets = (() => {
     try {
       return [...Deno.readDirSync(ssh.scratch)].length;
@@ -204,8 +217,8 @@ async function closeConnections(names: string[], ssh: SshOptions): Promise<void>
     }
   })();
   if (sockets > 0) {
-    await Promise.all(names.map(async (name) => {
-      const { program, args } = sshExit(name, { ...ssh, batch: true });
+    await Promise.all(hosts.map(async (host) => {
+      const { program, args } = sshExit(host, { ...ssh, batch: true });
       await new Deno.Command(program, { args, stdout: "null", stderr: "null" }).output();
     }));
   }

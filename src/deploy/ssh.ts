@@ -11,7 +11,7 @@ export interface SshOptions {
   user?: string | undefined;
   /** Never ask for a password, a passphrase or about a host key. */
   batch: boolean;
-  /** Accept the key of a host that is not known yet; a changed key is refused all the same. */
+  /** Accept the key of a host that is not known yet; a changed key is still refused. */
   acceptNewHosts: boolean;
 }
 
@@ -50,7 +50,7 @@ function sshArgs({ scratch, user, batch, acceptNewHosts }: SshOptions): string[]
   return [
     ...set("ControlMaster=auto"),
     ...set(`ControlPath=${scratch}/%C`),
-    // As long as the longest gap between two scripts, while the CA holder works on other peers.
+    // Longer than any gap between two scripts, while the CA holder works on other peers.
     ...set("ControlPersist=60"),
     ...set("ConnectTimeout=10"),
     // A peer that dies is noticed after 15 s.
@@ -91,7 +91,7 @@ export function explainSsh(host: string, stderr: string): SshFailure {
   if (has(/Permission denied|Too many authentication failures/i)) {
     return {
       askable: true,
-      what: "ssh does not let this user in",
+      what: "ssh refuses this user",
       next: `ssh-copy-id ${host}, or name the user with --ssh-user`,
     };
   }

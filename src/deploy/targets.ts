@@ -1,7 +1,6 @@
-/** Which peers, and how each is reached: from the command line to `Peer`s. */
-import { isIP } from "node:net";
+/** Turns the peers of the command line into `Peer`s: which, and how each is reached. */
 import { UsageError } from "../base/errors.ts";
-import type { Peer } from "./deploy.ts";
+import type { Peer } from "./peer.ts";
 import { localTransport } from "./remote.ts";
 import { isSshTarget, type SshOptions, sshTransport } from "./ssh.ts";
 
@@ -51,7 +50,7 @@ export function peersOf(targets: Targets, ssh: SshOptions): Peer[] {
 /** Without the user, and without the brackets of an IPv6 address. */
 function dialledNames(peer: string): string[] {
   const host = peer.slice(peer.lastIndexOf("@") + 1).replace(/^\[(.*)\]$/, "$1");
-  return isIP(host) !== 0 || host !== "localhost" ? [host] : [];
+  return host === "localhost" ? [] : [host];
 }
 
 function mapping(

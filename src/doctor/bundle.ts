@@ -5,8 +5,8 @@ import type { Facts } from "./facts.ts";
 import type { Finding } from "./rules.ts";
 
 /**
- * What helps someone else to understand a host: facts, findings and settings. Settings name files of
- * secrets, and never hold one; addresses of proxies may hold a password, and are not taken.
+ * A report for someone who helps: facts, findings and settings. Settings only name the files that hold
+ * secrets. The addresses of proxies may contain a password, so they are left out.
  */
 export function bundleOf(facts: Facts, findings: Finding[], config: Config) {
   const settings = configKeys.filter((key) => config.values[key] !== undefined).map((key) => ({

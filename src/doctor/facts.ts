@@ -1,22 +1,22 @@
-/** What `agent doctor` knows about a host: plain data, gathered by gather.ts, judged by rules.ts. */
+/** What `agent doctor` knows about a host: plain data. local.ts and network.ts gather it, rules.ts judges it. */
 
 export interface Facts {
   /** Milliseconds since the epoch. */
   now: number;
-  /** No host runs this version before that day. */
+  /** When this version was released: an earlier clock is wrong. */
   releasedOn: number;
   os: string;
   hostname: string;
-  /** Addresses of the own host name; undefined if it is not known. */
+  /** Addresses of this host's own name; undefined if it does not resolve. */
   ownAddresses: string[] | undefined;
-  /** Interfaces on which other hosts may be. */
+  /** Addresses at which other hosts may reach this one. */
   usableInterfaces: string[];
   hasProc: boolean;
   config: {
     file: string | undefined;
     problems: { message: string; next?: string | undefined }[];
     warnings: string[];
-    /** TLS files are there, and nothing says whether gRPC uses them. */
+    /** The warning if TLS files exist and gRPC does not use them. */
     idle: string | undefined;
     unknownVariables: { name: string; nearest?: string | undefined }[];
     /** Roles that would not start. */
@@ -61,12 +61,12 @@ export interface PortFacts {
 export interface TargetFacts {
   /** `host:port`. */
   address: string;
-  /** Named on the command line, or by this setting. */
+  /** "named" (on the command line), or the setting that names it. */
   from: string;
-  /** All addresses of the name; empty if it is not known. */
+  /** All addresses of the name; empty if it does not resolve. */
   addresses: string[];
   /** What is wrong with the connection; undefined if it works. */
   fault: { code: string; message: string; next: string } | undefined;
-  /** Its clock minus ours, where it says what time it is. */
+  /** Its clock minus ours; undefined if it does not tell its time. */
   clockOffsetMs: number | undefined;
 }

@@ -1,4 +1,4 @@
-/** The facts that need no network: what lies on this host. Gathered by the main thread. */
+/** The facts about this host that need no network. The main thread gathers them. */
 import { accessSync, constants, statfsSync } from "node:fs"; // Deno has neither call of its own.
 import { dirname } from "node:path";
 import type { Config } from "../config/schema.ts";
@@ -53,13 +53,13 @@ export function localFacts(options: LocalOptions): LocalFacts {
   };
 }
 
-/** The part of `tls status --json` that is looked at. */
+/** The part of `tls status --json` that the rules need. */
 export function tlsFacts(report: string): TlsFacts {
   const { host, enabled, warnings } = JSON.parse(report) as TlsFacts;
   return { host, enabled, warnings };
 }
 
-/** Roles that are configured to be more than a default, and could not start. */
+/** Roles that would not start with these settings. */
 function refusedRoles(config: Config): Facts["config"]["refused"] {
   const roles: PeerRole[] = ["coordinator", "worker", "client"];
   const found = new Map<string, { role: string; message: string; next: string | undefined }>();
@@ -68,7 +68,7 @@ function refusedRoles(config: Config): Facts["config"]["refused"] {
       peerMode(config, role);
     } catch (error) {
       if (!(error instanceof UserError)) throw error;
-      // One cause is usually that of all roles.
+      // All roles usually fail for the same cause: it is reported once.
       if (!found.has(error.message)) {
         found.set(error.message, { role, message: error.message, next: error.next });
       }
@@ -83,7 +83,7 @@ function folderFacts(setting: string, path: string): FolderFacts {
     try {
       return statfsSync(there);
     } catch {
-      return undefined; // Some file systems know no sizes.
+      return undefined; // Some file systems report no sizes.
     }
   })();
   return {
@@ -122,7 +122,7 @@ function cgroups(): Facts["cgroups"] {
     const own = /^0::(.*)$/m.exec(Deno.readTextFileSync("/proc/self/cgroup"))?.[1] ?? "/";
     return isWritable(`${mount}${own}`) ? "writable" : "read_only";
   } catch {
-    return "none"; // Without /proc; reported as such.
+    return "none"; // /proc is not mounted, which is a finding of its own.
   }
 }
 
@@ -141,7 +141,7 @@ function exists(path: string): boolean {
     Deno.lstatSync(path);
     return true;
   } catch {
-    return false; // Or not to be looked at, which for these paths is the same.
+    return false; // Missing or not accessible: for these paths it is the same.
   }
 }
 

@@ -1,4 +1,4 @@
-/** The facts that need the network. Dials only what was named and this host's own ports. */
+/** The facts that need the network. Dials only named hosts and this host's own ports. */
 import { createSocket } from "node:dgram";
 import { isIP } from "node:net";
 import { request as httpRequest } from "node:http";
@@ -14,7 +14,7 @@ import { probeTcp } from "../tls/probe.ts";
 import { checkChain, presented } from "../tls/verify.ts";
 import type { PortFacts, TargetFacts } from "./facts.ts";
 
-/** A host that answers at all does so in milliseconds. */
+/** A healthy host answers within milliseconds. */
 const answerMs = 3_000;
 
 export interface Target {
@@ -23,7 +23,7 @@ export interface Target {
 }
 
 export interface Ways {
-  /** How gRPC is spoken here; undefined where the configuration forbids it. */
+  /** The mode of gRPC connections; undefined if the settings allow none. */
   mode: PeerMode | undefined;
   loaded: Loaded;
   clock: Clock;
@@ -91,7 +91,7 @@ function chainFault(
     if (!(error instanceof PkiError)) throw error;
     return {
       code: "node_certificate",
-      message: `${at} presents a certificate that this host does not accept: ${error.message}`,
+      message: `${at} presents a certificate that this host refuses: ${error.message}`,
       next: error.next ?? "agent tls status, on both hosts",
     };
   }
@@ -111,13 +111,13 @@ function healthOf(scheme: "https" | "http", address: string): Promise<Health | u
       path: "/api/health",
       agent: false,
       timeout: answerMs,
-      // Not node:https: its agent reads the system's CAs, which this thread may not. The certificate
-      // is verified afterwards, so that what is wrong with it can be told.
+      // Not node:https: its agent reads the system's CAs, which this thread may not do. The
+      // certificate is verified afterwards, so that the report can say what is wrong with it.
       ...(scheme === "https" ? { createConnection: () => unverified(host, port) } : {}),
     }, (response) => {
       let body = "";
       response.setEncoding("utf8");
-      // The answer of a node is short; of anything else no more is read.
+      // A node's answer is short. Anything longer is not from a node.
       response.on(
         "data",
         (text: string) => body.length < 10_000 ? body += text : request.destroy(),
@@ -168,7 +168,7 @@ export async function portFacts(own: OwnPort, ways: Ways): Promise<PortFacts> {
 /** The group and port of multicast DNS (RFC 6762, section 3). */
 const group = "224.0.0.251";
 const mdnsPort = 5353;
-/** A packet to the own host takes microseconds. */
+/** A packet to this host itself takes microseconds. */
 const loopMs = 1_000;
 
 /** Sends one mDNS question for agents, and waits until it comes back to this host. */
@@ -180,7 +180,7 @@ export function multicast(): Promise<"works" | "deaf" | "no_route"> {
       try {
         socket.close();
       } catch {
-        // It was never open.
+        // The socket was never open.
       }
       resolve(found);
     };
@@ -200,7 +200,7 @@ export function multicast(): Promise<"works" | "deaf" | "no_route"> {
   });
 }
 
-/** PTR question for _agent._tcp.local (RFC 1035, section 4), with an id by which it is known again. */
+/** PTR question for _agent._tcp.local (RFC 1035, section 4), with an id to recognise it by. */
 const question = new Uint8Array([
   ...[0xa6, 0xe7, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0],
   ...label("_agent"),

@@ -1,4 +1,5 @@
 /** What is wrong with a host: pure rules over its facts, each with the command that fixes it. */
+import { shellQuoted } from "../base/shell_quoted.ts";
 import type { Facts, FolderFacts } from "./facts.ts";
 
 export interface Finding {
@@ -11,7 +12,7 @@ export interface Finding {
 
 type Rule = (facts: Facts) => Finding[];
 
-/** In the order in which they are shown: what hides other faults comes first. */
+/** In the order in which they are shown: faults that cause others come first. */
 const rules: Rule[] = [
   clock,
   system,
@@ -132,11 +133,11 @@ function secrets({ token }: Facts): Finding[] {
   return [problem(
     "token_readable",
     `Other users can read the token "${file}" (mode ${(mode & 0o777).toString(8)})`,
-    `chmod 600 ${file}; agent token rotate`,
+    `chmod 600 ${shellQuoted(file)}; agent token rotate`,
   )];
 }
 
-/** Below this the reserve of a coordinator is gone. */
+/** Below this share a coordinator removes finished tasks before `coordinator.retention`. */
 const leastFree = 0.1;
 const leastInodes = 1000;
 
@@ -159,15 +160,16 @@ function space({ setting, path, freeBytes, totalBytes, freeInodes }: FolderFacts
     const percent = Math.floor(100 * freeBytes / totalBytes);
     found.push(problem(
       "disk_full",
-      `Only ${percent} % of the disk of "${path}" (${setting}) is free: a coordinator stops taking tasks`,
-      `du -xh ${path} | sort -h | tail`,
+      `Only ${percent} % of the disk of "${path}" (${setting}) is free: a coordinator ` +
+        "removes finished tasks early, and takes no new ones when it is full",
+      `du -xh ${shellQuoted(path)} | sort -h | tail`,
     ));
   }
   if (freeInodes !== undefined && freeInodes < leastInodes) {
     found.push(problem(
       "no_inodes",
-      `Only ${freeInodes} files can still be made on the disk of "${path}" (${setting})`,
-      `du -x --inodes ${path} | sort -n | tail`,
+      `Only ${freeInodes} more files fit on the disk of "${path}" (${setting})`,
+      `du -x --inodes ${shellQuoted(path)} | sort -n | tail`,
     ));
   }
   return found;
@@ -188,7 +190,7 @@ function names({ hostname, ownAddresses, usableInterfaces }: Facts): Finding[] {
   if (ownAddresses === undefined) {
     found.push(warning(
       "own_name_unknown",
-      `This host's own name, "${hostname}", is not known to its resolver`,
+      `This host cannot resolve its own name, "${hostname}"`,
       `echo '127.0.1.1 ${hostname}' >>/etc/hosts`,
     ));
   }
@@ -202,7 +204,7 @@ function names({ hostname, ownAddresses, usableInterfaces }: Facts): Finding[] {
   return found;
 }
 
-/** Certificates are backdated by an hour, but logs and leases are compared by people. */
+/** Certificates start an hour in the past, but people compare the times of logs. */
 const clockWarnMs = 5_000;
 const clockProblemMs = 5 * 60_000;
 
@@ -231,17 +233,17 @@ function multicast({ multicast, os }: Facts): Finding[] {
   if (multicast === "no_route") {
     return [warning(
       "multicast_no_route",
-      "There is no route for multicast: nodes do not find each other by themselves",
-      "ip route add 224.0.0.0/4 dev INTERFACE; or name the others with --peer HOST:PORT",
+      "There is no route for multicast: nodes cannot find each other",
+      "ip route add 224.0.0.0/4 dev INTERFACE; or name the other nodes with --peer HOST:PORT",
     )];
   }
   if (multicast !== "deaf") return [];
   return [warning(
     "multicast_deaf",
-    "Multicast that this host sends does not come back to it: nodes may not find each other",
+    "This host does not receive its own multicast packets: nodes may not find each other",
     os === "linux"
-      ? "Let UDP port 5353 through the firewall; or name the others with --peer HOST:PORT"
-      : "Name the others with --peer HOST:PORT",
+      ? "Let UDP port 5353 through the firewall; or name the other nodes with --peer HOST:PORT"
+      : "Name the other nodes with --peer HOST:PORT",
   )];
 }
 
@@ -274,14 +276,14 @@ function services({ units, hasSystemd, ports }: Facts): Finding[] {
     if (!enabled) {
       return [warning(
         "service_disabled",
-        `agent ${role} is a service, but does not start with the host`,
+        `The service of agent ${role} does not start with the host`,
         `systemctl enable --now agent-${role}`,
       )];
     }
     if (port?.state !== "free") return [];
     return [problem(
       "service_down",
-      `agent ${role} is a service, but nothing listens on ${port.address}`,
+      `agent ${role} is installed as a service, but nothing listens on ${port.address}`,
       `agent service logs ${role}`,
     )];
   });

@@ -1,30 +1,10 @@
 /** Where this node can be dialled, worked out from its interfaces. */
 import { isIP } from "node:net";
 import { joinHost } from "../base/address.ts";
-
-export interface Interface {
-  name: string;
-  family: "IPv4" | "IPv6";
-  address: string;
-}
-
-/**
- * Bridges and tunnels of container engines and virtual machines: their addresses are the same on
- * every host, or lead nowhere from outside. VPN interfaces (tun, wg, tailscale) do reach others.
- */
-const virtual =
-  /^(docker|br-|veth|virbr|vnet|cni|flannel|cali|cilium|lxc|lxdbr|podman|vmnet|vboxnet|kube|nerdctl|weave|ovs|dummy|ifb|tunl)/;
-
-/** Own addresses of one kind of interface are not for other hosts (RFC 3927, RFC 4291). */
-const local = /^(127\.|169\.254\.|0\.|fe[89ab][0-9a-f]:|::1?$)/i;
+import { type Interface, usableInterfaces } from "../base/interfaces.ts";
 
 export function isLoopbackHost(host: string): boolean {
   return host === "localhost" || /^127\./.test(host) || host === "::1";
-}
-
-/** Interfaces on which other hosts may be, one address of each family and network. */
-export function usableInterfaces(interfaces: Interface[]): Interface[] {
-  return interfaces.filter(({ name, address }) => !virtual.test(name) && !local.test(address));
 }
 
 /**

@@ -12,7 +12,7 @@ import type { Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import { every } from "../base/lifetimes.ts";
 import type { Log } from "../base/log.ts";
-import { type Interface, usableInterfaces } from "./addresses.ts";
+import { type Interface, usableInterfaces } from "../base/interfaces.ts";
 import { limits } from "./protocol.ts";
 
 export interface DiscoveryOptions {

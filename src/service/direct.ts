@@ -1,6 +1,6 @@
 /**
- * Without a service manager (containers, minimal systems): the role is started in a session of its
- * own, with its output in a log file. It does not come back after a restart of the host.
+ * Without a service manager (containers, minimal systems): the role is started in its own session,
+ * with its output in a log file. It does not start again with the host.
  */
 import { join } from "node:path";
 import { UserError } from "../base/errors.ts";
@@ -18,6 +18,9 @@ import {
   type ServiceState,
   type ServiceSupervisor,
 } from "./supervisor.ts";
+
+/** As TimeoutStopSec of the systemd units: a worker gives its tasks this time at most. */
+const stopsWithinMs = 60_000;
 
 export class DirectSupervisor implements ServiceSupervisor {
   readonly kind = "none";
@@ -76,7 +79,7 @@ export class DirectSupervisor implements ServiceSupervisor {
     return join(this.#folder, `${role}.${kind}`);
   }
 
-  /** The process that was started, if it still is that process and not a later one of its number. */
+  /** The process that was started, if it still runs; not a later process with the same id. */
   async #pid(role: ServiceRole): Promise<number | undefined> {
     const [pid = "", started = ""] = textOf(this.#at(role, "pid")).trim().split(" ");
     if (!/^\d+$/.test(pid)) return undefined;
@@ -94,24 +97,30 @@ export class DirectSupervisor implements ServiceSupervisor {
     }
   }
 
-  /** As SIGTERM says; what does not end in time is killed. */
+  /** Sends SIGTERM, and SIGKILL to a process that has not ended in time. */
   async #stop(role: ServiceRole): Promise<void> {
+    if (await this.#ended(role, "TERM") || await this.#ended(role, "KILL")) return;
+    throw new UserError(`agent ${role} does not end, even when it is killed`, {
+      next: "ps -o pid,stat,wchan,args -C agent",
+    });
+  }
+
+  /** Sends a signal; resolves to whether the process has ended in time. */
+  async #ended(role: ServiceRole, name: "TERM" | "KILL"): Promise<boolean> {
     const { clock, signal } = this.options;
     const pid = await this.#pid(role);
-    if (pid === undefined) return;
-    await output("sh", ["-c", 'kill -TERM "$0"', `${pid}`]);
-    const end = clock.monotonic() + readyWithinMs;
+    if (pid === undefined) return true;
+    await output("sh", ["-c", `kill -${name} "$0"`, `${pid}`]);
+    const end = clock.monotonic() + stopsWithinMs;
     while (await this.#pid(role) !== undefined) {
-      if (clock.monotonic() > end) {
-        await output("sh", ["-c", 'kill -KILL "$0"', `${pid}`]);
-        return;
-      }
+      if (clock.monotonic() > end) return false;
       await clock.sleep(lookEveryMs, signal);
     }
+    return true;
   }
 }
 
-/** Starts "$@" in a session of its own with its output in $0; writes its pid and start time into $1. */
+/** Starts "$@" in its own session with its output in $0; writes its pid and start time into $1. */
 const startScript = `
 umask 077
 log=$0 pidfile=$1
@@ -122,7 +131,7 @@ pid=$!
 started=$(awk '{sub(/^.*\\) /, ""); print $20}' "/proc/$pid/stat" 2>/dev/null || ps -o lstart= -p "$pid" | tr ' ' _)
 printf '%s %s\\n' "$pid" "$started" >"$pidfile"`;
 
-/** When the process $0 started, by the system's count; nothing for one that has ended. */
+/** When the process $0 started, in the system's units; nothing for one that has ended. */
 const startTimeScript =
   `awk '{sub(/^.*\\) /, ""); if ($1 != "Z") print $20}' "/proc/$0/stat" 2>/dev/null ||
   ps -o lstart= -p "$0" | tr ' ' _`;

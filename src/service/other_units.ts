@@ -1,4 +1,4 @@
-/** Units for service managers that `agent` does not drive itself: they are printed. */
+/** Units for service managers that `agent` cannot control: it only prints them. */
 import { shellQuoted } from "../base/shell_quoted.ts";
 import type { ServiceSpec } from "./supervisor.ts";
 

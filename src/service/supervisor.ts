@@ -1,4 +1,4 @@
-/** What the ways of running a role as a service have in common. */
+/** Runs a role as a service: the interface of both ways, systemd and a direct start. */
 import { UserError } from "../base/errors.ts";
 import type { Clock } from "../base/clock.ts";
 
@@ -11,8 +11,10 @@ export interface ServiceSpec {
   command: string[];
   /** A service of this user instead of the whole system. */
   user: boolean;
-  configRoot: string;
-  stateRoot: string;
+  /** Folders that the role writes to. */
+  writes: string[];
+  /** Further files that it reads. */
+  reads: string[];
   /** Variables that the service needs to find the same folders. */
   variables: Record<string, string>;
 }
@@ -22,19 +24,19 @@ export interface ServiceState {
   manager: "systemd" | "none";
   installed: boolean;
   running: boolean;
-  /** As the manager words it: "active (running)". */
+  /** In the words of the manager: "active (running)". */
   state: string;
   pid: number | undefined;
   /** The unit, or the log of a role that was started directly. */
   file: string;
 }
 
-/** What both ways of running a role have in common. */
+/** Installs, controls and shows the services of roles. */
 export interface ServiceSupervisor {
   readonly kind: "systemd" | "none";
-  /** Settles when the role has said that it is ready. */
+  /** Writes and starts the service; resolves when the role has logged that it is ready. */
   install(spec: ServiceSpec): Promise<ServiceState>;
-  /** As `install`, with what was installed before. */
+  /** Starts what is installed again; resolves as `install` does. */
   restart(role: ServiceRole): Promise<ServiceState>;
   uninstall(role: ServiceRole): Promise<ServiceState>;
   status(role: ServiceRole): Promise<ServiceState>;
@@ -50,11 +52,11 @@ export interface ServiceOptions {
   signal: AbortSignal;
 }
 
-/** The first start on a slow disk; a role that is not ready then has a problem. */
+/** Longer than a first start on a slow disk takes. */
 export const readyWithinMs = 30_000;
 export const lookEveryMs = 200;
 
-/** Each line of a role's log that says that it is up, as text or JSON. */
+/** The line of a role's log that says that it is ready, as text or JSON. */
 export const readyLine = /(^|\s)ready role=|"msg":"ready"/m;
 
 export function notReady(role: ServiceRole, ended: boolean, log: string): UserError {

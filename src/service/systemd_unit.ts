@@ -6,7 +6,7 @@ import type { ServiceSpec } from "./supervisor.ts";
  * `systemd-analyze security` in the tests.
  */
 const hardening = `
-# A role writes to its state folder and the configuration folder only.
+# A role writes only to the folders of ReadWritePaths.
 ProtectSystem=strict
 ProtectHome=@HOME@
 PrivateTmp=yes
@@ -38,8 +38,8 @@ MemoryDenyWriteExecute=no`;
 
 /** Tasks are programs of any kind: they need devices (GPUs), homes, set-user-ID programs, other users. */
 const workerHardening = `
-# Tasks may need any device, folder and system call; what a task may do is its user's rights
-# (worker.user) and worker.allow_commands. What no task needs is closed.
+# Tasks may need any device, folder and system call; worker.user and worker.allow_commands limit
+# them. What no task needs is closed.
 ProtectKernelModules=yes
 ProtectKernelLogs=yes
 ProtectClock=yes
@@ -47,7 +47,7 @@ ProtectHostname=yes
 LockPersonality=yes
 RestrictRealtime=yes
 SystemCallArchitectures=native
-# A cgroup for each task: how the processes of a task are found and ended.
+# Each task gets a cgroup: this is how its processes are found and ended.
 Delegate=yes`;
 
 export function unitName(role: string): string {
@@ -55,36 +55,39 @@ export function unitName(role: string): string {
 }
 
 export function systemdUnit(spec: ServiceSpec): string {
-  const { role, command, user, configRoot, stateRoot, variables } = spec;
+  const { role, command, user, writes, reads, variables } = spec;
   const isWorker = role === "worker";
-  const home = user ? "read-only" : configRoot.startsWith("/root/") ? "no" : "yes";
+  const inHomes = [...command, ...writes, ...reads].some((path) =>
+    /^\/(home|root|run\/user)\//.test(path)
+  );
+  const home = user || inHomes ? "read-only" : "yes";
   const environment = Object.entries(variables)
     .map(([name, value]) => `Environment=${quoted(`${name}=${value}`)}\n`).join("");
-  const writable = [stateRoot, configRoot].map((folder) => quoted(`-${folder}`)).join(" ");
-  return `# Written by agent service install; replaced by it. Changes of your own belong into
+  const writable = writes.map((folder) => quoted(`-${folder}`)).join(" ");
+  return `# Written by agent service install, which overwrites it. Make changes of your own with
 # systemctl ${user ? "--user " : ""}edit ${unitName(role)}
 [Unit]
 Description=agent ${role}
 Wants=network-online.target
 After=network-online.target
-# Never give up: a host that comes back must find its role running.
+# Never give up: the role must run again when the cause of its failures has gone.
 StartLimitIntervalSec=0
 
 [Service]
 Type=exec
-ExecStart=${command.map(quoted).join(" ")}
+ExecStart=${command.map((word) => quoted(word.replaceAll("$", "$$$$"))).join(" ")}
 ${environment}Restart=always
 RestartSec=2s
-# Wrong usage or configuration: another start would end in the same way.
+# Wrong usage or configuration: the next start would fail in the same way.
 RestartPreventExitStatus=2
-# The role stops what it started, and then itself; what is left after the time is killed.
+# The role stops what it started, then itself. What still runs after the timeout is killed.
 KillMode=mixed
 TimeoutStopSec=${isWorker ? "60s" : "30s"}
 ${isWorker ? "" : `ReadWritePaths=${writable}\n`}UMask=0077
 LimitNOFILE=65536
 ${
     isWorker
-      ? "# The kernel ends tasks before the worker that reports it.\nOOMPolicy=continue\n"
+      ? "# A task that is out of memory does not end the worker, which reports it.\nOOMPolicy=continue\n"
       : ""
   }${(isWorker ? workerHardening : hardening.replace("@HOME@", home)).trim()}
 
@@ -93,10 +96,13 @@ WantedBy=${user ? "default.target" : "multi-user.target"}
 `;
 }
 
-/** As systemd.syntax(7) quotes words; `%` and `$` would be expanded. */
+/**
+ * Quotes a word as systemd.syntax(7) says; `%` would be expanded everywhere, `$` in command lines
+ * only (systemd.service(5), systemd.exec(5)).
+ */
 function quoted(word: string): string {
-  const escaped = word.replaceAll("%", "%%").replaceAll("$", "$$$$");
-  return /^[A-Za-z0-9_@%+=:,./-]+$/.test(escaped)
-    ? escaped
-    : `"${escaped.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
+  const escaped = word.replaceAll("%", "%%");
+  if (/^[A-Za-z0-9_@%+=:,./-]+$/.test(escaped)) return escaped;
+  const inner = escaped.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");
+  return `"${inner}"`;
 }

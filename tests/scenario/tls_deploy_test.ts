@@ -103,6 +103,38 @@ Deno.test({
 });
 
 Deno.test({
+  name: "after a renewal of the CA peers get the new one, and keep trusting the previous one",
+  ...ready,
+  async fn() {
+    await using hosts = await startHosts(["a", "b"]);
+    await hosts.a.ok("agent tls init");
+    await hosts.a.ok("agent tls deploy b.lan");
+    await hosts.a.ok("agent tls renew --ca --yes");
+    const ran = await hosts.a.ok("agent tls deploy b.lan");
+    assert.match(ran, /^b\.lan +changed +certificate \(the CA was renewed\)$/m);
+    assert.match(await hosts.b.ok("ls /etc/agent/tls/trusted"), /^previous-[0-9a-f]+\.crt$/m);
+    assert.equal(
+      await hosts.b.ok("cat /etc/agent/tls/ca/ca.crt"),
+      await hosts.a.ok("cat /etc/agent/tls/ca/ca.crt"),
+    );
+    assert.match(await hosts.a.ok("agent tls deploy b.lan"), /^b\.lan +unchanged/m);
+    await assertClean(hosts.b);
+  },
+});
+
+Deno.test({
+  name: "a lock whose owner ended before it wrote its name does not stay",
+  ...ready,
+  async fn() {
+    await using hosts = await startHosts(["a", "b"]);
+    await hosts.a.ok("agent tls init");
+    await hosts.b.ok("mkdir -p /etc/agent/deploy.lock");
+    assert.match(await hosts.a.ok("agent tls deploy b.lan"), /^b\.lan +changed/m);
+    await assertClean(hosts.b);
+  },
+});
+
+Deno.test({
   name: "a run that is cut off at any time leaves nothing behind, and the next one completes it",
   ...ready,
   async fn() {

@@ -124,7 +124,7 @@ type DoctorRequest = Request & {
 
 async function gather({ args, config, env, prepared }: DoctorRequest) {
   const { multicast, portFacts, targetFacts } = await import("../../doctor/network.ts");
-  const { hostInterfaces } = await import("../../doctor/interfaces.ts");
+  const { usableInterfaces } = await import("../../base/interfaces.ts");
   const { addressesOf } = await import("../../deno/host_addresses.ts");
   const local = prepared as LocalFacts;
   const ways = { ...await waysOf(config), clock: env.clock };
@@ -139,7 +139,7 @@ async function gather({ args, config, env, prepared }: DoctorRequest) {
   return {
     ...local,
     ownAddresses: await addressesOf(local.hostname, 0).catch(() => undefined),
-    usableInterfaces: hostInterfaces(),
+    usableInterfaces: usableInterfaces(Deno.networkInterfaces()).map(({ address }) => address),
     ports,
     targets: await Promise.all(targets.map((target) => targetFacts(target, ways))),
     multicast: config.values["node.mdns"] ? await multicast() : "not_tried" as const,

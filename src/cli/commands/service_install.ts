@@ -1,7 +1,17 @@
+import { dirname } from "node:path";
 import { selfCommand } from "../../base/self.ts";
 import { UsageError } from "../../base/errors.ts";
-import { type ConfigKey, configKeys, flagOf, sectionOf, settingOf } from "../../config/schema.ts";
+import type { Env } from "../../base/env.ts";
+import {
+  type Config,
+  type ConfigKey,
+  configKeys,
+  flagOf,
+  sectionOf,
+  settingOf,
+} from "../../config/schema.ts";
 import { showValue } from "../../config/values.ts";
+import type { ServiceRole } from "../../service/supervisor.ts";
 import { command, type Request } from "../command.ts";
 import {
   requireRoot,
@@ -53,8 +63,7 @@ export default command({
       role,
       command: [self.command, ...self.args, role, ...roleFlags(request, role)],
       user: options.user,
-      configRoot: env.configRoot,
-      stateRoot: env.stateRoot,
+      ...await pathsOf(request.config, env, role),
       variables: await passedVariables(env),
     };
     if (options.print !== undefined) {
@@ -81,7 +90,7 @@ export default command({
   },
 });
 
-/** The flags that were given, in full; those of another role would be lost, so they are refused. */
+/** The given flags in their long form. Flags of another role are refused: they would have no effect. */
 function roleFlags({ config }: Request, role: string): string[] {
   const given = configKeys.filter((key) => config.origins[key] === "flag");
   const other = given.find((key) => ![role, "peer", "log"].includes(sectionOf(key)));
@@ -97,7 +106,22 @@ function valuesOf(value: unknown, key: ConfigKey): string[] {
   return list.map((item) => `--${flagOf(key)}=${showValue(setting, item)}`);
 }
 
-/** A service has no login shell: what names the folders and settings here must be in the unit. */
+/** The folders that the role writes to, and files of settings that it reads. */
+async function pathsOf({ values }: Config, env: Env, role: ServiceRole) {
+  const { identityFiles } = await import("../../pki/directory/identity_files.ts");
+  const writes = [
+    env.stateRoot,
+    env.configRoot,
+    dirname(identityFiles(env).token),
+    values[`${role}.data_dir`],
+  ];
+  const reads = configKeys.filter((key) =>
+    [role, "peer"].includes(sectionOf(key)) && settingOf(key).kind === "path"
+  ).flatMap((key) => values[key] as string | undefined ?? []);
+  return { writes: [...new Set(writes)], reads };
+}
+
+/** A service has no login shell: its unit must set the variables that name folders and settings. */
 async function passedVariables(env: { variable: (name: string) => string | undefined }) {
   const { configKeys, variableOf } = await import("../../config/schema.ts");
   const names = [

@@ -2,7 +2,7 @@ import { dirname, resolve } from "node:path";
 import { splitHost } from "../../base/address.ts";
 import { UserError } from "../../base/errors.ts";
 import { selfCommand } from "../../base/self.ts";
-import type { PeerResult } from "../../deploy/deploy.ts";
+import type { PeerResult } from "../../deploy/peer.ts";
 import { identityFiles } from "../../pki/directory/identity_files.ts";
 import { certificateRoles } from "../../pki/x509/roles.ts";
 import { tlsGrants } from "../../sandbox/tls.ts";

@@ -1,5 +1,5 @@
 import type { Env } from "../../base/env.ts";
-import type { PeerResult } from "../../deploy/deploy.ts";
+import type { PeerResult } from "../../deploy/peer.ts";
 
 /** One peer for `--json`. */
 export function peerView({ peer, state, steps, error, next, roles }: PeerResult) {

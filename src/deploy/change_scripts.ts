@@ -1,12 +1,12 @@
-/** Scripts that change a peer. Each cleans up after itself however it ends. */
+/** The shell scripts that change a peer. Each cleans up after itself however it ends. */
 
 /**
  * The start of every script that changes state: a lock in the configuration folder, a private folder
  * for temporary files, and their removal when the script ends, also when the connection breaks (the
  * script then reads the end of its input, or gets SIGHUP or SIGPIPE).
  *
- * The lock names its owner. A lock is stale if its process is gone, if the host was started again
- * since, or after ten minutes, which no step takes.
+ * The lock names its owner. A lock is stale if its process is gone, if the host was restarted since
+ * then, or after ten minutes: no script that takes the lock runs that long.
  */
 const prologue = `
 PATH=$PATH:/usr/local/bin:/usr/sbin:/sbin
@@ -21,12 +21,17 @@ cleanup() {
 tries=0
 until mkdir "$lock" 2>/dev/null; do
   tries=$((tries + 1))
-  [ $tries -le 3 ] || { echo "the lock $lock cannot be taken" >&2; exit 75; }
-  { read -r pid owner_boot since by <"$lock/owner"; } 2>/dev/null || { sleep 1; continue; }
-  now=$(date +%s)
-  if [ "$owner_boot" = "$boot" ] && kill -0 "$pid" 2>/dev/null && [ $((now - since)) -lt 600 ]; then
-    echo "another deploy, from $by, works on it" >&2
-    exit 75
+  [ $tries -le 6 ] || { echo "the lock $lock cannot be taken" >&2; exit 75; }
+  if { read -r pid owner_boot since by <"$lock/owner"; } 2>/dev/null; then
+    now=$(date +%s)
+    if [ "$owner_boot" = "$boot" ] && kill -0 "$pid" 2>/dev/null && [ $((now - since)) -lt 600 ]; then
+      echo "another deploy, from $by, works on it" >&2
+      exit 75
+    fi
+  elif [ $tries -le 3 ]; then
+    # Its owner has not written its name yet; after three seconds it never will.
+    sleep 1
+    continue
   fi
   rm -rf "$lock"
 done
@@ -37,7 +42,7 @@ rm -rf "$config"/.deploy.*
 work=$(mktemp -d "$config/.deploy.XXXXXX") || exit 73
 # Reads the next N bytes of standard input into a file.
 take() { dd bs=1 count="$1" of="$2" 2>/dev/null; [ "$(wc -c <"$2")" -eq "$1" ] || exit 71; }
-# Files of a service's folder belong to the service, also when root writes them.
+# New files belong to the owner of the folder, also if root writes them.
 own() { [ "$(id -u)" != 0 ] || chown "$(stat -c %u:%g "$config" 2>/dev/null || echo 0:0)" "$1"; }
 `;
 
@@ -50,28 +55,34 @@ fi
 /**
  * With `agent` on the peer: it makes its key, the CA holder signs, it installs the answer. The key
  * never leaves the peer. The exchange: the script prints the request, then reads one line with three
- * lengths, and so many bytes of certificate, CA and token.
+ * lengths, and then certificate, CA and token.
  *
- * Variables: config, tls, agent, by_host, force, hostname.
+ * After a renewal of the CA the peer trusts the new one first and keeps the previous one, so that it
+ * never refuses hosts that still have a certificate of the previous CA.
+ *
+ * Variables: config, tls, agent, by_host, force, ca_renewed, hostname.
  */
 export const requestScript = `${prologue}
-# In a folder of its own: the key is taken over only together with its certificate.
+# In a separate folder: the key is installed only together with its certificate.
 mkdir "$work/tls" || exit 73
-AGENT_TLS_DIR=$work/tls "$agent" tls request -o "$work/server.csr" \${hostname:+--hostname "$hostname"} >/dev/null || exit 70
+AGENT_TLS_DIR=$work/tls "$agent" tls request -o "$work/server.csr" \${hostname:+--hostname "$hostname"} </dev/null >/dev/null || exit 70
 echo 'csr<'
 cat "$work/server.csr"
 echo 'csr>'
 read -r cert_bytes ca_bytes token_bytes || exit 71
 take "$cert_bytes" "$work/server.crt"
 take "$ca_bytes" "$work/ca.crt"
-"$agent" tls install --cert "$work/server.crt" --key "$work/tls/server.key.next" --ca "$work/ca.crt" \${force:+--force} >/dev/null || exit 70
+[ -z "$ca_renewed" ] || "$agent" tls install --ca "$work/ca.crt" </dev/null >/dev/null || exit 70
+"$agent" tls install --cert "$work/server.crt" --key "$work/tls/server.key.next" --ca "$work/ca.crt" \${force:+--force} </dev/null >/dev/null || exit 70
 ${takeToken}
 echo 'installed'
 `;
 
 /**
- * Without `agent`: the files come ready made, the key among them. They are written into the private
- * folder and moved into place one by one, the switch in config.yaml last.
+ * Without `agent`: all files are made by the CA holder, also the key. They are written into the
+ * private folder and moved into place one by one. The old certificate is removed before the key is
+ * replaced: an interrupted run leaves no pair that does not match, and the next run sees that the
+ * certificate is missing.
  *
  * Variables: config, tls, by_host, and the lengths key_bytes, cert_bytes, ca_bytes,
  * bundle_bytes, yaml_bytes, token_bytes.
@@ -90,6 +101,7 @@ if [ -n "$force" ]; then
   [ ! -e "$tls/ca/ca.key" ] || mv -f "$tls/ca/ca.key" "$tls/ca/former-$(date +%s).key" || exit 73
   rm -f "$tls/trusted"/*.crt
 fi
+rm -f "$tls/server.crt"
 mv -f "$work/ca.crt" "$tls/ca/ca.crt" && mv -f "$work/bundle.crt" "$tls/ca-bundle.crt" &&
   mv -f "$work/server.key" "$tls/server.key" && mv -f "$work/server.crt" "$tls/server.crt" &&
   mv -f "$work/config.yaml" "$tls/config.yaml" || exit 73
@@ -103,7 +115,7 @@ echo 'installed'
 `;
 
 /**
- * The executable, from the rest of standard input. The former one stays beside it as
+ * The executable, from the rest of standard input. The previous one is kept beside it as
  * \`agent.previous\`. Variables: bin, sha256.
  */
 export const executableScript = `
