@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { dialable, type Interface, isLoopbackHost, usableInterfaces } from "./addresses.ts";
+import { type Interface, usableInterfaces } from "../base/interfaces.ts";
+import { dialable, isLoopbackHost } from "./addresses.ts";
 
 /** Near the networks of a host itself, and none of them. */
 const far = ["12.0.0.1", "126.255.255.255", "128.0.0.1", "1.27.0.1", "169.253.0.1", "170.254.0.1"];
