@@ -111,15 +111,7 @@ export function open(transport: Transport, script: string, options: RunOptions):
     closed = true;
     await writer.close().catch(() => {/* As above. */});
   };
-  // A second question means that the password is wrong. Without an answer sudo gives up, so that a
-  // typing mistake counts as one failure and does not lock the account.
-  let questions = 0;
-  const answer = async (printed: string) => {
-    const asked = printed.split(sudoQuestion).length - 1;
-    if (password === undefined || asked === questions) return;
-    questions = asked;
-    await (asked === 1 ? send(`${password}\n`) : close());
-  };
+  const answer = answerOnce(password, send, close);
   const stdout = collect(child.stdout);
   const stderr = collect(child.stderr, answer);
   const begun = (async () => {
@@ -152,6 +144,27 @@ export function open(transport: Transport, script: string, options: RunOptions):
       kill();
       await finish();
     },
+  };
+}
+
+/**
+ * Answers the first question of sudo with the password. A second question means that it is wrong: then
+ * standard input is closed and sudo gives up, so that a typing mistake counts as one failed attempt
+ * and does not lock the account.
+ *
+ * @returns a function to call with all that was printed so far.
+ */
+function answerOnce(
+  password: string | undefined,
+  send: (data: string) => Promise<void>,
+  close: () => Promise<void>,
+): (printed: string) => void {
+  let answered = 0;
+  return (printed) => {
+    const questions = printed.split(sudoQuestion).length - 1;
+    if (password === undefined || questions === answered) return;
+    answered = questions;
+    void (questions === 1 ? send(`${password}\n`) : close());
   };
 }
 
