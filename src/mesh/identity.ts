@@ -98,8 +98,23 @@ function unusable(file: string, cause: unknown): UserError {
   });
 }
 
-/** Compares secrets of any length in constant time. */
-export function sameSecret(a: string, b: string): boolean {
-  const digest = (text: string) => createHash("sha256").update(text).digest();
-  return timingSafeEqual(digest(a), digest(b));
+/** A secret that others are compared with in constant time, whatever their length. */
+export class Secret {
+  #text = "";
+  #digest = digestOf("");
+
+  constructor(readonly current: () => string) {}
+
+  is(text: string): boolean {
+    const current = this.current();
+    if (current !== this.#text) {
+      this.#text = current;
+      this.#digest = digestOf(current);
+    }
+    return timingSafeEqual(digestOf(text), this.#digest);
+  }
+}
+
+function digestOf(text: string) {
+  return createHash("sha256").update(text).digest();
 }

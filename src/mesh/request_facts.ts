@@ -16,6 +16,7 @@ export interface RequestFacts {
 export type TrustedProxies = (address: string) => boolean;
 
 export function trustedProxies(list: readonly string[]): TrustedProxies {
+  if (list.length === 0) return () => false;
   const blocks = new BlockList();
   for (const each of list) {
     const [address = "", bits] = each.split("/");
@@ -64,12 +65,12 @@ function plainIp(address: string): string {
  * address of ours under a name of its own (DNS rebinding); under an IP address or our own names it
  * cannot, as it does not control them.
  */
-export function isOwnHost(host: string | undefined, names: Iterable<string>): boolean {
+export function isOwnHost(host: string | undefined, names: () => Iterable<string>): boolean {
   const match = /^(?:\[([0-9a-f:.]+)\]|([^:[\]]+))(?::\d{1,5})?$/i.exec(host ?? "");
   const name = match?.[1] ?? match?.[2]?.replace(/\.$/, "");
   if (name === undefined) return false;
   if (isIP(name) !== 0 || name === "localhost") return true;
-  for (const each of names) {
+  for (const each of names()) {
     const own = each.toLowerCase();
     if (own === name) return true;
     // A wildcard covers one label (RFC 9525, 6.3).

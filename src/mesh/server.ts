@@ -35,8 +35,10 @@ export function nodeHandler(
     const [method, path] = route.split(" ") as [string, string];
     api.on(method, path, (context) => {
       authorize(context, route, node);
-      context.header("cache-control", "no-store");
-      context.header("x-content-type-options", "nosniff");
+      // Set here rather than on the context, whose Headers object costs a tenth of a small answer.
+      const { outgoing } = context.env as { outgoing: ServerResponse };
+      outgoing.setHeader("cache-control", "no-store");
+      outgoing.setHeader("x-content-type-options", "nosniff");
       return handler(context);
     });
   }

@@ -4,7 +4,7 @@
  * ends them, and so does a new bearer token.
  */
 import type { Clock } from "../base/clock.ts";
-import { newToken, sameSecret } from "./identity.ts";
+import { newToken, Secret } from "./identity.ts";
 
 /** A session that is not used for this long ends: a week of work with its weekend. */
 const sessionMs = 7 * 86_400_000;
@@ -27,16 +27,18 @@ export interface SessionsOptions {
 
 export class Sessions {
   readonly #options: SessionsOptions;
+  readonly #bearer: Secret;
   readonly #sessions = new Map<string, number>();
   readonly #logins = new Map<string, number>();
   readonly #guesses = new Map<string, { left: number; at: number }>();
 
   constructor(options: SessionsOptions) {
     this.#options = options;
+    this.#bearer = new Secret(options.token);
   }
 
   isBearer(token: string): boolean {
-    return sameSecret(token, this.#options.token());
+    return this.#bearer.is(token);
   }
 
   /** A login token for one use within `ms`. */

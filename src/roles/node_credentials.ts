@@ -34,6 +34,7 @@ export interface NodeCredentials extends Disposable {
 export async function openNodeCredentials(tls: NodeTls, env: Env): Promise<NodeCredentials> {
   let changed: (material: ServerMaterial) => void = () => {};
   const reload = () => {
+    known = undefined;
     client[Symbol.dispose]();
     client = newClient();
     if (serving !== undefined) changed(materialOf(serving.loaded()));
@@ -42,16 +43,19 @@ export async function openNodeCredentials(tls: NodeTls, env: Env): Promise<NodeC
   const other = await read(tls.other, tls.bundle, reload);
   const ca = () => serving?.loaded().ca;
   const roots = () => ca()?.certificates ?? [];
-  /** The first pair that peers accept. */
-  const shown = (): Pair | undefined => {
-    const pairs = [serving, other].map((each) => each?.loaded().pair);
-    return pairs.find((pair) => pair !== undefined && rootOf(pair, roots(), env) !== undefined) ??
-      pairs[0];
+  /** Whether a chain leads to the bundle takes a signature: asked again after a reload, and each minute. */
+  let known: Standing | undefined;
+  const standing = (): Standing => {
+    const now = env.clock.monotonic();
+    if (known === undefined || now - known.at > standingMs) {
+      known = { at: now, ...standingOf([serving, other], roots(), env) };
+    }
+    return known;
   };
   const newClient = () => {
     const pem = ca()?.pem;
     const trust: PeerTrust | undefined = serving === undefined ? undefined : {
-      pair: shown(),
+      pair: standing().shown,
       ca: pem ?? "",
       roots: roots(),
       verifyHostname: tls.verifyHostname,
@@ -66,22 +70,9 @@ export async function openNodeCredentials(tls: NodeTls, env: Env): Promise<NodeC
     certificate,
     hostnames: () => certificate()?.hostnames ?? [],
     roots,
-    observed: () => {
-      const pair = serving?.loaded().pair;
-      const root = pair && rootOf(pair, roots(), env);
-      return {
-        certificateFingerprint: pair && fingerprintHex(pair.certificate),
-        certificateNotAfter: pair?.certificate.notAfter.getTime(),
-        caFingerprint: root && fingerprintHex(root),
-      };
-    },
+    observed: () => standing().observed,
     client: () => client,
-    canSignOn: () => {
-      const pair = shown();
-      if (pair === undefined || rootOf(pair, roots(), env) === undefined) return false;
-      const role = roleOf(pair.certificate);
-      return role === undefined || role === "node";
-    },
+    canSignOn: () => standing().canSignOn,
     trouble: () => {
       const end = certificate()?.notAfter;
       if (end === undefined || end.getTime() > env.clock.now()) return undefined;
@@ -92,6 +83,39 @@ export async function openNodeCredentials(tls: NodeTls, env: Env): Promise<NodeC
       await Promise.all(all.map((each) => each.follow(env, signal)));
     },
     [Symbol.dispose]: () => client[Symbol.dispose](),
+  };
+}
+
+/** What this node's certificates are worth to others. */
+interface Standing {
+  at: number;
+  /** The first pair that peers accept. */
+  shown: Pair | undefined;
+  canSignOn: boolean;
+  observed: ReturnType<NodeCredentials["observed"]>;
+}
+
+const standingMs = 60_000;
+
+function standingOf(
+  [serving, other]: (Credentials | undefined)[],
+  roots: Certificate[],
+  env: Env,
+): Omit<Standing, "at"> {
+  const pairs = [serving, other].map((each) => each?.loaded().pair)
+    .filter((pair) => pair !== undefined);
+  const accepted = pairs.find((pair) => rootOf(pair, roots, env) !== undefined);
+  const role = accepted && roleOf(accepted.certificate);
+  const served = serving?.loaded().pair;
+  const root = served && rootOf(served, roots, env);
+  return {
+    shown: accepted ?? pairs[0],
+    canSignOn: accepted !== undefined && (role === undefined || role === "node"),
+    observed: {
+      certificateFingerprint: served && fingerprintHex(served.certificate),
+      certificateNotAfter: served?.certificate.notAfter.getTime(),
+      caFingerprint: root && fingerprintHex(root),
+    },
   };
 }
 

@@ -15,6 +15,7 @@ const benches: Record<string, () => Promise<{ bench: Bench }>> = {
   scale: () => import("./scale.ts"),
   tls: () => import("./tls.ts"),
   ui: () => import("./ui.ts"),
+  node: () => import("./node.ts"),
 };
 
 const say = (line: string) => Deno.stdout.writeSync(new TextEncoder().encode(line + "\n"));

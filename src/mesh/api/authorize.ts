@@ -24,7 +24,7 @@ export function authorize(context: ApiContext, route: Route | undefined, node: N
   const facts = factsOf(context.env.incoming, node.isProxy);
   context.set("facts", facts);
   const certificate = certificateCaller(context, node);
-  if (certificate.kind !== "peer" && !isOwnHost(facts.host, node.hostNames())) {
+  if (certificate.kind !== "peer" && !isOwnHost(facts.host, node.hostNames)) {
     throw new HttpProblem(421, `This node is not known as "${facts.host ?? ""}"`, {
       next: "Use its IP address, or add the name to node.allowed_hosts",
     });
