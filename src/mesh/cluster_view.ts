@@ -47,6 +47,9 @@ export interface ClusterView {
   links: EdgeView[];
 }
 
+/** Without the connections between nodes, whose number grows with the square of theirs. */
+export type NodesView = Omit<ClusterView, "links">;
+
 /** What this node knows of itself. */
 export interface OwnFacts {
   facts: NodeFacts;
@@ -61,11 +64,22 @@ const expiryWarningMs = 30 * dayMs;
 /** Beyond this TLS and leases begin to suffer, and NTP keeps hosts within milliseconds. */
 const clockWarningMs = 5_000;
 
-export function clusterView(
+interface Moment {
+  /** Monotonic. */
+  now: number;
+  wall: number;
+  signOn: boolean;
+}
+
+export function clusterView(membership: Membership, own: OwnFacts, moment: Moment): ClusterView {
+  return { ...nodesView(membership, own, moment), links: links(membership, moment.now) };
+}
+
+export function nodesView(
   membership: Membership,
   own: OwnFacts,
-  { now, wall, signOn }: { now: number; wall: number; signOn: boolean },
-): ClusterView {
+  { now, wall, signOn }: Moment,
+): NodesView {
   const master = membership.master(now);
   const cutOff = membership.cutOff(now);
   const conflict = membership.ownConflict(now);
@@ -94,7 +108,6 @@ export function clusterView(
     master_node_id: master ?? null,
     cut_off: cutOff,
     nodes: nodes.toSorted(inOrder),
-    links: links(membership, now),
   };
 }
 

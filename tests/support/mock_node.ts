@@ -179,6 +179,9 @@ async function cluster(state: State, request: Request, path: string[]): Promise<
     cluster.nodes = cluster.nodes.filter(({ id }) => id !== path[1]);
     return new Response(null, { status: 204 });
   }
+  if (new URL(request.url).searchParams.get("links") === "false") {
+    return Response.json({ ...cluster, links: undefined });
+  }
   return Response.json(cluster);
 }
 

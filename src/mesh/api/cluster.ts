@@ -1,7 +1,7 @@
 /** The cluster as users and other nodes see it. */
 import type { ServerResponse } from "node:http";
 import { HttpProblem } from "../../http/problem.ts";
-import { type ClusterView, clusterView } from "../cluster_view.ts";
+import { type ClusterView, clusterView, type NodesView, nodesView } from "../cluster_view.ts";
 import {
   addressesHeader,
   askerHeader,
@@ -13,13 +13,17 @@ import {
 } from "../protocol.ts";
 import type { Node, Serve } from "./context.ts";
 
-export function currentView(node: Node): ClusterView {
-  const { membership, clock } = node;
-  return clusterView(membership, node.own(), {
-    now: clock.monotonic(),
-    wall: clock.now(),
-    signOn: node.canSignOn(),
-  });
+function currentView(node: Node): ClusterView {
+  return clusterView(node.membership, node.own(), momentOf(node));
+}
+
+export function currentNodes(node: Node): NodesView {
+  return nodesView(node.membership, node.own(), momentOf(node));
+}
+
+function momentOf(node: Node) {
+  const { clock } = node;
+  return { now: clock.monotonic(), wall: clock.now(), signOn: node.canSignOn() };
 }
 
 /** The document is made at most this often, however many ask. */
@@ -39,7 +43,8 @@ export function serveCluster(serve: Serve, node: Node): void {
   let textAt = -Infinity;
   serve({
     "GET /api/health": () => jsonText(health),
-    "GET /api/cluster": () => {
+    "GET /api/cluster": (context) => {
+      if (context.req.query("links") === "false") return context.json(currentNodes(node));
       const now = clock.monotonic();
       if (now - textAt > textMs) {
         text = JSON.stringify(currentView(node));

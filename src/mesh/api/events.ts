@@ -4,10 +4,13 @@ import { taskView, workerView } from "../../client/views.ts";
 import { messageOf } from "../../base/errors.ts";
 import { backoffMs } from "../../base/retry.ts";
 import type { TaskService } from "../../tasks/service.ts";
-import { currentView } from "./cluster.ts";
+import { currentNodes } from "./cluster.ts";
 import { alreadySent, type Node, type Serve } from "./context.ts";
 
-/** The cluster's document is sent no more often; where only times have moved on, less so. */
+/**
+ * The cluster's document, without the connections: those of 300 nodes are 15 MB, and only one page
+ * shows them. It is sent no more often; where only times have moved on, less so.
+ */
 const clusterMs = 1_000;
 const clusterTimesMs = 5_000;
 const workersMs = 2_000;
@@ -19,7 +22,7 @@ export function serveEvents(serve: Serve, node: Node): void {
     "GET /api/events": (context) => {
       const { outgoing } = context.env as { outgoing: ServerResponse };
       const lastId = context.req.header("last-event-id");
-      const current = () => [{ name: "cluster", data: currentView(node) }];
+      const current = () => [{ name: "cluster", data: currentNodes(node) }];
       node.events.serve(outgoing, lastId, current).catch((error) => {
         node.log.debug("an event stream broke", { reason: messageOf(error) });
         outgoing.destroy();
@@ -43,7 +46,7 @@ async function publishCluster(node: Node, signal: AbortSignal): Promise<void> {
   let sentAt = -Infinity;
   await rounds(node, clusterMs, signal, () => {
     if (node.events.readers === 0) return;
-    const view = currentView(node);
+    const view = currentNodes(node);
     const text = JSON.stringify(view, (name, value) => passing.has(name) ? undefined : value);
     const now = node.clock.monotonic();
     if (text === sent && now - sentAt < clusterTimesMs) return;

@@ -1,4 +1,4 @@
-import type { ClusterView, NodeView } from "../views.ts";
+import type { NodesView, NodeView } from "../views.ts";
 
 export type NodeHealth = "ok" | "warning" | "down";
 
@@ -14,7 +14,7 @@ export function healthText(node: NodeView): string {
 }
 
 /** What a screen reader announces when the cluster changes. */
-export function nodeChanges(before: ClusterView | undefined, after: ClusterView): string[] {
+export function nodeChanges(before: NodesView | undefined, after: NodesView): string[] {
   if (before === undefined) return [];
   const known = new Map(before.nodes.map((node) => [node.id, node]));
   const changes: string[] = [];

@@ -1,14 +1,14 @@
 /** What all pages share: session, cluster, workers, the state of the stream. */
 import { computed, effect, signal } from "@preact/signals";
 import { call, isLoggedOut, type Problem, problemOf } from "../node_api.ts";
-import type { ClusterView, SessionView, TaskView, WorkerView } from "../views.ts";
+import type { NodesView, SessionView, TaskView, WorkerView } from "../views.ts";
 import { announce } from "../parts/announcer.tsx";
 import { shareEvents, type StreamState } from "./event_stream.ts";
 import { nodeChanges } from "./node_changes.ts";
 import type { ServerEvent } from "./server_events.ts";
 
 export const session = signal<SessionView | undefined>(undefined);
-export const cluster = signal<ClusterView | undefined>(undefined);
+export const cluster = signal<NodesView | undefined>(undefined);
 export const clusterProblem = signal<Problem | undefined>(undefined);
 export const workers = signal<WorkerView[] | undefined>(undefined);
 export const workersProblem = signal<Problem | undefined>(undefined);
@@ -54,7 +54,7 @@ const events = { cluster: 0, workers: 0 };
 export async function loadCluster(): Promise<void> {
   const before = events.cluster;
   try {
-    const view = await call<ClusterView>("GET", "/api/cluster");
+    const view = await call<NodesView>("GET", "/api/cluster?links=false");
     if (events.cluster === before) showCluster(view);
   } catch (error) {
     clusterProblem.value = problemOf(error);
@@ -123,7 +123,7 @@ function onEvent({ name, data }: ServerEvent): void {
   if (name === "reset") return reload();
   if (name === "cluster") {
     events.cluster++;
-    showCluster(JSON.parse(data) as ClusterView);
+    showCluster(JSON.parse(data) as NodesView);
   } else if (name === "workers") {
     events.workers++;
     workers.value = (JSON.parse(data) as { workers: WorkerView[] }).workers;
@@ -133,7 +133,7 @@ function onEvent({ name, data }: ServerEvent): void {
   }
 }
 
-function showCluster(view: ClusterView): void {
+function showCluster(view: NodesView): void {
   for (const change of nodeChanges(cluster.value, view)) announce(change);
   cluster.value = view;
   clusterProblem.value = undefined;

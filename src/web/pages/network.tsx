@@ -1,4 +1,6 @@
-import { cluster, clusterProblem, loadCluster } from "../model/node_data.ts";
+import { useSignal } from "@preact/signals";
+import { useEffect } from "preact/hooks";
+import { call, type Problem, problemOf } from "../node_api.ts";
 import { formatLatency, plural } from "../parts/format.ts";
 import { Empty, Failure } from "../parts/problem.tsx";
 import { exactTime, Time } from "../parts/time.tsx";
@@ -9,14 +11,33 @@ import { Dot } from "./frame.tsx";
 /** A larger matrix is no longer read as a whole: then only the summary and the gaps are shown. */
 const largestMatrix = 32;
 
+/** As often as the nodes ask each other. */
+const reloadMs = 5_000;
+
+/** Loads by itself: events leave out the connections, which are many and seen only here. */
 export function NetworkPage() {
-  const view = cluster.value;
-  const problem = clusterProblem.value;
+  const view = useSignal<ClusterView | undefined>(undefined);
+  const problem = useSignal<Problem | undefined>(undefined);
+  const load = async () => {
+    try {
+      view.value = await call<ClusterView>("GET", "/api/cluster");
+      problem.value = undefined;
+    } catch (error) {
+      problem.value = problemOf(error);
+    }
+  };
+  useEffect(() => {
+    load();
+    const timer = setInterval(() => {
+      if (document.visibilityState === "visible") load();
+    }, reloadMs);
+    return () => clearInterval(timer);
+  }, []);
   return (
     <>
       <ClusterHeading current="network" />
-      {problem !== undefined && <Failure problem={problem} retry={loadCluster} />}
-      {view !== undefined && <Network view={view} />}
+      {problem.value !== undefined && <Failure problem={problem.value} retry={load} />}
+      {view.value !== undefined && <Network view={view.value} />}
     </>
   );
 }

@@ -7,7 +7,7 @@ import { Confirm } from "../parts/dialog.tsx";
 import { formatBytes, formatIn, formatOffset, shortFingerprint } from "../parts/format.ts";
 import { Empty, Failure } from "../parts/problem.tsx";
 import { Day, Time } from "../parts/time.tsx";
-import type { ClusterView, NodeView } from "../views.ts";
+import type { NodesView, NodeView } from "../views.ts";
 import { ClusterHeading } from "./cluster_tabs.tsx";
 import { Dot } from "./frame.tsx";
 import { signOnTo } from "./sign_on.ts";
@@ -25,7 +25,7 @@ export function NodesPage() {
   );
 }
 
-function Alone({ view }: { view: ClusterView }) {
+function Alone({ view }: { view: NodesView }) {
   return (
     <Empty title={view.cluster === null ? "This node stands alone" : "No other node is here yet"}>
       <p>Start another one, on a host of the same network:</p>
@@ -37,7 +37,7 @@ function Alone({ view }: { view: ClusterView }) {
   );
 }
 
-function NodesTable({ view }: { view: ClusterView }) {
+function NodesTable({ view }: { view: NodesView }) {
   const leaving = useSignal<NodeView | undefined>(undefined);
   return (
     <>

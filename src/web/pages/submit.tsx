@@ -48,9 +48,9 @@ export function SubmitDialog({ onClose }: { onClose: () => void }) {
             <Field name="cwd" label="Folder on the worker" hint="one of its own" />
             <Field name="array" label="Array" hint="0-9: ten tasks" />
             <Field name="max_lost" label="Again when lost" hint="3" inputMode="numeric" />
+            <Field name="idempotency_key" label="Idempotency key" hint="starts nothing twice" />
             <Lines name="env" label="Environment, one per line" hint="NAME=value" />
             <Lines name="artifacts" label="Files to keep, one per line" hint="out/**" />
-            <Field name="idempotency_key" label="Idempotency key" hint="starts nothing twice" />
           </div>
         </details>
         {problem.value !== undefined && <Failure problem={problem.value} />}
