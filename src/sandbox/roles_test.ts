@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { loadConfig } from "../config/load.ts";
 import type { ConfigKey } from "../config/schema.ts";
 import { noGrants } from "./grants.ts";
-import { clientGrants, coordinatorGrants, workerGrants } from "./roles.ts";
+import { clientGrants, coordinatorGrants, nodeGrants, workerGrants } from "./roles.ts";
 
 function configOf(flags: Partial<Record<ConfigKey, string>>) {
   return loadConfig({
@@ -46,6 +46,24 @@ Deno.test("roles and clients are granted what they use, and no more", () => {
     write: ["/out"],
     net: ["b.lan:9"],
   });
+});
+
+Deno.test("a node reads what it serves and believes, and nothing else of the TLS directory", () => {
+  const identity = { token: "/etc/token", nodeId: "/etc/node-id" };
+  const made = ["/etc/token", "/etc/.token.new", "/etc/node-id", "/etc/.node-id.new"];
+  assert.deepEqual(nodeGrants(config, ["/tls/server.crt", undefined], identity), {
+    ...noGrants,
+    read: ["/tls/server.crt", ...made, "/state/node"],
+    write: [...made, "/state/node"],
+    net: true,
+    sys: ["hostname", "networkInterfaces", "statfs", "systemMemoryInfo", "loadavg"],
+  });
+  const withTasks = configOf({
+    "peer.insecure": "false",
+    "peer.client_ca_file": "/tls/bundle.crt",
+    "node.coordinators": "a.lan",
+  });
+  assert.ok(nodeGrants(withTasks, [], identity).read.includes("/tls/bundle.crt"));
 });
 
 Deno.test("plaintext needs no files", () => {

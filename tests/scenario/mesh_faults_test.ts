@@ -1,6 +1,6 @@
 /** What goes wrong between nodes: stopped, cloned, moved, cut off, certified by another CA. */
 import assert from "node:assert/strict";
-import { component } from "../support/component.ts";
+import { component, programs } from "../support/component.ts";
 import { eventually } from "../support/eventually.ts";
 import { hostsCheck, startHosts } from "../support/hosts.ts";
 import { certify, seen, sees, startNode, states } from "../support/mesh_hosts.ts";
@@ -158,5 +158,44 @@ Deno.test({
         assert.deepEqual(others.filter(({ state }) => state !== "reachable"), []);
       }
     }
+  },
+});
+
+/** Sends malformed multicast packets: a valid answer with bytes changed, by a fixed seed. */
+const fuzz = String.raw`
+import random, socket
+random.seed(20251)
+name = lambda text: b"".join(bytes([len(p)]) + p.encode() for p in text.split(".")) + b"\0"
+ptr = name("_agent._tcp.local") + b"\0\x0c\0\x01\0\0\0\x78"
+inner = name("x._agent._tcp.local")
+good = b"\0\0\x84\0\0\0\0\x02\0\0\0\0" + ptr + len(inner).to_bytes(2, "big") + inner
+txt = b"\x0bcluster=lab\x04id=x\x05tls=1\x02v=" + bytes(range(32))
+good += inner + b"\0\x10\0\x01\0\0\0\x78" + len(txt).to_bytes(2, "big") + txt
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+for n in range(10000):
+    packet = bytearray(good)
+    for _ in range(random.randrange(1, 8)):
+        packet[random.randrange(len(packet))] = random.randrange(256)
+    if n % 5 == 0: packet = packet[: random.randrange(len(packet))]
+    if n % 11 == 0: packet = bytearray(random.randbytes(random.randrange(1400)))
+    s.sendto(bytes(packet), ("224.0.0.251", 5353))
+`;
+
+Deno.test({
+  name: "10,000 malformed multicast packets change nothing",
+  ...await component("hosts and Python", ...hostsCheck, programs("python3")),
+  async fn() {
+    await using hosts = await startHosts(["a", "b"]);
+    const { a, b } = hosts;
+    await certify(a, [b]);
+    await using nodeA = await startNode(a);
+    await b.ok("python3 -", fuzz);
+    assert.equal(states(await seen(a)), "a:reachable");
+    const rss = async () =>
+      Number(/VmRSS:\s+(\d+)/.exec(await Deno.readTextFile(`/proc/${nodeA.pid}/status`))![1]);
+    assert.ok(await rss() < 400_000, `${await rss()} KiB`);
+    // Discovery still works.
+    await using _b = await startNode(b);
+    await sees(a, "a:reachable b:reachable");
   },
 });

@@ -2,9 +2,10 @@
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
 import { agent, type Running } from "../support/agent.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually, freePort } from "../support/eventually.ts";
 import { type Home, tempHome } from "../support/home.ts";
 import { ask } from "../support/node_api.ts";
+import { makeAuthority } from "../support/openssl.ts";
 
 const anywhere = ["--port=0", "--node.health-port=0"];
 
@@ -207,6 +208,47 @@ Deno.test("a renewed certificate is served without a restart, and plain HTTP get
   const plain = await fetch(`http://${node.address}/`);
   assert.equal(plain.status, 400);
   assert.match(await plain.text(), /https:\/\//);
+});
+
+Deno.test("2,000 idle connections do not keep others from being served", async () => {
+  await using home = await tempHome();
+  await agent.run(["tls", "init"], { home });
+  await using node = await agent.start("node", anywhere, { home });
+  const port = Number(node.address.split(":")[1]);
+  const ca = Deno.readTextFileSync(join(home.tls, "ca-bundle.crt"));
+  const idle: Deno.TcpConn[] = [];
+  try {
+    for (let n = 0; n < 2_000; n++) {
+      const connection = await Deno.connect({ hostname: "127.0.0.1", port });
+      // Every third begins a handshake and leaves it at that.
+      if (n % 3 === 0) await connection.write(new Uint8Array([22, 3, 1, 2, 0]));
+      idle.push(connection);
+    }
+    const start = performance.now();
+    assert.equal((await ask(port, "/api/health", { ca })).status, 200);
+    assert.ok(performance.now() - start < 5_000);
+  } finally {
+    for (const connection of idle) connection.close();
+  }
+});
+
+Deno.test("an expired certificate is served, and readiness fails", async () => {
+  await using home = await tempHome();
+  const authority = await makeAuthority(home.path, "authority");
+  const { certFile, keyFile } = await authority.issue("expired", { days: -1 });
+  await using node = await agent.start("node", [
+    "--port=0",
+    `--node.health-port=${freePort()}`,
+    "--tls-cert",
+    certFile,
+    "--tls-key",
+    keyFile,
+  ], { home });
+  await node.said("expired");
+  const health = /"health":"([^"]+)"/.exec(node.stderr())![1]!;
+  const answered = await fetch(`http://${health}/readyz`);
+  assert.equal(answered.status, 503);
+  assert.match(await answered.text(), /expired/);
 });
 
 Deno.test("task commands go through a node where server.url is set", async () => {
