@@ -32,6 +32,8 @@ export const registry: Readonly<Record<string, Load>> = {
   "task logs": () => import("./commands/task_logs.ts"),
   "task cancel": () => import("./commands/task_cancel.ts"),
   "task retry": () => import("./commands/task_retry.ts"),
+  "task delete": () => import("./commands/task_delete.ts"),
+  "task prune": () => import("./commands/task_prune.ts"),
   "task artifacts": () => import("./commands/task_artifacts.ts"),
   "workers list": () => import("./commands/workers_list.ts"),
   "workers drain": () => import("./commands/workers_drain.ts"),
@@ -66,7 +68,7 @@ export const registry: Readonly<Record<string, Load>> = {
 /** What each group of commands is for. */
 export const groups: Readonly<Record<string, string>> = {
   tls: "Manage the private CA and the certificates of this host",
-  task: "Follow, cancel and retry tasks, and fetch what they wrote",
+  task: "Follow, cancel, retry and delete tasks, and fetch what they wrote",
   workers: "Show workers, and take them out of service",
   state: "Read and write small values that tasks and people share",
   cluster: "Show the nodes of the cluster, and forget those that are gone",

@@ -58,6 +58,14 @@ export function oneOfSeveral(
     },
     cancelTask: async (id) => (await owner(id)).cancelTask(id),
     retryTask: async (id) => (await owner(id)).retryTask(id),
+    deleteTask: async (id) => (await owner(id)).deleteTask(id),
+    async pruneTasks(query) {
+      const all = await merged((tasks) => tasks.pruneTasks(query));
+      return {
+        tasks: all.reduce((sum, each) => sum + each.tasks, 0),
+        bytes: all.reduce((sum, each) => sum + each.bytes, 0),
+      };
+    },
     async *readLog(query, signal) {
       yield* (await owner(query.taskId)).readLog(query, signal);
     },

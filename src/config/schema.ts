@@ -105,6 +105,12 @@ export const schema = settings({
     defaultHelp: "coordinator in the state folder",
     help: "Folder of tasks, logs, artifacts and state",
   },
+  "coordinator.retention": {
+    kind: "duration",
+    default: "30d",
+    help: "Finished tasks are removed after this time, with their logs and artifacts; with less " +
+      "than a tenth of the disk free, the oldest after a day already",
+  },
   "coordinator.lost_after": {
     kind: "duration",
     default: "5m",

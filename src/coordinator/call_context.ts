@@ -3,12 +3,14 @@ import { isTaskId } from "../tasks/ids.ts";
 import { TaskError } from "../tasks/service.ts";
 import type { ChangeFeed } from "./change_feed.ts";
 import type { LeaseTable } from "./lease_table.ts";
+import type { Removal } from "./removal.ts";
 import type { WorkerRegistry } from "./worker_registry.ts";
 
 /** What the calls of clients work on. */
 export interface CallContext {
   leaseTable: LeaseTable;
   registry: WorkerRegistry;
+  removal: Removal;
   changes: ChangeFeed;
   slices: TimeSlices;
   newId: () => string;

@@ -1,4 +1,5 @@
 import { formatBytes } from "../base/format_bytes.ts";
+import type { SpaceLevel } from "./policy.ts";
 import { TaskError } from "../tasks/service.ts";
 
 /** The file system that holds the data folder. */
@@ -21,6 +22,9 @@ export interface DataDisk {
  */
 const leftFree = { bytes: 256 * 1024 * 1024, share: 1 / 256 };
 
+/** With less than this share free, the oldest finished tasks are removed. */
+const lowShare = 1 / 10;
+
 /** The file system is asked again after this time, or when this share of `leftFree` was written. */
 const look = { everyMs: 1_000, share: 1 / 16 };
 
@@ -41,6 +45,18 @@ export class DiskSpace {
     this.#look();
     if (this.#space === undefined) return Infinity;
     return Math.max(0, this.#space.free - this.#wanted() - this.#written);
+  }
+
+  /** For retention. */
+  get level(): SpaceLevel {
+    if (this.room === 0) return "none";
+    const space = this.#space;
+    return space !== undefined && space.free < space.total * lowShare ? "low" : "enough";
+  }
+
+  /** Files were removed: the next look counts. */
+  freed(): void {
+    this.#lookedAt = -Infinity;
   }
 
   /** Output of this many bytes is about to be stored. */

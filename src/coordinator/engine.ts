@@ -9,6 +9,9 @@ import type { ArtifactFiles, LogFiles } from "./file_stores.ts";
 import { GroupCommit } from "./group_commit.ts";
 import { LeaseTable, monotonicOf } from "./lease_table.ts";
 import { Logs } from "./logs.ts";
+import { Removal } from "./removal.ts";
+import { deleteTask, pruneTasks } from "./task_deletion.ts";
+import { Retention } from "./retention.ts";
 import * as state from "./state_calls.ts";
 import type { Recovered, TaskStore } from "./store.ts";
 import { submit } from "./submit.ts";
@@ -37,6 +40,8 @@ export interface EngineOptions {
   logLimitBytes?: number;
   /** How long a worker may be out of touch before its attempts count as lost. */
   leaseMs?: number;
+  /** Age at which finished tasks are removed; undefined: only for lack of space. */
+  keepMs?: number;
 }
 
 /** Figures for metrics; all but those that describe the present only grow. */
@@ -56,6 +61,8 @@ export interface EngineStats {
   superseded: number;
   lostAttempts: number;
   leaseExpiries: number;
+  removedTasks: number;
+  removedBytes: number;
 }
 
 export interface Engine extends TaskServer, WorkerServer, AsyncDisposable {
@@ -71,6 +78,7 @@ interface Parts extends CallContext {
   logs: Logs;
   artifacts: Artifacts;
   space: DiskSpace;
+  retention: Retention;
   stop: AbortController;
 }
 
@@ -132,10 +140,15 @@ function openParts(options: EngineOptions): Parts {
   const artifacts = new Artifacts({
     ...{ leaseTable, leaseFor, files: options.artifacts, space, slices, stopping },
   });
+  const removal = new Removal({
+    ...{ leaseTable, stopping, logs: options.logs, artifacts: options.artifacts },
+  });
+  const keepMs = options.keepMs ?? Infinity;
+  const retention = new Retention({ store, removal, space, clock, log, keepMs, stopping });
   const newId = newIds(options, recovered);
   const checkRoom = () => space.check();
   return {
-    ...{ leaseTable, registry, changes, slices, newId, stopping, checkRoom },
+    ...{ leaseTable, registry, removal, retention, changes, slices, newId, stopping, checkRoom },
     ...{ commits, logs, artifacts, space, stop },
   };
 }
@@ -164,6 +177,8 @@ function clientCalls(parts: Parts): TaskServer {
     watchTasks: (ids, signal) => watchTasks(parts, ids, signal),
     cancelTask: (id) => cancelTask(parts, id),
     retryTask: (id) => retryTask(parts, id),
+    deleteTask: (id) => deleteTask(parts, id),
+    pruneTasks: (query) => pruneTasks(parts, query),
     readLog: (query, signal) => logs.read(query, signal),
     listArtifacts: (taskId, attempt) => artifacts.list(taskId, attempt),
     readArtifact: (query, signal) => artifacts.read(query, signal),
@@ -206,7 +221,7 @@ function workerCalls(parts: Parts): WorkerServer {
 }
 
 function advancing(parts: Parts, options: EngineOptions): () => void {
-  const { leaseTable, registry, space } = parts;
+  const { leaseTable, registry, space, retention } = parts;
   const { clock, log } = options;
   let advancedAt = clock.monotonic();
   let wasShort = false;
@@ -220,6 +235,7 @@ function advancing(parts: Parts, options: EngineOptions): () => void {
     registry.expire();
     if (leaseTable.queue.release(clock.monotonic()) > 0) leaseTable.assignSoon();
     space.tend();
+    retention.tend();
     const { trouble } = space;
     if (trouble !== undefined && !wasShort) {
       const most = leaseTable.mostOutput();
@@ -234,7 +250,7 @@ function advancing(parts: Parts, options: EngineOptions): () => void {
   };
 }
 
-function statsOf({ leaseTable, registry, commits, logs }: Parts): EngineStats {
+function statsOf({ leaseTable, registry, commits, logs, removal }: Parts): EngineStats {
   return {
     tasks: leaseTable.store.counts(),
     queued: leaseTable.queue.size,
@@ -251,14 +267,17 @@ function statsOf({ leaseTable, registry, commits, logs }: Parts): EngineStats {
     superseded: leaseTable.stats.superseded,
     lostAttempts: leaseTable.stats.lost,
     leaseExpiries: registry.stats.leaseExpiries,
+    removedTasks: removal.stats.tasks,
+    removedBytes: removal.stats.bytes,
   };
 }
 
-async function close({ registry, stop, commits, logs, artifacts, leaseTable }: Parts) {
+async function close(parts: Parts) {
+  const { registry, stop, commits, logs, artifacts, leaseTable, retention } = parts;
   // Never less than the leases that it stands for.
   registry.stop(Math.max(leaseTimes.holdMs, registry.leaseMs));
   stop.abort(new TaskError("unavailable", "The coordinator stops"));
   commits.close();
-  await Promise.all([logs.close(), artifacts.close()]);
+  await Promise.all([logs.close(), artifacts.close(), retention.idle()]);
   leaseTable.store[Symbol.dispose]();
 }

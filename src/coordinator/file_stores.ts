@@ -13,6 +13,8 @@ export interface LogFiles {
     attempt: number,
     stream: "stdout" | "stderr",
   ): Promise<FileReader | undefined>;
+  /** Removes what there is of an attempt's log. */
+  remove(taskId: string, attempt: number): Promise<void>;
 }
 
 export interface LogWriter extends AsyncDisposable {
@@ -36,6 +38,8 @@ export interface ArtifactFiles {
   /** Continues where an earlier upload of the same file stopped. */
   openArtifact(taskId: string, attempt: number, path: string): Promise<ArtifactWriter>;
   readArtifact(taskId: string, attempt: number, path: string): Promise<FileReader | undefined>;
+  /** Removes all files of an attempt. */
+  remove(taskId: string, attempt: number): Promise<void>;
 }
 
 export interface ArtifactWriter extends AsyncDisposable {

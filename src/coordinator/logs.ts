@@ -123,9 +123,13 @@ export class Logs {
   ): AsyncGenerator<LogPiece> {
     this.stopping.throwIfAborted();
     const { taskId, follow = false } = query;
-    const progress = () => this.leaseTable.store.progress(taskId);
-    const first = isTaskId(taskId) ? progress() : undefined;
-    if (first === undefined) throw noSuchTask(taskId);
+    // It may be deleted while it is read.
+    const progress = () => {
+      const found = isTaskId(taskId) ? this.leaseTable.store.progress(taskId) : undefined;
+      if (found === undefined) throw noSuchTask(taskId);
+      return found;
+    };
+    const first = progress();
     const only = query.attempt || undefined;
     if (only !== undefined && !first.attempts.some(({ attempt }) => attempt === only)) {
       throw new TaskError("not_found", `Task ${taskId} has no attempt ${only}`);
@@ -143,7 +147,7 @@ export class Logs {
         subscription.take();
         // Looked at before the bytes: what was written before the end is then read, too. While it
         // is being uploaded it has not ended, and the store need not be asked at each piece.
-        over = !follow || !this.uploaded(taskId, attempt) && isOver(progress()!, attempt);
+        over = !follow || !this.uploaded(taskId, attempt) && isOver(progress(), attempt);
         for await (const piece of reader.pieces()) {
           yield piece;
           if (stop.aborted) break;
@@ -156,7 +160,7 @@ export class Logs {
       let now;
       for (;;) {
         subscription.take();
-        now = progress()!;
+        now = progress();
         if (isFinished(now.state) || (now.attempts.at(-1)?.attempt ?? 0) > attempt) break;
         await subscription.wait(stop);
         if (signal.aborted) return;

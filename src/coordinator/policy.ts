@@ -67,6 +67,22 @@ function requeueDelayMs(losses: number): number {
   return Math.min(5 * 60_000, 10_000 * 2 ** (losses - 2));
 }
 
+/** How much of the file system is free: a tenth or more, less, or so little that nothing is stored. */
+export type SpaceLevel = "enough" | "low" | "none";
+
+/**
+ * Results that a person may not have fetched yet stay, however full a disk is that others fill, too:
+ * for a day, and for an hour where the choice is between them and new tasks.
+ */
+const keptMs = { enough: Infinity, low: 86_400_000, none: 3_600_000 };
+
+/** Whether a task that finished so long ago is to be removed. */
+export function isExpired(
+  { ageMs, keepMs, level }: { ageMs: number; keepMs: number; level: SpaceLevel },
+): boolean {
+  return ageMs > Math.min(keepMs, keptMs[level]);
+}
+
 /** Whether a worker has every label that a task asks for. */
 export function matches(selector: Labels, labels: Labels): boolean {
   for (const name in selector) {

@@ -3,6 +3,7 @@ import { leaseTimes } from "../tasks/limits.ts";
 import {
   afterAttempt,
   type EndedAttempt,
+  isExpired,
   matches,
   pickSeat,
   type TaskAfter,
@@ -71,6 +72,22 @@ Deno.test("a task is tried again as its retries and its losses allow", () => {
       assert.equal(after[field as keyof TaskAfter], value, `${name}: ${field}`);
     }
   }
+});
+
+Deno.test("finished tasks go by age, and sooner the less room there is", () => {
+  const [hour, day] = [3_600_000, 86_400_000];
+  const cases = [
+    [29 * day, "enough", false],
+    [31 * day, "enough", true],
+    [day - 1, "low", false],
+    [day + 1, "low", true],
+    [hour - 1, "none", false],
+    [hour + 1, "none", true],
+  ] as const;
+  for (const [ageMs, level, expected] of cases) {
+    assert.equal(isExpired({ ageMs, keepMs: 30 * day, level }), expected, `${ageMs} ${level}`);
+  }
+  assert.equal(isExpired({ ageMs: 61_000, keepMs: 60_000, level: "none" }), true);
 });
 
 Deno.test("a selector needs each of its labels, and no inherited name counts", () => {

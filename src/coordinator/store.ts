@@ -55,6 +55,19 @@ export interface TaskStore extends Disposable {
   taskIds(id: string): string[];
   counts(): Record<TaskState, number>;
 
+  /** At most `limit` tasks in any state, oldest first, from the one after `seq` on. */
+  page(seq: number, limit: number): TaskRow[];
+  /** When the last element of an array finished; undefined: not all have. */
+  arrayEnd(arrayId: string): number | undefined;
+  /** Bytes of a task's logs and artifacts. */
+  outputBytes(seq: number): number;
+  /**
+   * Gives space that deleted tasks have left back to the file system, some at a time.
+   *
+   * @returns whether there is more.
+   */
+  shrink(): boolean;
+
   /** At most `limit`, by path, from the one after `path` on. */
   artifacts(taskId: string, attempt: number, path: string, limit: number): Artifact[];
   /** One of them, without a look at the others: there may be thousands. */
@@ -64,6 +77,21 @@ export interface TaskStore extends Disposable {
   state(namespace: string, key: string): StateEntry | undefined;
   /** The first entry after `key`, if its key begins with `prefix`. */
   stateAfter(namespace: string, prefix: string, key: string): StateEntry | undefined;
+}
+
+/** A task without what it is. */
+export interface TaskRow {
+  seq: number;
+  id: string;
+  state: TaskState;
+  submittedAt: number;
+  finishedAt: number | undefined;
+  /** Number of its last attempt. */
+  attempts: number;
+}
+
+export interface FinishedTask extends TaskRow {
+  finishedAt: number;
 }
 
 export interface Recovered {
@@ -152,6 +180,8 @@ export type Change =
   | { kind: "request_cancel"; seq: number }
   /** A finished task, in that state. */
   | { kind: "retry"; seq: number; from: TaskState }
+  /** A finished task, in that state; with the last element of an array the array goes, too. */
+  | { kind: "delete"; seq: number; id: string; state: TaskState }
   | { kind: "worker"; worker: StoredWorker }
   | { kind: "forget_worker"; id: string }
   | { kind: "holder"; holder: StoredHolder }

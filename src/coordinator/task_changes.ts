@@ -1,6 +1,6 @@
 import { TaskError } from "../tasks/service.ts";
-import { isFinished, type Task } from "../tasks/task.ts";
-import { type CallContext, taskIdsOf, throwIfStopping } from "./call_context.ts";
+import { isFinished, type Task, type TaskState } from "../tasks/task.ts";
+import { type CallContext, noSuchTask, taskIdsOf, throwIfStopping } from "./call_context.ts";
 import type { Lease } from "./lease_table.ts";
 import type { QueuedTask } from "./task_queue.ts";
 import { tasksNow } from "./task_reads.ts";
@@ -15,11 +15,17 @@ export async function* cancelTask(context: CallContext, id: string): AsyncGenera
   const cancelled = await inSteps(context, ids, (each) => cancelOne(context, each));
   if (cancelled === 0) {
     const text = ids.length === 1 && ids[0] === id
-      ? `Task ${id} has already ended: it is ${context.leaseTable.store.progress(id)!.state}`
+      ? `Task ${id} has already ended: it is ${stateOf(context, id)}`
       : `All tasks of the array ${id} have already ended`;
     throw new TaskError("wrong_state", text);
   }
   yield* tasksNow(context, ids);
+}
+
+function stateOf({ leaseTable }: CallContext, id: string): TaskState {
+  const progress = leaseTable.store.progress(id);
+  if (progress === undefined) throw noSuchTask(id);
+  return progress.state;
 }
 
 /**
@@ -114,7 +120,8 @@ async function retryOne(context: CallContext, id: string, single: boolean): Prom
   const { commits, store, queue } = context.leaseTable;
   while (commits.locked(id)) await commits.settled();
   throwIfStopping(context);
-  const task = store.task(id)!;
+  const task = store.task(id);
+  if (task === undefined || context.removal.isUnderWay(id)) throw noSuchTask(id);
   if (!isFinished(task.state) || !single && task.state === "succeeded") return false;
   const seq = store.seq(id);
   const written = commits.write({ kind: "retry", seq, from: task.state }, {

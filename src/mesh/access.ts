@@ -35,6 +35,14 @@ export const routes = {
   "POST /api/tasks": { access: "user", summary: "Submit a task" },
   "GET /api/tasks/:id": { access: "user", summary: "A task, or all elements of an array" },
   "POST /api/tasks/:id/cancel": { access: "user", summary: "Cancel a task" },
+  "DELETE /api/tasks/:id": {
+    access: "user",
+    summary: "Remove a finished task with its logs and artifacts",
+  },
+  "POST /api/tasks/prune": {
+    access: "user",
+    summary: "Remove the tasks that finished more than older_than_ms ago",
+  },
   "POST /api/tasks/:id/retry": { access: "user", summary: "Run a finished task again" },
   "GET /api/tasks/:id/logs": {
     access: "user",

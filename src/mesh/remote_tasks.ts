@@ -35,7 +35,7 @@ export function remoteTasks(node: NodeClient): TaskService {
 }
 
 function tasksOver(node: NodeClient, call: Call) {
-  const tasksOf = async (method: "GET" | "POST", path: string) =>
+  const tasksOf = async (method: "GET" | "POST" | "DELETE", path: string) =>
     (await call<{ tasks: TaskView[] }>(method, path)).tasks.map(taskOf);
   const list: TaskService["listTasks"] = async ({ states, limit, before }) => {
     const query = queryOf({ state: states?.join(","), limit, before });
@@ -65,6 +65,11 @@ function tasksOver(node: NodeClient, call: Call) {
     watchTasks: (ids, signal) => watch(node, ids, signal, () => current(ids)),
     cancelTask: (id) => tasksOf("POST", `/api/tasks/${part(id)}/cancel`),
     retryTask: (id) => tasksOf("POST", `/api/tasks/${part(id)}/retry`),
+    deleteTask: (id) => tasksOf("DELETE", `/api/tasks/${part(id)}`),
+    pruneTasks: ({ olderThanMs, states, dryRun }) => {
+      const query = { older_than_ms: olderThanMs, state: states?.join(","), dry_run: dryRun };
+      return call("POST", `/api/tasks/prune${queryOf(query)}`);
+    },
   } satisfies Partial<TaskService>;
 }
 
@@ -243,7 +248,7 @@ function part(text: string): string {
   return encodeURIComponent(text).replace(/^\.+$/, (dots) => "%2E".repeat(dots.length));
 }
 
-function queryOf(fields: Record<string, string | number | undefined>): string {
+function queryOf(fields: Record<string, string | number | boolean | undefined>): string {
   const given = Object.entries(fields).filter(([, value]) => value !== undefined);
   if (given.length === 0) return "";
   return `?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}`;

@@ -34,6 +34,7 @@ async function serveCoordinator(config: Config, env: Env): Promise<void> {
     stoppedFromMs,
     logLimitBytes: values["coordinator.log_limit"],
     leaseMs: leaseMs(values["coordinator.lost_after"]),
+    keepMs: keepMs(values["coordinator.retention"]),
   }));
   const lag = open.use(measureEventLoopLag());
   // Streams end with the engine, after it has told the workers to keep their leases.
@@ -110,6 +111,12 @@ function leaseMs(lostAfterMs: number): number {
   throw new UsageError("coordinator.lost_after must be from 10s to 1d");
 }
 
+/** Shorter, and results would be gone before a client that follows a task has read them. */
+function keepMs(retentionMs: number): number {
+  if (retentionMs >= 60_000) return retentionMs;
+  throw new UsageError("coordinator.retention must be at least 1m");
+}
+
 /** What clients should dial: as configured, or where it listens; for all addresses, by its name. */
 function advertised({ values }: Config, port: number): string {
   const named = values["coordinator.advertise"];
@@ -144,6 +151,8 @@ function coordinatorMetrics(stats: EngineStats, ready: boolean): Metric[] {
     counter("log_bytes", "Bytes of logs received.", stats.logBytes),
     counter("superseded_results", "Results of lost leases.", stats.superseded),
     counter("lost_attempts", "Attempts that were lost.", stats.lostAttempts),
+    counter("removed_tasks", "Finished tasks that were removed.", stats.removedTasks),
+    counter("removed_bytes", "Bytes of their logs and artifacts.", stats.removedBytes),
     counter("lease_expiries", "Attempts whose lease ran out.", stats.leaseExpiries),
   ];
 }

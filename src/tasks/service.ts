@@ -77,6 +77,21 @@ export interface TaskQuery {
   before?: string;
 }
 
+export interface PruneQuery {
+  /** Tasks that finished longer ago than this. */
+  olderThanMs: number;
+  /** Of finished tasks; none: all. */
+  states?: TaskState[];
+  /** Only counts. */
+  dryRun?: boolean;
+}
+
+export interface Pruned {
+  tasks: number;
+  /** Of their logs and artifacts. */
+  bytes: number;
+}
+
 /** What clients may ask, over whatever wire. */
 export interface TaskService {
   /** Settles when the task is on disk. */
@@ -92,6 +107,14 @@ export interface TaskService {
   watchTasks(ids: string[], signal: AbortSignal): AsyncIterable<Task>;
   cancelTask(id: string): Promise<Task[]>;
   retryTask(id: string): Promise<Task[]>;
+  /**
+   * Removes a finished task, or an array all of whose elements have finished, with logs and artifacts.
+   *
+   * @returns the tasks as they were.
+   */
+  deleteTask(id: string): Promise<Task[]>;
+  /** Removes what finished long ago. */
+  pruneTasks(query: PruneQuery): Promise<Pruned>;
   readLog(
     query: {
       taskId: string;
@@ -138,20 +161,25 @@ type LongAnswer =
   | "listTasks"
   | "cancelTask"
   | "retryTask"
+  | "deleteTask"
+  | "pruneTasks"
   | "listArtifacts"
   | "listWorkers"
   | "listState";
 
 /**
  * `TaskService` as a coordinator serves it. Long answers are built while they are read, in steps
- * between which the event loop is free; a reader that stops reading stops the work. Changes (cancel, retry)
- * are made before the first item, and as a whole.
+ * between which the event loop is free; a reader that stops reading stops the work. Changes (cancel, retry,
+ * delete) are made before the first item, and as a whole.
  */
 export interface TaskServer extends Omit<TaskService, LongAnswer> {
   getTask(id: string): AsyncIterable<Task>;
   listTasks(query: TaskQuery): Promise<{ tasks: AsyncIterable<Task>; more: boolean }>;
   cancelTask(id: string): AsyncIterable<Task>;
   retryTask(id: string): AsyncIterable<Task>;
+  deleteTask(id: string): AsyncIterable<Task>;
+  /** How much is removed by then, each time that it has grown; the last counts all. */
+  pruneTasks(query: PruneQuery): AsyncIterable<Pruned>;
   listArtifacts(taskId: string, attempt?: number): AsyncIterable<Artifact>;
   listWorkers(): AsyncIterable<WorkerInfo>;
   listState(namespace: string, prefix: string): AsyncIterable<StateEntry>;

@@ -378,3 +378,24 @@ Deno.test("state stores any bytes, and a conflict prints the current revision", 
   const large = await run("state list large");
   assert.match(large.stderr, /Too many .*\n +next: agent state list large --prefix P\n$/);
 });
+
+Deno.test("tasks are deleted by id, and old ones are pruned or only counted", async () => {
+  const asked: unknown[] = [];
+  await using coordinator = await asking({
+    ...knows,
+    deleteTask: () => Promise.resolve([task]),
+    pruneTasks(query) {
+      asked.push(query);
+      return Promise.resolve({ tasks: 12, bytes: 3_000_000 });
+    },
+  });
+  assert.equal((await coordinator.run(`task delete ${id}`)).stdout, `${id} deleted\n`);
+  const words = "task prune --older-than 7d --state failed --state lost";
+  const dry = await coordinator.run(`${words} --dry-run`);
+  assert.match(dry.stdout, /^Would remove 12 tasks with 2\.9 MiB of logs and artifacts\n$/);
+  const json = JSON.parse((await coordinator.run(`${words} --json`)).stdout);
+  assert.deepEqual(json, { tasks: 12, bytes: 3_000_000, dry_run: false });
+  const query = { olderThanMs: 7 * 86_400_000, states: ["failed", "lost"] };
+  assert.deepEqual(asked, [{ ...query, dryRun: true }, { ...query, dryRun: false }]);
+  assert.equal((await coordinator.run("task prune")).code, 2);
+});

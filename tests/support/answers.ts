@@ -11,6 +11,8 @@ export function wholeAnswers(served: TaskServer): TaskService {
     },
     cancelTask: (id) => Array.fromAsync(served.cancelTask(id)),
     retryTask: (id) => Array.fromAsync(served.retryTask(id)),
+    deleteTask: (id) => Array.fromAsync(served.deleteTask(id)),
+    pruneTasks: async (query) => (await Array.fromAsync(served.pruneTasks(query))).at(-1)!,
     listArtifacts: (taskId, attempt) => Array.fromAsync(served.listArtifacts(taskId, attempt)),
     listWorkers: () => Array.fromAsync(served.listWorkers()),
     listState: (namespace, prefix) => Array.fromAsync(served.listState(namespace, prefix)),
@@ -40,6 +42,10 @@ export function servedAnswers(tasks: TaskService): TaskServer {
     },
     cancelTask: (id) => items(tasks.cancelTask(id)),
     retryTask: (id) => items(tasks.retryTask(id)),
+    deleteTask: (id) => items(tasks.deleteTask(id)),
+    async *pruneTasks(query) {
+      yield await tasks.pruneTasks(query);
+    },
     listArtifacts: (taskId, attempt) => items(tasks.listArtifacts(taskId, attempt)),
     listWorkers: () => items(tasks.listWorkers()),
     listState: (namespace, prefix) => items(tasks.listState(namespace, prefix)),

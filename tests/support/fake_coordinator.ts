@@ -139,6 +139,11 @@ export function fakeCoordinator(): FakeCoordinator {
         },
         cancelTask: (id) => Promise.resolve(find(id)),
         retryTask: (id) => Promise.resolve(find(id)),
+        deleteTask: (id) => Promise.resolve(find(id)),
+        pruneTasks(query) {
+          fake.events.push(["prune", query]);
+          return Promise.resolve({ tasks: 12, bytes: 3_000 });
+        },
         async *readLog({ taskId, stdoutOffset = 0 }) {
           const pieces = fake.received.get(`${taskId} stdout`) ?? [];
           let offset = 0;

@@ -5,7 +5,7 @@ import { readTaskDescription, taskSpec } from "../../client/task_spec.ts";
 import { HttpProblem } from "../../http/problem.ts";
 import { goneSignal, writePiece } from "../../http/stream.ts";
 import type { LogPiece, TaskService } from "../../tasks/service.ts";
-import { type Task, taskStates } from "../../tasks/task.ts";
+import { type Task, type TaskState, taskStates } from "../../tasks/task.ts";
 import {
   alreadySent,
   type ApiContext,
@@ -26,19 +26,13 @@ export function serveTasks(serve: Serve, node: Node): void {
   const id = (context: ApiContext) => context.req.param("id")!;
   serve({
     "GET /api/tasks": async (context) => {
-      const states = context.req.query("state")?.split(",").filter((each) => each !== "");
-      const unknown = states?.find((state) => !taskStates.some((known) => known === state));
-      if (unknown !== undefined) {
-        throw new HttpProblem(400, `"${unknown}" is not a state of tasks`, {
-          next: `States are ${taskStates.join(", ")}`,
-        });
-      }
+      const states = statesOf(context);
       const before = context.req.query("before");
       const array = context.req.query("array");
       if (array) return context.json({ ...changed(await service().getTask(array)), more: false });
       const { tasks, more } = await service().listTasks({
         limit: numberOf(context, "limit", maxTasks) ?? defaultTasks,
-        ...(states?.length ? { states: states as Task["state"][] } : {}),
+        ...(states.length > 0 ? { states } : {}),
         ...(before ? { before } : {}),
       });
       return context.json({ tasks: tasks.map(taskView), more });
@@ -54,6 +48,16 @@ export function serveTasks(serve: Serve, node: Node): void {
       context.json(changed(await service().cancelTask(id(context)))),
     "POST /api/tasks/:id/retry": async (context) =>
       context.json(changed(await service().retryTask(id(context)))),
+    "DELETE /api/tasks/:id": async (context) =>
+      context.json(changed(await service().deleteTask(id(context)))),
+    "POST /api/tasks/prune": async (context) =>
+      context.json(
+        await service().pruneTasks({
+          olderThanMs: requiredNumber(context, "older_than_ms"),
+          states: statesOf(context),
+          dryRun: context.req.query("dry_run") === "true",
+        }),
+      ),
     "GET /api/tasks/:id/logs": (context) => sendLogs(context, service(), node),
     "GET /api/tasks/:id/artifacts": async (context) => {
       const artifacts = await service().listArtifacts(id(context), numberOf(context, "attempt"));
@@ -96,6 +100,21 @@ export function serveState(serve: Serve, node: Node): void {
       return context.json(await requireTasks(node).deleteState(...names(context), revision));
     },
   });
+}
+
+function statesOf(context: ApiContext): TaskState[] {
+  const states = (context.req.query("state") ?? "").split(",").filter((each) => each !== "");
+  const unknown = states.find((state) => !taskStates.some((known) => known === state));
+  if (unknown === undefined) return states as TaskState[];
+  throw new HttpProblem(400, `"${unknown}" is not a state of tasks`, {
+    next: `States are ${taskStates.join(", ")}`,
+  });
+}
+
+function requiredNumber(context: ApiContext, name: string): number {
+  const value = numberOf(context, name);
+  if (value === undefined) throw new HttpProblem(400, `The parameter "${name}" is missing`);
+  return value;
 }
 
 function requireTasks({ tasks }: Node): TaskService {

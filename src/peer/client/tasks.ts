@@ -44,7 +44,16 @@ type Calls<Names extends keyof TaskService> = Pick<TaskService, Names>;
 function taskCalls(
   dialled: Dialled,
   tasks: wire.TaskServiceClient,
-): Calls<"submit" | "getTask" | "listTasks" | "watchTasks" | "cancelTask" | "retryTask"> {
+): Calls<
+  | "submit"
+  | "getTask"
+  | "listTasks"
+  | "watchTasks"
+  | "cancelTask"
+  | "retryTask"
+  | "deleteTask"
+  | "pruneTasks"
+> {
   return {
     submit: (spec, { array, idempotencyKey = "" } = {}) =>
       ask(dialled, tasks.submit.bind(tasks), none, {
@@ -69,6 +78,20 @@ function taskCalls(
     },
     cancelTask: (id) => gather(read(dialled, () => tasks.cancelTask({ id }, none, soon()))),
     retryTask: (id) => gather(read(dialled, () => tasks.retryTask({ id }, none, soon()))),
+    // Without a deadline: removing the files of thousands of tasks takes its time.
+    deleteTask: (id) => gather(read(dialled, () => tasks.deleteTask({ id }))),
+    async pruneTasks({ olderThanMs, states = [], dryRun = false }) {
+      const request = {
+        olderThanMs: BigInt(olderThanMs),
+        states: states.map((each) => wireState[each]),
+        dryRun,
+      };
+      let pruned = { tasks: 0, bytes: 0 };
+      for await (const part of read(dialled, () => tasks.pruneTasks(request))) {
+        pruned = { tasks: numberFrom(part.tasks), bytes: numberFrom(part.bytes) };
+      }
+      return pruned;
+    },
   };
 }
 

@@ -24,6 +24,8 @@ export const rolesByMethod: Readonly<Record<string, readonly CertificateRole[]>>
   "/agent.v1.TaskService/WatchTasks": clients,
   "/agent.v1.TaskService/CancelTask": clients,
   "/agent.v1.TaskService/RetryTask": clients,
+  "/agent.v1.TaskService/DeleteTask": clients,
+  "/agent.v1.TaskService/PruneTasks": clients,
   "/agent.v1.TaskService/ReadLog": clients,
   "/agent.v1.TaskService/ListArtifacts": clients,
   "/agent.v1.TaskService/ReadArtifact": clients,

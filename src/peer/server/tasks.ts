@@ -11,6 +11,22 @@ const noLog = { ...noBytes, attempt: 0, stream: wire.Stream.STREAM_UNSPECIFIED }
 
 /** `agent.v1.TaskService`: what clients ask about tasks. */
 export function tasksHandlers(tasks: TaskServer, serving: Serving): wire.TaskServiceServer {
+  return { ...taskHandlers(tasks, serving), ...dataHandlers(tasks, serving) };
+}
+
+/** `Pick`, because `Omit` forgets the names of a type with an index signature. */
+type Handlers<Names extends keyof wire.TaskServiceServer> = Pick<wire.TaskServiceServer, Names>;
+
+function taskHandlers(tasks: TaskServer, serving: Serving): Handlers<
+  | "submit"
+  | "getTask"
+  | "listTasks"
+  | "watchTasks"
+  | "cancelTask"
+  | "retryTask"
+  | "deleteTask"
+  | "pruneTasks"
+> {
   return {
     submit: unary(serving, async (request: wire.SubmitRequest) => {
       const { array, idempotencyKey } = request;
@@ -45,6 +61,29 @@ export function tasksHandlers(tasks: TaskServer, serving: Serving): wire.TaskSer
       serving,
       (request: wire.RetryTaskRequest) => taskParts(tasks.retryTask(request.id)),
     ),
+    deleteTask: streaming(
+      serving,
+      (request: wire.DeleteTaskRequest) => taskParts(tasks.deleteTask(request.id)),
+    ),
+    pruneTasks: streaming(serving, async function* (request: wire.PruneTasksRequest) {
+      const pruned = tasks.pruneTasks({
+        olderThanMs: numberFrom(request.olderThanMs),
+        states: request.states.map(stateFrom),
+        dryRun: request.dryRun,
+      });
+      for await (const { tasks: count, bytes } of pruned) {
+        yield { tasks: BigInt(count), bytes: BigInt(bytes) };
+      }
+    }),
+  };
+}
+
+/** What tasks wrote. */
+function dataHandlers(
+  tasks: TaskServer,
+  serving: Serving,
+): Handlers<"readLog" | "listArtifacts" | "readArtifact"> {
+  return {
     readLog: reading(serving, noLog, async function* (request: wire.ReadLogRequest, signal) {
       const pieces = tasks.readLog({
         taskId: request.taskId,

@@ -6,6 +6,7 @@ import {
   openAppend,
   openRead,
   readAt,
+  removeAny,
   shardOf,
   syncFolder,
   writeAll,
@@ -40,6 +41,7 @@ export function artifactFiles(root: string): ArtifactFiles {
       const file = await openRead(join(folderOf(taskId, attempt), name(path)));
       return file && new OpenFileReader(file);
     },
+    remove: (taskId, attempt) => removeAny(folderOf(taskId, attempt)),
   };
 }
 

@@ -66,6 +66,15 @@ function explained(error: unknown, path: string): unknown {
   return error instanceof Error && isDiskFull(error) ? diskFull(path, error) : error;
 }
 
+/** Removes a file, or a folder with all that is in it, where there is one. */
+export async function removeAny(path: string): Promise<void> {
+  try {
+    await Deno.remove(path, { recursive: true });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
 /** ENOSPC and EDQUOT, which Deno has no classes for. */
 export function isDiskFull(error: Error): boolean {
   return "code" in error && (error.code === "ENOSPC" || error.code === "EDQUOT") ||

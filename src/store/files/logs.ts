@@ -1,6 +1,14 @@
 import { join } from "node:path";
 import type { FileReader, LogFiles, LogWriter } from "../../coordinator/file_stores.ts";
-import { openAppend, openRead, readAt, shardOf, syncFolder, writeAll } from "./file_io.ts";
+import {
+  openAppend,
+  openRead,
+  readAt,
+  removeAny,
+  shardOf,
+  syncFolder,
+  writeAll,
+} from "./file_io.ts";
 
 type Stream = "stdout" | "stderr";
 const suffixes = { stdout: "out", stderr: "err" } as const;
@@ -27,6 +35,11 @@ export function logFiles(root: string): LogFiles {
     async readLog(taskId, attempt, stream) {
       const file = await openRead(path(taskId, attempt, stream));
       return file && new OpenFileReader(file);
+    },
+    async remove(taskId, attempt) {
+      for (const suffix of ["out", "err", "cut"]) {
+        await removeAny(join(folder(taskId), `${taskId}.${attempt}.${suffix}`));
+      }
     },
   };
 }

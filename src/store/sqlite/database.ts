@@ -22,6 +22,8 @@ export function openDatabase(path: string): DatabaseSync {
     setMode(path, 0o600);
     db = new DatabaseSync(path);
     const pragma = (text: string) => db!.prepare(`PRAGMA ${text}`).all();
+    // Takes effect in a new database only: space that is free again can be given back.
+    pragma("auto_vacuum = INCREMENTAL");
     pragma("locking_mode = EXCLUSIVE");
     pragma("journal_mode = WAL");
     pragma("synchronous = FULL");

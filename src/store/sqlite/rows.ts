@@ -1,6 +1,6 @@
 import type { Artifact, Attempt, Labels, StateEntry, Task, TaskSpec } from "../../tasks/task.ts";
 import type { QueuedTask } from "../../coordinator/task_queue.ts";
-import type { StoredHolder, StoredLease, StoredWorker } from "../../coordinator/store.ts";
+import type { StoredHolder, StoredLease, StoredWorker, TaskRow } from "../../coordinator/store.ts";
 
 /** In the order of `taskStates`, which this folder may only know as a type. */
 export const stateNames = [
@@ -32,6 +32,17 @@ export function taskOf(row: Row, spec: TaskSpec, attempts: Attempt[]): Task {
     notBefore: optional(row.not_before),
     cancelRequested: row.cancel_requested === 1,
     reason: optional(row.reason),
+  };
+}
+
+export function taskRowOf(row: Row): TaskRow {
+  return {
+    seq: row.seq as number,
+    id: row.id as string,
+    state: stateNames[row.state as number]!,
+    submittedAt: row.submitted_at as number,
+    finishedAt: optional(row.finished_at),
+    attempts: row.attempts as number,
   };
 }
 

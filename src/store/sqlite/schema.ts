@@ -104,6 +104,9 @@ const migrations: readonly string[] = [
   CREATE INDEX tasks_succeeded ON tasks (state, seq) WHERE state = 2;
   ALTER TABLE workers ADD COLUMN owner TEXT;
 `,
+  `
+  CREATE INDEX submissions_id ON submissions (id);
+`,
 ];
 
 /** "agnt", which tells this database from others, and from other files. */

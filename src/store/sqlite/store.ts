@@ -4,6 +4,7 @@ import type {
   ChangeResult,
   Recovered,
   StoredLease,
+  TaskRow,
   TaskStore,
 } from "../../coordinator/store.ts";
 import type { QueuedTask } from "../../coordinator/task_queue.ts";
@@ -20,6 +21,7 @@ import {
   specOf,
   stateNames,
   taskOf,
+  taskRowOf,
   workerOf,
 } from "./rows.ts";
 import { createWriter, type Writer } from "./writes.ts";
@@ -30,6 +32,12 @@ const taskColumns = `t.seq, t.id, t.state, t.submitted_at, t.finished_at, t.arra
 
 /** Text of specs in one page of a list; a spec may have 1.7 MB, and a page 1,000 of them. */
 const pageSpecLetters = 16 * 1024 * 1024;
+
+/**
+ * Free pages of 4 KiB that stay in the file, for what is stored next, and how many are given back in
+ * one step, which takes some 10 ms.
+ */
+const freePages = { least: 256, share: 1 / 20, step: 256 };
 
 /** Tasks in one SQLite database. */
 export function openSqliteStore(path: string): TaskStore {
@@ -59,7 +67,7 @@ class SqliteStore implements TaskStore {
     this.#prepare = statementsOf(db);
     this.#write = createWriter(db, (from, to, count) => {
       if (from >= 0) this.#moves[from]! -= count;
-      this.#moves[to]! += count;
+      if (to >= 0) this.#moves[to]! += count;
     });
     this.#counts = stateNames.map((state) => this.#number(`tasks.${state}`));
   }
@@ -229,6 +237,42 @@ class SqliteStore implements TaskStore {
     return Object.fromEntries(
       stateNames.map((name, state) => [name, this.#counts[state]!]),
     ) as Record<TaskState, number>;
+  }
+
+  page(seq: number, limit: number): TaskRow[] {
+    return this.#all(
+      `SELECT seq, id, state, submitted_at, finished_at, attempts FROM tasks WHERE seq > ?
+       ORDER BY seq LIMIT ?`,
+      seq,
+      limit,
+    ).map(taskRowOf);
+  }
+
+  arrayEnd(arrayId: string): number | undefined {
+    const sql = `SELECT min(state) AS least, max(finished_at) AS ended FROM tasks
+      WHERE id > ? AND id < ?`;
+    const { least, ended } = this.#get(sql, `${arrayId}.`, `${arrayId}/`)!;
+    return least === null || (least as number) < 2 ? undefined : ended as number;
+  }
+
+  outputBytes(seq: number): number {
+    const sql = `SELECT
+      (SELECT coalesce(sum(stdout_bytes + stderr_bytes), 0) FROM attempts WHERE seq = ?1) +
+      (SELECT coalesce(sum(size), 0) FROM artifacts WHERE seq = ?1) AS bytes`;
+    return Number(this.#get(sql, seq)!.bytes);
+  }
+
+  shrink(): boolean {
+    const number = (name: string) =>
+      Number(Object.values(this.#get(`PRAGMA ${name}`) ?? { none: 0 })[0]);
+    const spare = () => {
+      const kept = Math.max(freePages.least, number("page_count") * freePages.share);
+      return number("freelist_count") - kept;
+    };
+    // Databases of earlier versions keep their size: the pragma then does nothing.
+    if (spare() <= 0 || number("auto_vacuum") === 0) return false;
+    this.#all(`PRAGMA incremental_vacuum(${freePages.step})`);
+    return spare() > 0;
   }
 
   artifacts(taskId: string, attempt: number, path: string, limit: number): Artifact[] {

@@ -13,7 +13,7 @@ const orNull = <T>(value: T | undefined): T | null => value ?? null;
 /**
  * The writing half of the store.
  *
- * @param moved called for each task that changes its state; new ones come from -1.
+ * @param moved called for each task that changes its state; new ones come from -1, deleted ones go there.
  */
 export function createWriter(
   db: DatabaseSync,
@@ -111,6 +111,9 @@ export function createWriter(
         );
         moved(number(change.from), 0, 1);
         return;
+      case "delete":
+        remove(change);
+        return;
       case "worker": {
         const { worker } = change;
         run(
@@ -205,6 +208,25 @@ export function createWriter(
       );
     }
     moved(-1, 0, change.tasks.length);
+  }
+
+  function remove(change: Change & { kind: "delete" }): void {
+    const { seq, id, state } = change;
+    one(run(`DELETE FROM tasks WHERE seq = ? AND state = ?`, seq, number(state)), change);
+    run(`DELETE FROM attempts WHERE seq = ?`, seq);
+    run(`DELETE FROM artifacts WHERE seq = ?`, seq);
+    moved(number(state), -1, 1);
+    const [array] = id.split(".") as [string];
+    if (array !== id) {
+      const left = get(
+        `SELECT 1 FROM tasks WHERE id > ? AND id < ? LIMIT 1`,
+        `${array}.`,
+        `${array}/`,
+      );
+      if (left !== undefined) return;
+      run(`DELETE FROM arrays WHERE id = ?`, array);
+    }
+    run(`DELETE FROM submissions WHERE id = ?`, array);
   }
 
   function end({ seq, result, after, at }: Change & { kind: "end" }): void {

@@ -482,6 +482,31 @@ export interface RetryTaskResponse {
   tasks: Task[];
 }
 
+export interface DeleteTaskRequest {
+  id: string;
+}
+
+/** As they were before. */
+export interface DeleteTaskResponse {
+  tasks: Task[];
+}
+
+export interface PruneTasksRequest {
+  /** Tasks that finished longer ago than this. */
+  olderThanMs: bigint;
+  /** Of finished tasks; empty: all. */
+  states: TaskState[];
+  /** Only counts. */
+  dryRun: boolean;
+}
+
+/** Progress, in growing numbers; the last one counts all. */
+export interface PruneTasksResponse {
+  tasks: bigint;
+  /** Of their logs and artifacts. */
+  bytes: bigint;
+}
+
 export interface ReadLogRequest {
   taskId: string;
   /** 0: the newest; with follow: all from the newest on. */
@@ -3987,6 +4012,246 @@ export const RetryTaskResponse: MessageFns<RetryTaskResponse> = {
   },
 };
 
+function createBaseDeleteTaskRequest(): DeleteTaskRequest {
+  return { id: "" };
+}
+
+export const DeleteTaskRequest: MessageFns<DeleteTaskRequest> = {
+  encode(message: DeleteTaskRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    if (message.id !== "") {
+      writer.uint32(10).string(message.id);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteTaskRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteTaskRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.id = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseDeleteTaskResponse(): DeleteTaskResponse {
+  return { tasks: [] };
+}
+
+export const DeleteTaskResponse: MessageFns<DeleteTaskResponse> = {
+  encode(message: DeleteTaskResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    for (const v of message.tasks) {
+      Task.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): DeleteTaskResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseDeleteTaskResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.tasks.push(Task.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePruneTasksRequest(): PruneTasksRequest {
+  return { olderThanMs: 0n, states: [], dryRun: false };
+}
+
+export const PruneTasksRequest: MessageFns<PruneTasksRequest> = {
+  encode(message: PruneTasksRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    if (message.olderThanMs !== 0n) {
+      if (BigInt.asUintN(64, message.olderThanMs) !== message.olderThanMs) {
+        throw new globalThis.Error("value provided for field message.olderThanMs of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.olderThanMs);
+    }
+    if (message.states.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.states) {
+        writer.int32(v);
+      }
+      writer.join();
+    }
+    if (message.dryRun !== false) {
+      writer.uint32(24).bool(message.dryRun);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PruneTasksRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePruneTasksRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.olderThanMs = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.states.push(reader.int32() as any);
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.states.push(reader.int32() as any);
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.dryRun = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePruneTasksResponse(): PruneTasksResponse {
+  return { tasks: 0n, bytes: 0n };
+}
+
+export const PruneTasksResponse: MessageFns<PruneTasksResponse> = {
+  encode(message: PruneTasksResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    if (message.tasks !== 0n) {
+      if (BigInt.asUintN(64, message.tasks) !== message.tasks) {
+        throw new globalThis.Error("value provided for field message.tasks of type uint64 too large");
+      }
+      writer.uint32(8).uint64(message.tasks);
+    }
+    if (message.bytes !== 0n) {
+      if (BigInt.asUintN(64, message.bytes) !== message.bytes) {
+        throw new globalThis.Error("value provided for field message.bytes of type uint64 too large");
+      }
+      writer.uint32(16).uint64(message.bytes);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PruneTasksResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePruneTasksResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.tasks = reader.uint64() as bigint;
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.bytes = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseReadLogRequest(): ReadLogRequest {
   return { taskId: "", attempt: 0, follow: false, stdoutOffset: 0n, stderrOffset: 0n, window: undefined };
 }
@@ -5806,6 +6071,29 @@ export const TaskServiceService = {
     responseSerialize: (value: RetryTaskResponse): Buffer => viewOf(RetryTaskResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): RetryTaskResponse => RetryTaskResponse.decode(value),
   },
+  /**
+   * Removes finished tasks with their logs and artifacts. A task, or an element of an array, that is
+   * queued or running is FAILED_PRECONDITION, and nothing is removed.
+   */
+  deleteTask: {
+    path: "/agent.v1.TaskService/DeleteTask" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: DeleteTaskRequest): Buffer => viewOf(DeleteTaskRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): DeleteTaskRequest => DeleteTaskRequest.decode(value),
+    responseSerialize: (value: DeleteTaskResponse): Buffer => viewOf(DeleteTaskResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): DeleteTaskResponse => DeleteTaskResponse.decode(value),
+  },
+  /** Removes what finished long ago; arrays as a whole, once all their elements have finished. */
+  pruneTasks: {
+    path: "/agent.v1.TaskService/PruneTasks" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: PruneTasksRequest): Buffer => viewOf(PruneTasksRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): PruneTasksRequest => PruneTasksRequest.decode(value),
+    responseSerialize: (value: PruneTasksResponse): Buffer => viewOf(PruneTasksResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): PruneTasksResponse => PruneTasksResponse.decode(value),
+  },
   /** The first message is the request; later ones only report how much has been read. */
   readLog: {
     path: "/agent.v1.TaskService/ReadLog" as const,
@@ -5849,6 +6137,13 @@ export interface TaskServiceServer extends UntypedServiceImplementation {
   cancelTask: handleServerStreamingCall<CancelTaskRequest, CancelTaskResponse>;
   /** Queues a finished task again, as a new attempt of the same task. */
   retryTask: handleServerStreamingCall<RetryTaskRequest, RetryTaskResponse>;
+  /**
+   * Removes finished tasks with their logs and artifacts. A task, or an element of an array, that is
+   * queued or running is FAILED_PRECONDITION, and nothing is removed.
+   */
+  deleteTask: handleServerStreamingCall<DeleteTaskRequest, DeleteTaskResponse>;
+  /** Removes what finished long ago; arrays as a whole, once all their elements have finished. */
+  pruneTasks: handleServerStreamingCall<PruneTasksRequest, PruneTasksResponse>;
   /** The first message is the request; later ones only report how much has been read. */
   readLog: handleBidiStreamingCall<ReadLogRequest, ReadLogResponse>;
   listArtifacts: handleServerStreamingCall<ListArtifactsRequest, ListArtifactsResponse>;
@@ -5905,6 +6200,23 @@ export interface TaskServiceClient extends Client {
     metadata?: Metadata,
     options?: Partial<CallOptions>,
   ): ClientReadableStream<RetryTaskResponse>;
+  /**
+   * Removes finished tasks with their logs and artifacts. A task, or an element of an array, that is
+   * queued or running is FAILED_PRECONDITION, and nothing is removed.
+   */
+  deleteTask(request: DeleteTaskRequest, options?: Partial<CallOptions>): ClientReadableStream<DeleteTaskResponse>;
+  deleteTask(
+    request: DeleteTaskRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<DeleteTaskResponse>;
+  /** Removes what finished long ago; arrays as a whole, once all their elements have finished. */
+  pruneTasks(request: PruneTasksRequest, options?: Partial<CallOptions>): ClientReadableStream<PruneTasksResponse>;
+  pruneTasks(
+    request: PruneTasksRequest,
+    metadata?: Metadata,
+    options?: Partial<CallOptions>,
+  ): ClientReadableStream<PruneTasksResponse>;
   /** The first message is the request; later ones only report how much has been read. */
   readLog(): ClientDuplexStream<ReadLogRequest, ReadLogResponse>;
   readLog(options: Partial<CallOptions>): ClientDuplexStream<ReadLogRequest, ReadLogResponse>;
