@@ -33,6 +33,7 @@ export async function serveRunner(port: MessagePort, config: Config, env: Env): 
     folder,
     user,
     cgroups,
+    endsOrphans: cgroups === undefined,
     allowed: allowed === undefined ? undefined : allowedPrograms(allowed),
     allowedVariables: new Set(values["worker.allow_env"] ?? []),
     guardian: { command: self.command, args: [...self.args, "guardian"] },

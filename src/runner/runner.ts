@@ -41,6 +41,11 @@ export interface RunnerOptions {
   user: TaskUser;
   /** Undefined where they cannot be used. */
   cgroups: Cgroups | undefined;
+  /**
+   * Whether children of this process that nothing here has started belong to tasks, and are ended
+   * with them. Needed without cgroups; wrong where other code of the process starts programs.
+   */
+  endsOrphans: boolean;
   /** Real paths; undefined: all. */
   allowed: ReadonlySet<string> | undefined;
   /** With `allowed`: names of variables that tasks may set. */
@@ -130,7 +135,7 @@ export class Runner {
       isKnown: (pid) => this.#ownChildren.has(pid),
       running: () => [...this.#attempts.values()].map(({ startedAt }) => startedAt),
       killed: (pid) => log.info("ended a process that outlived its task", { pid }),
-    }, cgroups === undefined);
+    }, options.endsOrphans);
     this.#rounds = every({
       periodMs: tickMs,
       clock,

@@ -45,6 +45,8 @@ async function startRunner(
       user,
       // They are of the whole process, which other tests use as well: see tests/scenario.
       cgroups: undefined,
+      // The tests of other files run in this process, and have children of their own.
+      endsOrphans: false,
       allowed: undefined,
       allowedVariables: new Set(),
       guardian: { command: "/nonexistent", args: [] },
