@@ -83,6 +83,7 @@ export async function logIn(token: string): Promise<void> {
 
 export async function logOut(): Promise<void> {
   await call("DELETE", "/api/session");
+  session.value = undefined;
   isLoggedOut.value = true;
 }
 

@@ -1,6 +1,6 @@
 import { useSignal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
-import { logIn } from "../model/node_data.ts";
+import { logIn, session } from "../model/node_data.ts";
 import { type Problem, problemOf } from "../node_api.ts";
 import { Command } from "../parts/copy.tsx";
 import { Failure } from "../parts/problem.tsx";
@@ -28,6 +28,11 @@ export function Login() {
   return (
     <main class="login">
       <h1>Log in to this node</h1>
+      {session.value !== undefined && (
+        <p role="status">
+          Your session has ended: the node was restarted, or its token was changed.
+        </p>
+      )}
       <p>
         Run this on the node’s host, and open the address that it prints:
       </p>
