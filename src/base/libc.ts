@@ -1,7 +1,7 @@
 /**
- * Calls of the C library for which Deno has none. Only the main thread can make them: threads that
- * hold sockets have no FFI permission. They exist on Linux with glibc; elsewhere each does nothing
- * and says so by its result.
+ * Functions of the C library that Deno does not offer. Only the main thread can call them: threads with
+ * sockets have no FFI permission. They work on Linux with glibc; elsewhere they do nothing, and their
+ * result shows that.
  */
 
 const symbols = {
@@ -23,7 +23,7 @@ function libc(): Libc | undefined {
     try {
       opened = Deno.build.os === "linux" ? Deno.dlopen("libc.so.6", symbols).symbols : "none";
     } catch {
-      // Another C library, or a system that forbids it: the caller is told by the result.
+      // Another C library, or a system that forbids it: the result of each call shows it.
       opened = "none";
     }
   }
@@ -43,7 +43,7 @@ const setDescriptorFlags = 2;
 const setChildSubreaper = 36;
 const noHang = 1;
 
-/** Signals that this process ignores, which is inherited by whatever it starts. */
+/** Signals that this process ignores; processes that it starts inherit this. */
 export function ignoredSignals(): number[] {
   let status: string;
   try {
@@ -56,16 +56,16 @@ export function ignoredSignals(): number[] {
   return all.filter((number) => (mask & (1n << BigInt(number - 1))) !== 0n);
 }
 
-/** Gives these signals their default action again, here and in what is started from now on. */
+/** Restores the default action of these signals, for this process and those that it starts. */
 export function resetSignals(numbers: readonly number[]): void {
   for (const number of numbers) libc()?.signal(number, defaultAction);
 }
 
 /**
- * Keeps descriptors above 2 that this process was started with from whatever it starts. Deno's own
- * are closed on exec already.
+ * Closes on exec all descriptors above 2 that this process inherited, so that processes that it starts
+ * do not get them. Deno's own descriptors are closed on exec anyway.
  *
- * @returns false where that is not possible.
+ * @returns false if that is not possible.
  */
 export function keepDescriptors(): boolean {
   const calls = libc();
@@ -77,26 +77,26 @@ export function keepDescriptors(): boolean {
 }
 
 /**
- * Makes this process the parent of its orphaned descendants, as PID 1 is (prctl(2)); it has to
- * `reap` them then.
+ * Makes this process the parent of its orphaned descendants, instead of PID 1 (prctl(2)). It must then
+ * `reap` them.
  */
 export function adoptOrphans(): boolean {
   return libc()?.prctl(setChildSubreaper, 1n, 0n, 0n, 0n) === 0;
 }
 
-/** Takes the exit status of one child that has ended, so that its process id is free again. */
+/** Takes the exit status of a child that has ended, which frees its process id. */
 export function reap(pid: number): boolean {
   return libc()?.waitpid(pid, new Int32Array(1), noHang) === pid;
 }
 
 /**
- * Makes this process, with all its threads, one of that user for good.
+ * Changes the user of this process and all its threads for good.
  *
- * @throws where it may not.
+ * @throws if it may not.
  */
 export function becomeUser(uid: number, gid: number, groups: readonly number[]): void {
   const calls = libc();
-  if (calls === undefined) throw new Error("Cannot change the user: no C library that is known");
+  if (calls === undefined) throw new Error("Cannot change the user: the C library is unknown");
   const list = new Uint32Array(groups);
   const failed = calls.setgroups(BigInt(list.length), list) !== 0 ||
     calls.setresgid(gid, gid, gid) !== 0 || calls.setresuid(uid, uid, uid) !== 0;

@@ -2,14 +2,14 @@ import { baseId } from "../tasks/ids.ts";
 import { TaskError } from "../tasks/service.ts";
 
 /**
- * A watcher that is this many tasks behind does not read any more; their ids take about 5 MB. Twice
- * as many changes are kept before it is counted how many tasks they are.
+ * A watcher that is this many tasks behind has stopped reading; their ids take about 5 MB. Twice as many
+ * changes are kept before they are reduced to distinct tasks.
  */
 const maxUnseenTasks = 50_000;
 
 /**
- * Ids that are watched, each counted for each of its watchers. Entries take about 100 bytes, and a
- * batch in which each of them changes is announced within 20 ms.
+ * Maximum number of watched ids, counted once for each watcher. An entry takes about 100 bytes, and
+ * announcing a batch in which all of them change takes 20 ms.
  */
 const maxWatched = 200_000;
 
@@ -20,9 +20,9 @@ export class ChangeFeed {
   #watched = 0;
 
   /**
-   * Watches tasks, or all elements of arrays by the array's id; without ids all tasks.
+   * Watches tasks, or all elements of an array by the array's id; without ids all tasks.
    *
-   * @throws {TaskError} `exhausted` where there are too many watchers already.
+   * @throws {TaskError} `exhausted` if there are too many watchers already.
    */
   subscribe(ids?: readonly string[]): Subscription {
     const distinct = [...new Set(ids)];
@@ -51,7 +51,7 @@ export class ChangeFeed {
     return subscription;
   }
 
-  /** Tells of the changes of one batch: an array's watchers get its elements in one step. */
+  /** Announces the changes of one batch. Watchers of an array get all its elements at once. */
   tell(ids: readonly string[]): void {
     for (const subscription of this.#all) subscription.add(ids);
     if (this.#subscriptions.size === 0) return;
@@ -71,7 +71,7 @@ export class ChangeFeed {
   }
 }
 
-/** Ids that have changed and were not yet looked at. */
+/** The ids that have changed since they were last taken. */
 export class Subscription implements Disposable {
   #changed: (readonly string[])[] = [];
   /** Changes in `#changed`. */
@@ -86,7 +86,7 @@ export class Subscription implements Disposable {
 
   add(ids: readonly string[]): void {
     const last = this.#changed.at(-1);
-    // A task that writes much is announced again and again.
+    // A task with much output is announced many times in a row.
     const isKnown = ids.length === 1 && last?.length === 1 && last[0] === ids[0];
     if (!this.#isTooLate && !isKnown) {
       this.#changed.push(ids);
@@ -103,7 +103,7 @@ export class Subscription implements Disposable {
     this.#unseen = distinct.length;
   }
 
-  /** What has changed since the last time, each id once. Take it before looking: nothing is missed. */
+  /** The ids that changed since the last call. Call it before reading the tasks: no change is missed. */
   take(): Set<string> {
     if (this.#isTooLate) {
       throw new TaskError(
@@ -117,7 +117,7 @@ export class Subscription implements Disposable {
     return changed;
   }
 
-  /** Settles when there is something to take, or the signal aborts. */
+  /** Resolves when there are ids to take, or the signal aborts. */
   wait(signal: AbortSignal): Promise<void> {
     if (this.#unseen > 0 || signal.aborted) return Promise.resolve();
     return new Promise((resolve) => {

@@ -4,33 +4,33 @@ import { TaskError } from "../tasks/service.ts";
 
 /** The file system that holds the data folder. */
 export interface DataDisk {
-  /** Its bytes; undefined where the system does not say. */
+  /** Its size and free space in bytes; undefined if the system does not report them. */
   space(): { free: number; total: number } | undefined;
-  /** Bytes that `reserve` occupies, or would. */
+  /** Size of the reserve file. */
   readonly reserveBytes: number;
-  /** Whether the reserve is there: a file that can be given up for the database. */
+  /** Whether the reserve file exists. It is deleted when the database needs its space. */
   readonly hasReserve: boolean;
-  /** Frees the reserve. */
+  /** Deletes the reserve file. */
   giveUpReserve(): void;
-  /** Makes the reserve again, where there is room for several of its kind. */
+  /** Makes the reserve file again, if there is space for several of its size. */
   restoreReserve(): void;
 }
 
 /**
- * What logs and artifacts leave free, at most and as a share of the file system. The reserve file is
- * beside it: other programs may take all that is free.
+ * Space that logs and artifacts leave free: the smaller of a number of bytes and a share of the file
+ * system. The reserve file comes on top of it, because other programs may use all free space.
  */
 const leftFree = { bytes: 256 * 1024 * 1024, share: 1 / 256 };
 
 /** With less than this share free, the oldest finished tasks are removed. */
 const lowShare = 1 / 10;
 
-/** The file system is asked again after this time, or when this share of `leftFree` was written. */
+/** Free space is read again after this time, or when this share of `leftFree` was written. */
 const look = { everyMs: 1_000, share: 1 / 16 };
 
 /**
- * How much room there is for what. The order in which things stop as a disk fills up: output of tasks
- * and new tasks; then, with the reserve, what the tasks that run already have to store.
+ * Decides what may still be stored. As a disk fills up, output of tasks and new tasks are refused first.
+ * The reserve then lets the database store the results of tasks that already run.
  */
 export class DiskSpace {
   #space: { free: number; total: number } | undefined;
@@ -47,42 +47,42 @@ export class DiskSpace {
     return Math.max(0, this.#space.free - this.#wanted() - this.#written);
   }
 
-  /** For retention. */
+  /** How much space is left, for retention. */
   get level(): SpaceLevel {
     if (this.room === 0) return "none";
     const space = this.#space;
     return space !== undefined && space.free < space.total * lowShare ? "low" : "enough";
   }
 
-  /** Files were removed: the next look counts. */
+  /** Called when files were removed: free space is read again. */
   freed(): void {
     this.#lookedAt = -Infinity;
   }
 
-  /** Output of this many bytes is about to be stored. */
+  /** Counts output that is about to be stored. */
   take(bytes: number): void {
     this.#written += bytes;
   }
 
-  /** The same. @throws {TaskError} `exhausted` where there is no room for all of it. */
+  /** As `take`. @throws {TaskError} `exhausted` if there is not enough space for all of it. */
   takeWhole(bytes: number): void {
     if (this.room < bytes) throw noRoom(this.trouble ?? "its disk is full");
     this.take(bytes);
   }
 
-  /** Why neither output nor new tasks are stored; undefined: they are. */
+  /** Why output and new tasks are refused; undefined if they are not. */
   get trouble(): string | undefined {
     if (this.room > 0) return undefined;
     return `the disk of its data folder is full: ${formatBytes(this.#space!.free)} are free`;
   }
 
-  /** @throws {TaskError} `exhausted` where nothing new can be stored. */
+  /** @throws {TaskError} `exhausted` if nothing new can be stored. */
   check(): void {
     const { trouble } = this;
     if (trouble !== undefined) throw noRoom(trouble);
   }
 
-  /** The database could not be written. @returns whether it is worth another try. */
+  /** Called if the database cannot be written. @returns whether space was freed for another try. */
   isFreed(): boolean {
     if (!this.disk.hasReserve) return false;
     this.disk.giveUpReserve();
@@ -90,7 +90,7 @@ export class DiskSpace {
     return true;
   }
 
-  /** To be called often: restores the reserve when there is room again. */
+  /** Restores the reserve when there is space again. Call it often. */
   tend(): void {
     const now = this.monotonic();
     if (now - this.#tendedAt < look.everyMs) return;
@@ -108,7 +108,7 @@ export class DiskSpace {
     const now = this.monotonic();
     const isRecent = now - this.#lookedAt < look.everyMs;
     if (isRecent && this.#written < leftFree.bytes * look.share) {
-      // Near the end each byte counts.
+      // When little is left, free space is read again for each write.
       const room = (this.#space?.free ?? Infinity) - this.#wanted() - this.#written;
       if (this.#written === 0 || room > this.#wanted()) return;
     }
@@ -119,7 +119,7 @@ export class DiskSpace {
 }
 
 export function noRoom(trouble: string): TaskError {
-  return new TaskError("exhausted", `The coordinator stores nothing new: ${trouble}`, undefined, {
+  return new TaskError("exhausted", `The coordinator cannot store anything new: ${trouble}`, undefined, {
     next: "Free some space there; the coordinator then continues by itself",
   });
 }

@@ -276,7 +276,7 @@ async function close(parts: Parts) {
   const { registry, stop, commits, logs, artifacts, leaseTable, retention } = parts;
   // Never less than the leases that it stands for.
   registry.stop(Math.max(leaseTimes.holdMs, registry.leaseMs));
-  stop.abort(new TaskError("unavailable", "The coordinator stops"));
+  stop.abort(new TaskError("unavailable", "The coordinator is stopping"));
   commits.close();
   await Promise.all([logs.close(), artifacts.close(), retention.idle()]);
   leaseTable.store[Symbol.dispose]();

@@ -1,13 +1,13 @@
 import type { LogOffsets } from "../tasks/service.ts";
 
 /**
- * Where logs and artifacts are kept. A full disk is a `UserError` with the code `disk_full`; what was
- * written before it stays.
+ * Stores logs and artifacts. A full disk is a `UserError` with the code `disk_full`; bytes written
+ * before it stay.
  */
 export interface LogFiles {
-  /** For appending; nothing is made on disk before the first byte. */
+  /** Opens a log for appending; the file is created with the first byte. */
   openLog(taskId: string, attempt: number): Promise<LogWriter>;
-  /** For reading; undefined while there is no file. */
+  /** Opens a log for reading; undefined if there is no file yet. */
   readLog(
     taskId: string,
     attempt: number,
@@ -30,12 +30,12 @@ export interface LogWriter extends AsyncDisposable {
 }
 
 export interface FileReader extends AsyncDisposable {
-  /** Fills at most `buffer`; 0 at the end of what is there by now. */
+  /** Reads at most `buffer.length` bytes; 0 at the current end of the file. */
   read(offset: number, buffer: Uint8Array): Promise<number>;
 }
 
 export interface ArtifactFiles {
-  /** Continues where an earlier upload of the same file stopped. */
+  /** Opens an artifact for writing; continues an earlier upload of the same file. */
   openArtifact(taskId: string, attempt: number, path: string): Promise<ArtifactWriter>;
   readArtifact(taskId: string, attempt: number, path: string): Promise<FileReader | undefined>;
   /** Removes all files of an attempt. */
@@ -45,10 +45,10 @@ export interface ArtifactFiles {
 export interface ArtifactWriter extends AsyncDisposable {
   readonly size: number;
   append(data: Uint8Array): Promise<void>;
-  /** Removes what is stored of it. */
+  /** Removes what has been written. */
   discard(): Promise<void>;
-  /** Lower-case hex, of all that was written, by earlier uploads too. */
+  /** The hash of everything written, also by earlier uploads, in lower-case hex. */
   sha256(): string;
-  /** Settles when the file is on disk under its name. */
+  /** Resolves when the file is on disk under its name. */
   finish(): Promise<void>;
 }

@@ -8,15 +8,15 @@ export interface CommitEntry {
   change: Change;
   /** The task whose record changes. */
   task?: string | undefined;
-  /** While the entry is not committed, this word is `locked`. */
+  /** While the entry is not committed, `locked` returns true for this text. */
   lock?: string | undefined;
-  /** No caller waits for it: it may join the batch of others. */
+  /** No caller waits for it: it may wait for the next batch. */
   lazy?: boolean;
   /** Called when the change is on disk. */
   done?: (outcome: ChangeResult) => void;
   /**
-   * Called when it could not be written, in reverse order: it takes back what was done in memory.
-   * An entry without it happened anyway, and is written as soon as that is possible.
+   * Called if it could not be written, in reverse order, to undo the change in memory. An entry without
+   * it cannot be undone, and is written as soon as possible.
    */
   refused?: (error: TaskError) => void;
 }
@@ -27,17 +27,17 @@ export interface GroupCommitOptions {
   log: Log;
   /** Shortest time between two commits; see `commitEveryMs`. */
   everyMs?: number;
-  /** Last chance to add entries to a batch; whether there are more for the next. */
+  /** Called before each batch to add entries. @returns whether the next batch will get more. */
   prepare: () => boolean;
-  /** The disk is full: frees what it can, and says whether it did. */
+  /** Called if the disk is full. @returns whether space was freed. */
   makeRoom: () => boolean;
   /** Called after a batch is on disk and all its entries were notified. */
   committed: (tasks: string[]) => void;
 }
 
 /**
- * A commit costs about as much as 20 changes. Waiting this long gathers 40 or more changes per
- * commit at 8,000 changes a second, while a single one on an idle system does not wait at all.
+ * A commit costs about as much as 20 changes. Waiting this long collects 40 or more changes per
+ * commit at 8,000 changes a second. A single change on an idle system does not wait at all.
  */
 const commitEveryMs = 5;
 
@@ -45,17 +45,17 @@ const commitEveryMs = 5;
 const lazyFactor = 10;
 
 /**
- * Changes in one commit. With telling everyone they take about 15 ms of the event loop, and the commit
- * itself adds 4 % to them; what is left is committed in the next turn.
+ * Maximum number of changes in one commit. With all notifications they take about 15 ms of the event
+ * loop; a separate commit for the rest, in the next turn, costs only 4 % more.
  */
 const maxBatch = 500;
 
-/** While the store cannot be written, it is tried this often. */
+/** How often to try again while the store cannot be written. */
 const probeEveryMs = 1_000;
 
 /**
- * Gathers changes and commits them in batches: at once when the last commit is some time ago, else
- * when that time has passed. Nothing is acknowledged before it is on disk.
+ * Collects changes and commits them in batches: at once if the last commit was at least `everyMs` ago,
+ * else when that time has passed. Nothing is acknowledged before it is on disk.
  */
 export class GroupCommit {
   readonly #options: GroupCommitOptions;
@@ -76,14 +76,14 @@ export class GroupCommit {
     this.#everyMs = options.everyMs ?? commitEveryMs;
   }
 
-  /** Why the store cannot be written at the moment. */
+  /** Why the store cannot be written now; undefined if it can. */
   get failing(): UserError | undefined {
     return this.#failing;
   }
 
   add(entry: CommitEntry): void {
     if (this.#closed) {
-      entry.refused?.(new TaskError("unavailable", "The coordinator stops"));
+      entry.refused?.(new TaskError("unavailable", "The coordinator is stopping"));
       return;
     }
     if (this.#failing !== undefined && entry.refused !== undefined) {
@@ -98,7 +98,7 @@ export class GroupCommit {
     else this.poke();
   }
 
-  /** Settles when the change is on disk; rejects when it could not be, after `undo`. */
+  /** Resolves when the change is on disk; rejects, after `undo`, if it could not be written. */
   write(
     change: Change,
     more: { task?: string; lock?: string; undo?: () => void } = {},
@@ -112,29 +112,29 @@ export class GroupCommit {
     });
   }
 
-  /** Whether an entry with this lock waits to be written. While it does, await `settled` and ask again. */
+  /** Whether an entry with this lock waits to be written. If so, await `settled` and call this again. */
   locked(lock: string): boolean {
     return this.#locks.has(lock);
   }
 
-  /** Settles after the next batch, whatever became of it. */
+  /** Resolves after the next batch, whether it succeeded or not. */
   settled(): Promise<void> {
     return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
-  /** Asks for a batch, also without an entry: `prepare` may add some. */
+  /** Schedules a batch, even without entries: `prepare` may add some. */
   poke(): void {
     if (this.#failing !== undefined) this.#schedule(probeEveryMs);
     else this.#schedule(this.#lastEnd + this.#everyMs - performance.now());
   }
 
-  /** Of several requests the earliest counts. */
+  /** Schedules the next batch; the earliest request wins. */
   #schedule(waitMs: number): void {
     const due = performance.now() + Math.max(0, waitMs);
     if (this.#due <= due) return;
     this.#unschedule();
     this.#due = due;
-    // Not a microtask: what else this turn of the event loop brings joins the batch.
+    // Not a microtask: other changes of this turn of the event loop join the batch.
     if (waitMs <= 0) this.#immediate = setImmediate(() => this.#flushSome());
     else this.#timer = setTimeout(() => this.#flushSome(), waitMs);
   }
@@ -145,7 +145,7 @@ export class GroupCommit {
     this.#due = Infinity;
   }
 
-  /** Commits all that waits, now. */
+  /** Commits all entries now. */
   flush(): void {
     do this.#flushSome(); while (this.#entries.length > 0 && this.#failing === undefined);
   }
@@ -176,7 +176,7 @@ export class GroupCommit {
     } catch (error) {
       failure = error;
     }
-    // What was added has asked for a batch, too.
+    // Entries that it added have scheduled a batch.
     this.#unschedule();
     if (failure === undefined) return isMore;
     this.#options.log.error("tasks cannot be assigned", { reason: String(failure) });
@@ -184,7 +184,7 @@ export class GroupCommit {
     return false;
   }
 
-  /** The outcomes; or why nothing was written, as a `UserError` where the store could not be. */
+  /** The results; or why nothing was written: a `UserError` if the store cannot be written at all. */
   #commit(entries: CommitEntry[]): ChangeResult[] | Error {
     const start = performance.now();
     const changes = entries.map((entry) => entry.change);
@@ -221,8 +221,8 @@ export class GroupCommit {
   }
 
   /**
-   * The store can be written, but one change of the batch is wrong: a defect of ours, which must not
-   * block the others.
+   * The store works, but one change of the batch is invalid. That is a bug of the engine, and must not
+   * block the other changes.
    */
   #oneByOne(entries: CommitEntry[]): void {
     for (const entry of entries) {
@@ -275,7 +275,7 @@ export class GroupCommit {
     this.stats.slowestSeconds = Math.max(this.stats.slowestSeconds, seconds);
   }
 
-  /** Commits what is left and stops. What cannot be written then was never acknowledged. */
+  /** Commits the remaining entries and stops. Entries that cannot be written were never acknowledged. */
   close(): void {
     this.flush();
     this.#closed = true;
@@ -284,7 +284,7 @@ export class GroupCommit {
     this.#entries = [];
     this.#release(left);
     for (const entry of left) {
-      entry.refused?.(new TaskError("unavailable", "The coordinator stops"));
+      entry.refused?.(new TaskError("unavailable", "The coordinator is stopping"));
     }
   }
 }

@@ -3,34 +3,34 @@ import type { LogOffsets } from "../tasks/service.ts";
 
 type Stream = keyof LogOffsets;
 
-/** The most that a follower that reads steadily is behind. */
+/** Bytes that are kept: a follower that keeps reading is never further behind. */
 const mostBytes = 2 * 1024 * 1024;
-/** Small pieces cost by their number, not by their bytes. */
+/** Pieces that are kept: small ones cost by their number, not by their bytes. */
 const mostPieces = 64;
 
-/** How long an upload waits for a follower: some round trips, and no harm to a task. */
+/** How long an upload waits for a follower: several round trips, too short to slow a task down. */
 const waitMs = 25;
 
-/** A follower's view, from any offset on. */
+/** Reads for one follower. */
 export interface TailReader extends Disposable {
-  /** Some bytes from `offset` on; undefined where they are not here. All before it has been read. */
+  /** Some bytes at `offset`; undefined if they are not kept. The follower has read everything before. */
   next(stream: Stream, offset: number): Uint8Array | undefined;
 }
 
 interface Place {
-  /** What the reader asked for last. */
+  /** The offsets that the reader asked for last. */
   at: Partial<LogOffsets>;
-  /** Has come near to the end, and was not too slow since. */
+  /** The reader reached the end, and has kept up since. */
   isClose: boolean;
 }
 
 /**
- * The newest bytes of one attempt's logs, kept while somebody follows them: they are handed on as
- * they came, and need not be read back from the file that they were written to.
+ * Keeps the newest bytes of one attempt's logs while someone follows them, so that they need not be
+ * read back from the file.
  *
- * An upload that is faster than its followers is held up a little, or they would fall behind what is
- * kept, and read the file for the rest of it. A follower that is too slow even so is not waited for
- * again until it has caught up.
+ * An upload that is faster than its followers is slowed down a little. Otherwise they would fall
+ * behind what is kept, and read the rest from the file. A follower that is still too slow is not
+ * waited for until it has caught up.
  */
 export class LogTail {
   #pieces: { stream: Stream; offset: number; data: Uint8Array }[] = [];
@@ -45,7 +45,7 @@ export class LogTail {
     return this.#places.size > 0;
   }
 
-  /** What has just been written at `offset`. */
+  /** Keeps bytes that were just written at `offset`. */
   add(stream: Stream, offset: number, data: Uint8Array): void {
     this.#pieces.push({ stream, offset, data });
     this.#bytes += data.length;
@@ -55,7 +55,7 @@ export class LogTail {
     }
   }
 
-  /** Settles when those who follow closely are not far behind, or have been given up. */
+  /** Resolves when all close followers have caught up, or after `waitMs`. */
   async room(): Promise<void> {
     if (this.#lagging().length === 0) return;
     const enough = new AbortController();

@@ -11,66 +11,66 @@ import type {
 } from "../tasks/task.ts";
 import type { TaskAfter } from "./policy.ts";
 
-/** How far a task and its attempts are. */
+/** The states of a task and of its attempts. */
 export interface Progress {
   state: TaskState;
   attempts: { attempt: number; state: TaskState }[];
 }
 
 /**
- * Where tasks are kept. The engine decides, the store remembers: it applies a batch of changes whole
- * or not at all, and what it has committed outlives a crash of the process and of the machine.
+ * Stores tasks. The engine makes the decisions; the store applies a batch of changes completely or not
+ * at all, and committed changes survive a crash of the process and of the machine.
  *
- * - Calls are synchronous, and there is one user: the store refuses to be opened twice.
- * - `commit` returns when the batch is on disk, an outcome for each change, in order. When it throws,
- *   nothing of the batch has happened. A full disk is a `UserError` with the code `disk_full`.
- * - Reads see what was committed, and never the middle of a batch.
- * - Changes are trusted: the engine has checked them against what it holds in memory. Only what it
- *   does not hold (late results, the revisions of state) is decided here, inside the transaction.
+ * - Calls are synchronous, and there is one user: the store cannot be opened twice.
+ * - `commit` returns when the batch is on disk, with a result for each change, in order. If it throws,
+ *   nothing of the batch was applied. A full disk is a `UserError` with the code `disk_full`.
+ * - Reads see committed changes only, never part of a batch.
+ * - Changes are trusted: the engine has checked them against its data in memory. Only what it does not
+ *   keep in memory (late results, the revisions of state) is decided here, inside the transaction.
  */
 export interface TaskStore extends Disposable {
   commit(changes: readonly Change[]): ChangeResult[];
 
-  /** What the engine holds in memory, as an earlier start left it. */
+  /** The data that the engine keeps in memory, as the previous start left it. */
   recover(): Recovered;
-  /** The task with this very id: not the elements of an array. */
+  /** The task with exactly this id; for the id of an array: undefined. */
   task(id: string): Task | undefined;
   spec(id: string): TaskSpec | undefined;
-  /** Of a task that there is. */
+  /** The sequence number of a task, which must exist. */
   seq(id: string): number;
-  /** Where a task is, without what it is: cheap. */
+  /** The states of a task, without its other data: cheap. */
   progress(id: string): Progress | undefined;
   /**
-   * Ids of tasks, newest first, fewer than `limit` where the tasks are large. `before` is an id, of a
-   * task here or elsewhere.
+   * Ids of tasks, newest first; fewer than `limit` if the tasks are large. `before` is an id, not
+   * necessarily of a task in this store.
    */
   list(
     query: { states: readonly TaskState[]; limit: number; before?: string },
   ): { ids: string[]; more: boolean };
-  /** At most `limit` tasks that have not finished, oldest first, from the one after `seq` on. */
+  /** At most `limit` tasks that have not finished, oldest first, starting after `seq`. */
   unfinished(seq: number, limit: number): { seq: number; id: string }[];
-  /** What an idempotency key was used for. */
+  /** The submission that an idempotency key was used for. */
   submission(key: string): { hash: string; id: string } | undefined;
   /** Ids of an array's elements, in order; of a task: its own. */
   taskIds(id: string): string[];
   counts(): Record<TaskState, number>;
 
-  /** At most `limit` tasks in any state, oldest first, from the one after `seq` on. */
+  /** At most `limit` tasks in any state, oldest first, starting after `seq`. */
   page(seq: number, limit: number): TaskRow[];
-  /** When the last element of an array finished; undefined: not all have. */
+  /** When the last element of an array finished; undefined if some have not. */
   arrayEnd(arrayId: string): number | undefined;
   /** Bytes of a task's logs and artifacts. */
   outputBytes(seq: number): number;
   /**
-   * Gives space that deleted tasks have left back to the file system, some at a time.
+   * Returns some of the space of deleted tasks to the file system.
    *
    * @returns whether there is more.
    */
   shrink(): boolean;
 
-  /** At most `limit`, by path, from the one after `path` on. */
+  /** At most `limit`, ordered by path, starting after `path`. */
   artifacts(taskId: string, attempt: number, path: string, limit: number): Artifact[];
-  /** One of them, without a look at the others: there may be thousands. */
+  /** One of them, without reading the others: there may be thousands. */
   artifact(taskId: string, attempt: number, path: string): Artifact | undefined;
   artifactCount(taskId: string, attempt: number): number;
 
@@ -104,7 +104,7 @@ export interface Recovered {
   newestId: string | undefined;
 }
 
-/** An attempt that was not known to have ended. */
+/** An attempt whose end was not known. */
 export interface StoredLease {
   seq: number;
   ref: AttemptRef;
@@ -119,13 +119,13 @@ export interface StoredLease {
   cancelRequested: boolean;
 }
 
-/** One worker process, or its successors in the same data folder. */
+/** One worker process, and later processes with the same data folder. */
 export interface StoredHolder {
   id: number;
   workerId: string;
   instance: string;
   home: string | undefined;
-  /** How long the coordinator promised to keep the leases when it stopped in order; else 0. */
+  /** How long the coordinator keeps the leases after an orderly stop; 0 after any other. */
   holdMs: number;
 }
 
@@ -152,9 +152,9 @@ export interface NewTask {
 export type Change =
   | {
     kind: "submit";
-    /** One, or the elements of an array; their `seq` are consecutive. */
+    /** One task, or the elements of an array with consecutive `seq`. */
     tasks: NewTask[];
-    /** Of all the tasks. */
+    /** The specification of all of them. */
     spec: TaskSpec;
     at: number;
     arrayId: string | undefined;
@@ -170,25 +170,25 @@ export type Change =
     after: TaskAfter;
     at: number;
   }
-  /** The attempt never ran: it is forgotten, and its task waits again. */
+  /** The attempt never ran: it is removed, and its task is queued again. */
   | { kind: "release"; seq: number; ref: AttemptRef }
   /** A result of an attempt that is no longer running. ChangeResult: whether it had been lost. */
   | { kind: "late"; result: AttemptResult }
-  /** A queued task. */
+  /** Cancels a queued task. */
   | { kind: "cancel"; seq: number; reason: string; at: number }
-  /** A running task. */
+  /** Marks a running task as cancelled. */
   | { kind: "request_cancel"; seq: number }
-  /** A finished task, in that state. */
+  /** Queues a finished task again. */
   | { kind: "retry"; seq: number; from: TaskState }
   /** A finished task, in that state; with the last element of an array the array goes, too. */
   | { kind: "delete"; seq: number; id: string; state: TaskState }
   | { kind: "worker"; worker: StoredWorker }
   | { kind: "forget_worker"; id: string }
   | { kind: "holder"; holder: StoredHolder }
-  /** The attempt is another holder's from now on. */
+  /** The attempt now belongs to another holder. */
   | { kind: "move"; seq: number; ref: AttemptRef; holder: number }
   | { kind: "artifact"; seq: number; artifact: Artifact }
-  /** ChangeResult: the entry, or the revision that stood against it. */
+  /** ChangeResult: the entry, or the current revision if it is not `ifRevision`. */
   | {
     kind: "put_state";
     namespace: string;
@@ -197,9 +197,9 @@ export type Change =
     ifRevision: number | undefined;
     at: number;
   }
-  /** ChangeResult: the namespace's new revision, or the one that stood against it; missing: 0. */
+  /** ChangeResult: the namespace's new revision, or the key's current one if it differs; missing: 0. */
   | { kind: "delete_state"; namespace: string; key: string; ifRevision: number | undefined }
-  /** Nothing but a write, to see whether there is room again. */
+  /** An empty write, to see whether the disk has space again. */
   | { kind: "probe" };
 
 export type ChangeResult =

@@ -71,7 +71,7 @@ export class WorkerRegistry {
 
   connect(hello: WorkerHello, sink: WorkerSink): Session {
     validateHello(hello);
-    if (this.#stopping) throw new TaskError("unavailable", "The coordinator stops");
+    if (this.#stopping) throw new TaskError("unavailable", "The coordinator is stopping");
     const { clock, commits } = this.leaseTable;
     const now = clock.monotonic();
     let worker = this.#workers.get(hello.workerId);
@@ -385,7 +385,7 @@ export class WorkerRegistry {
     for (const session of sessions) {
       // Only a promise that is on disk outlives this process.
       if (commits.failing === undefined) session.hold(holdMs);
-      session.finish(new TaskError("unavailable", "The coordinator stops"));
+      session.finish(new TaskError("unavailable", "The coordinator is stopping"));
     }
   }
 }

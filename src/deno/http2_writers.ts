@@ -1,13 +1,13 @@
 /**
- * Makes the writer of an HTTP/2 stream wait for its reader, and bounds what the process holds for
- * readers that do not read.
+ * Makes the writer of an HTTP/2 stream wait for its reader, and limits the memory that the process uses
+ * for clients that do not read.
  *
- * Deno 2.9 calls a writer back when its bytes have gone to the socket, so what a connection holds is
- * known: the bytes of all writes that have not been called back. Deno 2.7 calls back at once. There
- * what has gone out can only be counted at the socket, for all streams of a connection together: what
- * other streams send counts as ours, so that no writer waits forever, and what a reset stream still
- * held is not known. The part for 2.7 can go when 2.9 is the oldest supported version, the rest when
- * grpc-js or Deno bounds it.
+ * Deno 2.9 calls the callback of a write when its bytes have gone to the socket. So what a connection
+ * holds is the sum of all writes without a callback yet. Deno 2.7 calls the callback at once. There
+ * only the socket counts what has been sent, for all streams of a connection together. Bytes of other
+ * streams then count as sent for each stream, so that no writer waits forever, and the rest of a reset
+ * stream is unknown. The code for 2.7 can be removed when 2.9 is the oldest supported version, the
+ * rest when grpc-js or Deno limits this memory.
  */
 import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import { pingsWork } from "./http2_pings.ts";
@@ -16,25 +16,25 @@ export const unreadLimits = {
   /** A stream may hold this much before its writer waits: more than the window of our own readers. */
   streamBytes: 3 * 1024 * 1024,
   /**
-   * Beyond this a connection is closed; readers resume by offset. A connection whose streams all wait
-   * holds one message for each, so it takes some hundred unread streams to come here.
+   * Beyond this a connection is closed; readers resume by offset. If all streams of a connection wait,
+   * it holds one message for each, so reaching this takes several hundred unread streams.
    */
   connectionBytes: 64 * 1024 * 1024,
-  /** Beyond this, in all, the connection that holds most is closed. */
+  /** Beyond this in all connections together, the connection that holds most is closed. */
   totalBytes: 128 * 1024 * 1024,
 } as const;
 
-/** Whether a write's callback means that the bytes have left; it came with the pings that work. */
+/** Whether a write's callback means that its bytes were sent: since the version in which pings work. */
 const callbacksWait = pingsWork(Deno.version.deno);
 
-/** How often a writer that waits looks again, and how long after a write the totals are looked at. */
+/** How often a waiting writer checks again, and how long after a write the totals are checked. */
 const [firstLookMs, lastLookMs, totalsAfterMs] = [2, 100, 100];
 
 type Callback = (error?: Error | null) => void;
 
-/** What the streams of one connection have written, and what of it has left. */
+/** What the streams of one connection have written, and how much of it was sent. */
 class Outgoing {
-  /** Bytes of writes that were not called back yet. */
+  /** Bytes of writes whose callback has not been called yet. */
   pending = 0;
   /** By open stream: bytes written so far. */
   readonly written = new Map<ServerHttp2Stream, number>();
@@ -51,7 +51,7 @@ class Outgoing {
     this.written.set(stream, (this.written.get(stream) ?? 0) + bytes);
   }
 
-  /** Bytes that went out on the connection; its socket may not be asked once the session is over. */
+  /** Bytes sent on the connection. The socket must not be used after the session has ended. */
   sent(): number {
     const { socket, destroyed } = this.#session;
     return destroyed ? 0 : socket.bytesWritten - socket.writableLength;
@@ -61,7 +61,7 @@ class Outgoing {
     if (this.#session.destroyed) return 0;
     if (callbacksWait) return this.pending + this.#session.socket.writableLength;
     const open = this.written.values().reduce((sum, bytes) => sum + bytes, 0);
-    // No more than the open streams wrote: a stream that was reset has taken its rest with it.
+    // At most what the open streams wrote: the rest of a reset stream was discarded.
     this.#allWritten = Math.min(this.#allWritten, this.sent() + open);
     return Math.max(0, this.#allWritten - this.sent());
   }
@@ -125,6 +125,6 @@ function limitTotals(): void {
     outgoing.close();
     total -= bytes;
   }
-  // Without a further write there would be no further look; what is held may only have been found.
+  // Check again even without another write: on Deno 2.7 more may be found.
   if (total > 0 && connections.size > 0) totalsTimer = setTimeout(limitTotals, 10 * totalsAfterMs);
 }

@@ -2,30 +2,30 @@ import { basename, join } from "node:path";
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 
-/** Cgroups that are kept ready beyond those in use: making one takes as long as filling it. */
+/** Empty cgroups that are kept for reuse: making one takes as long as moving a process into it. */
 const spares = 16;
 
 /** After a kill: how often to check whether all processes have ended, and how many times. */
-const ending = { gapMs: 5, looks: 400 };
+const ending = { gapMs: 5, checks: 400 };
 
 /**
- * Control groups (cgroups(7), version 2), one for each attempt. What a task starts stays in its
- * cgroup whatever session, environment or parent it gives itself, and one write kills all of it.
+ * Control groups (cgroups(7), version 2), one for each attempt. All processes of a task stay in its
+ * cgroup, also if they change their session, environment or parent, and one write kills them all.
  *
- * A new process is in the cgroup of the process that forked it. So this process is always in the
- * cgroup of the next attempt, alone, and moves to another one after it has started the attempt.
- * Moving the child instead would leave it time to fork, and moving back and forth at each start
- * would be slow: the first move after a pause waits for all processors (about 10 ms).
+ * A new process starts in the cgroup of the process that forked it. So this process is always alone in
+ * the cgroup of the next attempt, and moves on to another one after it has started the attempt. Moving
+ * the child instead would leave it time to fork, and moving there and back at each start would be
+ * slow: the first move after a pause waits for all processors (about 10 ms).
  *
- * They are below the worker's own cgroup, so that limits of the worker also limit its tasks; they
- * set no limits themselves. Each start of a worker has a folder of its own: the guardian of a worker
- * that was killed removes that worker's cgroups while the next one already starts.
+ * The cgroups are below the worker's own one, so that limits of the worker also limit its tasks; they
+ * set no limits themselves. Each start of a worker has its own folder: the guardian of a killed worker
+ * may still be removing that worker's cgroups when the next worker starts.
  */
 export class Cgroups implements Disposable {
   readonly #made = new Set<Cgroup>();
   readonly #ready: Cgroup[] = [];
   #count = 0;
-  /** This process is in it; undefined once it could not move on. */
+  /** The cgroup that this process is in; undefined if it could not enter one. */
   #next: Cgroup | undefined;
   #isTaken = false;
   #hasFailed = false;
@@ -39,11 +39,11 @@ export class Cgroups implements Disposable {
   ) {}
 
   /**
-   * Makes a folder of cgroups, and kills what earlier starts with the same name left in theirs.
+   * Makes a folder of cgroups, and kills the processes that earlier starts with the same name left.
    *
    * @param name without a dot.
-   * @returns undefined where there is no `cgroup.kill` (Linux 5.14), or where this process may not
-   * make cgroups, as in most containers and for most users.
+   * @returns undefined if there is no `cgroup.kill` (Linux 5.14), or if this process may not make
+   * cgroups, as in most containers and for most users.
    */
   static async open(name: string, log: Log): Promise<Cgroups | undefined> {
     if (Deno.build.os !== "linux") return undefined;
@@ -64,23 +64,23 @@ export class Cgroups implements Disposable {
       if (cgroups.#next !== undefined) return cgroups;
       cgroups[Symbol.dispose]();
     } catch (error) {
-      // Process groups and marks have to do then.
+      // Processes are then found by their group and by AGENT_ATTEMPT.
       log.debug("no cgroups for tasks", { reason: messageOf(error) });
     }
     return undefined;
   }
 
-  /** The cgroup of the process that is started next, before anything else happens. */
+  /** The cgroup of the process that is started next; nothing else may be started in between. */
   take(): Cgroup | undefined {
     if (this.#isTaken || this.#next === undefined) this.#moveOn();
     if (this.#next === undefined) return undefined;
     this.#isTaken = true;
-    // The start is reported first: moving may be slow after a pause.
+    // Later, so that the start is reported first: moving may be slow after a pause.
     this.#mover ??= setTimeout(() => this.#moveOn(), 0);
     return this.#next;
   }
 
-  /** Starts something that belongs to no attempt. */
+  /** Starts a process that belongs to no attempt. */
   outside<T>(start: () => T): T {
     if (this.#next === undefined) return start();
     moveTo(this.home);
@@ -90,16 +90,16 @@ export class Cgroups implements Disposable {
       try {
         moveTo(this.#next.procs);
       } catch {
-        // Somebody removed it while it was empty.
+        // Someone removed the cgroup while it was empty.
         this.#moveOn();
       }
     }
   }
 
   /**
-   * The attempt is over. What could not be ended keeps its cgroup.
+   * Takes back the cgroup of an ended attempt. If processes in it could not be killed, it stays.
    *
-   * @returns whether nothing of it is left.
+   * @returns whether it was empty.
    */
   giveBack(cgroup: Cgroup): boolean {
     this.#leave(cgroup);
@@ -136,7 +136,7 @@ export class Cgroups implements Disposable {
     }
   }
 
-  /** Those that somebody removed meanwhile are dropped. */
+  /** Enters a spare cgroup; drops those that someone has removed. */
   #enterReady(): Cgroup | undefined {
     for (let next; (next = this.#ready.pop()) !== undefined;) {
       try {
@@ -156,7 +156,7 @@ export class Cgroups implements Disposable {
 
   #make(): Cgroup {
     const path = join(this.path, `task-${++this.#count}`);
-    // The folder may have been removed as well.
+    // Someone may have removed the folder too.
     Deno.mkdirSync(path, { recursive: true });
     const cgroup = new Cgroup(path, (cgroup) => this.#leave(cgroup));
     this.#made.add(cgroup);
@@ -170,7 +170,7 @@ export class Cgroups implements Disposable {
   }
 }
 
-/** One of them; its files stay open, which makes a look three times as fast. */
+/** The cgroup of one attempt. Its files stay open, which makes each check three times as fast. */
 export class Cgroup implements Disposable {
   readonly procs: Deno.FsFile;
   readonly #events: Deno.FsFile;
@@ -179,7 +179,7 @@ export class Cgroup implements Disposable {
 
   constructor(
     readonly path: string,
-    /** This process may be in it itself, and leaves it first. */
+    /** Called before the cgroup is read or killed: this process may be in it, and leaves it. */
     private readonly leave: (cgroup: Cgroup) => void = () => {},
   ) {
     this.procs = Deno.openSync(join(path, "cgroup.procs"), { write: true });
@@ -187,7 +187,7 @@ export class Cgroup implements Disposable {
     this.#kill = Deno.openSync(join(path, "cgroup.kill"), { write: true });
   }
 
-  /** All that lives in it, and in cgroups that a task made in it. */
+  /** All processes in it, and in cgroups that a task made in it. */
   get pids(): number[] {
     this.leave(this);
     return pidsIn(this.path);
@@ -205,17 +205,17 @@ export class Cgroup implements Disposable {
     return Deno.statSync(this.path).nlink !== 2;
   }
 
-  /** Sends SIGKILL to all that lives in it, and to what that starts meanwhile. */
+  /** Sends SIGKILL to all processes in it, and to those that they start meanwhile. */
   kill(): void {
-    // It could not move on; groups and marks must do.
+    // This process could not leave it; processes are then killed by group and by AGENT_ATTEMPT.
     if (this.pids.includes(Deno.pid)) return;
     this.#kill.writeSync(new TextEncoder().encode("1"));
   }
 
-  /** Kills all in it and waits until it has ended, which a process that waits for a disk may not. */
+  /** Kills all processes in it and waits for their end: 2 s at most, as one may wait for a disk. */
   async end(): Promise<void> {
     this.leave(this);
-    for (let looks = 0; looks < ending.looks && !this.isEmpty; looks++) {
+    for (let checks = 0; checks < ending.checks && !this.isEmpty; checks++) {
       this.kill();
       await new Promise((resolve) => setTimeout(resolve, ending.gapMs));
     }
@@ -226,13 +226,13 @@ export class Cgroup implements Disposable {
   }
 }
 
-/** Sends SIGKILL to all in the cgroups of that folder, but in the one that `worker` is in. */
+/** Sends SIGKILL to all processes in the cgroups of a folder, except the one that `worker` is in. */
 export function killCgroups(path: string, worker: number): void {
   for (const child of childrenOf(path)) {
     try {
       if (!pidsIn(child).includes(worker)) Deno.writeTextFileSync(join(child, "cgroup.kill"), "1");
     } catch {
-      // Removed meanwhile, as it was empty.
+      // It was empty, and has been removed meanwhile.
     }
   }
 }
@@ -256,7 +256,7 @@ export function ownCgroup(cgroup: string, mountinfo: string): string | undefined
   return undefined;
 }
 
-/** In mountinfo white space in names is octal. */
+/** mountinfo writes white space in names as octal escapes. */
 function unescaped(text: string): string {
   return text.replace(/\\([0-7]{3})/g, (_, code) => String.fromCharCode(parseInt(code, 8)));
 }
@@ -272,7 +272,7 @@ function childrenOf(path: string): string[] {
     .map(({ name }) => join(path, name));
 }
 
-/** Kills all processes in a folder of an earlier start, and removes it. */
+/** Kills all processes in the folder of an earlier start, and removes it. */
 async function endTree(path: string): Promise<void> {
   try {
     // Not `using`: minifying drops one whose variable is used once.
@@ -283,7 +283,7 @@ async function endTree(path: string): Promise<void> {
       left[Symbol.dispose]();
     }
   } catch (error) {
-    // Its guardian removed it at the same time.
+    // The guardian of that start removed it at the same time.
     if (!(error instanceof Deno.errors.NotFound) && !isGone(error)) throw error;
   }
   removeTree(path);
@@ -294,13 +294,13 @@ function isGone(error: unknown): boolean {
   return error instanceof Error && /No such device/.test(error.message);
 }
 
-/** Removes cgroups that are empty; the others stay, and the next start finds them. */
+/** Removes empty cgroups. The others stay, and the next start removes them. */
 export function removeTree(path: string): void {
   try {
     for (const child of childrenOf(path)) removeTree(child);
     Deno.removeSync(path);
   } catch {
-    // Something that was killed has not ended yet, or it was removed by another.
+    // A killed process has not ended yet, or someone else removed it.
   }
 }
 

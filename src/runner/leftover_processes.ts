@@ -1,23 +1,22 @@
 import type { Cgroup } from "./cgroups.ts";
 
 /**
- * Every process of a task has AGENT_ATTEMPT in its environment, and its children inherit it: so
- * those that left their process group are found. Its value is `<worker>.<instance>.<attempt key>`:
- * `worker` belongs to the data folder and stays the same at each start, `instance` belongs to one
- * start of the worker's process.
+ * Every process of a task has AGENT_ATTEMPT in its environment, and its children inherit it. By it
+ * processes are found that left their process group. Its value is `<worker>.<instance>.<attempt key>`:
+ * `worker` belongs to the data folder and never changes, `instance` is new at each start of the worker.
  */
 export const attemptVariable = "AGENT_ATTEMPT";
 
 export interface LeftoverProcess {
   pid: number;
-  /** Its mark without the prefix that was searched for: the attempt's key, after an instance's prefix. */
+  /** The value of AGENT_ATTEMPT without the prefix that was searched for. */
   key: string;
 }
 
-/** Processes read before others get their turn: about a millisecond. */
+/** Processes read before other work gets its turn: about a millisecond. */
 const batchSize = 64;
 
-/** All live processes whose mark starts with `prefix`. On systems without /proc: none. */
+/** All live processes whose AGENT_ATTEMPT starts with `prefix`. On systems without /proc: none. */
 export async function findLeftoverProcesses(prefix: string): Promise<LeftoverProcess[]> {
   if (Deno.build.os !== "linux") return [];
   const found: LeftoverProcess[] = [];
@@ -26,7 +25,7 @@ export async function findLeftoverProcesses(prefix: string): Promise<LeftoverPro
   for (const entry of Deno.readDirSync("/proc")) {
     const pid = Number(entry.name);
     if (!Number.isInteger(pid) || pid === Deno.pid) continue;
-    // A host may have thousands of processes: the runner's beats must not wait for all of them.
+    // A host may have thousands of processes, and the runner's heartbeats must not wait for all.
     if (++read % batchSize === 0) await new Promise((resolve) => setTimeout(resolve, 0));
     const value = markOf(pid, wanted);
     if (value !== undefined) found.push({ pid, key: value });
@@ -34,13 +33,13 @@ export async function findLeftoverProcesses(prefix: string): Promise<LeftoverPro
   return found;
 }
 
-/** What follows `wanted` in the variable of that process; undefined if it has none such. */
+/** The value of that process's variable after `wanted`; undefined if it does not start with it. */
 function markOf(pid: number, wanted: Uint8Array): string | undefined {
   let environment: Uint8Array;
   try {
     environment = Deno.readFileSync(`/proc/${pid}/environ`);
   } catch {
-    // It has ended, or belongs to a user whose processes are not ours.
+    // It has ended, or this user may not read it.
     return undefined;
   }
   for (let start = 0; start < environment.length;) {
@@ -66,7 +65,7 @@ export function signal(pid: number, name: Deno.Signal): boolean {
     Deno.kill(pid, name);
     return true;
   } catch (error) {
-    // A group of zombies only, or one that belongs to another user by now, is not ours to end.
+    // It has ended, or its id now belongs to a process of another user.
     if (error instanceof Deno.errors.NotFound) return false;
     if (error instanceof Deno.errors.PermissionDenied) return false;
     throw error;
@@ -74,9 +73,9 @@ export function signal(pid: number, name: Deno.Signal): boolean {
 }
 
 /**
- * Kills all processes whose mark starts with `prefix`, again and again until some looks in a row
- * found none: one that was found may just have started another, and one between fork and exec does
- * not show its new environment yet.
+ * Kills all processes whose AGENT_ATTEMPT starts with `prefix`, and repeats this until several searches
+ * in a row find none: a process may start another one before it is killed, and a process between fork
+ * and exec does not show its new environment yet.
  *
  * @returns how many were killed.
  */
@@ -112,7 +111,7 @@ export class AttemptProcesses {
     this.cgroup()?.kill();
   }
 
-  /** Kills all processes in its cgroup, and marked ones until that many looks in a row find none. */
+  /** Kills all processes in its cgroup, and others until this many searches in a row find none. */
   async clear(looksInRow: number): Promise<void> {
     await this.cgroup()?.end();
     await this.sweeper.clear(this.key, looksInRow);
@@ -120,8 +119,8 @@ export class AttemptProcesses {
 }
 
 /**
- * Looks shared by all attempts that end at about the same time: reading all of /proc takes some
- * milliseconds, which no attempt is worth alone.
+ * Searches shared by all attempts that end at about the same time: reading all of /proc takes several
+ * milliseconds, too long to repeat for each attempt.
  */
 export class ProcessSweeper {
   #next: Promise<LeftoverProcess[]> | undefined;
@@ -129,7 +128,7 @@ export class ProcessSweeper {
 
   constructor(private readonly prefix: string) {}
 
-  /** Kills what is left of one attempt, until that many looks in a row found nothing. */
+  /** Kills the processes of one attempt until this many searches in a row find none. */
   async clear(key: string, looksInRow: number): Promise<void> {
     for (let clean = 0; clean < looksInRow;) {
       const left = (await this.look()).filter((found) => found.key === key);
@@ -138,7 +137,7 @@ export class ProcessSweeper {
     }
   }
 
-  /** What a look that begins after this call finds: one that is already under way is too old. */
+  /** The result of a search that begins after this call: one that already runs is too old. */
   look(): Promise<LeftoverProcess[]> {
     return this.#next ??= this.#lookAfter(this.#last);
   }

@@ -4,7 +4,7 @@ import { mayEnter } from "./exposure.ts";
 import { interpreterProblem } from "./interpreter.ts";
 import type { TaskUser } from "./user.ts";
 
-/** Where programs are looked for if the task has no PATH of its own: what login(1) gives root. */
+/** The PATH of tasks that set none: as login(1) sets it for root. */
 export const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /** Exit codes of shells for a command that is missing or cannot be executed (POSIX, 2.8.2). */
@@ -16,7 +16,7 @@ export type Resolved =
   | { exitCode: number | undefined; reason: string };
 
 export interface ProgramSearch {
-  /** As the task names it. */
+  /** As written in the task. */
   program: string;
   /** PATH of the task's environment. */
   path: string;
@@ -29,9 +29,9 @@ export interface ProgramSearch {
 }
 
 /**
- * Finds a task's program like execvp(3), and checks it against `worker.allow_commands`. With such a
- * list the real path is started, so that no link can change between check and start; without one the
- * path as found, since some programs look at their own name.
+ * Finds a task's program as execvp(3) does, and checks it against `worker.allow_commands`. With such a
+ * list the real path is started, so that no link can change between check and start. Without a list
+ * the path is started as it was found, because some programs depend on their own name.
  */
 export function resolveProgram(search: ProgramSearch): Resolved {
   const { program, path, folder, allowed, user } = search;
@@ -43,7 +43,7 @@ export function resolveProgram(search: ProgramSearch): Resolved {
     const problem = problemOf(candidate, user);
     if (problem === "missing") continue;
     if (problem !== undefined) {
-      // execvp(3) goes on with the next folder, except where the kernel found no interpreter.
+      // execvp(3) tries the next folder, unless the kernel found no interpreter.
       unusable ??= { exitCode: problem.exitCode, reason: `${quote(candidate)} ${problem.text}` };
       continue;
     }
@@ -66,7 +66,7 @@ export function resolveProgram(search: ProgramSearch): Resolved {
 
 type Problem = "missing" | { exitCode: number; text: string } | undefined;
 
-/** Why a program cannot be started as that user, as far as can be known before. */
+/** Why a user cannot start a program, as far as it is known before the start. */
 function problemOf(path: string, user: TaskUser): Problem {
   const unusable = (text: string) => ({ exitCode: notExecutableCode, text });
   try {
@@ -80,12 +80,12 @@ function problemOf(path: string, user: TaskUser): Problem {
     const problem = interpreterProblem(path, info);
     return problem === undefined ? undefined : { exitCode: notFoundCode, text: problem };
   } catch {
-    // Missing, or a broken link: execvp goes on as well.
+    // Missing, or a broken link: execvp also tries the next folder.
     return "missing";
   }
 }
 
-/** Why a task of that user cannot start in that folder; undefined if it can. */
+/** Why a user's task cannot start in a folder; undefined if it can. */
 export function folderProblem(path: string, user: TaskUser): string | undefined {
   try {
     if (!mayEnter(dirname(path), user)) {
@@ -100,7 +100,7 @@ export function folderProblem(path: string, user: TaskUser): string | undefined 
   }
 }
 
-/** Real paths of the programs of `worker.allow_commands`; those that do not exist are kept as named. */
+/** Real paths of the programs of `worker.allow_commands`; paths that do not exist are kept as written. */
 export function allowedPrograms(paths: readonly string[]): Set<string> {
   return new Set(paths.map((path) => {
     try {

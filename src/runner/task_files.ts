@@ -11,30 +11,30 @@ import { type Answer, decodeFrames, frame, type Job } from "./task_files_protoco
 import type { TaskUser } from "./user.ts";
 
 /**
- * Processes at once. Each takes about 55 MiB, and one that has to be given up keeps others waiting
- * for `stuckMs`.
+ * Processes at once. Each takes about 55 MiB, and one that hangs makes the others wait for `stuckMs`
+ * before it is killed.
  */
 const maxProcesses = 2;
 
-/** A process without a job is ended after this time; starting one takes 30 ms of a processor. */
+/** A process without a job ends after this time. Starting one takes 30 ms of CPU time. */
 const idleMs = 10_000;
 
-/** Without a word for so long it is stuck, and killed. A start on a busy host takes some seconds. */
+/** A process that sends nothing for this time hangs, and is killed. A start on a busy host takes seconds. */
 const stuckMs = 20_000;
 
-/** At the end of the worker, until one that still works is killed. */
+/** When the worker stops: how long a process may still work before it is killed. */
 const endMs = 2_000;
 
-/** For one removal, however busy it is: a task's own file system may serve entries without end. */
+/** For one removal, even if it makes progress: a task's own file system may list entries forever. */
 const longestRemovalMs = 30 * 60_000;
 
 export interface TaskFilesOptions {
-  /** How to start this program in that mode; the user is appended. */
+  /** Starts this program in the mode for tasks' files; the user is appended as an argument. */
   command: GuardianCommand;
   user: TaskUser;
-  /** Starts it where no attempt is. */
+  /** Starts it outside the cgroup of any attempt. */
   apart: (start: () => Deno.ChildProcess) => Deno.ChildProcess;
-  /** The guardian ends it with the worker. */
+  /** Tells the guardian to end it together with the worker. */
   watch: (pid: number) => void;
   unwatch: (pid: number) => void;
   log: Log;
@@ -58,9 +58,9 @@ export class TaskFiles implements AsyncDisposable {
   }
 
   /**
-   * Removes a folder whose parent no task can write.
+   * Removes a folder. No task may be able to write to its parent.
    *
-   * @throws where something of it is left.
+   * @throws if something could not be removed.
    */
   async remove(folder: string): Promise<void> {
     if (removeEmpty(folder)) return;
@@ -71,18 +71,18 @@ export class TaskFiles implements AsyncDisposable {
     if (!removeEmpty(folder)) throw new Error(notes[0] ?? "It is not empty");
   }
 
-  /** Copies the artifacts of an attempt whose processes have ended into a folder that no task can write. */
+  /** Copies the artifacts of an ended attempt into a folder that no task can write. */
   async collect(
     query: ArtifactQuery,
     into: string,
   ): Promise<{ files: Collected[]; notes: string[] }> {
     const copies = new Copies(into, query.maxFiles);
     try {
-      await this.#run({ kind: "collect", ...query }, (answer) => copies.hear(answer));
+      await this.#run({ kind: "collect", ...query }, (answer) => copies.receive(answer));
     } catch (error) {
       copies.notes.push(`Not all artifacts could be collected: ${messageOf(error)}`);
     } finally {
-      copies.endFile("reading it did not end");
+      copies.endFile("it was not read to its end");
     }
     return { files: copies.files, notes: copies.notes };
   }
@@ -92,21 +92,21 @@ export class TaskFiles implements AsyncDisposable {
     return this.#closing;
   }
 
-  /** Ends all processes; what they had to do is not done. */
+  /** Ends all processes; their unfinished jobs fail. */
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closing = true;
     await Promise.all([...this.#all].map((helper) => helper[Symbol.asyncDispose]()));
   }
 
-  async #run(job: Job, hear: Hear): Promise<void> {
+  async #run(job: Job, receive: Receive): Promise<void> {
     if (this.#running >= maxProcesses) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
     this.#running++;
     try {
-      if (this.#closing) throw new Error("The worker stops");
+      if (this.#closing) throw new Error("The worker is stopping");
       const helper = this.#idle.pop() ?? this.#start();
-      await helper.run(job, hear);
+      await helper.run(job, receive);
       this.#idle.push(helper);
       helper.rest(this.#bounds.idleMs);
     } finally {
@@ -127,7 +127,7 @@ export class TaskFiles implements AsyncDisposable {
   }
 }
 
-/** One system call on a name that no task can replace; it refuses what is not an empty folder. */
+/** One system call on a name that no task can replace; it fails on anything but an empty folder. */
 function removeEmpty(folder: string): boolean {
   try {
     Deno.removeSync(folder);
@@ -137,8 +137,8 @@ function removeEmpty(folder: string): boolean {
   }
 }
 
-type Heard = Answer | { kind: "data"; data: Uint8Array };
-type Hear = (answer: Heard) => void | Promise<void>;
+type Received = Answer | { kind: "data"; data: Uint8Array };
+type Receive = (answer: Received) => void | Promise<void>;
 
 /** One process. */
 class Helper implements AsyncDisposable {
@@ -167,13 +167,13 @@ class Helper implements AsyncDisposable {
     const child = this.#child = apart(() => start.spawn());
     watch(child.pid);
     this.#input = child.stdin.getWriter();
-    this.#input.closed.catch(() => {/* The end of the process says the same. */});
+    this.#input.closed.catch(() => {/* The end of the process reports this. */});
     this.#frames = decodeFrames(child.stdout);
     this.ended = child.status.then(() => unwatch(child.pid));
   }
 
-  /** @throws where the process ends before the job is done, or is stuck; then it is gone. */
-  async run(job: Job, hear: Hear): Promise<void> {
+  /** @throws if the process ends before the job is done, or hangs; it is killed then. */
+  async run(job: Job, receive: Receive): Promise<void> {
     clearTimeout(this.#idleTimer);
     const endAt = performance.now() + (job.kind === "empty" ? longestRemovalMs : Infinity);
     try {
@@ -181,10 +181,10 @@ class Helper implements AsyncDisposable {
       for (;;) {
         const { done, value } = await this.#next();
         if (done) throw new Error("The process that reads tasks' files ended");
-        const heard = understood(value);
-        await hear(heard);
+        const received = decoded(value);
+        await receive(received);
         if (performance.now() > endAt) throw new Error("It took too long");
-        if (heard.kind === "done") return;
+        if (received.kind === "done") return;
       }
     } catch (error) {
       signal(this.#child.pid, "SIGKILL");
@@ -193,7 +193,7 @@ class Helper implements AsyncDisposable {
     }
   }
 
-  /** Ends it after a while, unless it gets another job. */
+  /** Ends it after this time, unless it gets another job. */
   rest(forMs: number): void {
     this.#idleTimer = setTimeout(() => void this[Symbol.asyncDispose](), forMs);
   }
@@ -201,11 +201,11 @@ class Helper implements AsyncDisposable {
   async #next(): Promise<IteratorResult<{ type: number; content: Uint8Array }>> {
     const stuck = Promise.withResolvers<never>();
     const timer = setTimeout(
-      () => stuck.reject(new Error(`Reading did not go on for ${this.stuckMs / 1000} s`)),
+      () => stuck.reject(new Error(`Reading made no progress for ${this.stuckMs / 1000} s`)),
       this.stuckMs,
     );
     const next = this.#frames.next();
-    next.catch(() => {/* Only the first of the two is waited for. */});
+    next.catch(() => {/* The timeout won the race. */});
     try {
       return await Promise.race([next, stuck.promise]);
     } finally {
@@ -213,23 +213,23 @@ class Helper implements AsyncDisposable {
     }
   }
 
-  /** It ends at the end of its input, or is killed. */
+  /** Closes its input, which ends it; kills it if it does not end in time. */
   async [Symbol.asyncDispose](): Promise<void> {
     clearTimeout(this.#idleTimer);
-    this.#input.close().catch(() => {/* It is gone already. */});
+    this.#input.close().catch(() => {/* It has ended already. */});
     const timer = setTimeout(() => signal(this.#child.pid, "SIGKILL"), endMs);
     await this.ended;
     clearTimeout(timer);
   }
 }
 
-function understood({ type, content }: { type: number; content: Uint8Array }): Heard {
+function decoded({ type, content }: { type: number; content: Uint8Array }): Received {
   if (type === frame.data) return { kind: "data", data: content };
-  if (type !== frame.json) throw new TypeError("A frame is of no known type");
+  if (type !== frame.json) throw new TypeError("A frame has an unknown type");
   return JSON.parse(new TextDecoder().decode(content)) as Answer;
 }
 
-/** Where Deno keeps its modules: of use only to a worker that runs from source. */
+/** The variables that tell Deno where its modules are: needed only when it runs from source. */
 function inherited(): Record<string, string> {
   const names = Deno.build.standalone ? [] : ["HOME", "DENO_DIR", "XDG_CACHE_HOME"];
   return Object.fromEntries(
@@ -237,7 +237,7 @@ function inherited(): Record<string, string> {
   );
 }
 
-/** What a process of the tasks' user says that it read, written where no task can change it. */
+/** Writes the files that a process with the tasks' user has read to a folder that no task can write. */
 class Copies {
   readonly files: Collected[] = [];
   readonly notes: string[] = [];
@@ -253,8 +253,8 @@ class Copies {
 
   constructor(private readonly into: string, private readonly maxFiles: number) {}
 
-  /** @throws {TypeError} where the process says what ours would not. */
-  hear(answer: Heard): void | Promise<void> {
+  /** @throws {TypeError} for a message that our own process would never send. */
+  receive(answer: Received): void | Promise<void> {
     switch (answer.kind) {
       case "file":
         return this.#begin(answer);
@@ -274,7 +274,7 @@ class Copies {
     file.close();
     const why = own ?? problem;
     if (why === undefined) return void this.files.push({ ...entry, sha256: hash.digest("hex") });
-    // Half a file on a disk that is full now helps nobody.
+    // Part of a file is useless, and its space may be needed: the disk may be full.
     Deno.removeSync(entry.file);
     this.notes.push(`Artifact "${entry.path}" was left out: ${why}`);
   }
@@ -284,7 +284,7 @@ class Copies {
     const isOdd = parts.some((part) => part === "" || part === "." || part === "..") ||
       path.includes("\0");
     if (isOdd || this.#open !== undefined || ++this.#begun > this.maxFiles) {
-      throw new TypeError("An artifact that was not asked for");
+      throw new TypeError("The process sent an artifact that was not requested");
     }
     const target = join(this.into, path);
     try {
@@ -300,10 +300,10 @@ class Copies {
 
   async #append(data: Uint8Array): Promise<void> {
     const open = this.#open;
-    // Its copy could not be made.
+    // The copy could not be created or written.
     if (open === undefined || open.problem !== undefined) return;
     open.entry.size += data.length;
-    if (open.entry.size > open.announced) throw new TypeError("An artifact is longer than it was");
+    if (open.entry.size > open.announced) throw new TypeError("An artifact is longer than announced");
     try {
       for (let done = 0; done < data.length;) done += await open.file.write(data.subarray(done));
       open.hash.update(data);

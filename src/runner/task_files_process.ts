@@ -14,10 +14,10 @@ import {
 import { emptyFolder } from "./tree.ts";
 
 /**
- * A process that works in folders that tasks can write: it removes what they left, and reads their
- * artifacts. It runs as the tasks' user, so that no trick in such a folder gets more than the task
- * could get itself; and its parent ends it when it is stuck, as on a file system of the task's own.
- * It reads jobs until its input ends.
+ * A process that works in folders that tasks can write: it removes leftover files and reads artifacts.
+ * It runs as the tasks' user, so no trick in such a folder gains more than the task could do itself.
+ * Its parent kills it when it hangs, for example on a file system that the task mounted. It reads jobs
+ * until its input ends.
  */
 export function serveTaskFiles(argument: string): void {
   const { ids } = JSON.parse(argument) as TaskFilesUser;
@@ -34,19 +34,19 @@ export function serveTaskFiles(argument: string): void {
   }
 }
 
-/** @returns what could not be done. */
+/** @returns problems. */
 function run(job: Job): string[] {
   if (job.kind === "collect") return searchArtifacts(job, send, busy);
   const problem = emptyFolder(job.folder, busy);
   try {
     Deno.removeSync(job.folder, { recursive: true });
   } catch {
-    // Only its parent's owner may remove it; the runner does, and sees whether it is empty.
+    // Only the owner of its parent may remove it. The runner does that, and it fails if not empty.
   }
   return problem === undefined ? [] : [problem];
 }
 
-/** Sends no more than the size that was announced: somebody may write to the file without end. */
+/** Sends no more than the announced size: a process may write to the file forever. */
 function send({ path, descriptor, size, mode }: FoundArtifact): void {
   try {
     answer({ kind: "file", path, size, mode });
@@ -70,10 +70,10 @@ function send({ path, descriptor, size, mode }: FoundArtifact): void {
   }
 }
 
-let saidAt = performance.now();
+let sentAt = performance.now();
 
 function busy(): void {
-  if (performance.now() - saidAt >= busyMs) answer({ kind: "busy" });
+  if (performance.now() - sentAt >= busyMs) answer({ kind: "busy" });
 }
 
 function answer(content: Answer): void {
@@ -82,7 +82,7 @@ function answer(content: Answer): void {
 
 function write(bytes: Uint8Array): void {
   for (let done = 0; done < bytes.length;) done += Deno.stdout.writeSync(bytes.subarray(done));
-  saidAt = performance.now();
+  sentAt = performance.now();
 }
 
 function* lines(): Generator<string> {

@@ -1,16 +1,17 @@
 /**
- * How the runner talks to the process that works in tasks' folders (task_files_process.ts).
+ * The protocol between the runner and the process that works in tasks' folders
+ * (task_files_process.ts).
  *
  * The runner writes one line of JSON for each job, and the next one after the job is done. The
  * process answers in frames: a byte for the type, four for the length (big-endian), the content.
  * Type `j` is one `Answer` as JSON; type `d` is a part of the file that the last `file` announced.
- * A process that works but has nothing to tell sends `busy` each second, so that one that is stuck in
- * a system call can be told from it. Nothing that it says is trusted: it runs as the tasks' user.
+ * While it works and has nothing else to send, it sends `busy` each second; a process that hangs in a
+ * system call does not. The runner trusts none of its messages: it runs as the tasks' user.
  */
 import type { ArtifactQuery } from "./artifact_search.ts";
 
 export type Job =
-  /** Removes all that is in the folder, and the folder itself if the user may. */
+  /** Removes everything in the folder, and the folder itself if the user may. */
   | { kind: "empty"; folder: string }
   | { kind: "collect" } & ArtifactQuery;
 
@@ -23,15 +24,15 @@ export type Answer =
 
 export const frame = { json: 0x6a, data: 0x64, headerBytes: 5 } as const;
 
-/** The most that one frame holds: what the runner reads into memory at once. */
+/** Maximum size of a frame's content: the runner keeps one frame in memory. */
 export const maxFrameBytes = 256 * 1024;
 
-/** Sent this often while nothing else is. */
+/** `busy` is sent this often while nothing else is. */
 export const busyMs = 1_000;
 
-/** What the process needs to know about the user that it becomes; as its only argument, in JSON. */
+/** The user that the process becomes: its only argument, as JSON. */
 export interface TaskFilesUser {
-  /** Undefined: it stays who it is. */
+  /** Undefined: it keeps its user. */
   ids: { uid: number; gid: number; groups: number[] } | undefined;
 }
 
@@ -46,7 +47,7 @@ export function encodeFrame(type: number, content: Uint8Array): Uint8Array {
 /**
  * Splits a stream into frames.
  *
- * @throws {TypeError} where it is none of ours.
+ * @throws {TypeError} for a frame that is too long.
  */
 export async function* decodeFrames(
   stream: AsyncIterable<Uint8Array>,

@@ -2,16 +2,17 @@ import { join } from "node:path";
 import { messageOf } from "../base/errors.ts";
 
 /**
- * Removes all that is in a folder, by level: each folder in it is moved up, next to the others, and
- * emptied there. So paths stay short and memory small however deep a task has nested its folders;
- * the recursive removal of Deno aborts the process at some 20,000 levels. No link is followed.
+ * Removes everything in a folder, level by level: each folder in it is moved to the top, beside the
+ * others, and emptied there. This keeps paths short and memory small even if a task nests its folders
+ * very deep; Deno's recursive removal aborts the process at about 20,000 levels. Links are not
+ * followed.
  *
- * @param progress called for each entry; a caller with a time limit learns that it goes on.
- * @returns why something is left, if something is.
+ * @param progress called for each entry, so that a caller with a time limit sees the progress.
+ * @returns why something could not be removed; undefined if everything was.
  */
 export function emptyFolder(top: string, progress: () => void = () => {}): string | undefined {
   let problem: string | undefined;
-  // Random, so that no task has taken these names.
+  // Random, so that a task cannot have used these names.
   const prefix = `.agent-remove-${crypto.randomUUID()}-`;
   let moved = 0;
   const attempt = (action: () => void): boolean => {
@@ -30,7 +31,7 @@ export function emptyFolder(top: string, progress: () => void = () => {}): strin
     attempt(() => entries = [...Deno.readDirSync(folder)]);
     return entries;
   };
-  // A task may have taken its own permissions away.
+  // A task may have removed its own permissions.
   const open = (folder: string) => attempt(() => Deno.chmodSync(folder, 0o700));
   const empty = (folder: string): string[] => {
     open(folder);
@@ -57,7 +58,7 @@ export function emptyFolder(top: string, progress: () => void = () => {}): strin
   return problem;
 }
 
-/** Deno 2.7 lists no name that is not UTF-8; what it cannot name, only its own removal finds. */
+/** Deno 2.7 does not list names that are not UTF-8; only its recursive removal finds them. */
 function removeEmptied(folder: string): void {
   try {
     Deno.removeSync(folder);

@@ -68,7 +68,7 @@ export class WorkFolders {
   }
 
   /**
-   * Deno 2.7 lists no name that is not UTF-8; but the system removes no folder that has one in it.
+   * Deno 2.7 does not list names that are not UTF-8, but the system removes no folder that contains one.
    *
    * @returns when the folder was last changed, or undefined if it is not empty.
    */

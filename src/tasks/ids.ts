@@ -47,18 +47,18 @@ export function idMaker(
   };
 }
 
-/** An id as it may be asked for: a task's, an array's, or an element's. */
+/** Whether a text has the form of an id: of a task, an array or an element. */
 export function isTaskId(text: string): boolean {
   return /^[0-9a-hjkmnp-tv-z]{14}(\.(0|[1-9]\d{0,9}))?$/.test(text);
 }
 
-/** The id under which an array's elements are found together; a single task's own. */
+/** The id of the array for an element; else the id itself. */
 export function baseId(id: string): string {
   const dot = id.indexOf(".");
   return dot < 0 ? id : id.slice(0, dot);
 }
 
-/** Of which array the task with this id is an element, if it is one, and which. */
+/** The array and index of an element; undefined for other tasks. */
 export function elementOf(id: string) {
   const arrayId = baseId(id);
   if (arrayId === id) return { arrayId: undefined, arrayIndex: undefined };

@@ -239,12 +239,12 @@ export interface WorkerSession {
   readonly heartbeatMs: number;
   readonly leaseMs: number;
   readonly draining: boolean;
-  /** Of `WorkerHello.held`: what is no longer the worker's own. */
+  /** The attempts of `WorkerHello.held` that no longer belong to this worker. */
   readonly lost: AttemptRef[];
   /**
-   * Renews all leases. Settles when the coordinator has acknowledged it.
+   * Renews all leases. Resolves when the coordinator has acknowledged it.
    *
-   * @param trouble why the worker can start nothing at the moment; it then gets no work.
+   * @param trouble why the worker cannot start tasks now; it then gets no work.
    */
   heartbeat(trouble?: string): Promise<void>;
   credit(count: number): void;
@@ -252,18 +252,18 @@ export interface WorkerSession {
   /** Acknowledged through the sink, after the commit. */
   finished(result: AttemptResult): void;
   /**
-   * Gives back attempts of which no process has run; no retry is used up.
+   * Gives back attempts that never ran; this uses up no retry.
    *
-   * @param reason why the host could not start them; absent: no slot was free for them.
+   * @param reason why the host could not start them; absent: no slot was free.
    */
   released(refs: AttemptRef[], reason?: string): void;
-  /** The stream is gone. Leases run on. */
+  /** Called when the stream has ended. Leases stay valid until they expire. */
   closed(): void;
 }
 
-/** A worker's session as the coordinator keeps it, for the wire that serves it. */
+/** A worker's session on the coordinator, for the server that carries it. */
 export interface ServedSession extends WorkerSession {
-  /** The worker does not read what it is sent, or reads again: nothing is assigned in between. */
+  /** Called when the worker stops reading, or reads again: nothing is assigned in between. */
   blocked(isBlocked: boolean): void;
 }
 
@@ -274,7 +274,7 @@ export interface LogOffsets {
 
 /** Receives one attempt's logs. Refuses a lost lease with `conflict`. */
 export interface LogUpload {
-  /** What is stored already: the worker continues from there. */
+  /** Offsets up to which bytes are stored: the worker continues there. */
   readonly offsets: LogOffsets;
   /** Data that is stored already is ignored, a gap is `invalid`. Settles when it is written. */
   append(stream: "stdout" | "stderr", offset: number, data: Uint8Array): Promise<void>;

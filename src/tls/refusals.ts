@@ -62,18 +62,18 @@ const byError: [RegExp, Refusal][] = [
 
 const hungUp: Refusal = {
   cause: "hung_up",
-  reason: "it hung up during the TLS handshake",
-  next: "It may not accept this coordinator's certificate or its names; its own error says why",
+  reason: "it closed the connection during the TLS handshake",
+  next: "It may not accept this coordinator's certificate or its names; see the caller's own error",
 };
 
-/** For a plaintext port: what came was not the opening of HTTP/2. */
+/** For a plaintext port: the first bytes were not the start of HTTP/2. */
 export const notGrpc: Refusal = {
   cause: "not_grpc",
-  reason: "what it sent is not plaintext gRPC",
+  reason: "it does not speak plaintext gRPC",
   next: "A caller with TLS needs peer.insecure=true for this coordinator, or give it a certificate",
 };
 
-/** Why a handshake failed. The caller's address is all that is known of it otherwise. */
+/** Why a handshake failed. Nothing else is known about the caller but its address. */
 export function refusalOf({ code, message, verification }: FailedHandshake): Refusal {
   if (verification !== undefined) return verification === "CERT_HAS_EXPIRED" ? expired : untrusted;
   const known = byError.find(([pattern]) => pattern.test(`${code} ${message}`));
@@ -86,15 +86,15 @@ export function refusalOf({ code, message, verification }: FailedHandshake): Ref
   };
 }
 
-/** Why a caller is refused whose certificate the runtime accepts and we do not. */
+/** Why a caller is refused although the runtime accepts its certificate. */
 export function refusalOfChain(error: PkiError): Refusal {
   const cause = error.code === "expired" ? "expired_certificate" : "untrusted_certificate";
   return { cause, reason: error.message, next: error.next ?? untrusted.next };
 }
 
-/** One line for each address and cause in this time; a worker that is refused dials on for ever. */
+/** One log line for each address and cause in this time: a refused worker keeps dialling. */
 const repeatMs = 60_000;
-/** Addresses and causes remembered; a flood from many addresses must not fill the memory. */
+/** Remembered addresses and causes: a flood from many addresses must not fill the memory. */
 const maxRemembered = 1_000;
 
 /** Logs refused callers, and counts them. */

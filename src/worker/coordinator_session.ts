@@ -195,7 +195,7 @@ export class CoordinatorSession {
       this.#sink(ended.resolve),
     );
     this.#endSession = ended.resolve;
-    const stop = () => ended.resolve(new TaskError("unavailable", "The worker stops"));
+    const stop = () => ended.resolve(new TaskError("unavailable", "The worker is stopping"));
     signal.addEventListener("abort", stop, { once: true });
     try {
       if (signal.aborted) stop();

@@ -146,7 +146,7 @@ Deno.test("a promise to keep the leases counts from the last heartbeat that was 
       if (beats === 2) {
         await clock.sleep(2_500);
         sink.hold(600_000);
-        end(new TaskError("unavailable", "The coordinator stops"));
+        end(new TaskError("unavailable", "The coordinator is stopping"));
       }
       await new Promise(() => {});
     };

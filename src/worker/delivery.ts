@@ -10,17 +10,17 @@ export interface Delivery {
   /** Aborts with the session; the next session continues. */
   signal: AbortSignal;
   clock: Clock;
-  /** The runner may send this many bytes more. */
+  /** Called when the runner may send this many more bytes. */
   taken: (attempt: RunningAttempt, stream: OutputStream, bytes: number) => void;
-  /** Part of a file that the runner has collected. */
+  /** Reads a file that the runner has collected. */
   readFile: (path: string) => AsyncIterable<Uint8Array>;
 }
 
 /**
  * Delivers everything of one attempt except the result: its output while it runs, and its artifacts.
- * Settles when they are stored and the result may be sent, or the attempt is gone.
+ * Resolves when they are stored and the result may be sent, or when the attempt is gone.
  *
- * @throws {TaskError} when the coordinator refuses, or is gone.
+ * @throws {TaskError} if the coordinator refuses something, or is gone.
  */
 export async function deliver(attempt: RunningAttempt, delivery: Delivery): Promise<void> {
   while (!attempt.hasOutput && !attempt.isOver) await changeOf(attempt, delivery);
@@ -45,11 +45,11 @@ async function deliverOutput(attempt: RunningAttempt, delivery: Delivery): Promi
     let isIdle = true;
     for (const stream of streams) {
       const output = attempt.outputs[stream];
-      // A coordinator whose disk lost the last seconds asks for bytes that are gone here as well.
+      // A coordinator whose disk lost the last seconds asks for bytes that are no longer here.
       if (sent[stream] < output.start) await fill(attempt, stream, sent, output.start, upload);
       if (sent[stream] < output.end) {
         const piece = output.read(sent[stream]);
-        // The spool is shorter than it should be, as after a crash of the host.
+        // The spool is too short, for example after a crash of the host.
         if (piece.length === 0) await fill(attempt, stream, sent, output.end, upload);
         else await upload.append(stream, sent[stream], piece);
         sent[stream] += piece.length;
@@ -65,7 +65,7 @@ async function deliverOutput(attempt: RunningAttempt, delivery: Delivery): Promi
   await upload.end({ stdout: attempt.outputs.stdout.end, stderr: attempt.outputs.stderr.end });
 }
 
-/** Offsets are a contract: lost bytes are replaced, and the task's reason says so. */
+/** Replaces lost bytes, so that offsets stay valid; a note of the task says so. */
 async function fill(
   attempt: RunningAttempt,
   stream: OutputStream,
@@ -73,7 +73,7 @@ async function fill(
   upTo: number,
   upload: LogUpload,
 ): Promise<void> {
-  attempt.note(`${upTo - sent[stream]} bytes of its ${stream} were lost by a crash of a host`);
+  attempt.note(`${upTo - sent[stream]} bytes of its ${stream} were lost when a host crashed`);
   while (sent[stream] < upTo) {
     const filler = new Uint8Array(Math.min(pieceBytes, upTo - sent[stream])).fill(0x3f);
     await upload.append(stream, sent[stream], filler);
@@ -108,8 +108,8 @@ async function deliverFile(
 }
 
 /**
- * Settles at the attempt's next change: more output, a part of it that is stored, its end. Throws when
- * the session is over.
+ * Resolves at the attempt's next change: more output, acknowledged output, or its end. Throws when the
+ * session is over.
  */
 async function changeOf(attempt: RunningAttempt, { signal }: Delivery): Promise<void> {
   signal.throwIfAborted();
@@ -117,6 +117,6 @@ async function changeOf(attempt: RunningAttempt, { signal }: Delivery): Promise<
   const over = new Promise<never>((_, reject) => {
     either.addEventListener("abort", () => reject(either.reason), { once: true });
   });
-  over.catch(() => {/* Only one of the two is waited for. */});
+  over.catch(() => {/* The change may win the race. */});
   await Promise.race([attempt.change(), over]);
 }

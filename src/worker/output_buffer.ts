@@ -1,21 +1,21 @@
 import type { SpoolFile } from "./spool.ts";
 
-/** The spool holds at most this much of one stream; then the task waits until some is sent. */
+/** Maximum size of one stream in the spool. Beyond it the task waits until some is delivered. */
 const maxFileBytes = 64 * 1024 * 1024;
 
 /**
- * The most that is read at once: two reads of a full pipe. Pieces of one read each make it a quarter
- * slower (measured end to end), since a message costs as much as copying its bytes.
+ * Maximum size of one read: twice the size of a pipe. Pieces of one pipe each are a quarter slower
+ * (measured end to end), because a message costs as much as copying its bytes.
  */
 export const pieceBytes = 128 * 1024;
 
 /**
  * The part of one output stream that the coordinator has not acknowledged yet. Usually it is in
- * memory. If nothing is acknowledged for a while it goes to a file, so that a task does not wait for
- * the network; when the file is full as well, the runner may send no more, and the task waits.
+ * memory. If nothing is acknowledged for a while, it is moved to a file, so that the task does not wait
+ * for the network. When the file is full too, the runner may send no more, and the task waits.
  *
- * The bytes before `start` are gone; from there to `#memoryStart` they are in the file, whose first
- * byte is `#fileStart`; the rest is in memory.
+ * Bytes before `start` have been dropped. Bytes from `start` to `#memoryStart` are in the file, whose
+ * first byte has the offset `#fileStart`. The rest is in memory.
  */
 export class OutputBuffer {
   #start = 0;
@@ -27,7 +27,7 @@ export class OutputBuffer {
   /** Received, but not yet reported to the runner as taken. */
   #owed = 0;
   #releasedAt = 0;
-  /** The file belongs to a result on disk, which says what it holds. */
+  /** The file belongs to a result on disk that names its contents: it must not change. */
   #isKept = false;
 
   /** @param memoryBytes how much may be in memory beyond the runner's window. */
@@ -46,7 +46,7 @@ export class OutputBuffer {
     return output;
   }
 
-  /** Offset of the first byte that is still there. */
+  /** Offset of the first byte that is still kept. */
   get start(): number {
     return this.#start;
   }
@@ -56,7 +56,7 @@ export class OutputBuffer {
     return this.#end;
   }
 
-  /** @returns how much the runner may send in its place. */
+  /** @returns how many more bytes the runner may send. */
   append(data: Uint8Array): number {
     this.#memory.push(data);
     this.#end += data.length;
@@ -64,7 +64,7 @@ export class OutputBuffer {
     return this.#settle();
   }
 
-  /** Some bytes from `offset` on; empty at the end. */
+  /** Some bytes at `offset`; empty at the end. */
   read(offset: number): Uint8Array {
     if (offset < this.#memoryStart) {
       const inFile = Math.min(pieceBytes, this.#memoryStart - offset);
@@ -88,9 +88,9 @@ export class OutputBuffer {
   }
 
   /**
-   * Everything before `offset` is stored elsewhere.
+   * Drops everything before `offset`: the coordinator has stored it.
    *
-   * @returns how much the runner may send in its place.
+   * @returns how many more bytes the runner may send.
    */
   release(offset: number, now: number): number {
     if (offset <= this.#start) return 0;
@@ -113,8 +113,8 @@ export class OutputBuffer {
   /**
    * Moves the bytes in memory to the file, if none were acknowledged for a while.
    *
-   * @throws where the disk is full; nothing is lost then.
-   * @returns how much the runner may send in its place.
+   * @throws if the disk is full; nothing is lost then.
+   * @returns how many more bytes the runner may send.
    */
   relieve(now: number, spillAfterMs: number): number {
     if (this.#owed === 0 || now - this.#releasedAt < spillAfterMs) return 0;
@@ -134,7 +134,7 @@ export class OutputBuffer {
     return this.#fileStart;
   }
 
-  /** Moves all to the file. */
+  /** Moves all bytes to the file. */
   spill(): void {
     if (this.#memory.length === 0) return;
     if (this.#file === undefined) {

@@ -155,7 +155,7 @@ export async function distrustPrevious(pki: Pki): Promise<Renewed> {
   });
 }
 
-/** Throws where the CA cannot be renewed, for a command that is about to ask whether it should be. */
+/** Throws if the CA cannot be renewed, so that the command does not ask for confirmation in vain. */
 export async function checkRenewable(pki: Pki): Promise<void> {
   await withDirectory(pki, holderCertificates);
 }
@@ -166,7 +166,7 @@ function issuerFor(directory: TlsDirectory, added: Names): Issuer {
     return directory.issuer();
   } catch (error) {
     if (!(error instanceof PkiError) || error.code !== "no_ca_key") throw error;
-    // Names that are given to a request are all that it asks for.
+    // A request with explicit names contains no others.
     const names = isEmpty(added)
       ? added
       : union(directory.pki.detect(), withoutPlaceholder(directory.san()), added);
@@ -179,7 +179,7 @@ function issuerFor(directory: TlsDirectory, added: Names): Issuer {
   }
 }
 
-/** The CA of this host, even if it has expired or its key was lost from its place. */
+/** The CA of this host, even if it has expired or its key is missing. */
 function holderCertificates(directory: TlsDirectory): Certificate[] {
   const { settings } = directory;
   const certificates = directory.caCertificates();

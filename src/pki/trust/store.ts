@@ -1,12 +1,12 @@
 /** A place where a system or browser keeps the CAs that it trusts. */
 export interface TrustStore {
-  /** As `--os` takes it. */
+  /** The value of `--os`. */
   id: string;
   title: string;
-  /** Who looks there. */
+  /** The programs that use it. */
   used: string;
-  /** Steps that add the CA; lines that are no commands begin with "#". */
+  /** Steps that add the CA; lines that are not commands begin with "#". */
   add: (file: string, name: string) => string[];
-  /** Steps that take it away again. */
+  /** Steps that remove it. */
   remove: (file: string, name: string) => string[];
 }
