@@ -119,7 +119,12 @@ export class DiskSpace {
 }
 
 export function noRoom(trouble: string): TaskError {
-  return new TaskError("exhausted", `The coordinator cannot store anything new: ${trouble}`, undefined, {
-    next: "Free some space there; the coordinator then continues by itself",
-  });
+  return new TaskError(
+    "exhausted",
+    `The coordinator cannot store anything new: ${trouble}`,
+    undefined,
+    {
+      next: "Free some space there; the coordinator then continues by itself",
+    },
+  );
 }

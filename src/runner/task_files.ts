@@ -303,7 +303,9 @@ class Copies {
     // The copy could not be created or written.
     if (open === undefined || open.problem !== undefined) return;
     open.entry.size += data.length;
-    if (open.entry.size > open.announced) throw new TypeError("An artifact is longer than announced");
+    if (open.entry.size > open.announced) {
+      throw new TypeError("An artifact is longer than announced");
+    }
     try {
       for (let done = 0; done < data.length;) done += await open.file.write(data.subarray(done));
       open.hash.update(data);
