@@ -27,7 +27,7 @@ export function attemptResult(finish: Finish): AttemptResult {
     state: stateOf(exited),
     exitCode: exited.exitCode,
     signal: exited.signal,
-    reason: reason === "" ? undefined : oneLine(reason).slice(0, limits.maxReasonLength),
+    reason: reason === "" ? undefined : reasonLine(reason),
     startedAt: exited.startedAt,
     finishedAt: exited.at,
     stdoutBytes,
@@ -35,11 +35,16 @@ export function attemptResult(finish: Finish): AttemptResult {
   };
 }
 
+/** As a coordinator takes it. */
+export function reasonLine(text: string): string {
+  return oneLine(text).slice(0, limits.maxReasonLength);
+}
+
 /**
  * Reasons name programs and files as a task named them, with any characters. A coordinator takes only
  * a line of text: it would refuse the result each time, and everything after it.
  */
-export function oneLine(text: string): string {
+function oneLine(text: string): string {
   return text.replaceAll(/\p{Cc}/gu, "\ufffd");
 }
 

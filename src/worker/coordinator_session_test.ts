@@ -8,7 +8,10 @@ import {
   type WorkerSession,
   type WorkerSink,
 } from "../tasks/service.ts";
+import type { AttemptResult } from "../tasks/task.ts";
 import { CoordinatorSession } from "./coordinator_session.ts";
+import { RunningAttempt } from "./running_attempt.ts";
+import type { Spool } from "./spool.ts";
 
 /** A clock on which whoever sleeps is woken as soon as nothing else goes on. */
 class HurriedClock implements Clock {
@@ -155,4 +158,96 @@ Deno.test("a promise to keep the leases counts from the last heartbeat that was 
   const held = renewals.find(([, forMs]) => forMs > 15_000);
   // It was sent at 0; 4 s of the promise remain for the kill and for clocks of other speeds.
   assert.deepEqual(held, [3_500, 600_000 - 4_000 - 3_500]);
+});
+
+const result: AttemptResult = {
+  ...{ ref: { taskId: "t1", attempt: 1, fence: 7 }, state: "succeeded", exitCode: 0 },
+  ...{ signal: undefined, reason: undefined, startedAt: 0, finishedAt: 1 },
+  ...{ stdoutBytes: 0, stderrBytes: 0 },
+};
+
+/** A session that has one attempt with that result from the start, until `over` aborts. */
+async function withResult(
+  more: Partial<AttemptResult>,
+  over: AbortController,
+  uploadArtifact: WorkerService["uploadArtifact"] = () => Promise.reject(new Error("not asked")),
+) {
+  const seen = { held: [] as unknown[], finished: [] as AttemptResult[], settled: [] as string[] };
+  const clock = new HurriedClock();
+  const nothing = () => {};
+  const service = {
+    connect: ({ held }) => {
+      seen.held.push(...held);
+      const timing = { heartbeatMs: 1_000, leaseMs: 15_000, draining: false, lost: [] };
+      return Promise.resolve({
+        ...timing,
+        ...{ credit: nothing, started: nothing, released: nothing, closed: nothing },
+        heartbeat: () => Promise.resolve(),
+        finished: (result) => {
+          seen.finished.push(result);
+          over.abort();
+        },
+      });
+    },
+    uploadArtifact,
+  } as Partial<WorkerService> as WorkerService;
+  const session = new CoordinatorSession({
+    address: "c:1",
+    service,
+    hello: hello(),
+    events: {
+      ...{ assigned: nothing, cancel: nothing, renewed: nothing, changed: nothing },
+      settled: (session, attempt, how) => {
+        seen.settled.push(how);
+        session.attempts.delete(attempt.key);
+      },
+      ...{ cut: nothing, trouble: undefined, runnerAnswers: true },
+    },
+    delivery: { clock, taken: nothing, readFile: async function* () {} },
+    clock,
+    log: silentLog,
+    random: () => 0.5,
+  });
+  const spool = { open: () => assert.fail("there is no output") } as unknown as Spool;
+  const files = [{ path: "x", file: "/x", size: 1, mode: 0o644, sha256: "ab" }];
+  const record = {
+    ...{ key: "t1.1.7", lease: "c:1", result: { ...result, ...more } },
+    ...{ starts: { stdout: 0, stderr: 0 }, files },
+  };
+  const attempt = RunningAttempt.restored(record, spool);
+  session.attempts.set(attempt.key, attempt);
+  await session.serve(over.signal);
+  return seen;
+}
+
+Deno.test("a result whose files are refused again and again is sent without them", async () => {
+  for (const code of ["conflict", "not_found"] as const) {
+    let tries = 0;
+    const seen = await withResult({}, new AbortController(), () => {
+      tries++;
+      return Promise.reject(new TaskError(code, "No such lease"));
+    });
+    assert.deepEqual(seen.finished.map(({ state, reason }) => [state, reason]), [
+      ["succeeded", "Not all of it could be stored: No such lease"],
+    ]);
+    assert.ok(tries > 3 && tries < 10, String(tries));
+  }
+});
+
+Deno.test("a result whose files cannot be stored now waits for them", async () => {
+  const over = new AbortController();
+  let tries = 0;
+  const seen = await withResult({}, over, () => {
+    if (++tries === 30) over.abort();
+    return Promise.reject(new TaskError("exhausted", "The disk is full"));
+  });
+  assert.equal(tries, 30);
+  assert.deepEqual(seen.finished, []);
+});
+
+Deno.test("a lost attempt is not named to its coordinator, which gives it to another", async () => {
+  const over = new AbortController();
+  setTimeout(() => over.abort(), 50);
+  const seen = await withResult({ state: "lost" }, over);
+  assert.deepEqual(seen, { held: [], finished: [], settled: ["lost"] });
 });

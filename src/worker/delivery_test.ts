@@ -4,7 +4,7 @@ import { temporaryFolder } from "../../tests/support/temporary.ts";
 import { silentLog } from "../../tests/support/silent_log.ts";
 import { systemClock } from "../base/clock.ts";
 import { openSpool } from "../store/spool/spool.ts";
-import type { WorkerService } from "../tasks/service.ts";
+import { TaskError, type WorkerService } from "../tasks/service.ts";
 import type { AttemptResult } from "../tasks/task.ts";
 import { deliver } from "./delivery.ts";
 import { RunningAttempt } from "./running_attempt.ts";
@@ -40,7 +40,7 @@ async function finished(stdout: string, { lost = 0, files = [] as string[] } = {
 }
 
 /** A coordinator that has this much, and takes down what it gets. */
-function coordinator(has: { stdout?: number; file?: number }) {
+function coordinator(has: { stdout?: number; file?: number; refuses?: TaskError }) {
   const seen = { sent: [] as [number, string][], ends: [] as unknown[] };
   const text = (data: Uint8Array) => new TextDecoder().decode(data);
   const offsets = { stdout: has.stdout ?? 0, stderr: 0 };
@@ -60,7 +60,7 @@ function coordinator(has: { stdout?: number; file?: number }) {
         [Symbol.asyncDispose]: nothing,
       }),
     uploadArtifact: () =>
-      Promise.resolve({
+      has.refuses !== undefined ? Promise.reject(has.refuses) : Promise.resolve({
         get offset() {
           return offset;
         },
@@ -76,16 +76,18 @@ function coordinator(has: { stdout?: number; file?: number }) {
   return { service, seen };
 }
 
-async function delivered(attempt: RunningAttempt, service: WorkerService): Promise<void> {
+async function delivered(attempt: RunningAttempt, service: WorkerService): Promise<number> {
+  let taken = 0;
   await deliver(attempt, {
     service,
     signal: AbortSignal.timeout(10_000),
     clock: systemClock,
-    taken: () => {},
+    taken: (_attempt, _stream, bytes) => taken += bytes,
     readFile: async function* () {
       for (const piece of ["012", "345", "6789"]) yield await Promise.resolve(bytes(piece));
     },
   });
+  return taken;
 }
 
 Deno.test("only what the coordinator does not have is sent again, of output and of files", async () => {
@@ -118,6 +120,7 @@ Deno.test("of output that is shorter on the disk than its length, the rest is fi
     const text = seen.sent.map(([, piece]) => piece).join("");
     assert.equal(text, "0123456789".slice(0, 10 - lost) + "?".repeat(lost));
     assert.deepEqual(seen.ends, [{ stdout: 10, stderr: 0 }]);
+    assert.match(t.attempt.result!.reason!, new RegExp(`^${lost} bytes of its stdout were lost`));
   }
 });
 
@@ -128,4 +131,31 @@ Deno.test("a coordinator that lost bytes which are gone here gets as many, and i
   await delivered(t.attempt, service);
   assert.deepEqual(seen.sent, [[2, "????"], [6, "6789"]]);
   assert.deepEqual(seen.ends, [{ stdout: 10, stderr: 0 }]);
+  assert.match(t.attempt.result!.reason!, /^4 bytes of its stdout were lost/);
+});
+
+Deno.test("what the coordinator has stored, the runner may send in its place", async () => {
+  await using folder = await temporaryFolder();
+  // Nothing may be in memory beyond the runner's window, so only storing it makes room.
+  const attempt = new RunningAttempt(ref, undefined, 0, openSpool(folder.path, silentLog), 0);
+  assert.equal(attempt.outputs.stdout.append(bytes("0123456789")), 0);
+  attempt.neverRan("cancelled", 0, 0);
+  const { service, seen } = coordinator({});
+  assert.equal(await delivered(attempt, service), 10);
+  assert.deepEqual(seen.sent, [[0, "0123456789"]]);
+  attempt.forget();
+});
+
+Deno.test("a file that the coordinator refuses is named in the reason; one that fails is tried again", async () => {
+  await using refused = await finished("", { files: ["x"] });
+  const invalid = coordinator({ refuses: new TaskError("invalid", "That is no path") });
+  await delivered(refused.attempt, invalid.service);
+  assert.deepEqual(refused.attempt.files, []);
+  assert.match(refused.attempt.result!.reason!, /^Artifact "x" was refused: That is no path$/);
+  await using failed = await finished("", { files: ["x"] });
+  for (const code of ["unavailable", "exhausted", "conflict"] as const) {
+    const { service } = coordinator({ refuses: new TaskError(code, "Not now") });
+    await assert.rejects(delivered(failed.attempt, service), { code });
+    assert.equal(failed.attempt.files.length, 1);
+  }
 });

@@ -1,7 +1,7 @@
 import { attemptKey, type Collected, type OutputStream } from "../tasks/orders.ts";
 import type { Assignment, AttemptRef, AttemptResult } from "../tasks/task.ts";
 import { OutputBuffer } from "./output_buffer.ts";
-import { attemptResult, type Exited } from "./attempt_result.ts";
+import { attemptResult, type Exited, reasonLine } from "./attempt_result.ts";
 import type { Spool, SpooledResult } from "./spool.ts";
 
 export const streams: readonly OutputStream[] = ["stdout", "stderr"];
@@ -84,7 +84,12 @@ export class RunningAttempt {
   /** Added to the reason of the result. */
   note(text: string): void {
     this.#notes.push(text);
-    if (this.#exited !== undefined && this.result !== undefined) this.#conclude(this.#exited);
+    if (this.result === undefined) return;
+    if (this.#exited !== undefined) return this.#conclude(this.#exited);
+    // Of an attempt of an earlier start, only the result is known.
+    const { reason } = this.result;
+    const longer = reason === undefined ? text : `${reason}; ${text}`;
+    this.result = { ...this.result, reason: reasonLine(longer) };
   }
 
   exited(exited: Exited): void {

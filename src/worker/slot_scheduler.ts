@@ -1,11 +1,10 @@
 import { aborted } from "../base/lifetimes.ts";
-import { limits } from "../tasks/limits.ts";
 import type { AttemptReport, Order, OutputStream, Report } from "../tasks/orders.ts";
 import type { Assignment } from "../tasks/task.ts";
 import { newCredits, nextMeanMs, nextSession, releaseAfterMs, tasksAhead } from "./flow_control.ts";
 import { RunningAttempt, streams } from "./running_attempt.ts";
 import { CoordinatorSession, type SessionEvents } from "./coordinator_session.ts";
-import { type Exited, oneLine } from "./attempt_result.ts";
+import { type Exited, reasonLine } from "./attempt_result.ts";
 import { DiskSpill } from "./spill.ts";
 import { helloTo } from "./hello.ts";
 import { HostHealth } from "./host_health.ts";
@@ -258,7 +257,7 @@ export class SlotScheduler implements SessionEvents {
 
   /** No process of it has run, and another worker may be able to start it. */
   #handBack(attempt: RunningAttempt, session: CoordinatorSession, { reason }: Exited): void {
-    const why = oneLine(reason ?? "The host failed").slice(0, limits.maxReasonLength);
+    const why = reasonLine(reason ?? "The host failed");
     // First: the coordinator must not assign it here again.
     this.#health.failed(why);
     session.handBack(attempt, why);

@@ -63,7 +63,8 @@ Deno.test("heartbeats keep a lease, silence ends it, and the task goes to anothe
   ]);
   assert.equal(await other.finish(second!.ref), false);
   assert.equal((await stateOf(harness, id)).state, "succeeded");
-  assert.equal(engine.stats().superseded, 1);
+  const { superseded, lostAttempts, leaseExpiries } = engine.stats();
+  assert.deepEqual([superseded, lostAttempts, leaseExpiries], [1, 1, 1]);
 });
 
 Deno.test("a worker that reconnects in time keeps what it runs", async () => {
@@ -277,6 +278,24 @@ Deno.test("a task handed back before its start returns to its place in the queue
   assert.deepEqual(await stateOf(harness, ids[0]!), { state: "queued", attempts: [] });
   const [again] = await worker.take();
   assert.deepEqual([again!.ref.taskId, again!.ref.attempt], [ids[0], 1]);
+});
+
+Deno.test("an attempt that is handed back with output counts as lost: the next has a log of its own", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const { id, worker, ref } = await running(harness);
+  {
+    await using upload = await engine.uploadLog(ref);
+    await upload.append("stdout", 0, new TextEncoder().encode("first"));
+  }
+  worker.session.released([ref]);
+  const [again] = await worker.take();
+  assert.deepEqual([again!.ref.taskId, again!.ref.attempt], [id, 2]);
+  const [task] = await engine.getTask(id);
+  assert.deepEqual(task!.attempts.map(({ state, stdoutBytes }) => [state, stdoutBytes]), [
+    ["lost", 5],
+    ["running", 0],
+  ]);
 });
 
 Deno.test("a task that is lost too often is given up", async () => {
