@@ -7,6 +7,10 @@ import { Failure } from "../parts/problem.tsx";
 import { isFinished } from "../parts/state.tsx";
 import type { ArtifactView, TaskView } from "../views.ts";
 
+function inPath(path: string): string {
+  return path.split("/").map(encodeURIComponent).join("/");
+}
+
 /** Files that the task left, to download. */
 export function Artifacts({ task }: { task: TaskView }) {
   const files = useSignal<ArtifactView[] | undefined>(undefined);
@@ -51,7 +55,7 @@ export function Artifacts({ task }: { task: TaskView }) {
               <tr key={`${file.attempt} ${file.path}`}>
                 <th scope="row">
                   <a
-                    href={`${path}/${file.path.split("/").map(encodeURIComponent).join("/")}`}
+                    href={`${path}/${inPath(file.path)}?attempt=${file.attempt}`}
                     download
                   >
                     {file.path}

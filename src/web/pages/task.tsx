@@ -111,13 +111,13 @@ function TaskHeading(
             {task.cancel_requested ? "Cancelling…" : "Cancel"}
           </button>
         )}
-        {isOver && task.state !== "succeeded" && (
+        {isOver && (
           <button
             type="button"
-            class="primary"
+            class={task.state === "succeeded" ? "" : "primary"}
             onClick={() => change("retry")}
           >
-            Retry
+            {task.state === "succeeded" ? "Run again" : "Retry"}
           </button>
         )}
       </div>
