@@ -29,6 +29,7 @@ export const registry: Readonly<Record<string, Load>> = {
   "submit": () => import("./commands/submit.ts"),
   "task list": () => import("./commands/task_list.ts"),
   "task show": () => import("./commands/task_show.ts"),
+  "task why": () => import("./commands/task_why.ts"),
   "task logs": () => import("./commands/task_logs.ts"),
   "task cancel": () => import("./commands/task_cancel.ts"),
   "task retry": () => import("./commands/task_retry.ts"),

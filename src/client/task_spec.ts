@@ -17,6 +17,8 @@ export interface TaskDescription {
   retry_delay_ms?: number | undefined;
   /** How often an attempt that is lost with its worker is followed by another. */
   max_lost?: number | undefined;
+  /** An attempt that is lost with its worker ends the task as lost. */
+  no_requeue?: boolean | undefined;
   artifacts?: readonly string[] | undefined;
   /** `0-9`: a task for each number, both ends included. */
   array?: string | undefined;
@@ -37,9 +39,10 @@ const types: Record<Field, [wanted: string, holds: (value: unknown) => boolean]>
   retries: ["a number", isNumber],
   retry_delay_ms: ["a number", isNumber],
   max_lost: ["a number", isNumber],
+  no_requeue: ["true or false", isFlag],
   artifacts: ["a list of strings", isTexts],
   array: ["a string", isText],
-  shell: ["true or false", (value) => typeof value === "boolean"],
+  shell: ["true or false", isFlag],
   idempotency_key: ["a string", isText],
 };
 
@@ -90,6 +93,9 @@ export function taskSpec(
       next: "Use letters, digits and _, and do not begin with a digit",
     });
   }
+  if (task.no_requeue && (task.max_lost ?? 0) > 0) {
+    throw new UsageError(`${nameOf("no_requeue")} and ${nameOf("max_lost")} contradict each other`);
+  }
   const array = task.array === undefined ? undefined : readRange(task.array, nameOf("array"));
   const spec: TaskSpec = {
     argv: task.shell ? ["/bin/sh", "-c", argv.join(" ")] : [...argv],
@@ -101,6 +107,7 @@ export function taskSpec(
     retryDelayMs,
     artifacts: [...artifacts],
     ...(task.max_lost === undefined ? {} : { maxLost: task.max_lost }),
+    ...(task.no_requeue ? { noRequeue: true } : {}),
   };
   valid(() => {
     validateSpec(spec);
@@ -138,6 +145,10 @@ function valid(check: () => void): void {
     if (!(error instanceof TaskError)) throw error;
     throw new UsageError(error.message, { cause: error });
   }
+}
+
+function isFlag(value: unknown): boolean {
+  return typeof value === "boolean";
 }
 
 function isText(value: unknown): boolean {

@@ -1,4 +1,5 @@
 import { leaseTimes } from "../tasks/limits.ts";
+import { matches } from "../tasks/selectors.ts";
 import type { FinishedState, Labels, WorkerHealth } from "../tasks/task.ts";
 
 /** How a worker is doing: by its last heartbeat, and lost at once when its stream is closed. */
@@ -81,14 +82,6 @@ export function isExpired(
   { ageMs, keepMs, level }: { ageMs: number; keepMs: number; level: SpaceLevel },
 ): boolean {
   return ageMs > Math.min(keepMs, keptMs[level]);
-}
-
-/** Whether a worker has every label that a task asks for. */
-export function matches(selector: Labels, labels: Labels): boolean {
-  for (const name in selector) {
-    if (!Object.hasOwn(labels, name) || labels[name] !== selector[name]) return false;
-  }
-  return true;
 }
 
 /** A worker's session as the assignment sees it. */

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { leaseTimes } from "../tasks/limits.ts";
+import { matches } from "../tasks/selectors.ts";
 import {
   afterAttempt,
   type EndedAttempt,
   isExpired,
-  matches,
   pickSeat,
   type TaskAfter,
   waitReason,

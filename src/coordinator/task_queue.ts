@@ -1,4 +1,5 @@
-import { matches, pickSeat, type Seat } from "./policy.ts";
+import { matches } from "../tasks/selectors.ts";
+import { pickSeat, type Seat } from "./policy.ts";
 import type { Labels, TaskSpec } from "../tasks/task.ts";
 
 /** A waiting task in memory: small, because there may be a million. */

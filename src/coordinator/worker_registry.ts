@@ -363,7 +363,7 @@ export class WorkerRegistry {
     for (const { stored, session } of this.#workers.values()) {
       if (session === undefined) continue;
       const health = workerHealth(true, session.silentMs(now));
-      yield { ...stored, health, trouble: session.trouble };
+      yield { ...stored, labels: session.labels, health, trouble: session.trouble };
     }
   }
 

@@ -2,6 +2,7 @@ import type { Clock } from "../base/clock.ts";
 import { validateResult, validateTrouble } from "../tasks/validation.ts";
 import type { Assignee, Lease, LeaseHolder, LeaseTable } from "./lease_table.ts";
 import { leaseTimes, limits } from "../tasks/limits.ts";
+import { selectable } from "../tasks/selectors.ts";
 import {
   type ServedSession,
   TaskError,
@@ -64,7 +65,7 @@ export class Session implements ServedSession, Assignee {
     this.leaseMs = options.leaseMs;
     this.lost = options.lost;
     this.workerId = hello.workerId;
-    this.labels = hello.labels;
+    this.labels = selectable({ id: hello.workerId, labels: hello.labels });
     this.slots = hello.slots;
     this.address = hello.address;
     this.draining = options.isDraining();

@@ -5,6 +5,7 @@ import { peerMode } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
 import { dialCoordinator } from "../peer/client.ts";
 import { openSpool, readPieces } from "../store/spool/spool.ts";
+import { withHost } from "../tasks/selectors.ts";
 import type { Report, RunnerReady } from "../tasks/orders.ts";
 import type { WorkerStats } from "../worker/slot_scheduler.ts";
 import { createWorker } from "../worker/worker.ts";
@@ -31,7 +32,7 @@ async function serveWorker(config: Config, env: Env, port: MessagePort): Promise
   }));
   const hello = {
     ...{ workerId: values["worker.id"], instance, home, version, warnings },
-    labels: values["worker.labels"],
+    labels: withHost(values["worker.labels"], Deno.hostname()),
     slots: values["worker.slots"],
     // The coordinator fills these in.
     address: "",

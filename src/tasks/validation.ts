@@ -7,6 +7,7 @@ import {
   labelValueSyntax,
   workerIdSyntax,
 } from "./names.ts";
+import { ownLabels } from "./selectors.ts";
 import { TaskError, type WorkerHello } from "./service.ts";
 import type { AttemptRef, AttemptResult, Labels, TaskSpec } from "./task.ts";
 
@@ -72,7 +73,9 @@ export function validateSpec(spec: TaskSpec): void {
     // A relative one would be another on each worker.
     if (!/^(\/|[A-Za-z]:[\\/])/.test(spec.cwd)) invalid("The working folder is no absolute path");
   }
-  validateLabels(spec.selector, "selector");
+  const { [ownLabels.worker]: worker, ...labels } = spec.selector;
+  if (worker !== undefined) validateWorkerId(worker);
+  validateLabels(labels, "selector");
   if (spec.timeoutMs !== undefined) checkInteger(spec.timeoutMs, "The timeout", 1, longestMs);
   checkInteger(spec.retries, "The number of retries", 0, limits.maxRetries);
   checkInteger(spec.retryDelayMs, "The retry delay", 0, longestMs);

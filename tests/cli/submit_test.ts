@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { anAttempt, aTask } from "../support/fake_tasks.ts";
+import { anAttempt, aTask, aWorker } from "../support/fake_tasks.ts";
 import {
   type LogPiece,
   type SubmitOptions,
@@ -227,4 +227,50 @@ Deno.test("a submit whose answer is lost is sent again, under the same key", asy
   assert.match(ran.stderr, /waiting for the coordinator/);
   assert.equal(keys.length, 2);
   assert.equal(keys[0], keys[1]);
+});
+
+Deno.test("submit to one worker and to each, and says where no worker can ever match", async () => {
+  const { sent, answers } = submits();
+  await using coordinator = await fakeCoordinator({
+    ...answers,
+    listWorkers: () =>
+      Promise.resolve([
+        aWorker("gpu1", { labels: { gpu: "a100" } }),
+        aWorker("gpu2", { labels: { gpu: "a100" } }),
+        aWorker("gpu3", { labels: { gpu: "a100" }, draining: true }),
+        aWorker("gpu4", { labels: { gpu: "a100" }, connected: false, health: "lost" }),
+        aWorker("cpu1"),
+      ]),
+  });
+  const submit = (line: string) =>
+    agent.run(["submit", ...line.split(" "), "--", "true"], { home: coordinator.home });
+  assert.deepEqual((await submit("--worker gpu4")).stderr, "");
+  assert.deepEqual(sent.pop()?.spec.selector, { worker: "gpu4" });
+
+  const each = await submit("--each --selector gpu=a100 --idempotency-key k");
+  assert.equal(each.stdout, `${id}\n${id}\n`);
+  assert.match(each.stderr, /gpu3 is drained/);
+  assert.deepEqual(sent.splice(0).map(({ spec, options }) => [spec.selector, options]), [
+    [{ gpu: "a100", worker: "gpu1" }, { idempotencyKey: "k gpu1" }],
+    [{ gpu: "a100", worker: "gpu2" }, { idempotencyKey: "k gpu2" }],
+  ]);
+
+  const waits = await submit("--selector gpu=h100");
+  assert.deepEqual([waits.code, waits.stdout, sent.splice(0).length], [0, `${id}\n`, 1]);
+  assert.match(waits.stderr, /the task waits: No known worker has the label gpu=h100\n {2}next: /);
+  const refused = await submit("--selector gpu=h100 --require-match");
+  assert.deepEqual([refused.code, refused.stdout, sent.length], [1, "", 0]);
+  assert.match(refused.stderr, /Nothing was submitted: No known worker/);
+  assert.equal((await submit("--each --worker nowhere")).code, 1);
+  assert.equal((await submit("--each --array 0-3")).code, 2);
+});
+
+Deno.test("a task that must not run again is submitted so", async () => {
+  const { sent, answers } = submits();
+  await using coordinator = await fakeCoordinator(answers);
+  const submit = (...words: string[]) =>
+    agent.run(["submit", ...words, "--", "true"], { home: coordinator.home });
+  await submit("--no-requeue");
+  assert.equal(sent.pop()?.spec.noRequeue, true);
+  assert.equal((await submit("--no-requeue", "--max-lost=2")).code, 2);
 });

@@ -284,3 +284,25 @@ Deno.test("an array of large tasks is listed with one copy of its spec", async (
   assert.equal(tasks.length, 2_000);
   assert.equal(new Set(tasks.map((task) => task.spec)).size, 1);
 });
+
+Deno.test("a worker is selected by its id, whatever its labels say", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const labels = { worker: "w2", host: "h" };
+  const [first, second] = [
+    await FakeWorker.connect(engine, { labels }),
+    await FakeWorker.connect(engine, {
+      workerId: "w2",
+      instance: "instance-2",
+      home: "home-of-w2",
+    }),
+  ];
+  first.session.credit(4);
+  second.session.credit(4);
+  const { id } = await engine.submit(spec({ selector: { worker: "w2" } }));
+  await second.until(() => second.assigned.length === 1);
+  assert.equal(second.assigned[0]!.ref.taskId, id);
+  assert.equal(first.assigned.length, 0);
+  await engine.submit(spec({ selector: { worker: "w1", host: "h" } }));
+  await first.until(() => first.assigned.length === 1);
+});

@@ -191,6 +191,7 @@ export function taskView(
       timeout_ms: 600_000,
       retries: 1,
       retry_delay_ms: 0,
+      max_lost: null,
       artifacts: ["out/**"],
     },
     array_id: null,

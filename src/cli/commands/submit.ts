@@ -1,17 +1,11 @@
-import type { Env } from "../../base/env.ts";
 import { UsageError } from "../../base/errors.ts";
 import { leaseTimes, limits } from "../../tasks/limits.ts";
 import { dialSettings, taskGrants, withTasks } from "../connect.ts";
-import { followExits, followOutput } from "../output/follow_output.ts";
+import { followExits } from "../output/follow_output.ts";
 import { type TaskDescription, taskSpec } from "../../client/task_spec.ts";
-import { taskView } from "../../client/views.ts";
 import { command } from "../command.ts";
-import { leashVariable } from "../leash.ts";
-
-/** Not the pipe by which `agent demo` ends its children. */
-function isInputIgnored({ stdin, variable }: Env): boolean {
-  return stdin.isGiven && variable(leashVariable) !== "1";
-}
+import { submitTasks } from "../submit_tasks.ts";
+import { ownLabels } from "../../tasks/selectors.ts";
 
 /** The flag of each field of a task. */
 const flagNames: Record<keyof TaskDescription, string> = {
@@ -23,6 +17,7 @@ const flagNames: Record<keyof TaskDescription, string> = {
   retries: "--retries",
   retry_delay_ms: "--retry-delay",
   max_lost: "--max-lost",
+  no_requeue: "--no-requeue",
   artifacts: "--artifact",
   array: "--array",
   shell: "--shell",
@@ -46,7 +41,17 @@ export default command({
       kind: "pair",
       repeat: true,
       placeholder: "KEY=VALUE",
-      help: "Label that the worker must have",
+      help:
+        "Label that the worker must have; each has its id as worker and its host's name as host",
+    },
+    worker: {
+      kind: "worker_id",
+      help: "Run it on this worker; the same as --selector worker=ID",
+    },
+    each: { kind: "flag", help: "Run it once on every connected worker that matches" },
+    requireMatch: {
+      kind: "flag",
+      help: "Submit only if there is a worker, connected or not, with these labels",
     },
     env: { kind: "pair", repeat: true, help: "Variable of the task's environment" },
     cwd: {
@@ -71,6 +76,7 @@ export default command({
       help: "How often an attempt that is lost with its worker is followed by another; " +
         `${leaseTimes.maxRequeues} unless set, 0: the task must not run again`,
     },
+    noRequeue: { kind: "flag", help: "The task must not run again after it was lost" },
     artifact: {
       kind: "text",
       repeat: true,
@@ -101,6 +107,7 @@ export default command({
         "agent submit --selector gpu=a100 --timeout 2h --retries 2 --shell -- './train.sh > log'",
       does: "Run it on a worker with this label, with at most three attempts",
     },
+    { line: "agent submit --each --follow -- nvidia-smi -L", does: "Run it on every worker" },
     {
       line: "agent submit --array 0-9 --follow --shell -- 'echo part $AGENT_ARRAY_INDEX'",
       does: "Run ten tasks, spread over the workers",
@@ -120,35 +127,30 @@ export default command({
       argv: rest,
       env: options.env,
       cwd: options.cwd,
-      selector: options.selector,
+      selector: {
+        ...options.selector,
+        ...(options.worker === undefined ? {} : { [ownLabels.worker]: options.worker }),
+      },
       timeout_ms: options.timeout,
       retries: options.retries,
       retry_delay_ms: options.retryDelay,
       max_lost: options.maxLost,
+      no_requeue: options.noRequeue,
       artifacts: options.artifact,
       array: options.array,
       shell: options.shell,
       idempotency_key: options.idempotencyKey,
     }, (field) => flagNames[field]);
-    return await withTasks(request, async (tasks) => {
-      const { id, taskIds } = await tasks.submit(spec, submitOptions);
-      if (options.follow) await env.stderr.write(`${id}\n`);
-      if (isInputIgnored(env)) {
-        await env.stderr.write("agent: standard input is not passed to the task\n");
-      }
-      if (options.follow) {
-        return await followOutput({ tasks, env, json, id, ids: taskIds, attempt: 1 });
-      }
-      if (json) {
-        const views = (await tasks.getTask(id)).map(taskView);
-        const isArray = submitOptions.array !== undefined;
-        const shown = isArray ? { id, tasks: views } : views[0];
-        await env.stdout.write(JSON.stringify(shown, null, 2) + "\n");
-      } else {
-        await env.stdout.write(`${id}\n`);
-      }
-      return { exit: 0 };
-    });
+    const { each, requireMatch, follow } = options;
+    if (each && options.array !== undefined) {
+      throw new UsageError("--each and --array contradict each other");
+    }
+    const wanted = { spec, options: submitOptions, each, requireMatch, follow };
+    const exit = await withTasks(
+      request,
+      (tasks) => submitTasks({ tasks, env, json }, wanted),
+    );
+    return { exit };
   },
   exit: ({ exit }) => exit,
 });

@@ -45,7 +45,7 @@ export default command({
         const newest = found[0]!.attempts.at(-1)?.attempt ?? 1;
         const id = commonId(found);
         const ids = found.map((task) => task.id);
-        const { prefix } = options;
+        const prefix = options.prefix ? indexPrefix : undefined;
         return await followOutput({ tasks, env, json, id, ids, attempt: newest, prefix });
       }
       const isArray = found.length > 1;

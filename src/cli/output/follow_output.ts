@@ -7,7 +7,7 @@ import { anySignal } from "../../deno/any_signal.ts";
 import type { TaskService } from "../../tasks/service.ts";
 import type { Task } from "../../tasks/task.ts";
 import { counted } from "./format.ts";
-import { indexPrefix, jsonWriter, lineWriter, plainWriter } from "./log_writers.ts";
+import { jsonWriter, lineWriter, plainWriter } from "./log_writers.ts";
 
 export interface FollowRequest {
   tasks: TaskService;
@@ -19,8 +19,8 @@ export interface FollowRequest {
   ids: string[];
   /** The first attempt whose output is wanted. */
   attempt: number;
-  /** Begin each line of an array with the index of its element. */
-  prefix?: boolean;
+  /** Put before each line, to tell several tasks apart. */
+  prefix?: ((task: Task) => string) | undefined;
 }
 
 export interface Followed {
@@ -63,7 +63,7 @@ async function follow(request: FollowRequest): Promise<Task[] | undefined> {
   const writer = json
     ? jsonWriter(env)
     : isArray
-    ? lineWriter(env, request.prefix ? indexPrefix : undefined)
+    ? lineWriter(env, request.prefix)
     : plainWriter(env);
   const follower: Follower = {
     tasks,

@@ -30,6 +30,7 @@ export function taskPage(task: TaskView, context: TableContext): string {
     ["Selector", pairs(spec.selector)],
     ["Time limit", spec.timeout_ms === null ? undefined : formatDuration(spec.timeout_ms)],
     ["Retries", spec.retries === 0 ? undefined : retries(spec)],
+    ["If lost", ifLost(spec.max_lost)],
     ["Artifacts", spec.artifacts.length === 0 ? undefined : printable(spec.artifacts.join(" "))],
     ["Submitted", when(task.submitted_at, now)],
     ["Not before", task.not_before === null ? undefined : task.not_before],
@@ -97,6 +98,11 @@ function nextCommands(task: TaskView): string {
 
 function retries({ retries, retry_delay_ms: delayMs }: TaskView["spec"]): string {
   return `${retries}${delayMs === 0 ? "" : `, each after ${formatDuration(delayMs)}`}`;
+}
+
+function ifLost(maxLost: number | null): string | undefined {
+  if (maxLost === null) return undefined;
+  return maxLost === 0 ? "it must not run again" : `again, at most ${maxLost} times`;
 }
 
 function when(time: string, now: number): string {

@@ -1,0 +1,128 @@
+import type { Env } from "../base/env.ts";
+import { messageOf, UserError } from "../base/errors.ts";
+import { printable } from "../base/printable.ts";
+import { taskView } from "../client/views.ts";
+import { unmatched, workersFor } from "../client/wait_explanation.ts";
+import { ownLabels, showLabels } from "../tasks/selectors.ts";
+import type { SubmitOptions, TaskService } from "../tasks/service.ts";
+import type { Labels, Task, TaskSpec } from "../tasks/task.ts";
+import { leashVariable } from "./leash.ts";
+import { followOutput } from "./output/follow_output.ts";
+
+export interface Submission {
+  spec: TaskSpec;
+  options: SubmitOptions;
+  /** One task on every connected worker that matches. */
+  each: boolean;
+  /** Fail where no known worker has the labels. */
+  requireMatch: boolean;
+  follow: boolean;
+}
+
+interface Context {
+  tasks: TaskService;
+  env: Env;
+  json: boolean;
+}
+
+/**
+ * Submits, prints the id, and follows where asked to.
+ *
+ * @returns the exit code.
+ */
+export async function submitTasks(context: Context, wanted: Submission): Promise<number> {
+  const { env } = context;
+  if (isInputIgnored(env)) {
+    await env.stderr.write("agent: standard input is not passed to the task\n");
+  }
+  return wanted.each ? await submitEach(context, wanted) : await submitOne(context, wanted);
+}
+
+/** Not the pipe by which `agent demo` ends its children. */
+function isInputIgnored({ stdin, variable }: Env): boolean {
+  return stdin.isGiven && variable(leashVariable) !== "1";
+}
+
+async function submitOne(context: Context, wanted: Submission): Promise<number> {
+  const { tasks, env, json } = context;
+  const { spec, options, follow } = wanted;
+  if (wanted.requireMatch) await requireMatch(context, spec.selector);
+  const { id, taskIds } = await tasks.submit(spec, options);
+  if (follow) {
+    await env.stderr.write(`${id}\n`);
+  } else if (json) {
+    const views = (await tasks.getTask(id)).map(taskView);
+    const shown = options.array === undefined ? views[0] : { id, tasks: views };
+    await env.stdout.write(JSON.stringify(shown, null, 2) + "\n");
+  } else {
+    await env.stdout.write(`${id}\n`);
+  }
+  if (!wanted.requireMatch) await sayIfUnmatched(context, spec.selector);
+  if (!follow) return 0;
+  return (await followOutput({ tasks, env, json, id, ids: taskIds, attempt: 1 })).exit;
+}
+
+/** Another reason for a task to wait is found when its turn comes; this one a person can see now. */
+async function sayIfUnmatched({ tasks, env }: Context, selector: Labels): Promise<void> {
+  if (Object.keys(selector).length === 0) return;
+  let workers;
+  try {
+    workers = await tasks.listWorkers();
+  } catch (error) {
+    // The task is submitted all the same.
+    return env.log.debug("cannot ask which workers there are", { reason: messageOf(error) });
+  }
+  if (workersFor(selector, workers).length > 0) return;
+  const { reason, next } = unmatched(selector);
+  await env.stderr.write(`agent: the task waits: ${printable(reason)}\n  next: ${next}\n`);
+}
+
+async function requireMatch({ tasks }: Context, selector: Labels): Promise<void> {
+  if (workersFor(selector, await tasks.listWorkers()).length > 0) return;
+  const { reason, next } = unmatched(selector);
+  throw new UserError(`Nothing was submitted: ${printable(reason)}`, {
+    code: "no_match",
+    ...(next === null ? {} : { next }),
+  });
+}
+
+async function submitEach(context: Context, wanted: Submission): Promise<number> {
+  const { tasks, env, json } = context;
+  const { spec, options, follow } = wanted;
+  const ids: string[] = [];
+  for (const worker of await eachWorker(context, spec.selector)) {
+    const selector = { ...spec.selector, [ownLabels.worker]: worker };
+    const once = options.idempotencyKey === undefined
+      ? {}
+      : { idempotencyKey: `${options.idempotencyKey} ${worker}` };
+    const { id } = await tasks.submit({ ...spec, selector }, once);
+    ids.push(id);
+    if (follow) await env.stderr.write(`${id} on ${printable(worker)}\n`);
+    else if (!json) await env.stdout.write(`${id}\n`);
+  }
+  if (follow) {
+    const prefix = ({ spec }: Task) => `[${spec.selector[ownLabels.worker]}] `;
+    return (await followOutput({ tasks, env, json, id: ids[0]!, ids, attempt: 1, prefix })).exit;
+  }
+  if (json) {
+    const all = await Promise.all(ids.map((id) => tasks.getTask(id)));
+    await env.stdout.write(JSON.stringify({ tasks: all.flat().map(taskView) }, null, 2) + "\n");
+  }
+  return 0;
+}
+
+/** Ids of the workers that match and get tasks; says which ones do not. */
+async function eachWorker({ tasks, env }: Context, selector: Labels): Promise<string[]> {
+  const connected = workersFor(selector, await tasks.listWorkers())
+    .filter((worker) => worker.connected);
+  const active = connected.filter((worker) => !worker.draining);
+  for (const { id } of connected.filter((worker) => worker.draining)) {
+    await env.stderr.write(`agent: ${printable(id)} is drained and gets no task\n`);
+  }
+  if (active.length > 0) return active.map(({ id }) => id);
+  const labels = Object.keys(selector).length === 0 ? "" : ` with ${showLabels(selector)}`;
+  throw new UserError(`Nothing was submitted: no worker${labels} is connected and not drained`, {
+    code: "no_match",
+    next: "agent workers list",
+  });
+}
