@@ -18,7 +18,7 @@ export class LogReader {
   text = new LogText();
   #redraw: ReturnType<typeof setTimeout> | undefined;
 
-  /** @param isOver nothing more will be written: the stretch is all. */
+  /** @param isOver the attempt has ended: one read is enough. */
   async read(request: LogRequest, isOver: boolean, signal: AbortSignal): Promise<void> {
     const isDone = await this.#retried(signal, async () => {
       const text = await readStretch(request, signal);
@@ -29,7 +29,7 @@ export class LogReader {
     if (!isOver && request.from === "end") {
       await this.#retried(signal, async () => {
         await seen(signal);
-        // While nobody looks, the tab gives its connection to the others: a browser has six.
+        // A hidden tab closes its connection: a browser allows six to one host.
         const leaves = whenHidden(signal);
         this.state.value = "live";
         try {
@@ -55,7 +55,7 @@ export class LogReader {
         const problem = problemOf(error);
         this.problem.value = problem;
         this.state.value = "waiting";
-        // What the node refused, it refuses again; what failed on the way may pass.
+        // A 4xx answer stays the same; a failed connection may recover.
         if (problem.status >= 400 && problem.status < 500) return false;
         const waitMs = Math.min(retryMs.first * 2 ** failures++, retryMs.longest);
         await new Promise((resolve) => setTimeout(resolve, waitMs));

@@ -10,7 +10,7 @@ export interface LogLine {
   stream: Stream;
   /** Printable text and colours (SGR sequences); tabs are expanded. */
   text: string;
-  /** Colours that the lines before left on. */
+  /** Colours that are still on from earlier lines. */
   colours: string;
   /** Characters that are seen. */
   width: number;
@@ -100,10 +100,10 @@ class Assembler {
   }
 }
 
-/** What a terminal would show of a line in the end. */
+/** The final state of a line on a terminal. */
 export function lineText(raw: string): string {
   let text = raw.endsWith("\r") ? raw.slice(0, -1) : raw;
-  // They turn the direction of writing, so that a line shows something else than it says.
+  // Bidirectional controls make a line look different from its content.
   text = text.replaceAll(/[\u202a-\u202e\u2066-\u2069]/g, printable);
   // A progress bar overwrites its line.
   if (text.includes("\r")) text = text.slice(text.lastIndexOf("\r") + 1);

@@ -62,7 +62,7 @@ export function shareEvents(sink: EventSink): () => void {
       const opened = () => {
         failures = 0;
         send({ kind: "state", state: "live" });
-        // Nothing can be resumed: what changed since the pages loaded their data is unknown.
+        // There is no id to resume from: the pages load everything again.
         if (lastId === undefined) send({ kind: "event", event: resetEvent });
       };
       let isLoggedOut = false;
@@ -72,7 +72,7 @@ export function shareEvents(sink: EventSink): () => void {
         isLoggedOut = problemOf(error).status === 401;
       }
       send({ kind: "state", state: isLoggedOut ? "logged_out" : "retrying" });
-      // Whoever logs in, in whatever tab, wakes this loop.
+      // A login in any tab wakes this loop.
       const backoffMs = isLoggedOut
         ? retryMs.loggedOut
         : Math.min(retryMs.first * 2 ** failures, retryMs.longest);

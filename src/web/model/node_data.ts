@@ -48,7 +48,7 @@ export function onTaskChanges(
   };
 }
 
-/** How many events of a kind have come: an answer that was overtaken by one is old. */
+/** Events received so far: a response that an event overtook is outdated. */
 const events = { cluster: 0, workers: 0 };
 
 export async function loadCluster(): Promise<void> {

@@ -15,7 +15,7 @@ export class TaskList {
   readonly isLoading = signal(false);
   readonly problem = signal<Problem | undefined>(undefined);
   #generation = 0;
-  /** What changed while a page is being loaded: its answer may be older. */
+  /** Changes received while a page loads: its response may be older. */
   #changedMeanwhile: TaskView[] = [];
 
   constructor(readonly states: string[], readonly arrayId: string) {}

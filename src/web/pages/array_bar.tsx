@@ -7,7 +7,7 @@ import { isFinished, stateText, taskStates } from "../parts/state.tsx";
 import { links } from "../route.ts";
 import type { TaskView } from "../views.ts";
 
-/** What is shown of an array above its elements: how many are in which state, and what can be done. */
+/** An array above its elements: how many are in which state, with the actions on all of them. */
 export function ArrayBar({ id, tasks }: { id: string; tasks: TaskView[] }) {
   const problem = useSignal<Problem | undefined>(undefined);
   const byState = Map.groupBy(tasks, ({ state }) => state);

@@ -91,7 +91,7 @@ function useCells(box: RefObject<HTMLElement | null>, probe: RefObject<HTMLEleme
   const cells = useSignal({ columns: 0, rowHeight: 18 });
   useEffect(() => {
     const measure = () => {
-      // The observer may still call when the page was left.
+      // The observer may call once more after the page is gone.
       if (probe.current === null || box.current === null) return;
       const letter = probe.current.getBoundingClientRect();
       if (letter.width === 0) return;

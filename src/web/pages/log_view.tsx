@@ -13,7 +13,7 @@ import { LogBox } from "./log_box.tsx";
 
 /** What is read at first: some thousand lines, and quick over a slow line. */
 const firstBytes = 256 * 1024;
-/** Beyond this a page is the wrong tool. */
+/** For more there is `agent task logs`. */
 const mostBytes = 16 * 1024 * 1024;
 
 interface Options {
@@ -136,7 +136,7 @@ interface StretchProps extends Pick<BarProps, "reader" | "place"> {
   version: number;
 }
 
-/** Says which part of a long log is shown, and shows more of it. */
+/** Which part of a long log is shown, with a button for more. */
 function Stretch({ reader, place, taskId }: StretchProps) {
   const { from, bytes } = place.value;
   const { text } = reader;

@@ -8,7 +8,7 @@ import type { ClusterView, EdgeView, NodeView } from "../views.ts";
 import { ClusterHeading } from "./cluster_tabs.tsx";
 import { Dot } from "./frame.tsx";
 
-/** A larger matrix is no longer read as a whole: then only the summary and the gaps are shown. */
+/** A larger matrix cannot be read: show a summary for each node instead. */
 const largestMatrix = 32;
 
 /** As often as the nodes ask each other. */
@@ -48,7 +48,7 @@ function Network({ view }: { view: ClusterView }) {
   }
   const links = new Map(view.links.map((link) => [`${link.from} ${link.to}`, link]));
   const broken = view.links.filter(({ reachable }) => !reachable);
-  // A node that is down breaks all of its connections: the others are what has to be found.
+  // A node that is down breaks all of its connections: point out only the other failures.
   const up = new Set(view.nodes.filter(({ reachable }) => reachable).map(({ id }) => id));
   const gaps = broken.filter(({ from, to }) => up.has(from) && up.has(to));
   return (

@@ -31,7 +31,7 @@ export function TaskPage({ id }: { id: string }) {
     const before = task.peek();
     try {
       const { tasks } = await call<{ tasks: TaskView[] }>("GET", pathOf(id));
-      // An event has overtaken the answer.
+      // An event overtook the response.
       if (task.peek() !== before) return;
       // The id of an array stands for all of its elements.
       if (tasks.length !== 1 || tasks[0]!.id !== id) {

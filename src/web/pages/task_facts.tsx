@@ -5,7 +5,7 @@ import { Duration, Time } from "../parts/time.tsx";
 import { links } from "../route.ts";
 import type { TaskView } from "../views.ts";
 
-/** What was asked for, and what became of it. */
+/** The task's specification and its times. */
 export function TaskFacts({ task }: { task: TaskView }) {
   const { spec } = task;
   const last = task.attempts.at(-1);

@@ -26,7 +26,7 @@ export function TasksPage() {
   const list = useTaskList(filter);
   const shown = list.tasks.value.filter((task) => matchesText(task, filter.text));
   const problem = list.problem.value;
-  // After a problem a person has to ask for more, or it would be asked for without end.
+  // After a failure the user decides when to try again: no endless requests.
   const isBusy = list.isLoading.value || problem !== undefined;
   const isSearching = filter.text !== "" && list.more.value &&
     list.tasks.value.length < searchedByItself;
@@ -125,7 +125,7 @@ function NoTasks({ isFiltered }: { isFiltered: boolean }) {
   );
 }
 
-/** What follows the last row: loading, or how far a search has come. */
+/** Below the last row: whether more is loading, or how far the search went. */
 function ListEnd({ list, filter, shown }: { list: TaskList; filter: Filter; shown: number }) {
   const searched = list.tasks.value.length;
   if (list.problem.value !== undefined) return null;

@@ -94,7 +94,7 @@ function useRowHeight(body: { current: HTMLTableSectionElement | null }): number
     const found = row?.getBoundingClientRect().height ?? 0;
     if (found > 0 && Math.abs(found - height.peek()) > 0.01) height.value = found;
   };
-  // Not at each drawing: it would make the browser lay out the page twice.
+  // Once, not at each render: measuring forces a second layout.
   useLayoutEffect(measure, []);
   useEffect(() => {
     addEventListener("resize", measure);

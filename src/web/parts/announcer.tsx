@@ -2,9 +2,9 @@ import { signal } from "@preact/signals";
 
 const text = signal("");
 
-/** Says it to people who use a screen reader, when they pause. */
+/** Announces a message to screen readers at their next pause. */
 export function announce(message: string): void {
-  // The same text twice is a change, too.
+  // Repeating the same text must be a change, or it is not announced.
   text.value = text.value === message ? `${message}\u00a0` : message;
 }
 

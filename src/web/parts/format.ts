@@ -40,7 +40,7 @@ export function formatOffset(ms: number): string {
 export function commandLine(argv: string[]): string {
   const isShell = argv.length === 3 && argv[0] === "/bin/sh" && argv[1] === "-c";
   const lines = isShell ? argv[2]! : argv.map(shellQuoted).join(" ");
-  // What turns the direction of writing would show another command than the one that runs.
+  // Bidirectional controls could show another command than the one that runs.
   return lines.split("\n").map(printable).join("\n");
 }
 

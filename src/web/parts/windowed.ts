@@ -38,7 +38,7 @@ export function useRowWindow(
   };
   useLayoutEffect(measure, [count, rowHeight]);
   useEffect(() => {
-    // Scroll events of the list do not bubble: they are caught on their way down.
+    // Scroll events do not bubble: listen in the capture phase.
     const options = { capture: true, passive: true };
     addEventListener("scroll", measure, options);
     addEventListener("resize", measure);
