@@ -144,8 +144,8 @@ Deno.test({
     for (const after of [0.1, 0.3, 0.5, 0.7, 0.9, 1.1, 1.4, 1.8]) {
       await hosts.b.ok("rm -rf /etc/agent/tls /etc/agent/token");
       await hosts.a.run(
-        `agent tls deploy --batch b.lan >/dev/null 2>&1 & sleep ${after}; ` +
-          "kill -9 $(pgrep -f '[s]sh.*b[.]lan' -s 0) $! 2>/dev/null; wait",
+        `agent tls deploy --batch b.lan >/dev/null 2>&1 & p=$!; sleep ${after}; ` +
+          "kill -9 $(pgrep -P $p) $p 2>/dev/null; wait",
       );
       const done = await hosts.a.run("agent tls deploy --batch b.lan");
       assert.equal(done.code, 0, `cut after ${after} s: ${done.stdout}${done.stderr}`);
