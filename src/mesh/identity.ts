@@ -23,6 +23,12 @@ export function readToken(file: string): string {
   return readOrMake(file, tokenPattern, "token", newToken);
 }
 
+/** The token of the file where that holds a usable one; for a look now and then. */
+export function tokenIn(file: string): string | undefined {
+  const text = readLine(file);
+  return text !== undefined && tokenPattern.test(text) ? text : undefined;
+}
+
 /** Replaces the token; running nodes notice, and end the sessions of the former. */
 export function rotateToken(file: string): string {
   const token = newToken();
@@ -36,8 +42,8 @@ export function rotateToken(file: string): string {
  * @throws {UserError} where there is none or it is malformed.
  */
 export function loadToken(file: string): string {
-  const text = readLine(file);
-  if (text !== undefined && tokenPattern.test(text)) return text;
+  const token = tokenIn(file);
+  if (token !== undefined) return token;
   throw new UserError(`"${file}" holds no token`, {
     code: "no_token",
     next: "Make one: agent token rotate, or start agent node once",

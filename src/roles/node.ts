@@ -17,7 +17,7 @@ import type { Node } from "../mesh/api/context.ts";
 import { publishEvents } from "../mesh/api/events.ts";
 import { loginMs, loginUrl } from "../mesh/api/session.ts";
 import { discover } from "../mesh/discovery.ts";
-import { readNodeId, readToken } from "../mesh/identity.ts";
+import { readNodeId, readToken, tokenIn } from "../mesh/identity.ts";
 import { openKnownPeers } from "../mesh/known_peers.ts";
 import { Membership } from "../mesh/membership.ts";
 import type { NodeFacts } from "../mesh/protocol.ts";
@@ -26,7 +26,6 @@ import { trustedProxies } from "../mesh/request_facts.ts";
 import { nodeHandler } from "../mesh/server.ts";
 import { Sessions } from "../mesh/sessions.ts";
 import { CallerCertificates } from "../mesh/trust.ts";
-import { dialCoordinator } from "../peer/client.ts";
 import type { TaskService } from "../tasks/service.ts";
 import { assets } from "../web/assets.ts";
 import { printReady } from "./banner.ts";
@@ -281,8 +280,9 @@ function followToken(file: string) {
     current: () => current,
     /** @returns whether it was replaced. */
     look: () => {
-      const next = readToken(file);
-      if (next === current) return false;
+      const next = tokenIn(file);
+      // A file that is gone or half written does not lock everyone out.
+      if (next === undefined || next === current) return false;
       current = next;
       return true;
     },
@@ -297,6 +297,8 @@ async function dialled(
 ): Promise<TaskService | undefined> {
   const addresses = config.values["node.coordinators"];
   if (addresses.length === 0) return undefined;
+  // gRPC takes 8 MiB, which a node without coordinators does without.
+  const { dialCoordinator } = await import("../peer/client.ts");
   const mode = peerMode(config, "node");
   const coordinators = await Promise.all(
     addresses.map(async (address) => open.use(await dialCoordinator(address, mode, env))),

@@ -16,6 +16,7 @@ const benches: Record<string, () => Promise<{ bench: Bench }>> = {
   tls: () => import("./tls.ts"),
   ui: () => import("./ui.ts"),
   node: () => import("./node.ts"),
+  mesh: () => import("./mesh.ts"),
 };
 
 const say = (line: string) => Deno.stdout.writeSync(new TextEncoder().encode(line + "\n"));
