@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { leaseTimes, limits } from "../../src/tasks/limits.ts";
+import type { ServedSession } from "../../src/tasks/service.ts";
 import { EngineHarness, FakeWorker, spec, taskError, turn } from "../support/engine.ts";
 
 /** One task that runs on one worker. */
@@ -267,6 +268,42 @@ Deno.test("a cancel in the turn of an assignment reaches the worker after it, on
   assert.notDeepEqual(worker.cancelled.at(-1), ref);
 });
 
+Deno.test("an attempt that had started, and that its worker does not name any more, is lost", async () => {
+  await using harness = new EngineHarness();
+  const { engine, clock } = harness;
+  const { id, worker } = await running(harness);
+  assert.equal((await engine.getTask(id))[0]!.attempts[0]!.startedAt, clock.now());
+  worker.session.closed();
+  await FakeWorker.connect(engine);
+  await turn();
+  assert.deepEqual(await stateOf(harness, id), { state: "queued", attempts: ["lost"] });
+});
+
+Deno.test("a session that has ended hands nothing back", async () => {
+  await using harness = new EngineHarness();
+  const { id, worker, ref } = await assigned(harness);
+  worker.session.closed();
+  worker.session.released([ref]);
+  await turn();
+  assert.deepEqual(await stateOf(harness, id), { state: "running", attempts: ["running"] });
+});
+
+Deno.test("a worker that reads nothing gets nothing, and all as soon as it reads again", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const worker = await FakeWorker.connect(engine);
+  const session = worker.session as ServedSession;
+  await turn();
+  session.blocked(true);
+  session.credit(2);
+  await engine.submit(spec());
+  await engine.submit(spec());
+  await turn();
+  assert.equal(worker.assigned.length, 0);
+  session.blocked(false);
+  await worker.until(({ assigned }) => assigned.length === 2);
+});
+
 Deno.test("a task handed back before its start returns to its place in the queue", async () => {
   await using harness = new EngineHarness();
   const { engine } = harness;
@@ -434,6 +471,10 @@ Deno.test("a cancellation survives a cut connection and a restart", async () => 
   worker.session.closed();
   await harness.engine.cancelTask(id);
   await harness.restart();
+  const brief = await FakeWorker.connect(harness.engine, { held: [ref] });
+  brief.session.closed();
+  await turn();
+  assert.deepEqual(brief.cancelled, [], "a session that has ended is told nothing");
   const back = await FakeWorker.connect(harness.engine, { held: [ref] });
   await back.until(() => back.cancelled.length === 1);
   assert.deepEqual(back.cancelled, [ref]);
@@ -514,15 +555,18 @@ Deno.test("at the limit of known workers a new one replaces one that is gone", a
   const { engine } = harness;
   const { worker } = await assigned(harness);
   worker.session.closed();
-  await engine.drainWorker("w1");
-  for (let number = 0; number < limits.maxWorkers; number++) {
+  (await FakeWorker.connect(engine, { workerId: "drained" })).session.closed();
+  await engine.drainWorker("drained");
+  await FakeWorker.connect(engine, { workerId: "connected" });
+  for (let number = 0; number < limits.maxWorkers - 2; number++) {
     const other = await FakeWorker.connect(engine, { workerId: `other-${number}` });
     other.session.closed();
   }
   await turn();
   const ids = new Set((await engine.listWorkers()).map(({ id }) => id));
   assert.equal(ids.size, limits.maxWorkers);
-  assert.ok(ids.has("w1") && !ids.has("other-0") && ids.has("other-1"));
+  for (const id of ["w1", "drained", "connected", "other-1"]) assert.ok(ids.has(id), id);
+  assert.ok(!ids.has("other-0"));
   await harness.restart();
   assert.equal((await harness.engine.listWorkers()).length, limits.maxWorkers);
 });
@@ -562,6 +606,11 @@ Deno.test("a worker in trouble gets no work, and says why", async () => {
   await worker.until(({ assigned }) => assigned.length === 1);
   assert.equal((await engine.listWorkers())[0]!.trouble, undefined);
   assert.throws(() => worker.session.released([], "two\nlines"), taskError("invalid"));
+  // Through the wire it rejects: a caller that sends it is at fault.
+  await assert.rejects(
+    async () => await worker.session.heartbeat("two\nlines"),
+    taskError("invalid"),
+  );
 });
 
 Deno.test("a bound certificate uses ids that it names or was the first to use", async () => {
