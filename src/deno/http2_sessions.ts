@@ -4,9 +4,9 @@ import type { TLSSocket } from "node:tls";
 import { letWriterWait } from "./http2_writers.ts";
 
 /**
- * Bytes that may be underway to this side before it says that there is room for more: on one stream,
+ * Receive windows: bytes that the other side may send before it must wait for an update, on one stream
  * and on the whole connection. With the 64 KiB of RFC 9113, 6.5.2, a stream of large messages stops
- * all the time; beyond 1 MiB nothing is gained (measured on loopback: 1.4 to 1.6 times the rate).
+ * all the time. 1 MiB gives 1.4 to 1.6 times the rate on loopback; more gains nothing.
  */
 const receiveWindow = {
   streamBytes: 1024 * 1024,
@@ -14,17 +14,18 @@ const receiveWindow = {
 } as const;
 
 /**
- * Changes how the HTTP/2 sessions of this process behave. grpc-js makes them with these functions of
- * the module, looks the functions up at each call, and has no options for any of this:
+ * Changes the behaviour of the HTTP/2 sessions of this process. grpc-js makes them with these functions
+ * of node:http2, looks the functions up at each call, and has no options for any of this:
  *
  * - Connections have a larger receive window.
- * - They end without GOAWAY, on either side: Deno 2.9 may crash when it sends or receives one
- *   (https://github.com/denoland/deno/issues/36788), so that a client which ends would take the
- *   coordinator down. Peers take the end of the connection in the same way. This can go when the
- *   issue is fixed in the oldest supported version.
- * - A client that resets calls again and again is hung up on (Deno 2.7, see `resets`).
+ * - Both sides close connections without GOAWAY: Deno 2.9 may crash when it sends or receives one
+ *   (https://github.com/denoland/deno/issues/36788), so a client that ends could crash the
+ *   coordinator. For peers the end of the connection means the same. Remove this when the issue is
+ *   fixed in the oldest supported version.
+ * - The connection of a client that keeps resetting calls is closed (Deno 2.7, see `resets`).
  * - Writers wait for slow readers; see http2_writers.ts.
- * - The server learns when a connection is secured, greeted or refused, which grpc-js keeps to itself.
+ * - The server is told when a connection has completed its handshakes, or failed; grpc-js does not
+ *   report this.
  */
 export function prepareHttp2(): void {
   if (done) return;
@@ -69,19 +70,19 @@ function prepare(session: http2.Http2Session): void {
   session.setLocalWindowSize(receiveWindow.connectionBytes);
 }
 
-/** Set on each request that a server of this process gets, whatever the client sent under this name. */
+/** Header that this process sets on each request; it replaces what the client sent under this name. */
 export const connectionHeader = "agent-connection";
 
 const connections = new Map<string, http2.Http2Session>();
 const connectionIds = new WeakMap<http2.Http2Session, string>();
 let connectionCount = 0;
 
-/** Stands for the connection of a request by its `connectionHeader`, while it is open. */
+/** The connection of a request, by its `connectionHeader`; undefined after it was closed. */
 export function connectionOf(id: string): object | undefined {
   return connections.get(id);
 }
 
-/** grpc-js tells of a call's connection only its address, which the next connection may have, too. */
+/** grpc-js reports only the address of a call's connection, and the next connection may have the same. */
 function nameConnection(
   stream: http2.ServerHttp2Stream,
   headers: http2.IncomingHttpHeaders,
@@ -98,13 +99,13 @@ function nameConnection(
   headers[connectionHeader] = id;
 }
 
-/** By connection: who waits for its client to open HTTP/2. */
+/** By connection: the listener that waits for its client to start HTTP/2. */
 const awaitingGreeting = new Map<string, () => void>();
 
 /**
- * Calls the listener once the client of this connection, which a server of this process has taken,
- * sent its SETTINGS: the end of its TLS handshake and of the opening of HTTP/2 (RFC 9113, 3.4).
- * Deno 2.7 reports neither a client that sends something else nor one that sends nothing.
+ * Calls the listener when the client of this connection has sent its SETTINGS: the TLS handshake and the
+ * start of HTTP/2 (RFC 9113, 3.4) are complete. Deno 2.7 reports neither a client that sends something
+ * else nor one that sends nothing.
  */
 export function onceGreeted(socket: Socket, listener: () => void): void {
   const key = connectionKey(socket);
@@ -123,12 +124,12 @@ function reportGreeting(session: http2.ServerHttp2Session): void {
   });
 }
 
-/** A TLS handshake that a server of this process could not finish. */
+/** A TLS handshake that failed on a server of this process. */
 export interface FailedHandshake {
-  /** OpenSSL's name of the error, or ECONNRESET where one side hung up. */
+  /** OpenSSL's name of the error, or ECONNRESET if one side closed the connection. */
   code: string;
   message: string;
-  /** Why the client's certificate was refused, by OpenSSL's name; undefined where it was not. */
+  /** Why the client's certificate was refused, by OpenSSL's name; undefined if it was not. */
   verification: string | undefined;
 }
 
@@ -142,7 +143,7 @@ export function onceHandshakeFails(
   awaitingFailure.set(socket, listener);
 }
 
-/** A TLS socket does not give away the one that it was made of, but for this undocumented field. */
+/** Only this undocumented field of a TLS socket leads to the socket below it. */
 type Wrapping = TLSSocket & { _parent?: object };
 
 function reportFailure(error: Error & { code?: string }, secure: Wrapping): void {
@@ -151,7 +152,7 @@ function reportFailure(error: Error & { code?: string }, secure: Wrapping): void
   awaitingFailure.get(socket)?.({
     code: error.code ?? error.name,
     message: error.message,
-    // It has the code of a verification that failed; the types call it an error.
+    // It is the code of the failed verification; the types call it an error.
     verification: authorizationError ? String(authorizationError) : undefined,
   });
   awaitingFailure.delete(socket);
@@ -159,7 +160,7 @@ function reportFailure(error: Error & { code?: string }, secure: Wrapping): void
 
 const awaitingSecured = new WeakMap<object, (secure: TLSSocket) => void>();
 
-/** Calls the listener when the TLS handshake on this connection is done, before HTTP/2 begins. */
+/** Calls the listener when the TLS handshake on this connection is complete, before HTTP/2 starts. */
 export function onceSecured(socket: Socket, listener: (secure: TLSSocket) => void): void {
   awaitingSecured.set(socket, listener);
 }
@@ -169,16 +170,16 @@ function reportSecured(secure: Wrapping): void {
   if (socket !== undefined) awaitingSecured.get(socket)?.(secure);
 }
 
-/** Names a connection by its ends: a session does not give away the socket that it was made of. */
+/** Identifies a connection by its two addresses: a session does not expose the socket below it. */
 function connectionKey({ localAddress, localPort, remoteAddress, remotePort }: Socket): string {
   return [localAddress, localPort, remoteAddress, remotePort].join(" ");
 }
 
 /**
- * Calls that a client may reset, in one connection: 500 at once, and 33 more each second. nghttp2
- * itself allows 1,000 and then the same rate (against CVE-2023-44487), and ends the connection; on
- * Deno 2.7 that end frees memory twice, and the process aborts. Ours ends it before that, unless more
- * than 1,000 come in one read. This can go when 2.9 is the oldest supported version.
+ * Calls that a client may reset in one connection: 500 at once, and 33 more each second. nghttp2
+ * itself allows 1,000 and the same rate (against CVE-2023-44487), then ends the connection; on Deno 2.7
+ * this frees memory twice, and the process aborts. Our limit ends the connection earlier, unless more
+ * than 1,000 resets come in one read. Remove this when 2.9 is the oldest supported version.
  */
 const resets = { burst: 500, perSecond: 33 } as const;
 
@@ -192,7 +193,7 @@ function limitResets(session: http2.ServerHttp2Session): void {
     if (left < 0) session.destroy();
   };
   session.prependListener("stream", (stream) => {
-    // Deno 2.7 reports a call whose reset came with it when that is over, and has no "aborted".
+    // Deno 2.7 reports a call that came together with its reset only afterwards, without "aborted".
     if (stream.destroyed) return count();
     stream.once("close", () => {
       if (stream.rstCode !== http2.constants.NGHTTP2_NO_ERROR) count();

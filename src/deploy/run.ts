@@ -4,7 +4,7 @@ import type { Env } from "../base/env.ts";
 import { messageOf, UsageError, UserError } from "../base/errors.ts";
 import { type Binary, openBinary, readBinary } from "./binary.ts";
 import { deployPeer } from "./deploy.ts";
-import { limited } from "./parallel.ts";
+import { limited } from "../base/limited.ts";
 import type { Peer, PeerResult } from "./peer.ts";
 import { presentedBy } from "./presented.ts";
 import { run } from "./remote.ts";

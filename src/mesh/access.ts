@@ -71,7 +71,7 @@ export type Caller =
   /** `session`: the value of its cookie. */
   | { kind: "user"; session?: string }
   | { kind: "peer" }
-  | { kind: "nobody"; reason: string };
+  | { kind: "anonymous"; reason: string };
 
 export function isAllowed(access: Access, caller: Caller): boolean {
   if (access === "open" || caller.kind === "user") return true;

@@ -1,11 +1,11 @@
 /**
- * Who is in the cluster and who is reachable, as a state machine without a socket or a clock: what
- * was heard and the time go in, whom to ask and what to show come out. `now` is monotonic, `wall` is
- * milliseconds since the epoch.
+ * Decides which nodes are in the cluster and which are reachable. A state machine without a socket or a
+ * clock: answers and the time go in; the nodes to ask and the view to show come out. `now` is
+ * monotonic, `wall` is milliseconds since the epoch.
  */
 import { limits, type NodeAnswer, type NodeFacts, times, type ViewEntry } from "./protocol.ts";
 
-/** What the connection to a node showed, beside what the node says. */
+/** What the connection to a node showed, beside what the node reports. */
 export interface Observed {
   latencyMs: number;
   /** Its clock minus ours. */
@@ -23,7 +23,7 @@ interface Instance {
   lastAt: number;
 }
 
-/** What one node says of its way to another. */
+/** What one node reports about its connection to another. */
 export interface Edge {
   reachable: boolean;
   latencyMs: number | undefined;
@@ -42,19 +42,19 @@ export interface Member {
   answeredAt: number | undefined;
   facts: NodeFacts | undefined;
   observed: Observed | undefined;
-  /** Why the last question failed; undefined after an answer. */
+  /** Why the last request failed; undefined after an answer. */
   error: string | undefined;
   /** The address that answered last. */
   good: string | undefined;
   instances: Map<string, Instance>;
   links: Map<string, Edge>;
-  /** Revision of its view that is held, for the instance that it belongs to. */
+  /** The revision of its view that we have, and the instance that it belongs to. */
   held: { instance: string; revision: number } | undefined;
-  /** The addresses of ours that it was told with its last answers; undefined: it may not know us. */
+  /** Our addresses as we last sent them to it; undefined: it may not know us. */
   told: string | undefined;
 }
 
-/** A member as it is kept on disk. */
+/** A member as it is stored on disk. */
 export interface KnownMember {
   id: string;
   name: string;
@@ -65,17 +65,17 @@ export interface KnownMember {
 
 export type Reach = "reachable" | "unreachable" | "conflict";
 
-/** How long nodes that vanished all at once are still shown as before. */
+/** How long nodes that vanished all at once are still shown as reachable. */
 const cutOffHoldMs = 5 * 60_000;
-/** A tick that is later than this was held up here, which says nothing about the others. */
+/** A tick that is later than this was delayed on this host, which says nothing about the others. */
 const lateTickMs = 2 * times.tickMs;
-/** What vanished within this time of each other vanished at once: two ticks, and a timeout. */
+/** Nodes that vanish within this time vanished at once: two ticks, and a timeout. */
 const atOnceMs = 2 * times.tickMs + times.answerMs;
-/** Instances that have been silent for longer are of the past. */
+/** Instances that have been silent for longer are dropped. */
 const instanceMs = 60_000;
-/** A view is made from all members, and asked for by all of them in each tick. */
+/** Maximum age of a view. It is made from all members, and each of them asks for it in each tick. */
 const viewMs = 500;
-/** Forgotten ids are remembered, so that hearsay does not bring them back; oldest first out. */
+/** Forgotten ids that are remembered, so that reports of other nodes do not bring them back. */
 const maxTombstones = 1_000;
 
 export class Membership {
@@ -84,17 +84,17 @@ export class Membership {
   readonly #gone = new Set<string>();
   readonly #entries = new Map<string, { text: string; entry: ViewEntry; revision: number }>();
   #revision = 0;
-  /** The view is made again for the next question, whatever its age. */
+  /** The view is made again for the next request, whatever its age. */
   #stale = true;
   #viewedAt = -Infinity;
   #ownFacts = "";
   #tickAt: number | undefined;
-  /** When another start with our own id was last heard. */
+  /** When another process with our own id last answered. */
   #ownConflictAt: number | undefined;
 
   constructor(readonly self: { id: string; instance: string }) {}
 
-  /** Takes what was on disk at the start. */
+  /** Restores what was on disk at the start. */
   restore(known: KnownMember[], gone: string[]): void {
     for (const id of gone) this.#gone.add(id);
     for (const each of known) {
@@ -117,8 +117,8 @@ export class Membership {
   }
 
   /**
-   * A tick begins. One that comes late means that this process was held up: the silence of the
-   * others is ours, and they get as much time again.
+   * A tick begins. If it is late, this process was delayed: the others did not have a chance to answer,
+   * and get as much time again.
    */
   tick(now: number, wall: number): void {
     const gap = now - (this.#tickAt ?? now);
@@ -140,7 +140,7 @@ export class Membership {
     }
   }
 
-  /** A node has answered directly. @returns ids that were not known before. */
+  /** Called when a node has answered directly. @returns ids that were not known before. */
   answered(
     address: string,
     answer: NodeAnswer,
@@ -166,7 +166,7 @@ export class Membership {
     return isNew ? [node.id, ...found] : found;
   }
 
-  /** A node has answered that nothing has changed since the revision that is held. */
+  /** Called when a node has answered that nothing has changed since the revision that we have. */
   unchanged(
     id: string,
     instance: string,
@@ -186,7 +186,7 @@ export class Membership {
     member.told = undefined;
   }
 
-  /** Removes a node that is not reachable, for all nodes that hear of it. */
+  /** Removes an unreachable node, here and on all nodes that learn of it. */
   forget(id: string): void {
     this.#remove(id);
     this.#gone.add(id);
@@ -200,7 +200,7 @@ export class Membership {
     return silent <= times.unreachableMs ? "reachable" : "unreachable";
   }
 
-  /** The same, but nodes that all vanished at once are shown as before for a while. */
+  /** As `reach`, but nodes that all vanished at once are shown as reachable for a while. */
   shown(member: Member, now: number): Reach {
     const reach = this.reach(member, now);
     if (reach !== "unreachable" || member.answeredAt === undefined || !this.cutOff(now)) {
@@ -209,15 +209,15 @@ export class Membership {
     return this.#effective(now) - member.answeredAt < cutOffHoldMs ? "reachable" : "unreachable";
   }
 
-  /** Whether another start with our own id answers. */
+  /** Whether another process with our own id answers. */
   ownConflict(now: number): boolean {
     return this.#ownConflictAt !== undefined &&
       now - this.#ownConflictAt <= 2 * times.unreachableMs;
   }
 
   /**
-   * Whether it is this node that is cut off: of at least two others that answered before, most fell
-   * silent at once, and are silent still.
+   * Whether this node is the one that is cut off: at least two others answered before, and most of them
+   * fell silent at once and still are.
    */
   cutOff(now: number): boolean {
     const seen = [...this.members.values()].filter(({ answeredAt }) => answeredAt !== undefined);
@@ -227,7 +227,7 @@ export class Membership {
     return together.length >= 2 && together.length * 2 > seen.length;
   }
 
-  /** The lowest id that is reachable and not in conflict; undefined where all are in conflict. */
+  /** The lowest id that is reachable and not in conflict; undefined if all are in conflict. */
   master(now: number): string | undefined {
     const candidates = [...this.members.values()]
       .filter((member) => this.reach(member, now) === "reachable").map(({ id }) => id);
@@ -323,12 +323,12 @@ export class Membership {
     member.good = address;
   }
 
-  /** Hearsay: whom else to ask. */
+  /** Takes what another node reports: further nodes to ask. */
   #heard(from: Member, entry: ViewEntry, wall: number): string[] {
     if (entry.gone) {
       from.links.delete(entry.id);
       const member = this.members.get(entry.id);
-      // One that answers us, or that we have not asked yet, is not gone.
+      // A node that answers us is not gone.
       const isSilent = member?.error !== undefined || member?.answeredAt === undefined;
       if (entry.id !== this.self.id && !this.#gone.has(entry.id) && isSilent) this.forget(entry.id);
       return [];
@@ -349,7 +349,7 @@ export class Membership {
       this.#member(entry.id, entry.name, wall).addresses = entry.addresses;
       return [entry.id];
     }
-    // What it says of itself counts more than what others say.
+    // What a node reports about itself counts more than what others report.
     if (known.facts === undefined) known.addresses = entry.addresses;
     else if (known.error !== undefined) {
       known.addresses = bestFirst([...known.addresses, ...entry.addresses], known.good);
@@ -363,7 +363,7 @@ export class Membership {
     for (const { links } of this.members.values()) links.delete(id);
   }
 
-  /** Two starts that answer in turn; one that has ended does not answer after its successor. */
+  /** Whether two processes answer in turn. A process that has ended does not answer after its successor. */
   #inConflict(member: Member, now: number): boolean {
     const alive = [...member.instances.values()]
       .filter(({ lastAt }) => now - lastAt <= 2 * times.unreachableMs)
@@ -373,19 +373,19 @@ export class Membership {
     );
   }
 
-  /** While no tick comes, time stands still for the others: they were not asked. */
+  /** The time, but no later than 1.5 ticks after the last tick: since then nobody was asked. */
   #effective(now: number): number {
     return Math.min(now, (this.#tickAt ?? now) + 1.5 * times.tickMs);
   }
 }
 
-/** Unique, the one that works first, at most as many as the protocol allows. */
+/** Distinct addresses, the working one first, at most as many as the protocol allows. */
 export function bestFirst(addresses: string[], good: string | undefined): string[] {
   const all = good === undefined ? addresses : [good, ...addresses];
   return [...new Set(all)].slice(0, limits.addresses);
 }
 
-/** Latency wavers with each answer; what others are told changes only when it doubles or halves. */
+/** Latency varies with each answer. The published one changes only when it doubles or halves. */
 function steady(published: number | null, measured: number | undefined): number | null {
   if (measured === undefined) return published;
   const rounded = measured < 10 ? Math.round(measured * 10) / 10 : Math.round(measured);

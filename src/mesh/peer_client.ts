@@ -1,6 +1,6 @@
 /**
- * Asks one node over HTTPS, or over HTTP where this node itself serves without TLS. The certificate
- * must lead to our own CAs; names are compared only with `verify_hostname`.
+ * Sends requests to other nodes over HTTPS, or over HTTP if this node itself serves without TLS. Their
+ * certificate must lead to our own CAs; the name is checked only with `verify_hostname`.
  */
 import { Agent as PlainAgent, type IncomingMessage, request as plainRequest } from "node:http";
 import { Agent as SecureAgent, request as secureRequest } from "node:https";
@@ -16,7 +16,7 @@ import type { Observed } from "./membership.ts";
 import { limits, timeHeader } from "./protocol.ts";
 import { fingerprintHex, prove, type Proven, shownChain } from "./trust.ts";
 
-/** What this side proves itself with and believes. */
+/** The certificate that this node presents, and the CAs that it trusts. */
 export interface PeerTrust {
   pair: Pair | undefined;
   /** PEM of the bundle. */
@@ -30,9 +30,9 @@ export interface PeerQuestion {
   path: string;
   headers: Record<string, string>;
   body?: string | Uint8Array;
-  /** Milliseconds for all of it. */
+  /** Milliseconds until the end of the answer. */
   withinMs: number;
-  /** Most bytes of the answer; without it what the protocol between nodes allows. */
+  /** Maximum bytes of the answer; default: the limit of the protocol between nodes. */
   maxBytes?: number;
 }
 
@@ -43,7 +43,7 @@ export interface PeerReply {
   observed: Observed;
 }
 
-/** An answer that is read as it comes, no faster than it is taken. */
+/** An answer that is read while it arrives, no faster than the caller reads it. */
 export interface PeerStream {
   status: number;
   headers: PeerReply["headers"];
@@ -53,11 +53,11 @@ export interface PeerStream {
 export interface PeerClient extends Disposable {
   /** @throws {Error} whose message says why there is no answer. */
   ask(address: string, question: PeerQuestion): Promise<PeerReply>;
-  /** The same for a long answer: `withinMs` is for its head alone. */
+  /** As `ask`, for a long answer: `withinMs` applies to its headers only. */
   stream(address: string, question: PeerQuestion, signal: AbortSignal): Promise<PeerStream>;
 }
 
-/** A tick for each peer and a sign-on now and then. */
+/** Connections to one node: one for ticks, one for an occasional sign-on. */
 const socketsPerPeer = 2;
 
 /**
@@ -80,7 +80,7 @@ export function peerClient(
     }
     return known;
   };
-  /** Sends a question, and settles with the head of the answer; `fail` ends what is under way. */
+  /** Sends a request. `head` resolves to the headers of the answer; `fail` aborts the request. */
   const send = (address: string, { method, path, headers, body }: PeerQuestion): Sent => {
     const { host, port } = splitHost(address);
     const options = { host, port, method, path, headers, agent };
@@ -136,10 +136,10 @@ export function peerClient(
   };
 }
 
-/** A question that was sent. */
+/** A request that was sent. */
 interface Sent {
   head: Promise<IncomingMessage>;
-  /** Ends it, whatever it is at. */
+  /** Aborts it at any time. */
   fail: (reason: string) => void;
 }
 
@@ -148,7 +148,7 @@ async function streamed(
   withinMs: number,
   signal: AbortSignal,
 ): Promise<PeerStream> {
-  const onAbort = () => fail("It was stopped");
+  const onAbort = () => fail("The request was aborted");
   signal.addEventListener("abort", onAbort, { once: true });
   const timer = setTimeout(() => fail(`No answer within ${withinMs / 1000} s`), withinMs);
   try {
@@ -171,7 +171,7 @@ async function* endingWith(body: AsyncIterable<Uint8Array>, end: () => void) {
   }
 }
 
-/** Checks that a server is a node: by its chain and its role. @throws {Error} where it is not. */
+/** Checks by its chain and role that a server is a node. @throws {Error} if it is not. */
 function proveNode(chain: Certificate[], { roots }: PeerTrust, now: number): Proven {
   const proven = prove(chain, roots, "serverAuth", now);
   const role = roleOf(proven.certificate);
@@ -180,8 +180,8 @@ function proveNode(chain: Certificate[], { roots }: PeerTrust, now: number): Pro
 }
 
 /**
- * All of the check is made within the handshake, so that a question, which may carry a token, goes
- * only to a node.
+ * The whole check is part of the handshake, so that a request, which may contain a token, is sent only
+ * to a node.
  */
 function tlsOptions(trust: PeerTrust, host: string, clock: Clock) {
   const { pair, ca, verifyHostname } = trust;
@@ -244,7 +244,7 @@ function offsetOf(text: string | string[] | undefined, middle: number): number |
   return theirs === undefined ? undefined : Math.round(theirs - middle);
 }
 
-/** Why a connection could not be made, for the person who looks at the node's row. */
+/** Why a connection failed, as the node's row of the UI shows it. */
 function reasonFor(error: Error & { code?: string }): string {
   const known: Record<string, string> = {
     ECONNREFUSED: "Connection refused: nothing listens on its port",
@@ -252,8 +252,8 @@ function reasonFor(error: Error & { code?: string }): string {
     ENETUNREACH: "No route to its network",
     ETIMEDOUT: "The connection timed out",
     ECONNRESET: "The connection was reset",
-    ENOTFOUND: "Its name is not known here",
-    EAI_AGAIN: "Its name could not be looked up",
+    ENOTFOUND: "Its name does not resolve",
+    EAI_AGAIN: "Its name could not be resolved: DNS does not answer",
   };
   const reason = known[error.code ?? ""];
   if (reason !== undefined) return reason;
@@ -263,6 +263,6 @@ function reasonFor(error: Error & { code?: string }): string {
   return error.message;
 }
 
-/** What Deno 2.7 and 2.9 call a chain that leads to none of our CAs. */
+/** The errors of Deno 2.7 and 2.9 for a chain that leads to none of our CAs. */
 const untrusted =
   /unknown ?issuer|unable_to_(get_issuer|verify)|unable to (get|verify)|self.signed|bad ?signature/i;

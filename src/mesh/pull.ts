@@ -1,8 +1,10 @@
-/** Asks the others, tick by tick, and tells `Membership` what came back. */
+/** Asks the other nodes in each tick, and gives their answers to `Membership`. */
 import { joinHost } from "../base/address.ts";
 import type { Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import { every } from "../base/lifetimes.ts";
+import { limited } from "../base/limited.ts";
+import { limited } from "../base/limited.ts";
 import type { Log } from "../base/log.ts";
 import { dialable, hostOf } from "./addresses.ts";
 import { bestFirst, type Member, type Membership } from "./membership.ts";
@@ -22,27 +24,27 @@ import * as v from "valibot";
 export interface PullOptions {
   membership: Membership;
   cluster: string;
-  /** Configured: asked at every tick. */
+  /** From `node.peers`: asked in every tick. */
   staticPeers: string[];
   /** Where this node can be dialled. */
   addresses: () => string[];
   client: () => PeerClient;
-  /** Shown to configured peers where there is no TLS to prove membership by. */
+  /** Sent to configured peers if there is no TLS to prove membership. */
   bearer: (() => string) | undefined;
   clock: Clock;
   log: Log;
   random?: () => number;
 }
 
-/** Questions at once; the others wait their turn. */
+/** Requests at once; the others wait. */
 const maxQuestions = 64;
 /** Addresses of one node that are tried in one tick. */
 const maxTries = 3;
-/** A candidate that does not answer for so many ticks is dropped; discovery may name it again. */
+/** A candidate is dropped after this many ticks without an answer; discovery may find it again. */
 const candidateTicks = 6;
-/** Candidates from discovery and questions; more are not a cluster of a few hundred nodes. */
+/** Maximum number of candidates: more than a cluster of a few hundred nodes ever has. */
 const maxCandidates = 1_000;
-/** The same unknown node is not asked back more often. */
+/** Shortest time between two requests back to the same unknown node. */
 const askBackMs = 1_000;
 
 export class Pull {
@@ -55,7 +57,7 @@ export class Pull {
   /** Which node answers at a configured address. */
   readonly #aliases = new Map<string, string>();
   readonly #askedBack = new Map<string, number>();
-  readonly #slots = slotsOf(maxQuestions);
+  readonly #slots = limited(maxQuestions);
   #signal: AbortSignal | undefined;
 
   constructor(options: PullOptions) {
@@ -76,7 +78,7 @@ export class Pull {
     }, () => this.#tick());
   }
 
-  /** Addresses of a node that discovery heard of. */
+  /** Called with the addresses of a node that discovery found. */
   found(addresses: string[]): void {
     for (const address of addresses) {
       if (this.#own.has(address) || this.#candidates.size >= maxCandidates) continue;
@@ -85,7 +87,7 @@ export class Pull {
     }
   }
 
-  /** A node has asked us, from that IP address: one that is not known is asked back at once. */
+  /** Called when a node has asked us, from that IP address: an unknown node is asked back at once. */
   asked(by: Asker, remote: string): void {
     const { membership, clock } = this.#options;
     if (by.id === membership.self.id && by.instance === membership.self.instance) return;
@@ -96,7 +98,7 @@ export class Pull {
     const name = `${by.id}.${by.instance}`;
     if (isKnown || this.#askedBack.has(name) || this.#askedBack.size >= limits.members) return;
     this.#askedBack.set(name, clock.monotonic());
-    // Where it came from, then what it says: it may not know its address as seen from here.
+    // First the address that it used, then those that it reports: it may not know the former.
     const port = Number(/:(\d+)$/.exec(by.addresses[0] ?? "")?.[1] ?? 0);
     const seen = port > 0 ? [joinHost(remote, port)] : [];
     this.found(bestFirst([...seen, ...dialable(by.addresses)], undefined));
@@ -124,7 +126,7 @@ export class Pull {
     }
   }
 
-  /** Runs one question after another for a name, and none beside it. */
+  /** Runs a request, unless one with this name is running. */
   #once(name: string, ask: () => Promise<void>): void {
     if (this.#busy.has(name) || this.#signal === undefined || this.#signal.aborted) return;
     this.#busy.add(name);
@@ -146,10 +148,10 @@ export class Pull {
     });
   }
 
-  /** Asks a member where it answered last, and where else it may be if it does not. */
+  /** Asks a member at the address that answered last; if that fails, at its other addresses. */
   async #reach(member: Member): Promise<void> {
     const { membership, clock } = this.#options;
-    // Each start that uses the id is asked, to see whether they all live.
+    // Ask each process that uses the id, to see whether more than one still runs.
     const twins = [...member.instances.values()].map(({ address }) => address);
     if (twins.length > 1) {
       await Promise.allSettled(
@@ -188,7 +190,7 @@ export class Pull {
   }
 }
 
-/** A member that was told who asks, and where that can be dialled, is told again when it changes. */
+/** Sends our id and addresses, unless the member already has them. */
 function headersFor(address: string, member: Member | undefined, options: PullOptions) {
   const { membership, staticPeers, bearer } = options;
   const { id, instance } = membership.self;
@@ -208,7 +210,7 @@ function ownAddressList({ addresses }: PullOptions): string {
   return addresses().slice(0, limits.addresses).join(", ");
 }
 
-/** Judges an answer. @throws {Error} where it is none of a node of this cluster. */
+/** Takes an answer. @throws {Error} if it is not from a node of this cluster. */
 function take(
   { status, headers, body, observed }: PeerReply,
   address: string,
@@ -218,16 +220,18 @@ function take(
 ): { id: string; isOwn: boolean; found: string[] } {
   if (status === 304 && member?.held !== undefined) {
     const etag = parseEtag(typeof headers.etag === "string" ? headers.etag : undefined);
-    if (etag?.instance !== member.held.instance) throw new Error("It answered for another start");
+    if (etag?.instance !== member.held.instance) {
+      throw new Error("It answered for another process with its id");
+    }
     membership.unchanged(member.id, etag.instance, address, observed, at);
     return { id: member.id, isOwn: false, found: [] };
   }
   if (status === 401 || status === 403) {
-    throw new Error(`It does not accept this node (HTTP ${status}): ${detailOf(body)}`);
+    throw new Error(`It refuses this node (HTTP ${status}): ${detailOf(body)}`);
   }
   if (status !== 200) throw new Error(`It answered HTTP ${status}`);
   const answer = v.safeParse(nodeAnswer, parseJson(body));
-  if (!answer.success) throw new Error("Its answer is not that of a node");
+  if (!answer.success) throw new Error("Its answer is not from a node");
   const { node } = answer.output;
   if (node.cluster !== cluster) {
     throw new Error(
@@ -250,13 +254,13 @@ function parseJson(text: string): unknown {
   }
 }
 
-/** What a problem document says, cut to a line. */
+/** The detail of a problem document, shortened. */
 function detailOf(body: string): string {
   const problem = parseJson(body) as { detail?: unknown } | undefined;
   return typeof problem?.detail === "string" ? problem.detail.slice(0, 200) : "no reason given";
 }
 
-/** @returns why it failed; undefined where it did not. */
+/** @returns why it failed; undefined if it did not. */
 async function attempt(ask: () => Promise<void>): Promise<string | undefined> {
   try {
     await ask();
@@ -270,21 +274,4 @@ function rotated<T>(list: T[], by: number): T[] {
   if (list.length === 0) return list;
   const at = Math.floor(by) % list.length;
   return [...list.slice(at), ...list.slice(0, at)];
-}
-
-/** Lets at most so many run at once. */
-function slotsOf(most: number): <T>(run: () => Promise<T>) => Promise<T> {
-  let free = most;
-  const waiting: (() => void)[] = [];
-  return async (run) => {
-    if (free > 0) free--;
-    else await new Promise<void>((resolve) => waiting.push(resolve));
-    try {
-      return await run();
-    } finally {
-      const next = waiting.shift();
-      if (next === undefined) free++;
-      else next();
-    }
-  };
 }

@@ -214,7 +214,7 @@ function logDateFault(
   });
 }
 
-/** Enough for calls that are being answered, and not too long for a person who waits. */
+/** Enough time for running calls, and short enough for a person who waits. */
 const shutDownWithinMs = 2000;
 
 async function shutDown(server: Server, listener: Listener, running: Set<Promise<void>>) {
@@ -225,5 +225,5 @@ async function shutDown(server: Server, listener: Listener, running: Set<Promise
   server.forceShutdown();
 }
 
-/** For the last answers to leave; the system sends on what it has taken. */
+/** Time for the last answers to reach the system, which then sends them. */
 const flushMs = 20;

@@ -44,7 +44,7 @@ export function wireTime(ms: number | undefined): Date | undefined {
   return ms === undefined ? undefined : new Date(ms);
 }
 
-/** Without a copy. */
+/** Converts bytes without copying them. */
 export function wireBytes(data: Uint8Array): Buffer {
   return Buffer.from(data.buffer, data.byteOffset, data.byteLength);
 }
@@ -55,7 +55,7 @@ export function wireRef(ref: AttemptRef): wire.AttemptRef {
 
 const wireSpecs = new WeakMap<TaskSpec, wire.TaskSpec>();
 
-/** Elements of an array share one spec, and then one message, which nobody changes. */
+/** Elements of an array share one spec, and one message, which must not be changed. */
 export function wireSpec(spec: TaskSpec): wire.TaskSpec {
   let message = wireSpecs.get(spec);
   if (message === undefined) wireSpecs.set(spec, message = newWireSpec(spec));

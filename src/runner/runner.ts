@@ -30,16 +30,16 @@ import { WorkFolders } from "./work_folders.ts";
 /** How often deadlines are checked. */
 const tickMs = 100;
 
-/** Between beats to the guardian and the role, and between looks for leftover processes. */
+/** Between heartbeats to the guardian and the role, and between searches for leftover processes. */
 const beatMs = 1_000;
 
-/** For all ways to start a guardian, one after the other; each takes under half a second. */
+/** For trying all ways to start a guardian, one after the other; each takes under half a second. */
 const guardianStartMs = 15_000;
 
 export interface RunnerOptions {
   folder: WorkerDirectory;
   user: TaskUser;
-  /** Undefined where they cannot be used. */
+  /** Undefined if cgroups cannot be used. */
   cgroups: Cgroups | undefined;
   /**
    * Whether children of this process that nothing here has started belong to tasks, and are ended
@@ -50,7 +50,7 @@ export interface RunnerOptions {
   allowed: ReadonlySet<string> | undefined;
   /** With `allowed`: names of variables that tasks may set. */
   allowedVariables: ReadonlySet<string>;
-  /** How to start this program as a guardian, and as the process that works in tasks' folders. */
+  /** Commands that start this program as a guardian, and as the process that works in tasks' folders. */
   guardian: GuardianCommand;
   taskFiles: GuardianCommand;
   clock: Clock;
@@ -60,7 +60,7 @@ export interface RunnerOptions {
   /** Sends reports to the role. */
   report: (reports: Report[], transfer: ArrayBuffer[]) => void;
   bounds: {
-    /** Without a beat, until the guardian acts. */
+    /** Time without a heartbeat after which the guardian ends all tasks. */
     guardianMs: number;
     /** See orders.ts. */
     windowBytes: number;
@@ -69,8 +69,8 @@ export interface RunnerOptions {
 }
 
 /**
- * Starts, signals and ends tasks' processes, on orders that it checks. Disposing of it ends them
- * all.
+ * Starts, signals and ends the processes of tasks, on orders that it validates. Disposing of it ends
+ * all of them.
  */
 export class Runner {
   readonly instance = randomHex(4);
@@ -91,7 +91,7 @@ export class Runner {
   #lastTick: number;
   #ticked: Instants;
   #lastBeat = -Infinity;
-  /** An attempt has succeeded since the last look for processes that it left behind. */
+  /** An attempt has ended since the last search for processes that it left behind. */
   #unswept = false;
   readonly #reports: Reports;
   #look: Promise<void> | undefined;
@@ -118,11 +118,12 @@ export class Runner {
         cgroups: cgroups?.path,
       }),
       apart,
-      // Two and a half beats.
+      // Two and a half heartbeats.
       echoMs: beatMs * 2.5,
       clock,
       log,
-      acted: () => this.#loseAll("the guardian ended its processes, as the worker was silent"),
+      acted: () =>
+        this.#loseAll("the guardian ended its processes because the worker sent no heartbeats"),
     });
     const watching = {
       watch: (group: number) => this.#guardian.add(group),
@@ -144,7 +145,7 @@ export class Runner {
     }, () => this.#tick());
   }
 
-  /** Ends what earlier starts of this worker left behind, and then is ready for orders. */
+  /** Ends processes that earlier starts of this worker left, and resolves when it takes orders. */
   static async start(options: RunnerOptions): Promise<Runner> {
     const { folder, log } = options;
     await checkReach(folder.work, options.user);
@@ -153,23 +154,23 @@ export class Runner {
     const { work, copies } = leftoverFolders(folder);
     for (const path of copies) await removeFolder(path);
     const runner = new Runner(options);
-    // The worker does not wait for it: a task may have left very much.
+    // The worker does not wait for it: a task may have left many files.
     for (const path of work) runner.#track(runner.#remove(path));
     const late = AbortSignal.timeout(guardianStartMs);
     await Promise.race([runner.#guardian.ready(), aborted(late)]);
     if (runner.#guardian.isReady) return runner;
     await runner[Symbol.asyncDispose]();
-    throw new UserError("Cannot start the guardian, without which no task may be started", {
-      next: "The log lines above say why; it needs bash, or busybox, with grep",
+    throw new UserError("Cannot start the guardian, and without it the worker starts no task", {
+      next: "See the log lines above; the guardian needs bash, or busybox, and grep",
     });
   }
 
-  /** The guardian's process, while there is one. */
+  /** The process id of the guardian; undefined if it does not run. */
   get guardianPid(): number | undefined {
     return this.#guardian.pid;
   }
 
-  /** An order that `validateOrder` refuses is logged and does nothing. */
+  /** Carries out orders. One that `validateOrder` refuses is logged and has no effect. */
   obey(orders: unknown): void {
     for (const order of Array.isArray(orders) ? orders : [orders]) {
       try {
@@ -196,7 +197,7 @@ export class Runner {
     this.#reports[Symbol.dispose]();
   }
 
-  /** The role waits for the end of everything that it has ordered. */
+  /** Reports the end of an attempt that was not started: the role waits for it. */
   #refuse(key: string, error: CannotStart): void {
     const { endCause: cause, exitCode, reason } = error;
     const [startedAt, signal] = [undefined, undefined];
@@ -216,7 +217,7 @@ export class Runner {
       case "taken":
         return this.#attempts.get(order.key)?.attempt.taken(order.stream, order.bytes);
       case "renew": {
-        // The time between the threads is part of the lease.
+        // The lease began when the role sent the order.
         const late = Math.max(0, this.options.clock.now() - order.sentAt);
         return this.#leases.renew(order.lease, order.forMs - late, this.#now());
       }
@@ -274,7 +275,7 @@ export class Runner {
       processes: new AttemptProcesses(order.key, this.#sweeper, cgroup),
       spawn: () => {
         if (this.#leases.holds(order.lease, this.#nearlyNow())) return spawn();
-        const reason = "The lease had run out before the task was started";
+        const reason = "The lease ran out before the task was started";
         throw new CannotStart("lost", undefined, reason);
       },
       watch: (group) => {
@@ -295,13 +296,13 @@ export class Runner {
     try {
       return this.#folders.take();
     } catch (error) {
-      // The task is not the cause.
+      // The host is the cause, not the task.
       const reason = `Cannot make a folder for the task: ${messageOf(error)}`;
       throw new CannotStart("host_failed", undefined, reason);
     }
   }
 
-  /** Tests whether tasks can be started, by the same steps. */
+  /** Tests whether tasks can be started, with the same steps. */
   async #test(): Promise<void> {
     let problem: string | undefined;
     let own: string | undefined;
@@ -347,7 +348,7 @@ export class Runner {
     return { monotonic: this.options.clock.monotonic(), boot: bootMs() };
   }
 
-  /** Reading the boot time would be a tenth of a start, so the one of the last tick is used. */
+  /** Derived from the last tick: reading the boot time would take a tenth of a start. */
   #nearlyNow(): Instants {
     const monotonic = this.options.clock.monotonic();
     return { monotonic, boot: this.#ticked.boot + monotonic - this.#ticked.monotonic };
@@ -357,7 +358,7 @@ export class Runner {
     this.#wake();
     const now = this.#ticked = this.#now();
     for (const lease of this.#leases.takePassed(now)) {
-      this.#loseAll("its lease ran out without an answer of the coordinator", lease);
+      this.#loseAll("its lease ran out without an answer from the coordinator", lease);
     }
     if (now.monotonic - this.#lastBeat < beatMs) return;
     this.#lastBeat = now.monotonic;
@@ -387,10 +388,10 @@ export class Runner {
     if (lost.length > 0) {
       this.options.log.warn("ending attempts", { count: lost.length, why, lease });
     }
-    for (const attempt of lost) attempt.end("lost", 0, `Ended, as ${why}`);
+    for (const attempt of lost) attempt.end("lost", 0, `Ended: ${why}`);
   }
 
-  /** Ends processes of attempts that are over: those that left their group and outlived it. */
+  /** Ends leftover processes of ended attempts: those that left their process group. */
   async #sweep(): Promise<void> {
     this.#unswept = false;
     let isClean = true;
@@ -402,14 +403,14 @@ export class Runner {
       this.#unswept = true;
       isClean = false;
     }
-    // Processes that were found may need a moment to end.
+    // Killed processes may need a moment to end.
     if (isClean) await this.#folders.swept(resting);
   }
 
-  /** Work that has to be over before the runner is. */
+  /** Keeps work that must be complete before the runner ends. */
   #track(work: Promise<void>): void {
     const tracked = work.catch((error) => {
-      this.options.log.warn("cannot tidy up", { error: messageOf(error) });
+      this.options.log.warn("cannot clean up", { error: messageOf(error) });
     }).finally(() => this.#running.delete(tracked));
     this.#running.add(tracked);
   }

@@ -190,7 +190,7 @@ Deno.test("what cannot be started says why, with the exit codes of a shell", asy
     [["/etc"], {}, 126, /is not a file/],
     [["true"], { cwd: "/no/such/folder" }, undefined, /"\/no\/such\/folder" does not exist/],
     [["true"], { env: { PATH: "/nowhere" } }, 127, /PATH "\/nowhere"/],
-    [["true"], { lease: "unknown" }, undefined, /lease had run out/],
+    [["true"], { lease: "unknown" }, undefined, /lease ran out/],
   ];
   for (const [argv, rest, exitCode, reason] of cases) {
     const ended = await t.exited(t.start(argv, rest));

@@ -16,18 +16,18 @@ import type { RunningAttempt } from "./running_attempt.ts";
 import { heldUntil, leaseUntil } from "./lease.ts";
 
 /**
- * Until the next try to connect. Several tries have to fit into the 11 s after which a worker gives
- * up its tasks.
+ * Pauses between tries to connect. Several tries must fit into the time after which a worker ends its
+ * tasks; with the shortest lease that is 11 s.
  */
 const reconnect = { firstMs: 100, factor: 2, longestMs: 3_000 };
 
-/** Until the next try to deliver something that the coordinator could not store. */
+/** Pauses between tries to deliver something that the coordinator could not store. */
 const redeliver = { firstMs: 200, factor: 2, longestMs: 5_000 };
 
-/** After this many refusals of an upload, in some seconds, the result is sent without it. */
+/** After this many refusals of an upload, within seconds, the result is sent without it. */
 const refusals = 5;
 
-/** Without an acknowledged heartbeat a session is given up: a new connection may find a way. */
+/** A session without an acknowledged heartbeat for this time is ended: a new connection may work. */
 const silenceMs = 6_000;
 
 /** How often to check whether the runner answers again. */
@@ -36,17 +36,17 @@ const runnerWaitMs = 500;
 /** Why the worker itself ends a session. */
 const unheard = new TaskError("unavailable", "The coordinator does not answer heartbeats");
 const stuckRunner = new TaskError("unavailable", "The runner of this worker does not answer");
-const takesCreditsBack = new TaskError("unavailable", "The worker takes its credits back");
+const revokesCredits = new TaskError("unavailable", "The worker revokes its credits");
 
-/** What happens in a session, for the owner of the slots; and what a session needs to know of it. */
+/** Implemented by the owner of the slots: the events of a session, and facts that a session needs. */
 export interface SessionEvents {
   /** Why no task can be started on this host; sent with each heartbeat. */
   readonly trouble: string | undefined;
-  /** Without an answer of the runner no lease is renewed: it could not end processes in time. */
+  /** False: no lease is renewed, because the runner could not end processes in time. */
   readonly runnerAnswers: boolean;
   assigned(session: CoordinatorSession, assignments: Assignment[]): void;
   cancel(session: CoordinatorSession, attempt: RunningAttempt): void;
-  /** Delivered and acknowledged, or no longer this worker's. */
+  /** The attempt was delivered and acknowledged, or no longer belongs to this worker. */
   settled(
     session: CoordinatorSession,
     attempt: RunningAttempt,
@@ -54,9 +54,9 @@ export interface SessionEvents {
   ): void;
   /** The leases are valid for `forMs` from now. */
   renewed(session: CoordinatorSession, forMs: number): void;
-  /** Connected, or the drain state has changed: new credits may be due. */
+  /** The session has started, or the drain state has changed: it may need new credits. */
   changed(session: CoordinatorSession): void;
-  /** The session is over: the coordinator gives waiting attempts to others. */
+  /** The session has ended: the coordinator gives waiting attempts to other workers. */
   cut(session: CoordinatorSession): void;
 }
 
@@ -71,12 +71,12 @@ export interface CoordinatorSessionOptions {
   random: () => number;
 }
 
-/** The worker's connection to one coordinator, with the attempts that it has from it. */
+/** The worker's connection to one coordinator, and the attempts that this coordinator assigned. */
 export class CoordinatorSession {
   readonly attempts = new Map<string, RunningAttempt>();
   connection: WorkerSession | undefined;
   draining = false;
-  /** Credits that it has not used yet. */
+  /** Credits that the coordinator has not used yet. */
   credit = 0;
   #creditSince = 0;
   running = 0;
@@ -101,7 +101,7 @@ export class CoordinatorSession {
     return this.queue.length;
   }
 
-  /** For how long it has had credits and used none of them. */
+  /** For how long the coordinator has had credits and used none of them. */
   get unusedMs(): number {
     return this.credit === 0 ? 0 : this.options.clock.monotonic() - this.#creditSince;
   }
@@ -126,8 +126,8 @@ export class CoordinatorSession {
         // A session that ends at once, such as over an order that no worker takes, must not
         // start again without a pause.
         const lastedMs = clock.monotonic() - begunAt;
-        if (end === takesCreditsBack || lastedMs >= reconnect.longestMs) failures = 0;
-        const level = signal.aborted || end === takesCreditsBack ? "debug" : "warn";
+        if (end === revokesCredits || lastedMs >= reconnect.longestMs) failures = 0;
+        const level = signal.aborted || end === revokesCredits ? "debug" : "warn";
         log[level]("session ended", { error: end.message, code: end.code });
       } catch (error) {
         if (signal.aborted) return;
@@ -146,7 +146,7 @@ export class CoordinatorSession {
    * back. Attempts assigned meanwhile are not named in its Hello, so the coordinator reassigns them.
    */
   revokeCredits(): void {
-    if (this.credit > 0) this.#endSession?.(takesCreditsBack);
+    if (this.credit > 0) this.#endSession?.(revokesCredits);
   }
 
   /** Delivers output and artifacts, then the result. */
@@ -169,7 +169,7 @@ export class CoordinatorSession {
         // A refused upload does not prove that the lease is lost: the session may have ended. The
         // answer to the result decides.
         if (isFinal(error) && failures >= refusals && attempt.phase === "finished") {
-          attempt.note(`Not all of it could be stored: ${messageOf(error)}`);
+          attempt.note(`Not all output could be stored: ${messageOf(error)}`);
           return connection.finished(attempt.result!);
         }
         const waitMs = backoffMs(redeliver, ++failures, random());
@@ -225,7 +225,7 @@ export class CoordinatorSession {
       signal.removeEventListener("abort", stop);
       this.connection = this.#endSession = undefined;
       this.credit = 0;
-      scope.abort(new TaskError("unavailable", "The session is over"));
+      scope.abort(new TaskError("unavailable", "The session has ended"));
       connection.closed();
       events.cut(this);
     }
@@ -241,14 +241,14 @@ export class CoordinatorSession {
       if (silentMs > silenceMs) return events.runnerAnswers ? unheard : stuckRunner;
       if (events.runnerAnswers) this.#heartbeat(connection);
     }
-    return new TaskError("unavailable", "The session is over");
+    return new TaskError("unavailable", "The session has ended");
   }
 
   #heartbeat(connection: WorkerSession): void {
     const sentAt = this.options.clock.monotonic();
     connection.heartbeat(this.options.events.trouble).then(
       () => this.#renew(sentAt, connection.leaseMs),
-      () => {/* The sink hears of the end. */},
+      () => {/* The sink is called at the end of the session. */},
     );
   }
 
@@ -286,13 +286,13 @@ export class CoordinatorSession {
     };
   }
 
-  /** Forgets an attempt that has not started. */
+  /** Drops an attempt that has not started. */
   #drop(attempt: RunningAttempt): void {
     this.attempts.delete(attempt.key);
     attempt.forget();
   }
 
-  /** Tells the coordinator at once that no task can be started here, or that one can again. */
+  /** Tells the coordinator at once that this host cannot start tasks, or can again. */
   tellTrouble(): void {
     if (this.connection !== undefined) this.#heartbeat(this.connection);
   }

@@ -11,8 +11,8 @@ import { HostHealth } from "./host_health.ts";
 import type { WorkerOptions } from "./worker_options.ts";
 
 /**
- * Memory for output that is not delivered yet, shared by the slots, so that the worker stays below
- * 200 MiB. More than an upload's window is of no use to one stream.
+ * Memory for undelivered output, shared by the slots, so that the worker stays below 200 MiB. One stream
+ * cannot use more than the window of an upload.
  */
 const outputMemory = {
   totalBytes: 32 * 1024 * 1024,
@@ -20,13 +20,13 @@ const outputMemory = {
   leastBytes: 256 * 1024,
 };
 
-/** First output is sent after this delay; most tasks have ended by then. */
+/** Delay before the first output is sent: most tasks end earlier, and need no upload while they run. */
 const gatherMs = 50;
 
 /** With more unacknowledged results than this, the worker asks for no work. */
 const maxUndelivered = 1_000;
 
-/** The assumed duration of tasks once waiting ones had to be handed back, at least. */
+/** Minimum of the assumed duration of tasks after waiting ones had to be handed back. */
 const longMs = 1_000;
 
 /** Between SIGTERM and SIGKILL for a task that is cancelled. */
@@ -41,23 +41,23 @@ const stop = { runMs: 5_000, graceMs: 5_000, deliverMs: 3_000 };
 export interface WorkerStats {
   slots: number;
   running: number;
-  /** Assigned, and waiting for a slot. */
+  /** Assigned and waiting for a slot. */
   waiting: number;
-  /** Finished, and not acknowledged yet. */
+  /** Finished and not acknowledged yet. */
   undelivered: number;
   sessions: number;
   coordinators: number;
-  /** Since the start, by how they ended. */
+  /** Attempts since the start, by state. */
   finished: Record<string, number>;
   outputBytes: number;
-  /** Why no task can be started on this host, if so. */
+  /** Why no task can be started on this host; undefined if tasks can be. */
   trouble: string | undefined;
 }
 
 /** Gives the worker's slots to the attempts of all coordinators. */
 export class SlotScheduler implements SessionEvents {
   readonly sessions: CoordinatorSession[];
-  /** Known to the runner. */
+  /** Attempts that the runner knows. */
   readonly #started = new Map<string, { attempt: RunningAttempt; session: CoordinatorSession }>();
   /** Attempts whose first output is not being delivered yet. */
   readonly #gathering = new Set<string>();
@@ -168,7 +168,7 @@ export class SlotScheduler implements SessionEvents {
     const { key } = attempt;
     if (how === "superseded") log.warn("a result came too late", { attempt: key });
     session.attempts.delete(key);
-    // Its slot is free when the runner has reported the end.
+    // Its slot becomes free when the runner reports the end.
     if (attempt.phase === "running") order([{ kind: "end", key, cause: "lost", graceMs: 0 }]);
     if (attempt.phase === "finished" && attempt.collects) order([{ kind: "forget", key }]);
     const usesDisk = attempt.spooled || streams.some((stream) => attempt.outputs[stream].usesFile);
@@ -204,7 +204,7 @@ export class SlotScheduler implements SessionEvents {
     }
     if (room.length > 0) this.options.order(room);
     for (const [attempt, session, at] of begun) {
-      // If it has ended already, its result says so.
+      // If it has already ended, its result contains the start.
       if (attempt.phase === "running") session.connection?.started(attempt.ref, at);
     }
     this.#startWaiting();
@@ -255,16 +255,16 @@ export class SlotScheduler implements SessionEvents {
     if (!exited.collects) this.#finish(attempt, session, [], []);
   }
 
-  /** No process of it has run, and another worker may be able to start it. */
+  /** Gives back an attempt that never ran: another worker may be able to start it. */
   #handBack(attempt: RunningAttempt, session: CoordinatorSession, { reason }: Exited): void {
     const why = reasonLine(reason ?? "The host failed");
-    // First: the coordinator must not assign it here again.
+    // Before the hand-back, so that the coordinator does not assign it here again.
     this.#health.failed(why);
     session.handBack(attempt, why);
     this.#settledSome();
   }
 
-  /** Coordinators have to know before they get back the waiting attempts. */
+  /** Tells the coordinators first, then hands back the waiting attempts. */
   #healthChanged(): void {
     const { trouble } = this;
     for (const session of this.sessions) {
@@ -360,7 +360,7 @@ export class SlotScheduler implements SessionEvents {
     );
   }
 
-  /** Takes no more work; settles when every attempt is finished, ended or handed back. */
+  /** Takes no more work; resolves when every attempt has finished, was ended or handed back. */
   async drain(): Promise<void> {
     const { log, order } = this.options;
     this.#stopping = true;

@@ -10,7 +10,7 @@ const pair = ({ certFile, keyFile }: Issued) => ({ cert: read(certFile), key: re
 
 /** What each caller may reach. */
 const allowed: Record<string, Access[]> = {
-  "nobody": ["open"],
+  "anonymous": ["open"],
   "a wrong token": ["open"],
   "the token": ["open", "peer", "user"],
   "a session": ["open", "peer", "user"],
@@ -41,7 +41,7 @@ Deno.test("every route is open to exactly those callers that the table names", a
   const cookie = (value: string) => ({ headers: { cookie: `__Host-agent-cccccccc=${value}` } });
   const wrong = bearer("x".repeat(43));
   const callers: Record<string, Asked> = {
-    "nobody": {},
+    "anonymous": {},
     "a wrong token": wrong,
     "the token": bearer(api.token),
     "a session": cookie(session),

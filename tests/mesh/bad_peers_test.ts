@@ -108,15 +108,15 @@ Deno.test("each bad node is shown as what it is, and the process goes on", async
   using client = await clientOf(ca);
   const json = (body: unknown): Handle => (_, response) => response.end(JSON.stringify(body));
   const cases: [name: string, issued: Issued, handle: Handle, says: RegExp][] = [
-    ["garbage", good, (_, response) => response.end("garbage"), /not that of a node/],
-    ["an empty answer", good, (_, response) => response.end(), /not that of a node/],
+    ["garbage", good, (_, response) => response.end("garbage"), /not from a node/],
+    ["an empty answer", good, (_, response) => response.end(), /not from a node/],
     [
       "deep nesting",
       good,
       (_, response) => response.end("[".repeat(100_000)),
-      /not that of a node/,
+      /not from a node/,
     ],
-    ["wrong types", good, json({ ...answer(), revision: "1" }), /not that of a node/],
+    ["wrong types", good, json({ ...answer(), revision: "1" }), /not from a node/],
     [
       "an endless list",
       good,
@@ -127,7 +127,7 @@ Deno.test("each bad node is shown as what it is, and the process goes on", async
           () => ({ gone: true, id: otherId }),
         ),
       }),
-      /not that of a node/,
+      /not from a node/,
     ],
     ["another cluster", good, json(answer({ cluster: "other" })), /belongs to cluster "other"/],
     ["no cluster", good, json(answer({ cluster: null })), /belongs to no cluster/],
@@ -136,7 +136,7 @@ Deno.test("each bad node is shown as what it is, and the process goes on", async
       "a refusal",
       good,
       (_, response) => response.writeHead(401).end('{"detail":"no"}'),
-      /does not accept this node.*no/,
+      /refuses this node.*no/,
     ],
     [
       "a redirect",

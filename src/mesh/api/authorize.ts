@@ -37,7 +37,7 @@ export function authorize(context: ApiContext, route: Route | undefined, node: N
   const caller = callerOf(context, node, certificate);
   context.set("caller", caller);
   if (isAllowed(routes[route].access, caller)) return;
-  const reason = caller.kind === "nobody"
+  const reason = caller.kind === "anonymous"
     ? caller.reason
     : "The certificate of a node does not open this path; send the bearer token";
   throw new HttpProblem(401, reason, {
@@ -67,11 +67,13 @@ function callerOf(
     checkGuess(node, source);
     if (node.sessions.isBearer(token)) return { kind: "user" };
     node.sessions.wrongGuess(source);
-    if (certificate.kind !== "peer") return { kind: "nobody", reason: "The bearer token is wrong" };
+    if (certificate.kind !== "peer") {
+      return { kind: "anonymous", reason: "The bearer token is wrong" };
+    }
   }
   if (certificate.kind === "peer") return { kind: "peer" };
   return {
-    kind: "nobody",
+    kind: "anonymous",
     reason: certificate.kind === "refused"
       ? `The client certificate does not count: ${certificate.reason}`
       : session === undefined

@@ -14,13 +14,13 @@ export function targetOf(address: string): string {
 }
 
 /**
- * Resolves a name to the addresses that this thread may dial; gRPC's own resolver knows nothing of
- * permissions. gRPC then tries one after the other, IPv6 and IPv4 in turn, starting the next where
- * the last has failed or taken 250 ms (RFC 8305, section 5), and asks again when none connects, so a
- * coordinator that has moved is found.
+ * Resolves a name to the addresses that this thread may dial; gRPC's own resolver does not know about
+ * permissions. gRPC tries them in order, alternating IPv6 and IPv4, and starts the next one when the
+ * last has failed or taken 250 ms (RFC 8305, section 5). If none connects, it resolves the name again,
+ * so a coordinator with a new address is found.
  */
 class NameResolver implements Resolver {
-  /** The look-up that is under way; gRPC uses a resolver again after it has destroyed it. */
+  /** The running look-up. gRPC uses a resolver again after destroying it. */
   #current: symbol | undefined;
   #last = "";
 
@@ -39,7 +39,7 @@ class NameResolver implements Resolver {
       const { host, port } = splitHost(this.target.path);
       const addresses = await dialableAddresses(host, port);
       if (this.#current !== own) return;
-      // The same answer again would only make gRPC begin again with the first address.
+      // The same answer would only make gRPC start again with the first address.
       if (addresses.join() === this.#last) return;
       this.#last = addresses.join();
       const endpoints = addresses.map((address) => ({ addresses: [{ host: address, port }] }));

@@ -30,8 +30,8 @@ interface Call {
 export type CallerOf = (call: Call) => Caller;
 
 /**
- * Finds out who calls. A certificate is looked at once for each connection: with Deno that takes
- * 50 µs and more, as long as a small call.
+ * Determines the caller. Its certificate is read once for each connection: with Deno that takes 50 µs
+ * or more, as long as a small call.
  */
 export function callersOf(mode: PeerMode): CallerOf {
   const known = new WeakMap<object, Caller>();
@@ -41,7 +41,7 @@ export function callersOf(mode: PeerMode): CallerOf {
     if (found !== undefined) return found;
     const caller: Caller = {
       address: written(call.getPeer()),
-      // Without mTLS no certificate is asked for, and none would be verified.
+      // Without mTLS no certificate is requested, and none would be verified.
       certificate: mode.mode === "mtls" ? certificateOf(call) : undefined,
     };
     if (connection !== undefined) known.set(connection, caller);

@@ -15,12 +15,12 @@ type Unary = ServerUnaryCall<unknown, unknown>;
 type Streaming = ServerDuplexStream<unknown, unknown>;
 type Handler = (call: Unary | Streaming, callback?: sendUnaryData<unknown>) => void;
 
-/** Calls under way, by connection. */
+/** Running calls, by connection. */
 const counts = new WeakMap<object, Map<string, number>>();
 
 /**
- * The handlers behind the checks that hold for every call: the role of the caller's certificate, and
- * how many calls of one method a connection may have under way.
+ * Wraps handlers with the checks that apply to every call: the role of the caller's certificate, and
+ * the number of running calls of one method in one connection.
  */
 export function guarded(
   service: ServiceDefinition,
@@ -47,7 +47,7 @@ export function guarded(
   ) as UntypedServiceImplementation;
 }
 
-/** Counts a stream until it is over. */
+/** Counts a stream until it ends. */
 function count(path: string, call: Streaming): void {
   const connection = connectionOf(String(call.metadata.get(connectionHeader)[0]));
   if (connection === undefined) return;

@@ -43,7 +43,7 @@ export class LogReader {
     if (!signal.aborted) this.state.value = "ended";
   }
 
-  /** Repeats until `run` settles with something other than false, or the signal aborts. */
+  /** Repeats `run` until it resolves to something other than false, or the signal aborts. */
   async #retried(signal: AbortSignal, run: () => Promise<void | boolean>): Promise<boolean> {
     for (let failures = 0; !signal.aborted;) {
       try {

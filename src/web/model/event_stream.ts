@@ -15,10 +15,10 @@ type Message =
   | { kind: "state"; state: StreamState }
   /** A new tab asks for the state. It may have logged in. */
   | { kind: "hello" }
-  /** A tab became visible, the network is back or somebody logged in: try again at once. */
+  /** A tab became visible, the network is back or the user logged in: try again at once. */
   | { kind: "wake" };
 
-/** The server sends a comment each 15 s: three missed ones mean that the connection is dead. */
+/** The server sends a comment every 15 s; after three missed ones the connection is dead. */
 const silenceMs = 45_000;
 const resetEvent: ServerEvent = { name: "reset", id: undefined, data: "{}" };
 const retryMs = { first: 1_000, longest: 10_000, loggedOut: 60_000 };

@@ -193,7 +193,7 @@ function DrainButton({ worker }: { worker: WorkerView }) {
   };
   const title = worker.draining
     ? "Give it tasks again"
-    : "Give it no new tasks; those that run go on to their end";
+    : "Give it no new tasks; running tasks continue to their end";
   return (
     <>
       <button type="button" title={title} aria-label={`${action} ${worker.id}`} onClick={run}>
