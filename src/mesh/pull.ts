@@ -4,7 +4,6 @@ import type { Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import { every } from "../base/lifetimes.ts";
 import { limited } from "../base/limited.ts";
-import { limited } from "../base/limited.ts";
 import type { Log } from "../base/log.ts";
 import { dialable, hostOf } from "./addresses.ts";
 import { bestFirst, type Member, type Membership } from "./membership.ts";
