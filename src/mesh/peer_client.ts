@@ -85,7 +85,8 @@ export function peerClient(
     const { host, port } = splitHost(address);
     const options = { host, port, method, path, headers, agent };
     const request = trust === undefined
-      ? plainRequest(options)
+      // A name that every node is known by: the dialled one may be in no certificate and no setting.
+      ? plainRequest({ ...options, headers: { host: "localhost", ...headers } })
       : secureRequest({ ...options, ...tlsOptions(trust, host, clock) });
     const head = Promise.withResolvers<IncomingMessage>();
     const fail = (reason: string) => {

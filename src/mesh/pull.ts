@@ -28,7 +28,7 @@ export interface PullOptions {
   /** Where this node can be dialled. */
   addresses: () => string[];
   client: () => PeerClient;
-  /** Sent to configured peers if there is no TLS to prove membership. */
+  /** Sent to others if there is no TLS to prove membership. */
   bearer: (() => string) | undefined;
   clock: Clock;
   log: Log;
@@ -50,7 +50,7 @@ export class Pull {
   readonly #options: PullOptions;
   readonly #busy = new Set<string>();
   /** Addresses that may be nodes, with the ticks that they have been tried for. */
-  readonly #candidates = new Map<string, number>();
+  readonly #candidates = new Map<string, { ticks: number; trusted: boolean }>();
   /** Addresses at which we ourselves answer. */
   readonly #own = new Set<string>();
   /** Which node answers at a configured address. */
@@ -77,12 +77,17 @@ export class Pull {
     }, () => this.#tick());
   }
 
-  /** Called with the addresses of a node that discovery found. */
-  found(addresses: string[]): void {
+  /**
+   * Asks addresses where a node may be.
+   *
+   * @param trusted whether they came from one that knows the token, which is then sent to them too;
+   * anyone can send multicast.
+   */
+  found(addresses: string[], trusted = false): void {
     for (const address of addresses) {
       if (this.#own.has(address) || this.#candidates.size >= maxCandidates) continue;
-      this.#candidates.set(address, 0);
-      this.#askCandidate(address);
+      this.#candidates.set(address, { ticks: 0, trusted });
+      this.#askCandidate(address, trusted);
     }
   }
 
@@ -100,7 +105,7 @@ export class Pull {
     // First the address that it used, then those that it reports: it may not know the former.
     const port = Number(/:(\d+)$/.exec(by.addresses[0] ?? "")?.[1] ?? 0);
     const seen = port > 0 ? [joinHost(remote, port)] : [];
-    this.found(bestFirst([...seen, ...dialable(by.addresses)], undefined));
+    this.found(bestFirst([...seen, ...dialable(by.addresses)], undefined), true);
   }
 
   #tick(): void {
@@ -113,12 +118,12 @@ export class Pull {
     }
     for (const address of staticPeers) {
       const member = membership.members.get(this.#aliases.get(address) ?? "");
-      if (member === undefined || member.error !== undefined) this.#askCandidate(address);
+      if (member === undefined || member.error !== undefined) this.#askCandidate(address, true);
     }
-    for (const [address, ticks] of this.#candidates) {
+    for (const [address, { ticks, trusted }] of this.#candidates) {
       if (ticks >= candidateTicks) this.#candidates.delete(address);
-      else this.#candidates.set(address, ticks + 1);
-      if (!good.has(address)) this.#askCandidate(address);
+      else this.#candidates.set(address, { ticks: ticks + 1, trusted });
+      if (!good.has(address)) this.#askCandidate(address, trusted);
     }
     for (const [name, at] of this.#askedBack) {
       if (clock.monotonic() - at > askBackMs) this.#askedBack.delete(name);
@@ -138,10 +143,10 @@ export class Pull {
     if (member !== undefined) this.#once(member.id, () => this.#reach(member));
   }
 
-  #askCandidate(address: string): void {
+  #askCandidate(address: string, trusted: boolean): void {
     if (this.#own.has(address)) return;
     this.#once(address, async () => {
-      const failure = await attempt(() => this.#question(address));
+      const failure = await attempt(() => this.#question(address, undefined, trusted));
       if (failure === undefined) return;
       this.#options.log.debug("a possible node does not answer", { address, reason: failure });
     });
@@ -170,13 +175,13 @@ export class Pull {
     if (!failures.includes(undefined)) membership.failed(member.id, failure);
   }
 
-  async #question(address: string, member?: Member): Promise<void> {
+  async #question(address: string, member?: Member, trusted = true): Promise<void> {
     const { client, clock, membership, staticPeers } = this.#options;
     const told = ownAddressList(this.#options);
     const reply = await client().ask(address, {
       method: "GET",
       path: "/api/cluster/node_local",
-      headers: headersFor(address, member, this.#options),
+      headers: headersFor(member, trusted, this.#options),
       withinMs: times.answerMs,
     });
     const at = { now: clock.monotonic(), wall: clock.now() };
@@ -190,10 +195,9 @@ export class Pull {
 }
 
 /** Sends our id and addresses, unless the member already has them. */
-function headersFor(address: string, member: Member | undefined, options: PullOptions) {
-  const { membership, staticPeers, bearer } = options;
+function headersFor(member: Member | undefined, trusted: boolean, options: PullOptions) {
+  const { membership, bearer } = options;
   const { id, instance } = membership.self;
-  const configured = bearer !== undefined && staticPeers.includes(address);
   const addresses = ownAddressList(options);
   return {
     ...(member !== undefined && member.told === addresses ? {} : {
@@ -201,7 +205,7 @@ function headersFor(address: string, member: Member | undefined, options: PullOp
       [addressesHeader]: addresses,
     }),
     ...(member?.held === undefined ? {} : { "if-none-match": etagOf(member.held) }),
-    ...(configured ? { authorization: `Bearer ${bearer()}` } : {}),
+    ...(bearer !== undefined && trusted ? { authorization: `Bearer ${bearer()}` } : {}),
   };
 }
 

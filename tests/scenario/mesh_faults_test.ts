@@ -161,6 +161,29 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "without TLS: members by a common token, or by none with --no-auth",
+  ...ready,
+  async fn() {
+    await using hosts = await startHosts(["a", "b", "c"]);
+    const { a, b, c } = hosts;
+    const plain = "--no-tls --insecure";
+    await a.ok("agent token rotate && scp -q /etc/agent/token b.lan:/etc/agent/");
+    await a.ok("scp -q /etc/agent/token c.lan:/etc/agent/");
+    {
+      await using _a = await startNode(a, plain);
+      await using _b = await startNode(b, `${plain} --peer a.lan`);
+      await using _c = await startNode(c, `${plain} --peer a.lan`);
+      await Promise.all(hosts.list.map((host) => sees(host, all)));
+    }
+    await b.ok("agent token rotate");
+    await using _a = await startNode(a, `${plain} --no-auth`);
+    await using _b = await startNode(b, `${plain} --no-auth`);
+    await using _c = await startNode(c, `${plain} --no-auth`);
+    await Promise.all(hosts.list.map((host) => sees(host, all)));
+  },
+});
+
 /** Sends malformed multicast packets: a valid answer with bytes changed, by a fixed seed. */
 const fuzz = String.raw`
 import random, socket
