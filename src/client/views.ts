@@ -26,6 +26,7 @@ export function taskView(task: Task) {
     finished_at: timestamp(task.finishedAt),
     not_before: timestamp(task.notBefore),
     cancel_requested: task.cancelRequested,
+    submitter: task.submitter ?? null,
     attempts: task.attempts.map(attemptView),
   };
 }
@@ -59,6 +60,7 @@ export function workerView(worker: WorkerInfo) {
     version: worker.version,
     address: worker.address,
     identity: worker.identity ?? null,
+    fingerprint: worker.fingerprint ?? null,
     connected_at: timestamp(worker.connectedAt),
     last_heartbeat_at: timestamp(worker.lastHeartbeatAt),
     warnings: worker.warnings,
@@ -83,6 +85,7 @@ export function stateView(entry: StateEntry) {
     key: entry.key,
     revision: entry.revision,
     updated_at: timestamp(entry.updatedAt)!,
+    updated_by: entry.updatedBy ?? null,
     ...textOrBase64(entry.value, "value"),
   };
 }

@@ -5,7 +5,7 @@ import {
 } from "../tasks/validation.ts";
 import type { CallContext } from "./call_context.ts";
 import { TaskError } from "../tasks/service.ts";
-import type { StateEntry } from "../tasks/task.ts";
+import type { Identity, StateEntry } from "../tasks/task.ts";
 
 export function getState({ leaseTable }: CallContext, namespace: string, key: string): StateEntry {
   validateStateNamespace(namespace);
@@ -25,6 +25,7 @@ export async function putState(
   key: string,
   value: Uint8Array,
   ifRevision?: number,
+  by?: Identity,
 ): Promise<StateEntry> {
   validateStateNamespace(namespace);
   validateStateKey(key);
@@ -32,7 +33,7 @@ export async function putState(
   context.checkRoom();
   const { leaseTable } = context;
   const at = leaseTable.clock.now();
-  const change = { kind: "put_state", namespace, key, value, ifRevision, at } as const;
+  const change = { kind: "put_state", namespace, key, value, ifRevision, at, by } as const;
   const outcome = await leaseTable.commits.write(change);
   if (outcome !== undefined && "entry" in outcome) return outcome.entry;
   throw conflict(key, ifRevision, outcome);

@@ -3,6 +3,7 @@ import type {
   Artifact,
   AttemptRef,
   AttemptResult,
+  Identity,
   Labels,
   StateEntry,
   Task,
@@ -45,7 +46,13 @@ export interface TaskStore extends Disposable {
    * necessarily of a task in this store.
    */
   list(
-    query: { states: readonly TaskState[]; limit: number; before?: string },
+    query: {
+      states: readonly TaskState[];
+      limit: number;
+      before?: string;
+      /** The name or the fingerprint of who submitted them. */
+      submitter?: string;
+    },
   ): { ids: string[]; more: boolean };
   /** At most `limit` tasks that have not finished, oldest first, starting after `seq`. */
   unfinished(seq: number, limit: number): { seq: number; id: string }[];
@@ -138,6 +145,7 @@ export interface StoredWorker {
   connectedAt: number;
   address: string;
   identity: string | undefined;
+  fingerprint?: string | undefined;
   warnings: string[];
   /** Public key of the certificate that the id belongs to: see `WorkerHello.certificate`. */
   owner: string | undefined;
@@ -158,6 +166,7 @@ export type Change =
     spec: TaskSpec;
     at: number;
     arrayId: string | undefined;
+    submitter?: Identity | undefined;
     key: { text: string; hash: string } | undefined;
   }
   | { kind: "assign"; seq: number; ref: AttemptRef; workerId: string; holder: number; at: number }
@@ -196,6 +205,7 @@ export type Change =
     value: Uint8Array;
     ifRevision: number | undefined;
     at: number;
+    by?: Identity | undefined;
   }
   /** ChangeResult: the namespace's new revision, or the key's current one if it differs; missing: 0. */
   | { kind: "delete_state"; namespace: string; key: string; ifRevision: number | undefined }

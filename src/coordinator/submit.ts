@@ -1,6 +1,6 @@
 import { elementId } from "../tasks/ids.ts";
 import { type SubmitOptions, type Submitted, TaskError } from "../tasks/service.ts";
-import type { TaskSpec } from "../tasks/task.ts";
+import type { Identity, TaskSpec } from "../tasks/task.ts";
 import { validateArray, validateIdempotencyKey, validateSpec } from "../tasks/validation.ts";
 import { type CallContext, throwIfStopping } from "./call_context.ts";
 import type { NewTask } from "./store.ts";
@@ -38,7 +38,8 @@ export async function submit(
     id: array === undefined ? id : elementId(id, array.first + at),
     arrayIndex: array === undefined ? undefined : array.first + at,
   }));
-  await store(context, { id, tasks, spec, key, isArray: array !== undefined });
+  const { submitter } = options;
+  await store(context, { id, tasks, spec, key, isArray: array !== undefined, submitter });
   return { id, taskIds: tasks.map((task) => task.id), existing: false };
 }
 
@@ -65,13 +66,15 @@ interface NewTasks {
   spec: TaskSpec;
   key: KeyUse | undefined;
   isArray: boolean;
+  submitter: Identity | undefined;
 }
 
-async function store(context: CallContext, { id, tasks, spec, key, isArray }: NewTasks) {
+async function store(context: CallContext, wanted: NewTasks) {
+  const { id, tasks, spec, key, isArray, submitter } = wanted;
   const { commits, clock, queue } = context.leaseTable;
   const arrayId = isArray ? id : undefined;
   const written = commits.write(
-    { kind: "submit", tasks, spec, at: clock.now(), arrayId, key },
+    { kind: "submit", tasks, spec, at: clock.now(), arrayId, key, submitter },
     {
       task: id,
       ...(key === undefined ? {} : { lock: `key ${key.text}` }),

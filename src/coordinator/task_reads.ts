@@ -94,6 +94,7 @@ export function listTasks(
     states: [...states],
     limit,
     ...(before === undefined ? {} : { before }),
+    ...(query.submitter === undefined ? {} : { submitter: query.submitter }),
   });
   async function* read(): AsyncGenerator<Task> {
     for await (const task of tasksNow(context, ids)) {

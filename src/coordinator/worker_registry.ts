@@ -90,7 +90,7 @@ export class WorkerRegistry {
         new TaskError("wrong_state", `Replaced by a newer session from ${hello.address}`),
       );
     }
-    const { labels, slots, version, address, identity, warnings } = hello;
+    const { labels, slots, version, address, identity, fingerprint, warnings } = hello;
     const stored: StoredWorker = {
       id: hello.workerId,
       version,
@@ -100,6 +100,7 @@ export class WorkerRegistry {
       connectedAt: clock.now(),
       address,
       identity,
+      fingerprint,
       warnings,
       owner: ownerOf(hello, worker?.stored),
     };
@@ -119,6 +120,7 @@ export class WorkerRegistry {
       worker: stored.id,
       address,
       identity,
+      fingerprint,
       slots,
       held: holder.leases.size,
     });

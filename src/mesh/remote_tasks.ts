@@ -37,8 +37,8 @@ export function remoteTasks(node: NodeClient): TaskService {
 function tasksOver(node: NodeClient, call: Call) {
   const tasksOf = async (method: "GET" | "POST" | "DELETE", path: string) =>
     (await call<{ tasks: TaskView[] }>(method, path)).tasks.map(taskOf);
-  const list: TaskService["listTasks"] = async ({ states, limit, before }) => {
-    const query = queryOf({ state: states?.join(","), limit, before });
+  const list: TaskService["listTasks"] = async ({ states, limit, before, submitter }) => {
+    const query = queryOf({ state: states?.join(","), limit, before, submitter });
     const { tasks, more } = await call<{ tasks: TaskView[]; more: boolean }>(
       "GET",
       `/api/tasks${query}`,
@@ -311,6 +311,7 @@ function taskOf(view: TaskView): Task {
     notBefore: timeOf(view.not_before),
     cancelRequested: view.cancel_requested,
     reason: view.reason ?? undefined,
+    ...(view.submitter === null ? {} : { submitter: view.submitter }),
   };
 }
 
@@ -328,6 +329,7 @@ function workerOf(view: WorkerView): WorkerInfo {
     lastHeartbeatAt: timeOf(view.last_heartbeat_at),
     address: view.address,
     identity: view.identity ?? undefined,
+    fingerprint: view.fingerprint ?? undefined,
     warnings: view.warnings,
     trouble: view.trouble ?? undefined,
   };

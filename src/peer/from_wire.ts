@@ -122,6 +122,7 @@ export function taskFrom(value: wire.Task | undefined): Task {
     notBefore: timeFrom(task.notBefore),
     cancelRequested: task.cancelRequested,
     reason: textFrom(task.reason),
+    ...(task.submitter === undefined ? {} : { submitter: task.submitter }),
   };
 }
 
@@ -162,6 +163,7 @@ export function workerFrom(value: wire.Worker | undefined): WorkerInfo {
     identity: textFrom(worker.identity),
     warnings: worker.warnings,
     trouble: textFrom(worker.trouble),
+    ...(worker.fingerprint === "" ? {} : { fingerprint: worker.fingerprint }),
   };
 }
 
@@ -173,5 +175,6 @@ export function entryFrom(value: wire.StateEntry | undefined): StateEntry {
     value: entry.value,
     revision: numberFrom(entry.revision),
     updatedAt: required("A time", timeFrom(entry.updatedAt)),
+    ...(entry.updatedBy === undefined ? {} : { updatedBy: entry.updatedBy }),
   };
 }

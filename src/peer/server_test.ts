@@ -239,7 +239,7 @@ Deno.test("content that the protocol does not allow is refused as invalid", asyn
     ],
     "a state that there is not": [
       "TaskService/ListTasks",
-      request(wire.ListTasksRequest, { states: [99], limit: 0, before: "" }),
+      request(wire.ListTasksRequest, { states: [99], limit: 0, before: "", submitter: "" }),
     ],
     "an upload without an attempt": [
       "WorkerService/UploadArtifact",

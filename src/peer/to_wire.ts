@@ -117,6 +117,7 @@ export function wireTask(task: Task): wire.Task {
     notBefore: wireTime(task.notBefore),
     cancelRequested: task.cancelRequested,
     reason: task.reason ?? "",
+    submitter: task.submitter,
   };
 }
 
@@ -154,6 +155,7 @@ export function wireWorker(worker: WorkerInfo): wire.Worker {
     identity: worker.identity ?? "",
     warnings: worker.warnings,
     trouble: worker.trouble ?? "",
+    fingerprint: worker.fingerprint ?? "",
   };
 }
 
@@ -164,12 +166,13 @@ export function wireEntry(entry: StateEntry): wire.StateEntry {
     value: wireBytes(entry.value),
     revision: BigInt(entry.revision),
     updatedAt: wireTime(entry.updatedAt),
+    updatedBy: entry.updatedBy,
   };
 }
 
 /** At most what a task takes when it is encoded. */
 export function taskBytes(task: Task): number {
-  const texts = (task.reason?.length ?? 0) +
+  const texts = (task.reason?.length ?? 0) + (task.submitter?.name.length ?? 0) +
     task.attempts.reduce((sum, each) => sum + each.workerId.length + (each.reason?.length ?? 0), 0);
   // 120 bytes of numbers and times each; a letter takes up to 3.
   return specBytes(task.spec) + 300 + 150 * task.attempts.length + 3 * texts;

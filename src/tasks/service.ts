@@ -3,6 +3,7 @@ import type {
   Assignment,
   AttemptRef,
   AttemptResult,
+  Identity,
   Labels,
   StateEntry,
   Task,
@@ -54,6 +55,8 @@ export class TaskError extends Error {
 export interface SubmitOptions {
   array?: { first: number; last: number };
   idempotencyKey?: string;
+  /** Who calls: on the coordinator the wire fills it in, whatever a client says. */
+  submitter?: Identity | undefined;
 }
 
 export interface Submitted {
@@ -75,6 +78,8 @@ export interface TaskQuery {
   limit?: number;
   /** Tasks older than this id. */
   before?: string;
+  /** The name or the fingerprint of who submitted them. */
+  submitter?: string;
 }
 
 export interface PruneQuery {
@@ -173,6 +178,14 @@ type LongAnswer =
  * delete) are made before the first item, and as a whole.
  */
 export interface TaskServer extends Omit<TaskService, LongAnswer> {
+  /** @param by who calls, by the verified certificate. */
+  putState(
+    namespace: string,
+    key: string,
+    value: Uint8Array,
+    ifRevision?: number,
+    by?: Identity,
+  ): Promise<StateEntry>;
   getTask(id: string): AsyncIterable<Task>;
   listTasks(query: TaskQuery): Promise<{ tasks: AsyncIterable<Task>; more: boolean }>;
   cancelTask(id: string): AsyncIterable<Task>;
@@ -204,6 +217,8 @@ export interface WorkerHello {
   address: string;
   /** Subject of the verified certificate. */
   identity: string | undefined;
+  /** Of the same certificate. */
+  fingerprint?: string | undefined;
   /** What the verified certificate says about the worker's id; absent without mTLS. */
   certificate?: {
     /** SHA-256 of its public key: it stays the same where a renewal keeps the key. */

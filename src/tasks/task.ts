@@ -68,6 +68,14 @@ export interface Attempt {
   superseded: boolean;
 }
 
+/** Who called, by a verified certificate. */
+export interface Identity {
+  /** The common name; where there is none, the subject. */
+  name: string;
+  /** SHA-256 of the certificate, in lower-case hex. */
+  fingerprint: string;
+}
+
 export interface Task {
   id: string;
   spec: TaskSpec;
@@ -82,6 +90,8 @@ export interface Task {
   notBefore: number | undefined;
   cancelRequested: boolean;
   reason: string | undefined;
+  /** Absent without mTLS. */
+  submitter?: Identity | undefined;
 }
 
 /** How an attempt ended, as its worker saw it. */
@@ -130,6 +140,8 @@ export interface WorkerInfo {
   lastHeartbeatAt: number | undefined;
   address: string;
   identity: string | undefined;
+  /** SHA-256 of its verified certificate, in lower-case hex. */
+  fingerprint?: string | undefined;
   warnings: string[];
   /** Why it can start nothing at the moment. */
   trouble?: string | undefined;
@@ -141,4 +153,6 @@ export interface StateEntry {
   value: Uint8Array;
   revision: number;
   updatedAt: number;
+  /** Absent without mTLS. */
+  updatedBy?: Identity | undefined;
 }

@@ -399,3 +399,23 @@ Deno.test("tasks are deleted by id, and old ones are pruned or only counted", as
   assert.deepEqual(asked, [{ ...query, dryRun: true }, { ...query, dryRun: false }]);
   assert.equal((await coordinator.run("task prune")).code, 2);
 });
+
+Deno.test("tasks are listed by who submitted them, and a task shows that", async () => {
+  const asked: unknown[] = [];
+  const submitter = { name: "alice", fingerprint: "ab".repeat(32) };
+  await using coordinator = await asking({
+    ...knows,
+    getTask: () => Promise.resolve([{ ...task, submitter }]),
+    listTasks(query) {
+      asked.push(query);
+      return Promise.resolve({ tasks: [{ ...task, submitter }], more: false });
+    },
+  });
+  const listed = await coordinator.run("task list --submitter alice --json");
+  assert.deepEqual(JSON.parse(listed.stdout).tasks[0].submitter, submitter);
+  assert.deepEqual(asked, [{ states: [], limit: 50, submitter: "alice" }]);
+  assert.match(
+    (await coordinator.run(`task show ${id}`)).stdout,
+    /^Submitter +alice \(SHA-256 abab/m,
+  );
+});

@@ -130,7 +130,7 @@ Deno.test({
     await read(tasks.getTask({ id: first }));
     await read(tasks.cancelTask({ id: first }));
     await read(tasks.retryTask({ id: first }));
-    await read(tasks.listTasks({ states: [], limit: 0, before: "" }));
+    await read(tasks.listTasks({ states: [], limit: 0, before: "", submitter: "" }));
 
     let array = "";
     await step("Submit of the largest array", async () => {
@@ -146,7 +146,11 @@ Deno.test({
     await step("WatchTasks of all", () => read(tasks.watchTasks({ ids: [] }), 500));
     await step(
       "ListTasks at its limit",
-      () => read(tasks.listTasks({ states: [], limit: limits.maxListed, before: "" }), 20),
+      () =>
+        read(
+          tasks.listTasks({ states: [], limit: limits.maxListed, before: "", submitter: "" }),
+          20,
+        ),
     );
     await step("a worker with all credits that does not read", async () => {
       const { send, call, close } = openSession(address, { labels: new Map([["large", "yes"]]) });

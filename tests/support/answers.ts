@@ -33,7 +33,8 @@ export function servedAnswers(tasks: TaskService): TaskServer {
     resumeWorker: (id) => tasks.resumeWorker(id),
     forgetWorker: (id) => tasks.forgetWorker(id),
     getState: (...args) => tasks.getState(...args),
-    putState: (...args) => tasks.putState(...args),
+    putState: (namespace, key, value, ifRevision) =>
+      tasks.putState(namespace, key, value, ifRevision),
     deleteState: (...args) => tasks.deleteState(...args),
     getTask: (id) => items(tasks.getTask(id)),
     async listTasks(query) {

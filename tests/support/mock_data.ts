@@ -200,6 +200,7 @@ export function taskView(
     finished_at,
     not_before: null,
     cancel_requested: false,
+    submitter: null,
     attempts: state === "queued" ? [] : [attempt],
   } as TaskView;
 }

@@ -20,6 +20,11 @@ export default command({
       repeat: true,
       help: "Only tasks in this state",
     },
+    submitter: {
+      kind: "line",
+      placeholder: "NAME",
+      help: "Only tasks of this certificate's name or SHA-256 fingerprint",
+    },
     limit: { kind: "integer", min: 1, default: 50, help: "Maximum number of tasks" },
     watch: { kind: "flag", help: "Keep showing changes until Ctrl-C" },
   },
@@ -35,9 +40,9 @@ export default command({
   run: (request) =>
     withTasks(request, async (tasks) => {
       const { options, env, json } = request;
-      const states = options.state;
-      if (options.watch) return await watchList({ tasks, env, json, states, most: options.limit });
-      const found = await list(tasks, states, options.limit);
+      const { state: states, submitter, limit: most } = options;
+      if (options.watch) return await watchList({ tasks, env, json, states, submitter, most });
+      const found = await list(tasks, { states, submitter }, most);
       if (json) {
         const shown = { tasks: found.tasks.map(taskView), more: found.more };
         return await env.stdout.write(JSON.stringify(shown, null, 2) + "\n");
@@ -57,7 +62,7 @@ export default command({
 
 async function list(
   tasks: TaskService,
-  states: Task["state"][],
+  { states, submitter }: { states: Task["state"][]; submitter: string | undefined },
   limit: number,
 ): Promise<{ tasks: Task[]; more: boolean }> {
   const found: Task[] = [];
@@ -67,6 +72,7 @@ async function list(
     const page = await tasks.listTasks({
       limit: Math.min(pageSize, limit - found.length),
       ...(states.length === 0 ? {} : { states }),
+      ...(submitter === undefined ? {} : { submitter }),
       ...(before === undefined ? {} : { before }),
     });
     found.push(...page.tasks);

@@ -32,6 +32,12 @@ export function taskPage(task: TaskView, context: TableContext): string {
     ["Retries", spec.retries === 0 ? undefined : retries(spec)],
     ["If lost", ifLost(spec.max_lost)],
     ["Artifacts", spec.artifacts.length === 0 ? undefined : printable(spec.artifacts.join(" "))],
+    [
+      "Submitter",
+      task.submitter === null
+        ? undefined
+        : `${printable(task.submitter.name)} (SHA-256 ${task.submitter.fingerprint.slice(0, 16)}…)`,
+    ],
     ["Submitted", when(task.submitted_at, now)],
     ["Not before", task.not_before === null ? undefined : task.not_before],
     ["Finished", task.finished_at === null ? undefined : when(task.finished_at, now)],

@@ -16,6 +16,8 @@ export interface Watch {
   json: boolean;
   /** Empty: all. */
   states: TaskState[];
+  /** Name or fingerprint of who submitted them; undefined: anyone. */
+  submitter: string | undefined;
   /** Rows at most. */
   most: number;
 }
@@ -91,7 +93,10 @@ async function watchAll({ tasks, env }: Watch, take: (task: Task) => Promise<voi
   }
 }
 
-function isWanted({ state }: Task, { states }: Watch): boolean {
+function isWanted({ state, submitter: by }: Task, { states, submitter }: Watch): boolean {
+  if (submitter !== undefined && submitter !== by?.name && submitter !== by?.fingerprint) {
+    return false;
+  }
   return states.length === 0 || states.includes(state);
 }
 

@@ -28,12 +28,14 @@ export function serveTasks(serve: Serve, node: Node): void {
     "GET /api/tasks": async (context) => {
       const states = statesOf(context);
       const before = context.req.query("before");
+      const submitter = context.req.query("submitter");
       const array = context.req.query("array");
       if (array) return context.json({ ...changed(await service().getTask(array)), more: false });
       const { tasks, more } = await service().listTasks({
         limit: numberOf(context, "limit", maxTasks) ?? defaultTasks,
         ...(states.length > 0 ? { states } : {}),
         ...(before ? { before } : {}),
+        ...(submitter ? { submitter } : {}),
       });
       return context.json({ tasks: tasks.map(taskView), more });
     },

@@ -62,8 +62,8 @@ function taskCalls(
         idempotencyKey,
       }),
     getTask: (id) => gather(read(dialled, () => tasks.getTask({ id }, none, soon()))),
-    async listTasks({ states = [], limit = 0, before = "" }) {
-      const request = { states: states.map((each) => wireState[each]), limit, before };
+    async listTasks({ states = [], limit = 0, before = "", submitter = "" }) {
+      const request = { states: states.map((each) => wireState[each]), limit, before, submitter };
       const found: Task[] = [];
       let more = false;
       for await (const part of read(dialled, () => tasks.listTasks(request, none, soon()))) {

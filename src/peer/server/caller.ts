@@ -4,6 +4,7 @@ import { joinHost } from "../../base/address.ts";
 import { connectionHeader, connectionOf } from "../../deno/http2_sessions.ts";
 import { inspectCertificate } from "../../pki/x509/inspect.ts";
 import { type CertificateRole, roleOf } from "../../pki/x509/roles.ts";
+import type { Identity } from "../../tasks/task.ts";
 import type { PeerMode } from "../../tls/mode.ts";
 
 /** The caller, as the connection shows it. */
@@ -13,6 +14,7 @@ export interface Caller {
   /** Of the certificate that it proved to own; undefined without mTLS. */
   readonly certificate: {
     readonly subject: string;
+    readonly identity: Identity;
     readonly role: CertificateRole | "unknown" | undefined;
     /** Host names and addresses that it may use, in lower case. */
     readonly names: ReadonlySet<string>;
@@ -56,6 +58,10 @@ function certificateOf(call: Call): Caller["certificate"] {
   const names = [...certificate.hostnames, ...certificate.ips];
   return {
     subject: certificate.subject,
+    identity: {
+      name: certificate.commonName ?? certificate.subject,
+      fingerprint: certificate.fingerprint.replaceAll(":", "").toLowerCase(),
+    },
     role: roleOf(certificate),
     names: new Set(names.map((name) => name.toLowerCase())),
     publicKey: createHash("sha256").update(certificate.publicKey).digest("hex"),

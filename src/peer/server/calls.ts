@@ -13,6 +13,7 @@ import type { Log } from "../../base/log.ts";
 import type { TimeSlices } from "../../base/time_slices.ts";
 import type { CallerOf } from "./caller.ts";
 import { TaskError } from "../../tasks/service.ts";
+import type { Identity } from "../../tasks/task.ts";
 import type { ReadWindow } from "../gen/agent/v1/agent.ts";
 import { toStatus } from "../status.ts";
 
@@ -80,10 +81,12 @@ export function decoded<T>(message: T): T {
 /** A unary method from a function of its request. */
 export function unary<Request, Response>(
   serving: Serving,
-  answer: (request: Request) => Promise<Response>,
+  /** @param by who calls, by the verified certificate. */
+  answer: (request: Request, by: Identity | undefined) => Promise<Response>,
 ): handleUnaryCall<Request, Response> {
   return (call, callback) => {
-    const answered = Promise.resolve().then(() => answer(decoded(call.request))).then(
+    const by = serving.callerOf(call).certificate?.identity;
+    const answered = Promise.resolve().then(() => answer(decoded(call.request), by)).then(
       (response) => callback(null, response),
       (error) => callback(statusFor(serving, call.getPath(), error)),
     );

@@ -9,6 +9,7 @@ import { connectionHeader, connectionOf } from "../../deno/http2_sessions.ts";
 import { limits } from "../../tasks/limits.ts";
 import { TaskError } from "../../tasks/service.ts";
 import { checkAccess } from "./access.ts";
+import { audit } from "./audit.ts";
 import { type Serving, statusFor } from "./calls.ts";
 
 type Unary = ServerUnaryCall<unknown, unknown>;
@@ -32,7 +33,9 @@ export function guarded(
       const handler = handlers[name] as Handler;
       const guard: Handler = (call, callback) => {
         try {
-          checkAccess(path, serving.callerOf(call).certificate?.role);
+          const caller = serving.callerOf(call);
+          checkAccess(path, caller.certificate?.role);
+          if ("request" in call) audit(serving.log, path, caller, call.request);
           if (callback === undefined) count(path, call as Streaming);
         } catch (error) {
           const status = statusFor(serving, path, error);

@@ -175,6 +175,7 @@ function helloFrom(hello: wire.Hello, { address, certificate }: Caller): WorkerH
     warnings: hello.warnings,
     address,
     identity: certificate?.subject,
+    fingerprint: certificate?.identity.fingerprint,
     ...(certificate === undefined ? {} : {
       certificate: {
         publicKey: certificate.publicKey,

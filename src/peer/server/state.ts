@@ -11,9 +11,10 @@ export function stateHandlers(tasks: TaskServer, serving: Serving): wire.StateSe
     getState: unary(serving, async ({ namespace, key }: wire.GetStateRequest) => ({
       entry: wireEntry(await tasks.getState(namespace, key)),
     })),
-    putState: unary(serving, async (request: wire.PutStateRequest) => {
+    putState: unary(serving, async (request: wire.PutStateRequest, by) => {
       const { namespace, key, value } = request;
-      const entry = await tasks.putState(namespace, key, value, revisionOf(request.ifRevision));
+      const expected = revisionOf(request.ifRevision);
+      const entry = await tasks.putState(namespace, key, value, expected, by);
       return { entry: wireEntry(entry) };
     }),
     deleteState: unary(serving, async (request: wire.DeleteStateRequest) => {

@@ -28,11 +28,12 @@ function taskHandlers(tasks: TaskServer, serving: Serving): Handlers<
   | "pruneTasks"
 > {
   return {
-    submit: unary(serving, async (request: wire.SubmitRequest) => {
+    submit: unary(serving, async (request: wire.SubmitRequest, submitter) => {
       const { array, idempotencyKey } = request;
       return await tasks.submit(specFrom(request.spec), {
         ...(array === undefined ? {} : { array: { first: array.first, last: array.last } }),
         ...(idempotencyKey === "" ? {} : { idempotencyKey }),
+        submitter,
       });
     }),
     getTask: streaming(
@@ -40,11 +41,12 @@ function taskHandlers(tasks: TaskServer, serving: Serving): Handlers<
       (request: wire.GetTaskRequest) => taskParts(tasks.getTask(request.id)),
     ),
     listTasks: streaming(serving, async function* (request: wire.ListTasksRequest) {
-      const { before } = request;
+      const { before, submitter } = request;
       const { tasks: found, more } = await tasks.listTasks({
         states: request.states.map(stateFrom),
         limit: request.limit,
         ...(before === "" ? {} : { before }),
+        ...(submitter === "" ? {} : { submitter }),
       });
       for await (const part of taskParts(found)) yield { ...part, more };
     }),

@@ -1,4 +1,12 @@
-import type { Artifact, Attempt, Labels, StateEntry, Task, TaskSpec } from "../../tasks/task.ts";
+import type {
+  Artifact,
+  Attempt,
+  Identity,
+  Labels,
+  StateEntry,
+  Task,
+  TaskSpec,
+} from "../../tasks/task.ts";
 import type { QueuedTask } from "../../coordinator/task_queue.ts";
 import type { StoredHolder, StoredLease, StoredWorker, TaskRow } from "../../coordinator/store.ts";
 
@@ -19,7 +27,12 @@ function optional<T>(value: unknown): T | undefined {
   return value === null ? undefined : value as T;
 }
 
-export function taskOf(row: Row, spec: TaskSpec, attempts: Attempt[]): Task {
+export function taskOf(
+  row: Row,
+  spec: TaskSpec,
+  attempts: Attempt[],
+  submitter: Identity | undefined,
+): Task {
   return {
     id: row.id as string,
     spec,
@@ -32,6 +45,7 @@ export function taskOf(row: Row, spec: TaskSpec, attempts: Attempt[]): Task {
     notBefore: optional(row.not_before),
     cancelRequested: row.cancel_requested === 1,
     reason: optional(row.reason),
+    ...(submitter === undefined ? {} : { submitter }),
   };
 }
 
@@ -123,6 +137,7 @@ export function workerOf(row: Row): StoredWorker {
     identity: optional(row.identity),
     warnings: JSON.parse(row.warnings as string),
     owner: optional(row.owner),
+    fingerprint: optional(row.fingerprint),
   };
 }
 
@@ -136,13 +151,14 @@ export function artifactOf(row: Row): Artifact {
   };
 }
 
-export function entryOf(row: Row): StateEntry {
+export function entryOf(row: Row, updatedBy: Identity | undefined): StateEntry {
   return {
     namespace: row.namespace as string,
     key: row.key as string,
     value: row.value as Uint8Array,
     revision: row.revision as number,
     updatedAt: row.updated_at as number,
+    ...(updatedBy === undefined ? {} : { updatedBy }),
   };
 }
 

@@ -107,6 +107,17 @@ const migrations: readonly string[] = [
   `
   CREATE INDEX submissions_id ON submissions (id);
 `,
+  `
+  CREATE TABLE callers (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    fingerprint TEXT NOT NULL UNIQUE
+  );
+  ALTER TABLE tasks ADD COLUMN submitter INTEGER;
+  CREATE INDEX tasks_submitter ON tasks (submitter, seq) WHERE submitter IS NOT NULL;
+  ALTER TABLE workers ADD COLUMN fingerprint TEXT;
+  ALTER TABLE state ADD COLUMN updated_by INTEGER;
+`,
 ];
 
 /** "agnt", which tells this database from others, and from other files. */

@@ -8,7 +8,15 @@ import type {
   TaskStore,
 } from "../../coordinator/store.ts";
 import type { QueuedTask } from "../../coordinator/task_queue.ts";
-import type { Artifact, Labels, StateEntry, Task, TaskSpec, TaskState } from "../../tasks/task.ts";
+import type {
+  Artifact,
+  Identity,
+  Labels,
+  StateEntry,
+  Task,
+  TaskSpec,
+  TaskState,
+} from "../../tasks/task.ts";
 import { explained, openDatabase, statementsOf } from "./database.ts";
 import {
   artifactOf,
@@ -28,7 +36,7 @@ import { createWriter, type Writer } from "./writes.ts";
 
 /** Without the spec of an array's element, which is its array's: a large one is read and kept once. */
 const taskColumns = `t.seq, t.id, t.state, t.submitted_at, t.finished_at, t.array_id,
-  t.array_index, t.not_before, t.cancel_requested, t.reason, t.spec`;
+  t.array_index, t.not_before, t.cancel_requested, t.reason, t.spec, t.submitter`;
 
 /** Text of specs in one page of a list; a spec may have 1.7 MB, and a page 1,000 of them. */
 const pageSpecLetters = 16 * 1024 * 1024;
@@ -58,6 +66,7 @@ class SqliteStore implements TaskStore {
   readonly #counts: number[];
   /** Of `#counts`, by the open transaction. */
   #moves: number[] = stateNames.map(() => 0);
+  readonly #callers = new Map<number, Identity>();
   /** Elements of an array are mostly read one after the other. */
   #lastArray: { id: string; spec: TaskSpec } | undefined;
 
@@ -140,7 +149,7 @@ class SqliteStore implements TaskStore {
     if (row === undefined) return undefined;
     const sql = `SELECT * FROM attempts WHERE seq = ? ORDER BY attempt`;
     const attempts = this.#all(sql, row.seq as number).map(attemptOf);
-    return taskOf(row, this.#specOf(row), attempts);
+    return taskOf(row, this.#specOf(row), attempts, this.#caller(row.submitter));
   }
 
   taskIds(id: string): string[] {
@@ -174,16 +183,21 @@ class SqliteStore implements TaskStore {
   }
 
   list(
-    query: { states: readonly TaskState[]; limit: number; before?: string },
+    query: { states: readonly TaskState[]; limit: number; before?: string; submitter?: string },
   ): { ids: string[]; more: boolean } {
-    const { states, limit, before } = query;
+    const { states, limit, before, submitter } = query;
     const from = before === undefined ? Number.MAX_SAFE_INTEGER : this.#placeOf(before);
     // A partial index is used only where its own condition stands in the query word for word.
-    const conditions = states.length === 0 ? ["true"] : states.map((name) => {
+    const byState = states.length === 0 ? ["true"] : states.map((name) => {
       const state = stateNames.indexOf(name);
       const index = state < 2 ? "state < 2" : state > 2 ? "state > 2" : "state = 2";
       return `state = ${state} AND ${index}`;
     });
+    const conditions = submitter === undefined
+      ? byState
+      : this.#callerIds(submitter).flatMap((id) =>
+        byState.map((state) => `submitter = ${id} AND submitter IS NOT NULL AND ${state}`)
+      );
     const found = conditions.flatMap((condition) =>
       this.#all(
         `SELECT seq FROM tasks WHERE ${condition} AND seq < ? ORDER BY seq DESC LIMIT ?`,
@@ -200,6 +214,11 @@ class SqliteStore implements TaskStore {
       ids.push(row.id as string);
     }
     return { ids, more: found.length > ids.length };
+  }
+
+  #callerIds(nameOrFingerprint: string): number[] {
+    const sql = `SELECT id FROM callers WHERE name = ?1 OR fingerprint = ?1`;
+    return this.#all(sql, nameOrFingerprint).map((row) => row.id as number);
   }
 
   /** The first seq that is no longer older than this id; ids of other coordinators sort by time, too. */
@@ -309,14 +328,16 @@ class SqliteStore implements TaskStore {
 
   state(namespace: string, key: string): StateEntry | undefined {
     const row = this.#get(`SELECT * FROM state WHERE namespace = ? AND key = ?`, namespace, key);
-    return row && entryOf(row);
+    return row && entryOf(row, this.#caller(row.updated_by));
   }
 
   stateAfter(namespace: string, prefix: string, key: string): StateEntry | undefined {
     const sql = `SELECT * FROM state WHERE namespace = ? AND key > ? AND key >= ?
       ORDER BY key LIMIT 1`;
     const row = this.#get(sql, namespace, key, prefix);
-    return row !== undefined && (row.key as string).startsWith(prefix) ? entryOf(row) : undefined;
+    return row !== undefined && (row.key as string).startsWith(prefix)
+      ? entryOf(row, this.#caller(row.updated_by))
+      : undefined;
   }
 
   [Symbol.dispose](): void {
@@ -338,6 +359,17 @@ class SqliteStore implements TaskStore {
       this.#lastArray = { id, spec: specOf(spec as string) };
     }
     return this.#lastArray!.spec;
+  }
+
+  #caller(id: unknown): Identity | undefined {
+    if (typeof id !== "number") return undefined;
+    let caller = this.#callers.get(id);
+    if (caller === undefined) {
+      const row = this.#get(`SELECT name, fingerprint FROM callers WHERE id = ?`, id)!;
+      caller = { name: row.name as string, fingerprint: row.fingerprint as string };
+      this.#callers.set(id, caller);
+    }
+    return caller;
   }
 
   #number(name: string): number {

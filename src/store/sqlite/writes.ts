@@ -1,6 +1,6 @@
 import type { DatabaseSync, SQLInputValue } from "node:sqlite";
 import type { Change, ChangeResult } from "../../coordinator/store.ts";
-import type { AttemptResult, TaskSpec } from "../../tasks/task.ts";
+import type { AttemptResult, Identity, TaskSpec } from "../../tasks/task.ts";
 import { statementsOf } from "./database.ts";
 import { stateNames } from "./rows.ts";
 
@@ -117,7 +117,7 @@ export function createWriter(
       case "worker": {
         const { worker } = change;
         run(
-          `INSERT OR REPLACE INTO workers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+          `INSERT OR REPLACE INTO workers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
           worker.id,
           worker.version,
           JSON.stringify(worker.labels),
@@ -128,6 +128,7 @@ export function createWriter(
           orNull(worker.identity),
           JSON.stringify(worker.warnings),
           orNull(worker.owner),
+          orNull(worker.fingerprint),
         );
         return;
       }
@@ -189,25 +190,39 @@ export function createWriter(
     if (change.arrayId === undefined) {
       const { seq, id } = change.tasks[0]!;
       run(
-        `INSERT INTO tasks (seq, id, state, submitted_at, spec, selector) VALUES (?, ?, 0, ?, ?, ?)`,
+        `INSERT INTO tasks (seq, id, state, submitted_at, spec, selector, submitter)
+         VALUES (?, ?, 0, ?, ?, ?, ?)`,
         seq,
         id,
         change.at,
         spec,
         selectorOf(change.spec),
+        callerOf(change.submitter),
       );
     } else {
       // In one statement, which takes a fifth of the time; spec and selector are the array's.
       run(
-        `INSERT INTO tasks (seq, id, state, submitted_at, array_id, array_index)
-         SELECT ?1 + key, ?2 || '.' || value, 0, ?3, ?2, value FROM json_each(?4)`,
+        `INSERT INTO tasks (seq, id, state, submitted_at, array_id, array_index, submitter)
+         SELECT ?1 + key, ?2 || '.' || value, 0, ?3, ?2, value, ?5 FROM json_each(?4)`,
         change.tasks[0]!.seq,
         change.arrayId,
         change.at,
         JSON.stringify(change.tasks.map((task) => task.arrayIndex)),
+        callerOf(change.submitter),
       );
     }
     moved(-1, 0, change.tasks.length);
+  }
+
+  /** The number that stands for a caller; there are a few, and they call often. */
+  function callerOf(caller: Identity | undefined): number | null {
+    if (caller === undefined) return null;
+    const { name, fingerprint } = caller;
+    const find = () => get(`SELECT id FROM callers WHERE fingerprint = ?`, fingerprint)?.id;
+    const known = find();
+    if (known !== undefined) return known;
+    run(`INSERT INTO callers (name, fingerprint) VALUES (?, ?)`, name, fingerprint);
+    return find()!;
   }
 
   function remove(change: Change & { kind: "delete" }): void {
@@ -290,20 +305,22 @@ export function createWriter(
   }
 
   function putState(change: Change & { kind: "put_state" }): ChangeResult {
-    const { namespace, key, value, ifRevision, at } = change;
+    const { namespace, key, value, ifRevision, at, by } = change;
     const current = revisionOf(namespace, key);
     if (ifRevision !== undefined && ifRevision !== current) return { conflict: current };
     const revision = nextRevision(namespace);
     run(
-      `INSERT OR REPLACE INTO state (namespace, key, value, revision, updated_at)
-       VALUES (?, ?, ?, ?, ?)`,
+      `INSERT OR REPLACE INTO state (namespace, key, value, revision, updated_at, updated_by)
+       VALUES (?, ?, ?, ?, ?, ?)`,
       namespace,
       key,
       value,
       revision,
       at,
+      callerOf(by),
     );
-    return { entry: { namespace, key, value, revision, updatedAt: at } };
+    const author = by === undefined ? {} : { updatedBy: by };
+    return { entry: { namespace, key, value, revision, updatedAt: at, ...author } };
   }
 
   function deleteState(change: Change & { kind: "delete_state" }): ChangeResult {

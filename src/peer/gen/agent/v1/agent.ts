@@ -173,6 +173,14 @@ export interface Attempt {
   fence: bigint;
 }
 
+/** Who called, by a verified certificate. */
+export interface Identity {
+  /** The common name; where there is none, the subject. */
+  name: string;
+  /** SHA-256 of the certificate, in lower-case hex. */
+  fingerprint: string;
+}
+
 export interface Task {
   id: string;
   spec: TaskSpec | undefined;
@@ -193,6 +201,8 @@ export interface Task {
   cancelRequested: boolean;
   /** Why it waits, or ended as it did, for people. */
   reason: string;
+  /** Absent without mTLS. */
+  submitter: Identity | undefined;
 }
 
 export interface Artifact {
@@ -449,6 +459,8 @@ export interface ListTasksRequest {
   limit: number;
   /** Tasks older than this id. */
   before: string;
+  /** The name or the fingerprint of who submitted them; empty: anyone. */
+  submitter: string;
 }
 
 export interface ListTasksResponse {
@@ -582,6 +594,8 @@ export interface Worker {
   warnings: string[];
   /** Why it can start nothing at the moment; empty: it can. */
   trouble: string;
+  /** SHA-256 of its verified certificate, in lower-case hex; empty without mTLS. */
+  fingerprint: string;
 }
 
 export interface Worker_LabelsEntry {
@@ -627,7 +641,11 @@ export interface StateEntry {
   value: Buffer;
   /** From 1, grows with each change of the namespace. */
   revision: bigint;
-  updatedAt: Date | undefined;
+  updatedAt:
+    | Date
+    | undefined;
+  /** Absent without mTLS. */
+  updatedBy: Identity | undefined;
 }
 
 export interface GetStateRequest {
@@ -1227,6 +1245,63 @@ export const Attempt: MessageFns<Attempt> = {
   },
 };
 
+function createBaseIdentity(): Identity {
+  return { name: "", fingerprint: "" };
+}
+
+export const Identity: MessageFns<Identity> = {
+  encode(message: Identity, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.fingerprint !== "") {
+      writer.uint32(18).string(message.fingerprint);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Identity {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseIdentity();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.fingerprint = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseTask(): Task {
   return {
     id: "",
@@ -1240,6 +1315,7 @@ function createBaseTask(): Task {
     notBefore: undefined,
     cancelRequested: false,
     reason: "",
+    submitter: undefined,
   };
 }
 
@@ -1277,6 +1353,9 @@ export const Task: MessageFns<Task> = {
     }
     if (message.reason !== "") {
       writer.uint32(90).string(message.reason);
+    }
+    if (message.submitter !== undefined) {
+      Identity.encode(message.submitter, writer.uint32(98).fork()).join();
     }
     return writer;
   },
@@ -1380,6 +1459,14 @@ export const Task: MessageFns<Task> = {
             }
 
             message.reason = reader.string();
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.submitter = Identity.decode(reader, reader.uint32());
             continue;
           }
         }
@@ -3598,7 +3685,7 @@ export const GetTaskResponse: MessageFns<GetTaskResponse> = {
 };
 
 function createBaseListTasksRequest(): ListTasksRequest {
-  return { states: [], limit: 0, before: "" };
+  return { states: [], limit: 0, before: "", submitter: "" };
 }
 
 export const ListTasksRequest: MessageFns<ListTasksRequest> = {
@@ -3615,6 +3702,9 @@ export const ListTasksRequest: MessageFns<ListTasksRequest> = {
     }
     if (message.before !== "") {
       writer.uint32(26).string(message.before);
+    }
+    if (message.submitter !== "") {
+      writer.uint32(34).string(message.submitter);
     }
     return writer;
   },
@@ -3664,6 +3754,14 @@ export const ListTasksRequest: MessageFns<ListTasksRequest> = {
             }
 
             message.before = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.submitter = reader.string();
             continue;
           }
         }
@@ -4776,6 +4874,7 @@ function createBaseWorker(): Worker {
     identity: "",
     warnings: [],
     trouble: "",
+    fingerprint: "",
   };
 }
 
@@ -4822,6 +4921,9 @@ export const Worker: MessageFns<Worker> = {
     }
     if (message.trouble !== "") {
       writer.uint32(114).string(message.trouble);
+    }
+    if (message.fingerprint !== "") {
+      writer.uint32(122).string(message.fingerprint);
     }
     return writer;
   },
@@ -4952,6 +5054,14 @@ export const Worker: MessageFns<Worker> = {
             }
 
             message.trouble = reader.string();
+            continue;
+          }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            message.fingerprint = reader.string();
             continue;
           }
         }
@@ -5382,7 +5492,7 @@ export const ForgetWorkerResponse: MessageFns<ForgetWorkerResponse> = {
 };
 
 function createBaseStateEntry(): StateEntry {
-  return { namespace: "", key: "", value: Buffer.alloc(0), revision: 0n, updatedAt: undefined };
+  return { namespace: "", key: "", value: Buffer.alloc(0), revision: 0n, updatedAt: undefined, updatedBy: undefined };
 }
 
 export const StateEntry: MessageFns<StateEntry> = {
@@ -5404,6 +5514,9 @@ export const StateEntry: MessageFns<StateEntry> = {
     }
     if (message.updatedAt !== undefined) {
       Timestamp.encode(toTimestamp(message.updatedAt), writer.uint32(42).fork()).join();
+    }
+    if (message.updatedBy !== undefined) {
+      Identity.encode(message.updatedBy, writer.uint32(50).fork()).join();
     }
     return writer;
   },
@@ -5459,6 +5572,14 @@ export const StateEntry: MessageFns<StateEntry> = {
             }
 
             message.updatedAt = fromTimestamp(Timestamp.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.updatedBy = Identity.decode(reader, reader.uint32());
             continue;
           }
         }
