@@ -123,18 +123,21 @@ Deno.test("a request is answered with confirmed names only", async () => {
   const peer = lab.host("b");
   await initTls(holder);
   const csr = lab.at("b.csr");
-  await request(peer, { out: csr, hostnames: ["b.lan", "bank.example.com"] });
+  const ips = ["10.0.0.6", "10.9.9.9"];
+  await request(peer, { out: csr, hostnames: ["b.lan", "bank.example.com"], ips });
   const out = lab.at("b-tls");
   await assert.rejects(mint(holder, { out, csr }), { exit: 3 });
   await assert.rejects(mint(holder, { out, csr, confirm: () => Promise.resolve(false) }), {
     exit: 3,
   });
-  const given = await mint(holder, { out, csr, hostnames: ["b.lan"] });
+  const given = await mint(holder, { out, csr, hostnames: ["b.lan"], ips: ["10.0.0.6"] });
   assert.deepEqual(given.certificate.hostnames, ["b.lan", "localhost"]);
-  assert.deepEqual(given.notCertified.hostnames, ["bank.example.com"]);
+  assert.deepEqual(given.certificate.ips, ["10.0.0.6", "127.0.0.1", "::1"]);
+  assert.deepEqual(given.notCertified, { hostnames: ["bank.example.com"], ips: ["10.9.9.9"] });
   assert.deepEqual(Object.keys(snapshot(out)), ["ca.crt", "server.crt"]);
   const all = await mint(holder, { out, csr, confirm: () => Promise.resolve(true) });
   assert.ok(all.certificate.hostnames.includes("bank.example.com"));
+  assert.ok(all.certificate.ips.includes("10.9.9.9"));
 });
 
 Deno.test("requests of OpenSSL are answered, damaged ones are not", async () => {

@@ -3,7 +3,7 @@ import * as x509 from "@peculiar/x509";
 import assert from "node:assert/strict";
 import { generateKeyPairSync, type KeyObject } from "node:crypto";
 import { PkiError } from "../errors.ts";
-import { chainOf } from "./chain.ts";
+import { chainOf, isIssuedBy } from "./chain.ts";
 import { type Certificate, inspectCertificate } from "./inspect.ts";
 import { generateKey, publicKeyOf, webKeyPair } from "./keys.ts";
 import { checkDates, isInForce } from "./validate.ts";
@@ -139,4 +139,27 @@ Deno.test("a certificate is in force from its first second to its last", async (
     else assert.throws(check, { code }, `at ${at}`);
     assert.equal(isInForce(certificate, begin + at), code === "fine", `at ${at}`);
   }
+});
+
+Deno.test("a chain has at most 8 intermediates, in any order, and each is issued by the next", async () => {
+  const key = await generateKey("ec-p256");
+  const root = await make("root", undefined, key);
+  const above = [root];
+  for (let at = 1; at <= 9; at++) above.push(await make(`ca${at}`, above.at(-1), key));
+  for (const count of [8, 9]) {
+    const leaf = await make("host", above[count], key, { isCa: false, usage: digitalSignature });
+    const others = above.slice(1, count + 1).map(({ certificate }) => certificate);
+    for (const given of [others, others.toReversed()]) {
+      const chain = () =>
+        chainOf(leaf.certificate, given, [root.certificate], "file", { now: begin });
+      if (count === 8) assert.equal(chain().length, 10);
+      else assert.throws(chain, { code: "bad_chain" });
+    }
+  }
+  const other = await make("other", undefined, await generateKey("ec-p256"));
+  const [first, second] = [above[1]!.certificate, above[2]!.certificate];
+  assert.equal(isIssuedBy(second, first), true);
+  // The same key under another name, and the same name with another key.
+  assert.equal(isIssuedBy(second, above[3]!.certificate), false);
+  assert.equal(isIssuedBy(second, other.certificate), false);
 });
