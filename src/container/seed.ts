@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { messageOf, UserError } from "../base/errors.ts";
-import { syncFolder } from "../base/fs/atomic_file.ts";
+import { exists, syncFolder } from "../base/fs/atomic_file.ts";
 import { parseCertificates, readSmallText } from "../pki/x509/inspect.ts";
 
 /** Where `scripts/image-build` puts it; AGENT_SEED names another place. */
@@ -30,9 +30,9 @@ export function copySeed(seed: string, configRoot: string): Seeded {
   if (holdsState(to)) return { kind: "kept", differs: caOf(from) !== caOf(to) };
   try {
     Deno.mkdirSync(configRoot, { recursive: true, mode: 0o700 });
-    removeIfThere(unfinished);
+    removeFolder(unfinished);
     copyFolder(from, unfinished);
-    removeIfThere(to);
+    removeFolder(to);
     Deno.renameSync(unfinished, to);
     syncFolder(configRoot);
   } catch (error) {
@@ -104,16 +104,6 @@ function ownerOf(folder: string): number | undefined {
   }
 }
 
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
-
-function removeIfThere(path: string): void {
+function removeFolder(path: string): void {
   if (exists(path)) Deno.removeSync(path, { recursive: true });
 }

@@ -103,7 +103,7 @@ function openParts(options: EngineOptions): Parts {
   const { store, clock, log } = options;
   const recovered = store.recover();
   const changes = new ChangeFeed();
-  const logNotices = new ChangeFeed();
+  const logChanges = new ChangeFeed();
   const stop = new AbortController();
   const stopping = stop.signal;
   const slices = new TimeSlices();
@@ -118,7 +118,7 @@ function openParts(options: EngineOptions): Parts {
     committed: (tasks) => {
       registry.deliver();
       changes.tell(tasks);
-      logNotices.tell(tasks);
+      logChanges.tell(tasks);
     },
   });
   const leaseTable: LeaseTable = new LeaseTable(store, commits, clock, recovered);
@@ -134,7 +134,7 @@ function openParts(options: EngineOptions): Parts {
   const leaseFor = registry.leaseFor.bind(registry);
   const limitBytes = options.logLimitBytes ?? limits.logBytes;
   const logs = new Logs({
-    ...{ leaseTable, leaseFor, files: options.logs, notices: logNotices },
+    ...{ leaseTable, leaseFor, files: options.logs, changes: logChanges },
     ...{ stopping, space, limitBytes, clock },
   });
   const artifacts = new Artifacts({

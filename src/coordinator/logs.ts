@@ -27,7 +27,7 @@ export interface LogsOptions {
   leaseFor: LeaseFor;
   files: LogFiles;
   /** Of new bytes and of changed tasks. */
-  notices: ChangeFeed;
+  changes: ChangeFeed;
   stopping: AbortSignal;
   space: DiskSpace;
   /** Bytes kept of one attempt's output. */
@@ -43,7 +43,7 @@ export class Logs {
 
   readonly leaseTable: LeaseTable;
   readonly files: LogFiles;
-  readonly notices: ChangeFeed;
+  readonly changes: ChangeFeed;
   readonly stopping: AbortSignal;
   readonly space: DiskSpace;
   readonly limitBytes: number;
@@ -53,7 +53,7 @@ export class Logs {
   constructor(options: LogsOptions) {
     this.leaseTable = options.leaseTable;
     this.files = options.files;
-    this.notices = options.notices;
+    this.changes = options.changes;
     this.stopping = options.stopping;
     this.space = options.space;
     this.limitBytes = options.limitBytes;
@@ -75,7 +75,7 @@ export class Logs {
     const upload = new Upload(this, lease, writer, () => {
       if (this.#uploads.get(key) === upload) this.#uploads.delete(key);
       // Followers take no other look while it is open.
-      this.notices.tell([ref.taskId]);
+      this.changes.tell([ref.taskId]);
     });
     this.#uploads.set(key, upload);
     return upload;
@@ -134,7 +134,7 @@ export class Logs {
     if (only !== undefined && !first.attempts.some(({ attempt }) => attempt === only)) {
       throw new TaskError("not_found", `Task ${taskId} has no attempt ${only}`);
     }
-    using subscription = this.notices.subscribe([taskId]);
+    using subscription = this.changes.subscribe([taskId]);
     using stop = anySignal(signal, this.stopping);
     let attempt = only ?? first.attempts.at(-1)?.attempt ?? 1;
     let at = { stdout: query.stdoutOffset ?? 0, stderr: query.stderrOffset ?? 0 };
@@ -309,7 +309,7 @@ class Upload implements LogUpload {
     const { taskId, attempt } = this.#lease.ref;
     const tail = this.#logs.tail(taskId, attempt);
     tail?.add(stream, at, data);
-    this.#logs.notices.tell([taskId]);
+    this.#logs.changes.tell([taskId]);
     await tail?.room();
   }
 

@@ -9,6 +9,7 @@ import type { DetailedPeerCertificate, PeerCertificate, TLSSocket } from "node:t
 import { splitHost } from "../base/address.ts";
 import type { Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
+import { joinBytes } from "../base/join_bytes.ts";
 import type { Certificate, Pair } from "../pki/x509/inspect.ts";
 import { roleOf } from "../pki/x509/roles.ts";
 import { coversName } from "../tls/verify.ts";
@@ -230,13 +231,7 @@ async function readBounded(response: IncomingMessage, most: number): Promise<str
     }
     chunks.push(chunk);
   }
-  const whole = new Uint8Array(length);
-  let at = 0;
-  for (const chunk of chunks) {
-    whole.set(chunk, at);
-    at += chunk.length;
-  }
-  return new TextDecoder().decode(whole);
+  return new TextDecoder().decode(joinBytes(chunks));
 }
 
 /** Its clock minus ours, in milliseconds, at the middle of the exchange. */

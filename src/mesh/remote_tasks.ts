@@ -6,6 +6,7 @@ import {
   type SubmitOptions,
   TaskError,
   type TaskErrorCode,
+  taskErrorCodes,
   type TaskService,
 } from "../tasks/service.ts";
 import {
@@ -354,25 +355,11 @@ function timeOf(text: string | null): number | undefined {
   return text === null ? undefined : Date.parse(text);
 }
 
-const codes: readonly string[] = [
-  "invalid",
-  "not_found",
-  "already_exists",
-  "wrong_state",
-  "conflict",
-  "exhausted",
-  "unavailable",
-  "unauthenticated",
-  "forbidden",
-  "internal",
-] satisfies TaskErrorCode[];
-
 /** The error of the coordinator as the node passed it on, or what went wrong on the way to the node. */
 function taskError(error: unknown): unknown {
   if (!(error instanceof NodeRefusal)) return error;
   const { message, status, members, next } = error;
-  const known = codes.includes(String(members.code));
-  const code = known ? members.code as TaskErrorCode : codeOf(status);
+  const code = taskErrorCodes.find((code) => code === members.code) ?? codeOf(status);
   const revision = typeof members.revision === "number" ? members.revision : undefined;
   return new TaskError(code, message, revision, {
     cause: error,

@@ -1,3 +1,4 @@
+import { joinBytes } from "../base/join_bytes.ts";
 import { BinaryWriter } from "@bufbuild/protobuf/wire";
 
 /** From here on copying bytes twice costs more than an array of parts. */
@@ -35,12 +36,6 @@ export class MessageWriter extends BinaryWriter {
     if (this.#parts.length === 0) return rest;
     const parts = [...this.#parts, rest];
     this.#parts = [];
-    const whole = new Uint8Array(parts.reduce((sum, part) => sum + part.length, 0));
-    let at = 0;
-    for (const part of parts) {
-      whole.set(part, at);
-      at += part.length;
-    }
-    return whole;
+    return joinBytes(parts);
   }
 }

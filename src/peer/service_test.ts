@@ -11,6 +11,7 @@ import { silentLog } from "../../tests/support/silent_log.ts";
 import {
   TaskError,
   type TaskErrorCode,
+  taskErrorCodes,
   type WorkerHello,
   type WorkerSink,
 } from "../tasks/service.ts";
@@ -67,17 +68,7 @@ const coded = (code: TaskErrorCode) => (error: unknown) =>
   error instanceof TaskError && error.code === code;
 
 wired("every code of the task service arrives as it was meant", async (fake, { tasks }) => {
-  const codes: TaskErrorCode[] = [
-    "invalid",
-    "not_found",
-    "already_exists",
-    "wrong_state",
-    "conflict",
-    "exhausted",
-    "unavailable",
-    "unauthenticated",
-    "forbidden",
-  ];
+  const codes = taskErrorCodes.filter((code) => code !== "internal");
   for (const code of codes) {
     fake.tasks.listWorkers = async function* () {
       yield await Promise.reject(new TaskError(code, `It is ${code}, für wahr`));

@@ -1,3 +1,4 @@
+import { exists } from "../base/fs/atomic_file.ts";
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { systemClock } from "../base/clock.ts";
@@ -556,16 +557,6 @@ Deno.test("malformed orders do nothing", async () => {
   assert.ok(exists(beside));
   assert.ok(!t.reports.some((it) => it.kind === "exited" && it.key === running));
 });
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
 
 function isStopped(pid: number): boolean {
   return pid > 0 && /^State:\s+T/m.test(Deno.readTextFileSync(`/proc/${pid}/status`));

@@ -1,3 +1,4 @@
+import { exists } from "../base/fs/atomic_file.ts";
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { component, programs } from "../../tests/support/component.ts";
@@ -67,16 +68,6 @@ async function nest(folder: string, levels: number, user: TaskUser): Promise<voi
     ...(user.ids === undefined ? {} : { uid: user.ids.uid, gid: user.ids.gid }),
   }).output();
   assert.ok(made.success, new TextDecoder().decode(made.stderr));
-}
-
-function exists(path: string): boolean {
-  try {
-    Deno.lstatSync(path);
-    return true;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
 }
 
 Deno.test({

@@ -1,5 +1,6 @@
 import { sep } from "node:path";
 import { Refusal } from "../base/errors.ts";
+import { realPath } from "../base/fs/paths.ts";
 import type { Grants } from "./grants.ts";
 
 /**
@@ -11,35 +12,21 @@ import type { Grants } from "./grants.ts";
 export async function guardCaKey(grants: Grants, findCaKey: () => Promise<string>): Promise<void> {
   if (grants.net !== true && grants.net.length === 0) return;
   const caKey = await findCaKey();
-  const keys = [caKey, await realPath(caKey)];
+  const keys = [caKey, realPath(caKey)];
   for (const granted of [...grants.read, ...grants.write]) {
-    for (const path of [granted, await realPath(granted)]) {
+    for (const path of [granted, realPath(granted)]) {
       if (
         !keys.some((key) => key === path || key.startsWith(path.endsWith(sep) ? path : path + sep))
       ) {
         continue;
       }
       throw new Refusal(
-        `"${granted}" holds the CA key "${caKey}", and would be readable by code that talks to the network`,
+        `"${granted}" contains the CA key "${caKey}", which code with network access must not read`,
         {
           code: "ca_key_exposed",
           next: "Use a folder that does not contain the CA key, or move the key elsewhere",
         },
       );
     }
-  }
-}
-
-/** Follows links; a path that does not exist stays as it is. */
-async function realPath(path: string): Promise<string> {
-  try {
-    return await Deno.realPath(path);
-  } catch (error) {
-    // Nothing can be read or written there, and the attempt reports why.
-    const { NotFound, NotADirectory, PermissionDenied } = Deno.errors;
-    if ([NotFound, NotADirectory, PermissionDenied].some((kind) => error instanceof kind)) {
-      return path;
-    }
-    throw error;
   }
 }

@@ -4,7 +4,7 @@
  */
 import { join } from "node:path";
 import { UserError } from "../base/errors.ts";
-import { writeFileAtomic } from "../base/fs/atomic_file.ts";
+import { removeIfThere, writeFileAtomic } from "../base/fs/atomic_file.ts";
 import {
   lookEveryMs,
   notInstalled,
@@ -142,13 +142,5 @@ function textOf(path: string): string {
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return "";
     throw error;
-  }
-}
-
-function removeIfThere(path: string): void {
-  try {
-    Deno.removeSync(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
   }
 }

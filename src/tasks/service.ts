@@ -18,20 +18,23 @@ import type {
  *
  * Every method throws `TaskError` with a closed code; the wires map codes to their own statuses.
  */
-export type TaskErrorCode =
-  | "invalid"
-  | "not_found"
-  | "already_exists"
-  | "wrong_state"
+export const taskErrorCodes = [
+  "invalid",
+  "not_found",
+  "already_exists",
+  "wrong_state",
   /** A revision that is not the current one, or a lease that was lost. */
-  | "conflict"
-  | "exhausted"
-  | "unavailable"
-  /** Of the wire: the caller could not prove who it is. */
-  | "unauthenticated"
+  "conflict",
+  "exhausted",
+  "unavailable",
+  /** From the wire: the caller could not prove its identity. */
+  "unauthenticated",
   /** The caller is known, and may not do this. */
-  | "forbidden"
-  | "internal";
+  "forbidden",
+  "internal",
+] as const;
+
+export type TaskErrorCode = (typeof taskErrorCodes)[number];
 
 export class TaskError extends Error {
   override name = "TaskError";

@@ -1,3 +1,4 @@
+import { joinBytes } from "../base/join_bytes.ts";
 import type { SpoolFile } from "./spool.ts";
 
 /** Maximum size of one stream in the spool. Beyond it the task waits until some is delivered. */
@@ -84,7 +85,7 @@ export class OutputBuffer {
       pieces.push(rest);
       length += rest.length;
     }
-    return pieces.length === 1 ? pieces[0]! : joined(pieces, length);
+    return pieces.length === 1 ? pieces[0]! : joinBytes(pieces);
   }
 
   /**
@@ -167,14 +168,4 @@ export class OutputBuffer {
     this.#owed = 0;
     return owed;
   }
-}
-
-function joined(pieces: Uint8Array[], length: number): Uint8Array {
-  const whole = new Uint8Array(length);
-  let at = 0;
-  for (const piece of pieces) {
-    whole.set(piece, at);
-    at += piece.length;
-  }
-  return whole;
 }

@@ -1,4 +1,4 @@
-import { Buffer } from "node:buffer";
+import { joinBytes } from "../../base/join_bytes.ts";
 import type { Env } from "../../base/env.ts";
 import type { LogPiece } from "../../tasks/service.ts";
 import type { Task } from "../../tasks/task.ts";
@@ -39,7 +39,7 @@ export function lineWriter(env: Outputs, prefix: (task: Task) => string = () => 
     piece(piece, task) {
       const key = `${task.id} ${piece.stream}`;
       const before = parts.get(key);
-      const data = before === undefined ? piece.data : joined(before.data, piece.data);
+      const data = before === undefined ? piece.data : joinBytes([before.data, piece.data]);
       const isContinued = before?.isContinued ?? false;
       const end = data.lastIndexOf(newline) + 1;
       const isLong = data.length - end > longestLineBytes;
@@ -58,7 +58,7 @@ export function lineWriter(env: Outputs, prefix: (task: Task) => string = () => 
         if (rest === undefined || rest.data.length === 0) continue;
         // The next task's line begins on a line of its own.
         const isOpen = prefix(task) !== "";
-        const data = isOpen ? joined(rest.data, new Uint8Array([newline])) : rest.data;
+        const data = isOpen ? joinBytes([rest.data, new Uint8Array([newline])]) : rest.data;
         await write(stream, prefixed(data, prefix(task), rest.isContinued));
       }
     },
@@ -97,8 +97,4 @@ export function jsonWriter(env: Outputs): LogWriter {
     },
     ended: () => Promise.resolve(),
   };
-}
-
-function joined(a: Uint8Array, b: Uint8Array): Uint8Array {
-  return Buffer.concat([a, b]);
 }

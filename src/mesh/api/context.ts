@@ -1,4 +1,5 @@
 /** What the routes of the API work with. */
+import { joinBytes } from "../../base/join_bytes.ts";
 import type { Context, Hono } from "hono"; // routes and requests; 20 KB
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import type { HttpBindings } from "@hono/node-server"; // hono over node:https, which Deno.serve is not
@@ -72,13 +73,7 @@ export async function readBytes({ env }: ApiContext): Promise<Uint8Array> {
     if (length > maxBodyBytes) throw new HttpProblem(413, "The body is larger than 2 MiB");
     chunks.push(chunk);
   }
-  const whole = new Uint8Array(length);
-  let at = 0;
-  for (const chunk of chunks) {
-    whole.set(chunk, at);
-    at += chunk.length;
-  }
-  return whole;
+  return joinBytes(chunks);
 }
 
 /** A form of a web page cannot send this type, so it cannot pose as the API's caller. */

@@ -1,6 +1,7 @@
 import { setMode } from "../../base/fs/file_permissions.ts";
 import { DatabaseSync, type StatementSync } from "node:sqlite";
 import { UserError } from "../../base/errors.ts";
+import { reasonOf } from "../../base/fs/reason.ts";
 import { diskFull, isDiskFull } from "../files/file_io.ts";
 import { migrate } from "./schema.ts";
 
@@ -8,16 +9,15 @@ import { migrate } from "./schema.ts";
 const codes = { busy: 5, ioError: 10, corrupt: 11, full: 13, cannotOpen: 14, notADatabase: 26 };
 
 /**
- * Opens the database at `path`, makes it where there is none, and keeps every other process out of it
- * until it is closed.
+ * Opens the database at `path`, or creates it, and keeps every other process out until it is closed.
  *
- * Write-ahead log with a sync for each commit: what was committed outlives a power cut. Exclusive
- * locking also spares the shared memory file and a lock for each transaction.
+ * Write-ahead log with a sync for each commit: committed data survives a power cut. Exclusive locking
+ * also saves the shared memory file and a lock for each transaction.
  */
 export function openDatabase(path: string): DatabaseSync {
   let db: DatabaseSync | undefined;
   try {
-    // SQLite would make it with 0644; the log beside it takes its mode from it.
+    // SQLite would create it with mode 0644; the log beside it gets the same mode.
     Deno.openSync(path, { create: true, append: true, mode: 0o600 }).close();
     setMode(path, 0o600);
     db = new DatabaseSync(path);
@@ -29,9 +29,9 @@ export function openDatabase(path: string): DatabaseSync {
     pragma("synchronous = FULL");
     // 16 MiB instead of 2: random lookups by id in a database of millions.
     pragma("cache_size = -16384");
-    // The log is cut back after a burst; SQLite would keep it as large as it ever was.
+    // Truncate the log after a burst; SQLite would keep its largest size.
     pragma("journal_size_limit = 67108864");
-    // A lock that lasts, taken now rather than at the first write.
+    // Take the lock now, not at the first write. It lasts until the database is closed.
     db.exec("BEGIN IMMEDIATE; COMMIT");
     migrate(db, path);
     return db;
@@ -53,12 +53,6 @@ export function statementsOf(db: DatabaseSync): (sql: string) => StatementSync {
 
 /** An error of SQLite as one that a person can act on; others as they are. */
 export function explained(error: unknown, path: string): unknown {
-  if (error instanceof Deno.errors.PermissionDenied) {
-    return new UserError(`Cannot open the database "${path}": permission denied`, {
-      next: "Give the user that runs this command the right to read and write it",
-      cause: error,
-    });
-  }
   if (!(error instanceof Error) || error instanceof UserError) return error;
   if (is(error, codes.full, "database or disk is full") || isDiskFull(error)) {
     return diskFull(path, error);
@@ -87,10 +81,17 @@ export function explained(error: unknown, path: string): unknown {
       cause: error,
     });
   }
+  // An error of the file system: ENOENT, EACCES, EROFS, as opposed to ERR_SQLITE_ERROR.
+  if ("code" in error && /^E[A-Z0-9]+$/.test(String(error.code))) {
+    return new UserError(`Cannot open the database "${path}": ${reasonOf(error)}`, {
+      next: "The user that runs the coordinator needs read and write access to it and its folder",
+      cause: error,
+    });
+  }
   return error;
 }
 
-/** Statements carry the code; what is executed without one has only the text that SQLite defines. */
+/** Errors of prepared statements have the code; those of `exec` have only SQLite's text. */
 function is(error: Error, code: number, text: string): boolean {
   const errcode = "errcode" in error ? Number(error.errcode) & 0xff : undefined;
   return errcode === code || error.message.includes(text);
