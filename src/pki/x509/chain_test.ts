@@ -163,3 +163,45 @@ Deno.test("a chain has at most 8 intermediates, in any order, and each is issued
   assert.equal(isIssuedBy(second, above[3]!.certificate), false);
   assert.equal(isIssuedBy(second, other.certificate), false);
 });
+
+Deno.test("of a renewed intermediate and the expired one beside it, the one that holds is taken", async () => {
+  const key = await generateKey("ec-p256");
+  const root = await make("root", undefined, key);
+  const expired = await make("middle", root, key, { days: [0, 10] });
+  const renewed = await make("middle", root, key, { days: [5, 100] });
+  const leaf = await make("host", renewed, key, { isCa: false, usage: digitalSignature });
+  const chainAt = (days: number, ...others: Made[]) =>
+    chainOf(
+      leaf.certificate,
+      others.map(({ certificate }) => certificate),
+      [root.certificate],
+      "f",
+      {
+        now: begin + days * dayMs,
+      },
+    )[1];
+  for (const order of [[expired, renewed], [renewed, expired]]) {
+    assert.equal(chainAt(50, ...order), renewed.certificate);
+    assert.equal(chainAt(1, ...order), expired.certificate);
+  }
+  assert.throws(() => chainAt(50, expired), { code: "expired" });
+});
+
+Deno.test("CAs that can be combined in millions of ways are given up soon", async () => {
+  const key = await generateKey("ec-p256");
+  const named = { a: await make("a", undefined, key), b: await make("b", undefined, key) };
+  const others: Certificate[] = [];
+  for (let at = 0; at < 10; at++) {
+    const days: [number, number] = [0, 50 + at];
+    others.push((await make("a", named.b, key, { days })).certificate);
+    others.push((await make("b", named.a, key, { days })).certificate);
+  }
+  const leaf = await make("host", named.a, key, { isCa: false, usage: digitalSignature });
+  const root = await make("root", undefined, await generateKey("ec-p256"));
+  const began = performance.now();
+  assert.throws(() => chainOf(leaf.certificate, others, [root.certificate], "file"), {
+    code: "bad_chain",
+  });
+  // 200 signatures take some 30 ms.
+  assert.ok(performance.now() - began < 5_000);
+});
