@@ -28,13 +28,14 @@ export interface Changed {
  */
 export function changeTasks(
   request: Request & { env: Env },
-  change: (tasks: TaskService, id: string) => Promise<Task[]>,
+  change: (tasks: TaskService, id: string, found: Task[]) => Promise<Task[]>,
 ): Promise<Changed> {
   const { args, env, json } = request;
   return withTasks(request, async (tasks) => {
     const one = async (name: string) => {
-      const id = commonId(await findTask(tasks, name));
-      return { id, tasks: (await change(tasks, id)).map(taskView) };
+      const found = await findTask(tasks, name);
+      const id = commonId(found);
+      return { id, tasks: (await change(tasks, id, found)).map(taskView) };
     };
     if (args.length === 1) return await one(args[0]!);
     const changed: Changed & { failed: NonNullable<Changed["failed"]> } = { tasks: [], failed: [] };

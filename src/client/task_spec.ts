@@ -20,7 +20,7 @@ export interface TaskDescription {
   /** An attempt that is lost with its worker ends the task as lost. */
   no_requeue?: boolean | undefined;
   artifacts?: readonly string[] | undefined;
-  /** `0-9`: a task for each number, both ends included. */
+  /** `0-9` or `1,3,5-9`: a task for each number; `%20` at the end: at most 20 at once. */
   array?: string | undefined;
   /** The words of `argv` are one line for /bin/sh. */
   shell?: boolean | undefined;
@@ -96,7 +96,7 @@ export function taskSpec(
   if (task.no_requeue && (task.max_lost ?? 0) > 0) {
     throw new UsageError(`${nameOf("no_requeue")} and ${nameOf("max_lost")} contradict each other`);
   }
-  const array = task.array === undefined ? undefined : readRange(task.array, nameOf("array"));
+  const { array, atOnce } = task.array === undefined ? {} : readArray(task.array, nameOf("array"));
   const spec: TaskSpec = {
     argv: task.shell ? ["/bin/sh", "-c", argv.join(" ")] : [...argv],
     env: { ...env },
@@ -108,6 +108,7 @@ export function taskSpec(
     artifacts: [...artifacts],
     ...(task.max_lost === undefined ? {} : { maxLost: task.max_lost }),
     ...(task.no_requeue ? { noRequeue: true } : {}),
+    ...(atOnce === undefined ? {} : { atOnce }),
   };
   valid(() => {
     validateSpec(spec);
@@ -126,15 +127,31 @@ export function taskSpec(
 /** As POSIX names variables (XBD 8.1), in either case; a shell could not pass on others. */
 const variableName = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
-function readRange(text: string, name: string): { first: number; last: number } {
-  const match = /^(\d{1,9})-(\d{1,9})$/.exec(text);
-  const [first, last] = [Number(match?.[1]), Number(match?.[2])];
-  if (!match || first > last) {
-    throw new UsageError(`${name} "${text}" is not a range`, {
-      next: `Write the lower number first: ${name} 0-9`,
+/** `5`, `0-9`, `1,3,5-9`, `0-99%20`, as Slurm writes arrays. */
+function readArray(
+  text: string,
+  name: string,
+): { array: NonNullable<SubmitOptions["array"]>; atOnce: number | undefined } {
+  const wrong = (what: string) =>
+    new UsageError(`${name} "${text}" is not a list of numbers and ranges: ${what}`, {
+      next: `Write ${name} 0-9, ${name} 1,3,5-9, or ${name} 0-99%20 for at most 20 at once`,
     });
-  }
-  return { first, last };
+  const [, list, limit] = /^([\d,-]+)(?:%(\d{1,5}))?$/.exec(text) ?? [];
+  if (list === undefined) throw wrong("it has other characters");
+  const ranges = list.split(",").map((part) => {
+    const [, from, to = from] = /^(\d{1,9})(?:-(\d{1,9}))?$/.exec(part) ?? [];
+    const [first, last] = [Number(from), Number(to)];
+    if (from === undefined) throw wrong(`"${part}" is neither`);
+    if (first > last) throw wrong(`in "${part}" the higher number comes first`);
+    return { first, last };
+  }).toSorted((a, b) => a.first - b.first);
+  const twice = ranges.find((range, at) => at > 0 && range.first <= ranges[at - 1]!.last);
+  if (twice !== undefined) throw wrong(`it has ${twice.first} twice`);
+  const [first, ...more] = ranges as [typeof ranges[number], ...typeof ranges];
+  return {
+    array: { ...first, ...(more.length === 0 ? {} : { more }) },
+    atOnce: limit === undefined ? undefined : Number(limit),
+  };
 }
 
 /** What the coordinator would answer is wrong usage here. */

@@ -97,7 +97,7 @@ Deno.test("what the coordinator would refuse is refused before anything is sent"
     [{ artifacts: ["a//b"] }, /has an empty/],
     [{ artifacts: ["a\nb"] }, /control character/],
     [{ artifacts: Array(101).fill("a") }, /more than 100/],
-    [{ array: "5" }, /^--array "5" is not a range/],
+    [{ array: "5," }, /^--array "5" is not a range/],
     [{ array: "5-2" }, /is not a range/],
     [{ array: "-1-2" }, /is not a range/],
     [{ array: "0-10000" }, /more than 10000/],
@@ -111,5 +111,21 @@ Deno.test("what the coordinator would refuse is refused before anything is sent"
       (error) => error instanceof UsageError && message.test(error.message),
       JSON.stringify(wrong).slice(0, 100),
     );
+  }
+});
+
+Deno.test("an array is a number, a range, or a list of both, with a limit", () => {
+  const read = (array: string) => {
+    const { spec, options } = taskSpec({ argv: ["true"], array });
+    return [options.array, spec.atOnce];
+  };
+  assert.deepEqual(read("7"), [{ first: 7, last: 7 }, undefined]);
+  assert.deepEqual(read("0-9%3"), [{ first: 0, last: 9 }, 3]);
+  assert.deepEqual(read("5-9,1,3%20"), [
+    { first: 1, last: 1, more: [{ first: 3, last: 3 }, { first: 5, last: 9 }] },
+    20,
+  ]);
+  for (const bad of ["", "a", "1,,2", "3-1", "1-3,2", "1%", "1%0", "0-99999", "1-2-3", "1,2%x"]) {
+    assert.throws(() => read(bad), UsageError, bad);
   }
 });

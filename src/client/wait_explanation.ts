@@ -10,7 +10,13 @@ export interface Explanation {
 }
 
 /** Why a task is in the state that it is in. */
-export function explain(task: Task, workers: readonly WorkerInfo[], now: number): Explanation {
+export function explain(
+  task: Task,
+  workers: readonly WorkerInfo[],
+  now: number,
+  /** Elements of its array that are running. */
+  runningElements = 0,
+): Explanation {
   const last = task.attempts.at(-1);
   if (isFinished(task.state)) {
     const next = task.state === "succeeded" ? null : `agent task retry ${task.id}`;
@@ -31,6 +37,13 @@ export function explain(task: Task, workers: readonly WorkerInfo[], now: number)
       ? ""
       : `, after attempt ${last.attempt} (${last.state}${last.reason ? `: ${last.reason}` : ""})`;
     return { reason: `It waits ${wait} before its next attempt${before}`, next: null };
+  }
+  const { atOnce } = task.spec;
+  if (atOnce !== undefined && runningElements >= atOnce) {
+    return {
+      reason: `Its array runs at most ${atOnce} at once, and ${runningElements} are running`,
+      next: "It starts when one of them ends",
+    };
   }
   return explainQueue(task.spec.selector, workers);
 }

@@ -1,5 +1,5 @@
 import type { Clock } from "../base/clock.ts";
-import { elementOf } from "../tasks/ids.ts";
+import { baseId, elementOf } from "../tasks/ids.ts";
 import { limits } from "../tasks/limits.ts";
 import { specBytes } from "../tasks/spec_size.ts";
 import { afterAttempt, type Seat } from "./policy.ts";
@@ -41,6 +41,7 @@ export class LeaseTable {
   readonly queue = new TaskQueue();
   readonly leases = new Map<string, Lease>();
   readonly stats = { superseded: 0, lost: 0 };
+  readonly #limited = new Map<string, number>();
   #nextSeq: number;
   #nextFence: number;
 
@@ -78,7 +79,21 @@ export class LeaseTable {
     return most;
   }
 
+  /** Elements of an array that have an attempt; counted for arrays with a limit. */
+  runningOf(arrayId: string): number {
+    return this.#limited.get(arrayId) ?? 0;
+  }
+
+  #count({ ref, atOnce }: Lease, change: 1 | -1): void {
+    if (atOnce === undefined) return;
+    const arrayId = baseId(ref.taskId);
+    const running = this.runningOf(arrayId) + change;
+    if (running > 0) this.#limited.set(arrayId, running);
+    else this.#limited.delete(arrayId);
+  }
+
   hold(lease: Lease): void {
+    this.#count(lease, 1);
     this.leases.set(lease.ref.taskId, lease);
     lease.holder.leases.set(lease.ref.taskId, lease);
   }
@@ -114,6 +129,7 @@ export class LeaseTable {
         failures: task.failures,
         losses: task.losses,
         maxLost: spec.noRequeue ? 0 : spec.maxLost,
+        atOnce: task.atOnce,
         startedAt: undefined,
         cancelRequested: false,
         logged: { stdout: 0, stderr: 0 },
@@ -133,7 +149,7 @@ export class LeaseTable {
           this.queue.add(task);
         },
       });
-    });
+    }, (arrayId) => this.runningOf(arrayId));
     // A disk that cannot be read now may be later: the tasks wait on, and the others are assigned.
     for (const { task } of unread) this.queue.add(task);
     if (unread.length > 0) throw unread[0]!.error;
@@ -239,16 +255,18 @@ export class LeaseTable {
   }
 
   #queued(lease: Lease, attempts: number): QueuedTask {
-    const { seq, ref, selector, failures, losses } = lease;
+    const { seq, ref, selector, atOnce, failures, losses } = lease;
     const notBefore = undefined;
     const spec = undefined;
-    return { seq, id: ref.taskId, selector, notBefore, failures, losses, attempts, spec };
+    return { seq, id: ref.taskId, selector, atOnce, notBefore, failures, losses, attempts, spec };
   }
 
   #drop(lease: Lease): void {
     lease.live = false;
     lease.holder.leases.delete(lease.ref.taskId);
-    if (this.leases.get(lease.ref.taskId) === lease) this.leases.delete(lease.ref.taskId);
+    if (this.leases.get(lease.ref.taskId) !== lease) return;
+    this.leases.delete(lease.ref.taskId);
+    this.#count(lease, -1);
   }
 
   #spec(id: string): TaskSpec {

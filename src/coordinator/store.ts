@@ -122,6 +122,7 @@ export interface StoredLease {
   failures: number;
   losses: number;
   maxLost: number | undefined;
+  atOnce: number | undefined;
   startedAt: number | undefined;
   cancelRequested: boolean;
 }

@@ -18,7 +18,7 @@ export async function submit(
 ): Promise<Submitted> {
   validateSpec(spec);
   const { array, idempotencyKey } = options;
-  const count = array === undefined ? 1 : validateArray(array);
+  if (array !== undefined) validateArray(array);
   let key: KeyUse | undefined;
   if (idempotencyKey !== undefined) {
     validateIdempotencyKey(idempotencyKey);
@@ -33,15 +33,25 @@ export async function submit(
   context.checkRoom();
   const id = context.newId();
   const { leaseTable } = context;
-  const tasks: NewTask[] = Array.from({ length: count }, (_, at) => ({
-    seq: leaseTable.takeSeq(),
-    id: array === undefined ? id : elementId(id, array.first + at),
-    arrayIndex: array === undefined ? undefined : array.first + at,
-  }));
+  const tasks: NewTask[] = array === undefined
+    ? [{ seq: leaseTable.takeSeq(), id, arrayIndex: undefined }]
+    : Array.from(indicesOf(array), (index) => ({
+      seq: leaseTable.takeSeq(),
+      id: elementId(id, index),
+      arrayIndex: index,
+    }));
   const { submitter } = options;
   await store(context, { id, tasks, spec, key, isArray: array !== undefined, submitter });
   return { id, taskIds: tasks.map((task) => task.id), existing: false };
 }
+
+function* indicesOf({ first, last, more = [] }: ArrayIndices): Generator<number> {
+  for (const range of [{ first, last }, ...more]) {
+    for (let index = range.first; index <= range.last; index++) yield index;
+  }
+}
+
+type ArrayIndices = NonNullable<SubmitOptions["array"]>;
 
 /** The answer to an earlier call with this key, if there was one. */
 function knownSubmission(
@@ -83,9 +93,9 @@ async function store(context: CallContext, wanted: NewTasks) {
   );
   if (commits.failing === undefined) {
     for (const { seq, id } of tasks) {
-      const { selector } = spec;
+      const { selector, atOnce } = spec;
       const counts = { failures: 0, losses: 0, attempts: 0 };
-      queue.add({ seq, id, selector, notBefore: undefined, ...counts, spec });
+      queue.add({ seq, id, selector, atOnce, notBefore: undefined, ...counts, spec });
     }
   }
   await written;
@@ -114,6 +124,8 @@ async function requestHash(spec: TaskSpec, array: SubmitOptions["array"]): Promi
     spec.artifacts,
     array === undefined ? null : [array.first, array.last],
     ...onLoss,
+    ...(array?.more === undefined ? [] : [array.more.map(({ first, last }) => [first, last])]),
+    ...(spec.atOnce === undefined ? [] : [spec.atOnce]),
   ]);
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
   return new Uint8Array(digest).toHex();

@@ -134,6 +134,7 @@ async function retryOne(context: CallContext, id: string, single: boolean): Prom
       seq,
       id,
       selector: task.spec.selector,
+      atOnce: task.spec.atOnce,
       notBefore: undefined,
       failures: 0,
       losses: 0,

@@ -1,3 +1,4 @@
+import { baseId } from "../tasks/ids.ts";
 import { matches } from "../tasks/selectors.ts";
 import { pickSeat, type Seat } from "./policy.ts";
 import type { Labels, TaskSpec } from "../tasks/task.ts";
@@ -8,6 +9,8 @@ export interface QueuedTask {
   seq: number;
   id: string;
   selector: Labels;
+  /** Of its array: how many elements have an attempt at once, at most. */
+  atOnce: number | undefined;
   /** By the monotonic clock, for the time of day may be set meanwhile. */
   notBefore: number | undefined;
   failures: number;
@@ -75,17 +78,22 @@ export class TaskQueue {
   /**
    * Gives each task, in order, to the best seat that has credit for it; `take` uses that credit up.
    * Stops as soon as `isFull`.
+   *
+   * @param running elements of an array that have an attempt; asked of arrays with a limit.
    */
   assign<S extends Seat>(
     seats: Iterable<S>,
     isFull: () => boolean,
     take: (task: QueuedTask, seat: S) => void,
+    running: (arrayId: string) => number = () => 0,
   ): void {
     const all = [...seats];
     const open = all.filter((seat) => seat.credits > 0);
     if (open.length === 0 || this.#tasks.size === 0) return;
     const heads = new Heap<{ seq: number; group: Group; fitting: S[] }>((head) => head.seq);
     const offer = (group: Group, fitting: S[]) => {
+      const { limited } = group;
+      if (limited !== undefined && running(limited.arrayId) >= limited.atOnce) return;
       const task = this.#peek(group);
       if (task !== undefined) heads.push({ seq: task.seq, group, fitting });
     };
@@ -113,9 +121,15 @@ export class TaskQueue {
 
   #group(task: QueuedTask): Group {
     const avoid = task.avoid?.workerId;
-    const key = selectorKey(task.selector) + (avoid === undefined ? "" : ` not ${avoid}`);
+    const limited = task.atOnce === undefined
+      ? undefined
+      : { arrayId: baseId(task.id), atOnce: task.atOnce };
+    const key = selectorKey(task.selector) + (avoid === undefined ? "" : ` not ${avoid}`) +
+      (limited === undefined ? "" : ` of ${limited.arrayId}`);
     let group = this.#groups.get(key);
-    if (group === undefined) this.#groups.set(key, group = new Group(task.selector, avoid));
+    if (group === undefined) {
+      this.#groups.set(key, group = new Group(task.selector, avoid, limited));
+    }
     return group;
   }
 
@@ -184,7 +198,12 @@ class Heap<T> {
 }
 
 class Group extends Heap<QueuedTask> {
-  constructor(readonly selector: Labels, readonly avoid: string | undefined) {
+  constructor(
+    readonly selector: Labels,
+    readonly avoid: string | undefined,
+    /** An array of which only some elements run at once has a group of its own. */
+    readonly limited: { arrayId: string; atOnce: number } | undefined,
+  ) {
     super((task) => task.seq);
   }
 }

@@ -4,7 +4,15 @@ import type { Labels } from "../tasks/task.ts";
 
 function task(seq: number, selector?: Labels, notBefore?: number): QueuedTask {
   const counts = { failures: 0, losses: 0, attempts: 0 };
-  return { seq, id: `t${seq}`, selector: selector ?? {}, notBefore, ...counts, spec: undefined };
+  return {
+    seq,
+    id: `t${seq}`,
+    selector: selector ?? {},
+    atOnce: undefined,
+    notBefore,
+    ...counts,
+    spec: undefined,
+  };
 }
 
 function seat(workerId: string, credits: number, labels: Labels = {}, slots = 4) {

@@ -1,5 +1,5 @@
 import { anySignal } from "../deno/any_signal.ts";
-import { isTaskId } from "../tasks/ids.ts";
+import { baseId, isTaskId } from "../tasks/ids.ts";
 import { limits } from "../tasks/limits.ts";
 import { TaskError, type TaskQuery } from "../tasks/service.ts";
 import { isFinished, type Labels, type Task } from "../tasks/task.ts";
@@ -49,6 +49,11 @@ class CurrentView {
     const { notBefore, spec } = task;
     if (notBefore !== undefined && notBefore > now) {
       return { ...task, reason: waitReason({ selector: {}, notBefore, workers: [] }, now) };
+    }
+    const { atOnce } = spec;
+    const running = atOnce && this.context.leaseTable.runningOf(baseId(task.id));
+    if (atOnce !== undefined && running! >= atOnce) {
+      return { ...task, reason: `Its array runs at most ${atOnce} at once` };
     }
     return { ...task, reason: this.#reason(spec.selector, now) };
   }

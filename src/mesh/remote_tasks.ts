@@ -268,9 +268,17 @@ function descriptionOf(spec: TaskSpec, options: SubmitOptions = {}): TaskDescrip
     max_lost: spec.maxLost,
     no_requeue: spec.noRequeue,
     artifacts: spec.artifacts,
-    ...(array === undefined ? {} : { array: `${array.first}-${array.last}` }),
+    ...(array === undefined ? {} : { array: arrayText(array, spec.atOnce) }),
     ...(idempotencyKey === undefined ? {} : { idempotency_key: idempotencyKey }),
   };
+}
+
+function arrayText(
+  { first, last, more = [] }: NonNullable<SubmitOptions["array"]>,
+  atOnce: number | undefined,
+): string {
+  const ranges = [{ first, last }, ...more].map((range) => `${range.first}-${range.last}`);
+  return ranges.join(",") + (atOnce === undefined ? "" : `%${atOnce}`);
 }
 
 function taskOf(view: TaskView): Task {
@@ -285,6 +293,7 @@ function taskOf(view: TaskView): Task {
       timeoutMs: spec.timeout_ms ?? undefined,
       retries: spec.retries,
       retryDelayMs: spec.retry_delay_ms,
+      ...(spec.at_once === null ? {} : { atOnce: spec.at_once }),
       ...(spec.max_lost === null ? {} : { maxLost: spec.max_lost }),
       artifacts: spec.artifacts,
     },

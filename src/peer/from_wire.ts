@@ -78,6 +78,7 @@ export function specFrom(value: wire.TaskSpec | undefined): TaskSpec {
     artifacts: spec.artifacts,
     ...(spec.noRequeue ? { noRequeue: true } : {}),
     ...(spec.maxLost === undefined ? {} : { maxLost: spec.maxLost }),
+    ...(spec.atOnce === 0 ? {} : { atOnce: spec.atOnce }),
   };
 }
 

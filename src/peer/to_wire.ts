@@ -74,6 +74,7 @@ function newWireSpec(spec: TaskSpec): wire.TaskSpec {
     artifacts: spec.artifacts,
     noRequeue: spec.noRequeue ?? false,
     maxLost: spec.maxLost,
+    atOnce: spec.atOnce ?? 0,
   };
 }
 

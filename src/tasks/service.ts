@@ -55,8 +55,15 @@ export class TaskError extends Error {
   }
 }
 
+/** Indices, both ends included. */
+export interface IndexRange {
+  first: number;
+  last: number;
+}
+
 export interface SubmitOptions {
-  array?: { first: number; last: number };
+  /** `more`: further ranges, ascending and without overlap. */
+  array?: IndexRange & { more?: IndexRange[] };
   idempotencyKey?: string;
   /** Who calls: on the coordinator the wire fills it in, whatever a client says. */
   submitter?: Identity | undefined;

@@ -39,6 +39,8 @@ export interface TaskSpec {
   noRequeue?: boolean;
   /** How often a lost attempt is followed by another; absent: `leaseTimes.maxRequeues`. */
   maxLost?: number;
+  /** Of an array: how many of its elements run at once, at most. */
+  atOnce?: number;
 }
 
 /** One lease of one task. */

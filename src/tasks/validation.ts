@@ -8,7 +8,7 @@ import {
   workerIdSyntax,
 } from "./names.ts";
 import { ownLabels } from "./selectors.ts";
-import { TaskError, type WorkerHello } from "./service.ts";
+import { type SubmitOptions, TaskError, type WorkerHello } from "./service.ts";
 import type { AttemptRef, AttemptResult, Labels, TaskSpec } from "./task.ts";
 
 /**
@@ -85,6 +85,9 @@ export function validateSpec(spec: TaskSpec): void {
   for (const glob of spec.artifacts) validateRelativePath(glob, "artifact pattern");
   if (spec.maxLost !== undefined) {
     checkInteger(spec.maxLost, "The number of lost attempts", 0, limits.maxRetries);
+  }
+  if (spec.atOnce !== undefined) {
+    checkInteger(spec.atOnce, "The number of elements at once", 1, limits.maxArray);
   }
 }
 
@@ -221,11 +224,19 @@ export function validateIdempotencyKey(key: string): void {
 }
 
 /** @returns the number of elements. */
-export function validateArray(array: { first: number; last: number }): number {
-  checkInteger(array.first, "The first index of the array", 0, 2 ** 31 - 1);
-  checkInteger(array.last, "The last index of the array", 0, 2 ** 31 - 1);
-  const count = array.last - array.first + 1;
-  if (count < 1) invalid(`The array ends at ${array.last}, before it begins at ${array.first}`);
-  if (count > limits.maxArray) invalid(`The array has more than ${limits.maxArray} elements`);
+export function validateArray(array: NonNullable<SubmitOptions["array"]>): number {
+  const { first, last, more = [] } = array;
+  let count = 0;
+  let end = -1;
+  for (const range of [{ first, last }, ...more]) {
+    checkInteger(range.first, "The first index of the array", 0, 2 ** 31 - 1);
+    checkInteger(range.last, "The last index of the array", 0, 2 ** 31 - 1);
+    const length = range.last - range.first + 1;
+    if (length < 1) invalid(`The array ends at ${range.last}, before it begins at ${range.first}`);
+    if (range.first <= end) invalid(`The array's index ${range.first} does not follow ${end}`);
+    end = range.last;
+    count += length;
+    if (count > limits.maxArray) invalid(`The array has more than ${limits.maxArray} elements`);
+  }
   return count;
 }

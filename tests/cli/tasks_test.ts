@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import { join } from "node:path";
 import { anAttempt, aTask, aWorker } from "../support/fake_tasks.ts";
 import { TaskError, type TaskService } from "../../src/tasks/service.ts";
-import type { StateEntry } from "../../src/tasks/task.ts";
+import type { StateEntry, Task } from "../../src/tasks/task.ts";
 import { agent, type RunOptions } from "../support/agent.ts";
 import { eventually } from "../support/eventually.ts";
 import { startCommand } from "./start_command.ts";
@@ -418,4 +418,22 @@ Deno.test("tasks are listed by who submitted them, and a task shows that", async
     (await coordinator.run(`task show ${id}`)).stdout,
     /^Submitter +alice \(SHA-256 abab/m,
   );
+});
+
+Deno.test("with --failed, only what failed is queued again", async () => {
+  const element = (at: number, state: Task["state"]) =>
+    aTask({ id: `${id}.${at}`, arrayId: id, arrayIndex: at, state });
+  const elements = [element(0, "succeeded"), element(1, "failed"), element(2, "running")];
+  const asked: string[] = [];
+  await using coordinator = await asking({
+    getTask: (name) => Promise.resolve(name === id ? elements : [element(0, "succeeded")]),
+    retryTask(name) {
+      asked.push(name);
+      return Promise.resolve(elements.with(1, element(1, "queued")));
+    },
+  });
+  const retried = await coordinator.run(`task retry ${id} --failed`);
+  assert.equal(retried.stdout, `${id}.1 queued\n`);
+  assert.equal((await coordinator.run(`task retry ${id}.0 --failed`)).code, 0);
+  assert.deepEqual(asked, [id]);
 });

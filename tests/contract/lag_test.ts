@@ -71,7 +71,7 @@ function submit(
   count?: number,
 ): Promise<wire.SubmitResponse> {
   const array = count === undefined ? undefined : { first: 0, last: count - 1 };
-  const request = { spec: wireSpec(spec(more)), array, idempotencyKey: "" };
+  const request = { spec: wireSpec(spec(more)), array, idempotencyKey: "", moreRanges: [] };
   return new Promise((resolve, reject) =>
     tasks.submit(request, (error, answer) => error ? reject(error) : resolve(answer))
   );

@@ -306,3 +306,45 @@ Deno.test("a worker is selected by its id, whatever its labels say", async () =>
   await engine.submit(spec({ selector: { worker: "w1", host: "h" } }));
   await first.until(() => first.assigned.length === 1);
 });
+
+Deno.test("an array may be a list, and run only some of its elements at once", async () => {
+  await using harness = new EngineHarness();
+  const array = { first: 1, last: 1, more: [{ first: 3, last: 3 }, { first: 5, last: 7 }] };
+  const limited = spec({ atOnce: 2 });
+  const { id, taskIds } = await harness.engine.submit(limited, { array });
+  assert.deepEqual(taskIds.map((each) => each.split(".")[1]), ["1", "3", "5", "6", "7"]);
+  const worker = await FakeWorker.connect(harness.engine);
+  worker.session.credit(10);
+  await worker.until(() => worker.assigned.length >= 2);
+  // Another task shows that there were slots: it comes later, and is not held up.
+  const { id: other } = await harness.engine.submit(spec());
+  await worker.until(() => worker.assigned.some(({ ref }) => ref.taskId === other));
+  assert.equal(worker.assigned.length, 3);
+  const waiting = (await harness.engine.getTask(taskIds[4]!))[0]!;
+  assert.match(waiting.reason!, /at most 2 at once/);
+
+  const [first, second] = worker.assigned;
+  await worker.finish(first!.ref);
+  await worker.until(() => worker.assigned.length === 4);
+  const held = [second!.ref, worker.assigned[2]!.ref, worker.assigned[3]!.ref];
+  await harness.restart();
+  const again = await FakeWorker.connect(harness.engine, { held });
+  again.session.credit(10);
+  const { id: last } = await harness.engine.submit(spec());
+  await again.until(() => again.assigned.some(({ ref }) => ref.taskId === last));
+  assert.equal(again.assigned.length, 1, "two elements are still running");
+  await again.finish(second!.ref);
+  await again.until(() => again.assigned.length === 2);
+  assert.equal(
+    (await harness.engine.getTask(id)).filter((task) => task.state === "queued").length,
+    1,
+  );
+});
+
+Deno.test("a list with an index twice, or one that goes back, is refused", async () => {
+  await using harness = new EngineHarness();
+  for (const more of [[{ first: 2, last: 4 }], [{ first: 0, last: 0 }], [{ first: 9, last: 8 }]]) {
+    const array = { first: 1, last: 2, more };
+    await assert.rejects(harness.engine.submit(spec(), { array }), taskError("invalid"));
+  }
+});

@@ -192,6 +192,7 @@ export function taskView(
       retries: 1,
       retry_delay_ms: 0,
       max_lost: null,
+      at_once: null,
       artifacts: ["out/**"],
     },
     array_id: null,

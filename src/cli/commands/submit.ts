@@ -86,7 +86,8 @@ export default command({
     array: {
       kind: "text",
       placeholder: "A-B",
-      help: "Run a task for each number, which is its AGENT_ARRAY_INDEX",
+      help: "Run a task for each number, which is its AGENT_ARRAY_INDEX: 0-9, 1,3,5-9, " +
+        "or 0-99%20 for at most 20 at once",
     },
     idempotencyKey: {
       kind: "text",

@@ -21,7 +21,10 @@ export default command({
       const task = found.find(({ state }) => state === "queued") ??
         found.find(({ state }) => !isFinished(state)) ?? found[0]!;
       const workers = task.state === "queued" ? await tasks.listWorkers() : [];
-      const { reason, next } = explain(task, workers, env.clock.now());
+      const isLimited = task.state === "queued" && task.spec.atOnce !== undefined;
+      const elements = isLimited ? await tasks.getTask(task.arrayId!) : [];
+      const running = elements.filter(({ state }) => state === "running").length;
+      const { reason, next } = explain(task, workers, env.clock.now(), running);
       return { id: task.id, state: task.state, reason, next };
     }),
   text: ({ reason, next }) =>

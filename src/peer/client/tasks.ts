@@ -60,6 +60,7 @@ function taskCalls(
         spec: wireSpec(spec),
         array,
         idempotencyKey,
+        moreRanges: array?.more ?? [],
       }),
     getTask: (id) => gather(read(dialled, () => tasks.getTask({ id }, none, soon()))),
     async listTasks({ states = [], limit = 0, before = "", submitter = "" }) {

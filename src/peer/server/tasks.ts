@@ -29,9 +29,10 @@ function taskHandlers(tasks: TaskServer, serving: Serving): Handlers<
 > {
   return {
     submit: unary(serving, async (request: wire.SubmitRequest, submitter) => {
-      const { array, idempotencyKey } = request;
+      const { array, moreRanges, idempotencyKey } = request;
+      const more = moreRanges.length === 0 ? {} : { more: moreRanges };
       return await tasks.submit(specFrom(request.spec), {
-        ...(array === undefined ? {} : { array: { first: array.first, last: array.last } }),
+        ...(array === undefined ? {} : { array: { ...array, ...more } }),
         ...(idempotencyKey === "" ? {} : { idempotencyKey }),
         submitter,
       });

@@ -84,12 +84,13 @@ export function attemptOf(row: Row): Attempt {
   };
 }
 
-/** @param arraySelector stands in for the task's own where it is an element of an array. */
-export function queuedOf(row: Row, arraySelector?: Labels): QueuedTask {
+/** @param array stands in for the task's own spec where it is an element of an array. */
+export function queuedOf(row: Row, array?: TaskSpec): QueuedTask {
   return {
     seq: row.seq as number,
     id: row.id as string,
-    selector: arraySelector ?? labelsOf(row.selector),
+    selector: array?.selector ?? labelsOf(row.selector),
+    atOnce: array?.atOnce,
     notBefore: optional(row.not_before),
     failures: row.failures as number,
     losses: row.losses as number,
@@ -110,6 +111,7 @@ export function leaseOf(row: Row): StoredLease {
     failures: row.failures as number,
     losses: row.losses as number,
     maxLost: spec.noRequeue ? 0 : spec.maxLost,
+    atOnce: spec.atOnce,
     startedAt: optional(row.started_at),
     cancelRequested: row.cancel_requested === 1,
   };

@@ -141,7 +141,7 @@ class SqliteStore implements TaskStore {
       `SELECT seq, id, array_id, selector, not_before, failures, losses, attempts FROM tasks
        WHERE state = 0 AND state < 2 ORDER BY seq`,
     );
-    for (const row of rows.iterate()) yield queuedOf(row as Row, this.#arraySelector(row as Row));
+    for (const row of rows.iterate()) yield queuedOf(row as Row, this.#arraySpec(row as Row));
   }
 
   task(id: string): Task | undefined {
@@ -344,10 +344,10 @@ class SqliteStore implements TaskStore {
     if (this.#db.isOpen) this.#db.close();
   }
 
-  /** What the elements of an array select; undefined for a single task. */
-  #arraySelector({ array_id, selector }: Row): Labels | undefined {
+  /** What the elements of an array share; undefined for a single task. */
+  #arraySpec({ array_id, selector }: Row): TaskSpec | undefined {
     if (array_id === null || selector !== null) return undefined;
-    return this.#specOf({ array_id, spec: null }).selector;
+    return this.#specOf({ array_id, spec: null });
   }
 
   /** A task's own, or its array's. */

@@ -129,7 +129,11 @@ export interface TaskSpec {
   /** A lost attempt ends the task as LOST instead of queueing it again. */
   noRequeue: boolean;
   /** How often a lost attempt is followed by another; after that the task ends as LOST. Absent: 3. */
-  maxLost?: number | undefined;
+  maxLost?:
+    | number
+    | undefined;
+  /** Of an array: how many of its elements run at once, at most. 0: any number. */
+  atOnce: number;
 }
 
 export interface TaskSpec_EnvEntry {
@@ -427,6 +431,8 @@ export interface SubmitRequest {
     | undefined;
   /** The same key with the same request gives the same answer and starts nothing twice. */
   idempotencyKey: string;
+  /** With `array`: further ranges, ascending and without overlap. */
+  moreRanges: ArrayRange[];
 }
 
 export interface ArrayRange {
@@ -703,6 +709,7 @@ function createBaseTaskSpec(): TaskSpec {
     artifacts: [],
     noRequeue: false,
     maxLost: undefined,
+    atOnce: 0,
   };
 }
 
@@ -743,6 +750,9 @@ export const TaskSpec: MessageFns<TaskSpec> = {
     }
     if (message.maxLost !== undefined) {
       writer.uint32(88).uint32(message.maxLost);
+    }
+    if (message.atOnce !== 0) {
+      writer.uint32(96).uint32(message.atOnce);
     }
     return writer;
   },
@@ -844,6 +854,14 @@ export const TaskSpec: MessageFns<TaskSpec> = {
             }
 
             message.maxLost = reader.uint32();
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.atOnce = reader.uint32();
             continue;
           }
         }
@@ -3400,7 +3418,7 @@ export const UploadArtifactResponse: MessageFns<UploadArtifactResponse> = {
 };
 
 function createBaseSubmitRequest(): SubmitRequest {
-  return { spec: undefined, array: undefined, idempotencyKey: "" };
+  return { spec: undefined, array: undefined, idempotencyKey: "", moreRanges: [] };
 }
 
 export const SubmitRequest: MessageFns<SubmitRequest> = {
@@ -3413,6 +3431,9 @@ export const SubmitRequest: MessageFns<SubmitRequest> = {
     }
     if (message.idempotencyKey !== "") {
       writer.uint32(26).string(message.idempotencyKey);
+    }
+    for (const v of message.moreRanges) {
+      ArrayRange.encode(v!, writer.uint32(34).fork()).join();
     }
     return writer;
   },
@@ -3452,6 +3473,14 @@ export const SubmitRequest: MessageFns<SubmitRequest> = {
             }
 
             message.idempotencyKey = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.moreRanges.push(ArrayRange.decode(reader, reader.uint32()));
             continue;
           }
         }
