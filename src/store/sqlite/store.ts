@@ -11,7 +11,6 @@ import type { QueuedTask } from "../../coordinator/task_queue.ts";
 import type {
   Artifact,
   Identity,
-  Labels,
   StateEntry,
   Task,
   TaskSpec,
