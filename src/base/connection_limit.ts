@@ -6,7 +6,9 @@
  * When a limit is reached, the oldest pending connection makes room: of the same source address
  * where that address has used up its share, else of the address with the most pending ones. A
  * single honest caller therefore outlives thousands of half-open connections of another.
- * Where nothing is pending the new connection is refused; established ones are never closed.
+ * Where nothing is pending, a connection makes room whose server waits for its client, such as an
+ * HTTP connection between two requests: again the one that has waited for longest. Where there is
+ * none, the new connection is refused; other established ones are never closed.
  */
 
 export interface ConnectionLimits {
@@ -29,6 +31,8 @@ export interface LimitedSocket {
 export interface Admission {
   /** The caller has shown what it wants; the deadline no longer applies. Twice is fine. */
   established(): void;
+  /** The client's turn: until the next `established` the connection may be closed to make room. */
+  waiting(): void;
 }
 
 /** Connections closed by a limit since the start, and those that are open. For metrics. */
@@ -37,7 +41,7 @@ export interface ConnectionCounts {
   pending: number;
   /** Closed because they were still pending at the deadline. */
   overdue: number;
-  /** Closed while pending to make room. */
+  /** Closed while pending or waiting to make room. */
   evicted: number;
   /** Closed at once because nothing could make room. */
   refused: number;
@@ -47,6 +51,8 @@ interface Source {
   open: number;
   /** What closes each pending connection, oldest first. */
   pending: Set<() => void>;
+  /** The same of those that wait for their clients, longest first. */
+  waiting: Set<() => void>;
 }
 
 export class ConnectionLimit {
@@ -74,7 +80,7 @@ export class ConnectionLimit {
       socket.destroy();
       return undefined;
     }
-    const source = this.#sources.get(key) ?? { open: 0, pending: new Set() };
+    const source = this.#sources.get(key) ?? { open: 0, pending: new Set(), waiting: new Set() };
     this.#sources.set(key, source);
     let isOpen = true;
     source.open++;
@@ -83,7 +89,13 @@ export class ConnectionLimit {
 
     const established = () => {
       clearTimeout(deadline);
+      source.waiting.delete(end);
       if (source.pending.delete(end)) this.#counts.pending--;
+    };
+    const waiting = () => {
+      if (!isOpen || source.waiting.has(end)) return;
+      established();
+      source.waiting.add(end);
     };
     /** The place is free at once; "close" comes only in a later turn of the event loop. */
     const left = () => {
@@ -104,7 +116,7 @@ export class ConnectionLimit {
     }, this.#limits.pendingMs);
     source.pending.add(end);
     socket.once("close", left);
-    return { established };
+    return { established, waiting };
   }
 
   /** Whether there is room for one more of this source, if need be after closing a pending one. */
@@ -112,15 +124,22 @@ export class ConnectionLimit {
     const own = this.#sources.get(key);
     if (own !== undefined && own.open >= this.#limits.perAddress) return this.#evict(own);
     if (this.#counts.open < this.#limits.total) return true;
-    let most: Source | undefined;
-    for (const source of this.#sources.values()) {
-      if (source.pending.size > (most?.pending.size ?? 0)) most = source;
-    }
-    return most !== undefined && this.#evict(most);
+    return this.#evict(this.#largest("pending") ?? this.#largest("waiting"));
   }
 
-  #evict({ pending }: Source): boolean {
-    const [oldest] = pending;
+  /** The source with the most connections of that kind; undefined where none has any. */
+  #largest(kind: "pending" | "waiting"): Source | undefined {
+    let most: Source | undefined;
+    for (const source of this.#sources.values()) {
+      if (source[kind].size > (most?.[kind].size ?? 0)) most = source;
+    }
+    return most;
+  }
+
+  #evict(source: Source | undefined): boolean {
+    const [oldest] = source === undefined || source.pending.size > 0
+      ? source?.pending ?? []
+      : source.waiting;
     if (oldest === undefined) return false;
     this.#counts.evicted++;
     oldest();

@@ -93,3 +93,34 @@ Deno.test("addresses of one IPv6 network, and both forms of an IPv4 address, cou
     assert.equal(before.destroyed, same, `${first} ${second}`);
   }
 });
+
+Deno.test("a connection whose client has the turn makes room, the one that waits longest first", () => {
+  const limit = new ConnectionLimit(limits);
+  using t = dialler(limit);
+  const held = ["1", "1", "1", "2", "2", "2"].map((end) => t.dial(`10.0.0.${end}`));
+  held.forEach(({ admission }) => admission!.established());
+  held[1]!.admission!.waiting();
+  held[2]!.admission!.waiting();
+  held[1]!.admission!.established();
+  const third = t.dial("10.0.0.3");
+  assert.ok(third.admission !== undefined);
+  assert.deepEqual(held.map(({ destroyed }) => destroyed), [
+    false,
+    false,
+    true,
+    false,
+    false,
+    false,
+  ]);
+  third.admission.established();
+  assert.equal(t.dial("10.0.0.4").admission, undefined, "all the others work for their clients");
+});
+
+Deno.test("pending connections make room before waiting ones", () => {
+  const limit = new ConnectionLimit(limits);
+  using t = dialler(limit);
+  const [waiting, pending] = [1, 2, 3, 4].map(() => t.dial("10.0.0.1"));
+  waiting!.admission!.waiting();
+  t.dial("10.0.0.1");
+  assert.ok(pending!.destroyed && !waiting!.destroyed);
+});

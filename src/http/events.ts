@@ -1,7 +1,7 @@
 /**
  * Server-sent events (WHATWG HTML, section 9.2) for any number of readers, resumable by id. Only the
- * newest event of each topic is kept, and readers take from that common store at their own pace: a
- * slow one costs no memory and misses only what has been overtaken.
+ * newest event of each topic is kept, within bounds, and readers take from that common store at their
+ * own pace: a slow one costs no memory and misses only what has been overtaken.
  */
 import type { ServerResponse } from "node:http";
 import { writePiece } from "./stream.ts";
@@ -16,6 +16,8 @@ interface Kept {
 const commentMs = 15_000;
 /** Topics that are kept: one a task, mostly. */
 const maxTopics = 2_000;
+/** Characters of all kept events: of 2,000 ordinary tasks many times; one task may have 1 MB alone. */
+const maxKept = 16 * 1024 * 1024;
 
 export class EventLog {
   /** Oldest first. */
@@ -23,6 +25,8 @@ export class EventLog {
   readonly #run: string;
   readonly #wake = new Set<() => void>();
   #last = 0;
+  /** Characters of what is kept. */
+  #size = 0;
   /** Events up to this one may have been dropped. */
   #floor = 0;
   #readers = 0;
@@ -39,14 +43,21 @@ export class EventLog {
 
   /** @param topic what a later event of the same topic replaces. */
   publish(topic: string, name: string, data: unknown): void {
-    this.#kept.delete(topic);
-    this.#kept.set(topic, { id: ++this.#last, name, data: JSON.stringify(data) });
+    this.#drop(topic);
+    const kept = { id: ++this.#last, name, data: JSON.stringify(data) };
+    this.#kept.set(topic, kept);
+    this.#size += kept.data.length;
     for (const [oldest, { id }] of this.#kept) {
-      if (this.#kept.size <= maxTopics) break;
-      this.#kept.delete(oldest);
+      if (this.#kept.size <= maxTopics && this.#size <= maxKept) break;
+      this.#drop(oldest);
       this.#floor = id;
     }
     this.#notify();
+  }
+
+  #drop(topic: string): void {
+    this.#size -= this.#kept.get(topic)?.data.length ?? 0;
+    this.#kept.delete(topic);
   }
 
   /** Tells all readers that something was missed. */

@@ -30,6 +30,15 @@ export function counter(name: string, help: string, value: MetricValue): Metric 
   return { name: `agent_${name}_total`, help, kind: "counter", value };
 }
 
+/** How long the event loop was held; see base/event_loop_lag.ts. */
+export function lagGauge(longestSeconds: number): Metric {
+  return gauge(
+    "event_loop_lag_seconds",
+    "Longest time in the last minute in which nothing else was done.",
+    longestSeconds,
+  );
+}
+
 /** Prometheus's text format, version 0.0.4. */
 function metricsText(metrics: Metric[]): string {
   return metrics.map(({ name, help, kind, value }) => {

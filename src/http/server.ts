@@ -6,14 +6,19 @@
  *
  * A connection is pending from the first instant until it has sent one whole request head, and is
  * closed where that takes too long; afterwards it may be idle between requests for a while. Request
- * heads and bodies are bounded in size and in time.
+ * heads and bodies are bounded in size and in time. Where places are short, connections whose client
+ * has the turn (between two requests, within a body, not reading an answer) make room.
  */
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { createServer as createHttpServer } from "node:http";
 import { createServer as createHttpsServer, type Server as HttpsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import { joinHost } from "../base/address.ts";
-import { ConnectionLimit, type ConnectionLimits } from "../base/connection_limit.ts";
+import {
+  type Admission,
+  ConnectionLimit,
+  type ConnectionLimits,
+} from "../base/connection_limit.ts";
 import { listen } from "../base/listen.ts";
 
 /** What a TLS server proves itself with, all as PEM text. */
@@ -106,11 +111,13 @@ interface Connection {
   socket: Socket;
   /** Requests whose answer is not complete. */
   active: number;
-  established: () => void;
+  admission: Admission;
   /** Since when it has been idle; undefined before its first request and during one. */
   idleSince: number | undefined;
   /** The newest request, and when its head came. */
-  request: { message: IncomingMessage; at: number } | undefined;
+  request: { message: IncomingMessage; socket: Socket; at: number } | undefined;
+  /** Bytes that were taken of answers, and when there was none left or another one was taken. */
+  taken: { bytes: number; at: number };
 }
 
 function superviseConnections(server: Server | HttpsServer, options: HttpOptions) {
@@ -129,9 +136,9 @@ function superviseConnections(server: Server | HttpsServer, options: HttpOptions
     const { socket } = request;
     const connection = connectionOf(socket);
     if (connection === undefined) return void socket.destroy();
-    connection.established();
+    connection.admission.established();
     connection.idleSince = undefined;
-    connection.request = { message: request, at: performance.now() };
+    connection.request = { message: request, socket, at: performance.now() };
     connection.active++;
     if (options.idleMs === 0 || isStopping) response.shouldKeepAlive = false;
     response.once("close", () => {
@@ -146,7 +153,7 @@ function superviseConnections(server: Server | HttpsServer, options: HttpOptions
   // One look at all instead of timers for each request, which cost a tenth of a small answer.
   server.once("listening", () => {
     const sweep = setInterval(
-      () => closeOverdue(open.values(), options),
+      () => lookAfter(open.values(), options),
       Math.min(sweepMs, options.bodyMs),
     );
     server.once("close", () => clearInterval(sweep));
@@ -187,9 +194,10 @@ function acceptConnections(
     const connection: Connection = {
       socket,
       active: 0,
-      established: admission.established,
+      admission,
       idleSince: undefined,
       request: undefined,
+      taken: { bytes: 0, at: 0 },
     };
     open.set(key, connection);
     // A connection that breaks is the requests' concern; it must not be the process's.
@@ -208,15 +216,32 @@ function acceptConnections(
 }
 
 /** Ends connections that were idle for too long, and requests whose body is late. */
-function closeOverdue(connections: Iterable<Connection>, { idleMs, bodyMs }: HttpOptions): void {
+function lookAfter(connections: Iterable<Connection>, { idleMs, bodyMs }: HttpOptions): void {
   const now = performance.now();
-  for (const { socket, idleSince, request } of connections) {
+  for (const connection of connections) {
+    const { socket, idleSince, request, admission } = connection;
+    // Without a request yet it is pending, which has a deadline of its own.
+    if (request === undefined) continue;
     // Also ends a further request that comes in little by little.
     const isIdle = idleSince !== undefined && now - idleSince > idleMs;
-    const isLate = request !== undefined && !request.message.complete && now - request.at > bodyMs;
+    const isLate = !request.message.complete && now - request.at > bodyMs;
     if (isIdle || isLate) socket.destroy();
+    else if (idleSince !== undefined || !request.message.complete || isUnread(connection, now)) {
+      admission.waiting();
+    } else admission.established();
   }
 }
+
+/** Whether the client has taken nothing for a while of what there is for it. */
+function isUnread({ request, taken }: Connection, now: number): boolean {
+  const { bytesWritten, writableLength } = request!.socket;
+  const bytes = bytesWritten - writableLength;
+  if (writableLength === 0 || bytes !== taken.bytes) Object.assign(taken, { bytes, at: now });
+  return now - taken.at > unreadMs;
+}
+
+/** Far longer than a line stands still, and short enough for callers who find no place. */
+const unreadMs = 10_000;
 
 const drainPollMs = 20;
 

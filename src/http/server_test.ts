@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { type ClientRequestArgs, type IncomingMessage } from "node:http";
 import { Agent as SecureAgent, request as secureRequest } from "node:https";
 import { connect as connectTls, type TLSSocket } from "node:tls";
+import { eventually } from "../../tests/support/eventually.ts";
 import { makeAuthority } from "../../tests/support/openssl.ts";
 import { temporaryFolder } from "../../tests/support/temporary.ts";
 import { type HttpOptions, serveHttp } from "./server.ts";
@@ -169,3 +170,36 @@ Deno.test("a port that is taken is reported with the setting that changes it", a
     (error: { next?: string }) => error.next!.includes("test.port"),
   );
 });
+
+for (
+  const [what, request] of [
+    ["that is idle between requests", "GET / HTTP/1.1\r\nhost: a\r\n\r\n"],
+    ["whose body does not come", "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\n1"],
+  ]
+) {
+  Deno.test(`a connection ${what} makes room for one that asks`, async () => {
+    const heads = Promise.withResolvers<void>();
+    let count = 0;
+    await using server = await serveHttp({
+      ...limits,
+      connections: { total: 3, perAddress: 3, pendingMs: 60_000 },
+      idleMs: 60_000,
+      bodyMs: 60_000,
+      handle: (request, response) => {
+        if (request.method === "GET") response.end("here");
+        if (++count === 3) heads.resolve();
+      },
+    });
+    const held = await Promise.all([1, 2, 3].map(() => connect(server.port)));
+    const answers = held.map(async (connection) => {
+      await connection.write(new TextEncoder().encode(request));
+      if (request!.startsWith("GET")) await connection.read(new Uint8Array(1024));
+    });
+    await Promise.all([...answers, heads.promise]);
+    await eventually(10_000, async () => {
+      const answer = await fetch(`http://127.0.0.1:${server.port}/`);
+      return await answer.text() === "here";
+    });
+    held.forEach((connection) => connection.close());
+  });
+}

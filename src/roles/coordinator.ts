@@ -14,7 +14,7 @@ import { printBanner, printReady } from "./banner.ts";
 import { peerMetrics } from "./peer_metrics.ts";
 import { coversName } from "../tls/verify.ts";
 import { roleEntry } from "./entry.ts";
-import { counter, gauge, type Metric, serveHealth } from "../http/health.ts";
+import { counter, gauge, lagGauge, type Metric, serveHealth } from "../http/health.ts";
 
 /** Retries that are due, and leases that expire, are noticed this late at most. */
 const advanceEveryMs = 100;
@@ -61,11 +61,7 @@ async function serveCoordinator(config: Config, env: Env): Promise<void> {
       metrics: () => [
         ...coordinatorMetrics(engine.stats(), trouble() === undefined),
         ...peerMetrics(server),
-        gauge(
-          "event_loop_lag_seconds",
-          "Longest time in the last minute in which nothing else was done.",
-          lag.longestSeconds(),
-        ),
+        lagGauge(lag.longestSeconds()),
       ],
     }),
   );

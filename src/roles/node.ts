@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Env } from "../base/env.ts";
 import { messageOf } from "../base/errors.ts";
+import { measureEventLoopLag } from "../base/event_loop_lag.ts";
 import { removeIfThere, writeFileAtomic } from "../base/fs/atomic_file.ts";
 import { makeDataDirectory } from "../base/fs/data_directory.ts";
 import { aborted, every, together } from "../base/lifetimes.ts";
@@ -10,7 +11,7 @@ import { oneOfSeveral } from "../client/one_of_several.ts";
 import { peerMode } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
 import { EventLog } from "../http/events.ts";
-import { gauge, serveHealth } from "../http/health.ts";
+import { gauge, lagGauge, serveHealth } from "../http/health.ts";
 import { type HttpServer, serveHttp } from "../http/server.ts";
 import { ownAddresses } from "../mesh/addresses.ts";
 import type { Node } from "../mesh/api/context.ts";
@@ -60,6 +61,7 @@ async function serveNode(config: Config, env: Env, port: MessagePort): Promise<v
     mode: 0o700,
     setting: "node.data_dir",
   });
+  const lag = open.use(measureEventLoopLag());
   const credentials = open.use(await openNodeCredentials(tls, env));
   const token = followToken(tls.tokenFile);
   const own = ownFacts(config, tls.nodeIdFile);
@@ -86,7 +88,7 @@ async function serveNode(config: Config, env: Env, port: MessagePort): Promise<v
       port: values["node.health_port"],
       setting: "node.health_port",
       trouble: () => env.signal.aborted ? "it is stopping" : credentials.trouble(),
-      metrics: () => nodeMetrics(node),
+      metrics: () => [...nodeMetrics(node), lagGauge(lag.longestSeconds())],
     }),
   );
   announce({ config, env, tls, node, server, credentials, health: health.address });

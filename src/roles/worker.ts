@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import type { Env } from "../base/env.ts";
+import { measureEventLoopLag } from "../base/event_loop_lag.ts";
 import { version } from "../base/version.ts";
 import { peerMode } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
@@ -11,7 +12,7 @@ import type { WorkerStats } from "../worker/slot_scheduler.ts";
 import { createWorker } from "../worker/worker.ts";
 import { printBanner, printReady } from "./banner.ts";
 import { roleEntry } from "./entry.ts";
-import { counter, gauge, type Metric, serveHealth } from "../http/health.ts";
+import { counter, gauge, lagGauge, type Metric, serveHealth } from "../http/health.ts";
 
 /**
  * `ready` waits for the first session, so that tasks can run once it is printed; but not for longer
@@ -25,6 +26,7 @@ async function serveWorker(config: Config, env: Env, port: MessagePort): Promise
   const addresses = values["worker.coordinators"];
   const mode = peerMode(config, "worker");
   await using open = new AsyncDisposableStack();
+  const lag = open.use(measureEventLoopLag());
   const { instance, home, warnings } = await runnerReady(port, env.signal);
   const coordinators = await Promise.all(addresses.map(async (address) => {
     const { workers } = open.use(await dialCoordinator(address, mode, env));
@@ -58,7 +60,7 @@ async function serveWorker(config: Config, env: Env, port: MessagePort): Promise
       port: values["worker.health_port"],
       setting: "worker.health_port",
       trouble: () => troubleOf(worker.stats()),
-      metrics: () => workerMetrics(worker.stats()),
+      metrics: () => [...workerMetrics(worker.stats()), lagGauge(lag.longestSeconds())],
     }),
   );
   printBanner(env, config, {

@@ -11,7 +11,7 @@ import {
   parseEtag,
   timeHeader,
 } from "../protocol.ts";
-import type { Node, Serve } from "./context.ts";
+import type { ApiContext, Node, Serve } from "./context.ts";
 
 function currentView(node: Node): ClusterView {
   return clusterView(node.membership, node.own(), momentOf(node));
@@ -84,7 +84,8 @@ export function serveCluster(serve: Serve, node: Node): void {
       const headers = {
         etag: etagOf({ instance, revision: view.revision }),
         [timeHeader]: String(clock.now()),
-        connection: "keep-alive",
+        // Without it the adapter adds a second header about how long the connection is kept.
+        ...(isKept(context) ? { connection: "keep-alive" } : {}),
       };
       if (since === view.revision) return new Response(null, { status: 304, headers });
       const answer: NodeAnswer = {
@@ -107,4 +108,9 @@ export function serveCluster(serve: Serve, node: Node): void {
       return context.json({ members: [self, ...members] });
     },
   });
+}
+
+/** Whether the caller keeps the connection open after this answer (RFC 9112, 9.3). */
+function isKept(context: ApiContext): boolean {
+  return !/\bclose\b/i.test(context.req.header("connection") ?? "");
 }

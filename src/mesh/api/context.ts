@@ -5,8 +5,10 @@ import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import type { HttpBindings } from "@hono/node-server"; // hono over node:https, which Deno.serve is not
 import type { TaskService } from "../../tasks/service.ts";
 import type { EventLog } from "../../http/events.ts";
+import { parseBoundedJson } from "../../http/bounded_json.ts";
 import { HttpProblem } from "../../http/problem.ts";
 import type { Clock } from "../../base/clock.ts";
+import { messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { type Caller, type Route, routes } from "../access.ts";
 import type { CallerCertificates } from "../trust.ts";
@@ -65,19 +67,20 @@ export function isRoute(name: string): name is Route {
 /** Larger than any task (limits of the task contract) and any state value. */
 const maxBodyBytes = 2 * 1024 * 1024;
 
-export async function readBytes({ env }: ApiContext): Promise<Uint8Array> {
+/** @throws {HttpProblem} where the body is longer than `most` bytes. */
+export async function readBytes({ env }: ApiContext, most = maxBodyBytes): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of env.incoming as AsyncIterable<Uint8Array>) {
     length += chunk.length;
-    if (length > maxBodyBytes) throw new HttpProblem(413, "The body is larger than 2 MiB");
+    if (length > most) throw new HttpProblem(413, `The body is larger than ${most / 1024} KiB`);
     chunks.push(chunk);
   }
   return joinBytes(chunks);
 }
 
 /** A form of a web page cannot send this type, so it cannot pose as the API's caller. */
-export async function readJson(context: ApiContext): Promise<unknown> {
+export async function readJson(context: ApiContext, most = maxBodyBytes): Promise<unknown> {
   const type = context.req.header("content-type") ?? "";
   if (!/^application\/json(;|$)/i.test(type)) {
     throw new HttpProblem(415, "The body must be JSON", {
@@ -85,10 +88,10 @@ export async function readJson(context: ApiContext): Promise<unknown> {
     });
   }
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(await readBytes(context)));
+    return parseBoundedJson(await readBytes(context, most));
   } catch (error) {
     if (error instanceof HttpProblem) throw error;
-    throw new HttpProblem(400, "The body is not valid JSON", { cause: error });
+    throw new HttpProblem(400, `The body is not valid JSON: ${messageOf(error)}`, { cause: error });
   }
 }
 

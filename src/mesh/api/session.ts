@@ -12,6 +12,9 @@ const peerLoginMs = 60_000;
 /** As long as a session that is not used. */
 const cookieSeconds = 7 * 86_400;
 
+/** A token or a node id, from callers who may be anybody. */
+const maxBodyBytes = 1024;
+
 const tokenBody = v.object({ token: v.pipe(v.string(), v.maxLength(200)) });
 const peerBody = v.object({ node_id: v.pipe(v.string(), v.maxLength(64)) });
 
@@ -30,7 +33,7 @@ export function serveSession(serve: Serve, node: Node): void {
       });
     },
     "POST /api/session": async (context) => {
-      const body = v.safeParse(tokenBody, await readJson(context));
+      const body = v.safeParse(tokenBody, await readJson(context, maxBodyBytes));
       if (!body.success) throw new HttpProblem(400, 'The body must be {"token": "…"}');
       if (!logIn(context, node, body.output.token)) {
         throw new HttpProblem(401, "The token is wrong, was used already, or has expired", {
@@ -51,7 +54,7 @@ export function serveSession(serve: Serve, node: Node): void {
     "POST /api/session/url": (context) => context.json(loginUrl(node, loginMs)),
     "POST /api/cluster/session_local": (context) => context.json(loginUrl(node, peerLoginMs)),
     "POST /api/cluster/peer_session": async (context) => {
-      const body = v.safeParse(peerBody, await readJson(context));
+      const body = v.safeParse(peerBody, await readJson(context, maxBodyBytes));
       if (!body.success) throw new HttpProblem(400, 'The body must be {"node_id": "…"}');
       return context.json({ url: await peerUrl(node, body.output.node_id) });
     },
@@ -111,17 +114,25 @@ async function peerUrl(node: Node, id: string): Promise<string> {
     const reason = error instanceof Error ? error.message : String(error);
     throw new HttpProblem(502, `"${member.name}" does not answer: ${reason}`, { cause: error });
   }
-  const parsed = v.safeParse(v.object({ url: v.pipe(v.string(), v.url()) }), json(reply.body));
-  if (reply.status !== 200 || !parsed.success) {
+  const login = parsedUrl(json(reply.body));
+  if (reply.status !== 200 || login === undefined) {
     throw new HttpProblem(502, `"${member.name}" refused to log in (HTTP ${reply.status})`, {
       next: "On that node: agent token url",
     });
   }
-  // Dialled as we reach it: the peer may not know its address as seen from here.
-  const url = new URL(parsed.output.url);
-  url.protocol = node.tls ? "https:" : "http:";
-  url.host = address;
+  // As we reach it: the peer may not know its address as seen from here. Of what it answers only the
+  // token is taken, since a browser opens this.
+  const url = new URL(`${node.tls ? "https" : "http"}://${address}/`);
+  const token = login.searchParams.get("token");
+  // A node that runs with --no-auth gives none.
+  if (token !== null) url.searchParams.set("token", token);
   return url.href;
+}
+
+/** The login URL that another node has made. */
+function parsedUrl(answer: unknown): URL | undefined {
+  const parsed = v.safeParse(v.object({ url: v.pipe(v.string(), v.url()) }), answer);
+  return parsed.success ? new URL(parsed.output.url) : undefined;
 }
 
 function json(text: string): unknown {

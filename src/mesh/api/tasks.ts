@@ -15,6 +15,7 @@ import {
   readJson,
   type Serve,
 } from "./context.ts";
+import { send, sendList } from "./streamed.ts";
 
 /** As many as a page shows, and as many as one answer may hold. */
 const defaultTasks = 100;
@@ -22,7 +23,8 @@ const maxTasks = 1_000;
 
 export function serveTasks(serve: Serve, node: Node): void {
   const service = () => requireTasks(node);
-  const changed = (tasks: Task[]) => ({ tasks: tasks.map(taskView) });
+  const answer = (context: ApiContext, tasks: Task[], rest = {}) =>
+    sendList(context, node, "tasks", tasks, taskView, rest);
   const id = (context: ApiContext) => context.req.param("id")!;
   serve({
     "GET /api/tasks": async (context) => {
@@ -30,28 +32,27 @@ export function serveTasks(serve: Serve, node: Node): void {
       const before = context.req.query("before");
       const submitter = context.req.query("submitter");
       const array = context.req.query("array");
-      if (array) return context.json({ ...changed(await service().getTask(array)), more: false });
+      if (array) return answer(context, await service().getTask(array), { more: false });
       const { tasks, more } = await service().listTasks({
         limit: numberOf(context, "limit", maxTasks) ?? defaultTasks,
         ...(states.length > 0 ? { states } : {}),
         ...(before ? { before } : {}),
         ...(submitter ? { submitter } : {}),
       });
-      return context.json({ tasks: tasks.map(taskView), more });
+      return answer(context, tasks, { more });
     },
     "POST /api/tasks": async (context) => {
       const { spec, options } = taskSpec(readTaskDescription(await readJson(context)));
       const { id, taskIds, existing } = await service().submit(spec, options);
       return context.json({ id, task_ids: taskIds, existing }, existing ? 200 : 201);
     },
-    "GET /api/tasks/:id": async (context) =>
-      context.json(changed(await service().getTask(id(context)))),
+    "GET /api/tasks/:id": async (context) => answer(context, await service().getTask(id(context))),
     "POST /api/tasks/:id/cancel": async (context) =>
-      context.json(changed(await service().cancelTask(id(context)))),
+      answer(context, await service().cancelTask(id(context))),
     "POST /api/tasks/:id/retry": async (context) =>
-      context.json(changed(await service().retryTask(id(context)))),
+      answer(context, await service().retryTask(id(context))),
     "DELETE /api/tasks/:id": async (context) =>
-      context.json(changed(await service().deleteTask(id(context)))),
+      answer(context, await service().deleteTask(id(context))),
     "POST /api/tasks/prune": async (context) =>
       context.json(
         await service().pruneTasks({
@@ -63,11 +64,11 @@ export function serveTasks(serve: Serve, node: Node): void {
     "GET /api/tasks/:id/logs": (context) => sendLogs(context, service(), node),
     "GET /api/tasks/:id/artifacts": async (context) => {
       const artifacts = await service().listArtifacts(id(context), numberOf(context, "attempt"));
-      return context.json({ artifacts: artifacts.map(artifactView) });
+      return sendList(context, node, "artifacts", artifacts, artifactView);
     },
     "GET /api/tasks/:id/artifacts/*": (context) => sendArtifact(context, service(), node),
     "GET /api/workers": async (context) =>
-      context.json({ workers: (await service().listWorkers()).map(workerView) }),
+      sendList(context, node, "workers", await service().listWorkers(), workerView),
     "POST /api/workers/:id/drain": async (context) =>
       context.json(workerView(await service().drainWorker(id(context)))),
     "POST /api/workers/:id/resume": async (context) =>
@@ -86,7 +87,7 @@ export function serveState(serve: Serve, node: Node): void {
         context.req.param("ns")!,
         context.req.query("prefix") ?? "",
       );
-      return context.json({ entries: entries.map(stateView) });
+      return sendList(context, node, "entries", entries, stateView);
     },
     "GET /api/state/:ns/:key": async (context) =>
       context.json(stateView(await requireTasks(node).getState(...names(context)))),
@@ -256,17 +257,4 @@ export function rangeOf(
     });
   }
   return { start, end, partial: true };
-}
-
-/** Runs the sending of an answer whose head is out: a failure can only cut it off. */
-async function send(outgoing: ServerResponse, { log }: Node, write: () => Promise<void>) {
-  try {
-    await write();
-    outgoing.end();
-  } catch (error) {
-    if (!outgoing.destroyed) {
-      log.debug("a download was cut off", { reason: error instanceof Error ? error.message : "" });
-    }
-    outgoing.destroy();
-  }
 }

@@ -1,0 +1,62 @@
+/** Answers that are written part by part, no faster than their reader reads. */
+import type { ServerResponse } from "node:http";
+import { TimeSlices } from "../../base/time_slices.ts";
+import { writePiece } from "../../http/stream.ts";
+import { alreadySent, type ApiContext, type Node } from "./context.ts";
+
+/** Shared by all answers, so that many long ones at once do not hold the event loop either. */
+const slices = new TimeSlices();
+
+/** Parts of this many characters cost few writes and little memory. */
+const partLength = 64 * 1024;
+
+/**
+ * Answers with `{"<name>": [...], ...rest}`. The list is never one string: 10,000 tasks are many
+ * megabytes of JSON, and making them at once would hold the event loop.
+ */
+export function sendList<T>(
+  context: ApiContext,
+  node: Node,
+  name: string,
+  items: readonly T[],
+  view: (item: T) => unknown,
+  rest: Record<string, unknown> = {},
+): Response {
+  const { outgoing } = context.env as { outgoing: ServerResponse };
+  outgoing.writeHead(200, {
+    "content-type": "application/json",
+    "cache-control": "no-store",
+    "x-content-type-options": "nosniff",
+  });
+  void send(outgoing, node, async () => {
+    let part = `{${JSON.stringify(name)}:[`;
+    for (const [index, item] of items.entries()) {
+      await slices.pace();
+      part += (index === 0 ? "" : ",") + JSON.stringify(view(item));
+      if (part.length < partLength) continue;
+      if (!await writePiece(outgoing, part)) return;
+      part = "";
+    }
+    const members = Object.entries(rest)
+      .map(([key, value]) => `,${JSON.stringify(key)}:${JSON.stringify(value)}`);
+    await writePiece(outgoing, `${part}]${members.join("")}}`);
+  });
+  return alreadySent();
+}
+
+/** Runs the sending of an answer whose head is out: a failure can only cut it off. */
+export async function send(
+  outgoing: ServerResponse,
+  { log }: Node,
+  write: () => Promise<void>,
+): Promise<void> {
+  try {
+    await write();
+    outgoing.end();
+  } catch (error) {
+    if (!outgoing.destroyed) {
+      log.debug("a download was cut off", { reason: error instanceof Error ? error.message : "" });
+    }
+    outgoing.destroy();
+  }
+}
