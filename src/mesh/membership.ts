@@ -42,6 +42,8 @@ export interface Member {
   answeredAt: number | undefined;
   facts: NodeFacts | undefined;
   observed: Observed | undefined;
+  /** What others are told of its latency. */
+  smoothLatencyMs: number | undefined;
   /** Why the last request failed; undefined after an answer. */
   error: string | undefined;
   /** The address that answered last. */
@@ -278,7 +280,7 @@ export class Membership {
       name: member.name,
       addresses: member.facts?.addresses ?? member.addresses,
       reachable,
-      latency_ms: reachable ? steady(published, member.observed?.latencyMs) : null,
+      latency_ms: reachable ? steady(published, member.smoothLatencyMs) : null,
       last_seen: reachable ? null : member.lastSeen ?? null,
     };
   }
@@ -295,6 +297,7 @@ export class Membership {
       answeredAt: undefined,
       facts: undefined,
       observed: undefined,
+      smoothLatencyMs: undefined,
       error: undefined,
       good: undefined,
       instances: new Map(),
@@ -319,6 +322,8 @@ export class Membership {
     member.answeredAt = now;
     member.lastSeen = wall;
     member.observed = observed;
+    const mean = member.smoothLatencyMs ?? observed.latencyMs;
+    member.smoothLatencyMs = mean + smoothing * (observed.latencyMs - mean);
     member.error = undefined;
     member.good = address;
   }
@@ -385,11 +390,14 @@ export function bestFirst(addresses: string[], good: string | undefined): string
   return [...new Set(all)].slice(0, limits.addresses);
 }
 
-/** Latency varies with each answer. The published one changes only when it doubles or halves. */
+/** Share of the newest answer in the mean: one slow answer on a busy host is nothing new. */
+const smoothing = 0.2;
+
+/** The latency that is published changes only when the mean doubles or halves. */
 function steady(published: number | null, measured: number | undefined): number | null {
   if (measured === undefined) return published;
   const rounded = measured < 10 ? Math.round(measured * 10) / 10 : Math.round(measured);
   if (published === null) return rounded;
   const [low, high] = [Math.min(published, rounded), Math.max(published, rounded)];
-  return high > 2 * low && high - low > 2 ? rounded : published;
+  return high > 2 * low && high - low > 5 ? rounded : published;
 }

@@ -240,9 +240,9 @@ Deno.test("a view names only what changed since a revision", () => {
   const two = lab.m.view(facts("c"), 1_000);
   assert.deepEqual(two.entries(one.revision).map(({ id }) => id), [idOf("b")]);
   // Latency that wavers is nothing new, one that doubles is.
-  lab.member("a").observed = { ...observed, latencyMs: 1.5 };
+  lab.member("a").smoothLatencyMs = 1.5;
   assert.equal(lab.m.view(facts("c"), 2_000).revision, two.revision);
-  lab.member("a").observed = { ...observed, latencyMs: 80 };
+  lab.member("a").smoothLatencyMs = 80;
   const three = lab.m.view(facts("c"), 3_000);
   assert.deepEqual(three.entries(two.revision).map(({ id }) => id), [idOf("a")]);
   // So is a change of the node's own facts.

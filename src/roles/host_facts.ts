@@ -1,4 +1,4 @@
-/** What a node shows of its host's load, coarse enough that an idle host looks the same each time. */
+/** What a node shows of its host's load. Each change goes to all other nodes, so small ones are none. */
 
 export interface HostLoad {
   cpu_count: number;
@@ -7,22 +7,30 @@ export interface HostLoad {
   memory_available: number | null;
 }
 
-/** Steps of the memory that is shown; each change is sent to every other node. */
-const memorySteps = 50;
+/** Changes of the load below both are not shown: a share of it, and of one processor. */
+const loadShare = 0.25;
+const leastLoad = 0.2;
+/** Changes of the free memory below this share of all memory are not shown. */
+const memoryShare = 0.03;
 
-export function hostLoad(): HostLoad {
-  const memory = Deno.systemMemoryInfo();
-  const cpus = navigator.hardwareConcurrency;
-  const step = memory.total / memorySteps;
-  return {
-    cpu_count: cpus,
-    // In tenths of a processor, and fractions of what many processors do.
-    load: rounded(Deno.loadavg()[0] ?? 0, Math.max(0.1, cpus / 40)),
-    memory_total: memory.total,
-    memory_available: Math.round(Math.round(memory.available / step) * step),
+/** Reads the load; the function remembers what it has shown. */
+export function hostLoads(): () => HostLoad {
+  let load = 0;
+  let available = 0;
+  return () => {
+    const memory = Deno.systemMemoryInfo();
+    const current = Deno.loadavg()[0] ?? 0;
+    if (Math.abs(current - load) > Math.max(leastLoad, loadShare * load)) {
+      load = Math.round(current * 100) / 100;
+    }
+    if (Math.abs(memory.available - available) > memoryShare * memory.total) {
+      available = memory.available;
+    }
+    return {
+      cpu_count: navigator.hardwareConcurrency,
+      load,
+      memory_total: memory.total,
+      memory_available: available,
+    };
   };
-}
-
-function rounded(value: number, step: number): number {
-  return Math.round(Math.round(value / step) * step * 100) / 100;
 }

@@ -31,7 +31,7 @@ import type { TaskService } from "../tasks/service.ts";
 import { assets } from "../web/assets.ts";
 import { printReady } from "./banner.ts";
 import { roleEntry } from "./entry.ts";
-import { hostLoad } from "./host_facts.ts";
+import { hostLoads } from "./host_facts.ts";
 import { type NodeCredentials, openNodeCredentials } from "./node_credentials.ts";
 import { localUrl, urlFile } from "./local_node.ts";
 import type { NodeTls } from "./node_tls.ts";
@@ -232,6 +232,7 @@ function ownFacts({ values }: Config, nodeIdFile: string) {
     port,
     advertise: values["node.advertise"],
   });
+  const hostLoad = hostLoads();
   const read = (): NodeFacts => ({
     ...identity,
     name: values["node.name"],
