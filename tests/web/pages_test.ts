@@ -263,6 +263,23 @@ pageTest("a task is submitted by the keyboard alone", async ({ node, page, fault
   assert.deepEqual(node.data.tasks[0]!.spec.argv, ["/bin/sh", "-c", "echo 'a b'"]);
 }, { viewport: desktop });
 
+pageTest("a task is submitted again with a change", async ({ node, page, go }) => {
+  await go(`#/tasks/${failedTask(node)}`);
+  await page.getByRole("button", { name: "Edit and submit" }).click();
+  const command = page.getByLabel("Command");
+  await eventually(withinMs, async () => (await command.inputValue()).startsWith("ffmpeg -i"));
+  assert.equal(await page.getByLabel("Worker labels").inputValue(), "gpu=a100");
+  assert.equal(
+    await page.getByLabel("Environment, one per line").inputValue(),
+    "EPOCHS=30\nSEED=7",
+  );
+  assert.equal(await page.getByRole("checkbox").isChecked(), false);
+  await command.fill("ffmpeg -version");
+  await page.getByRole("button", { name: "Submit", exact: true }).click();
+  await page.getByRole("heading", { name: "ffmpeg -version" }).waitFor();
+  assert.deepEqual(node.data.tasks[0]!.spec.argv, ["ffmpeg", "-version"]);
+});
+
 /** Presses Tab until the element with this text or label has the focus. */
 async function tabTo(page: Page, name: string): Promise<void> {
   for (let presses = 0; presses < 60; presses++) {

@@ -7,8 +7,14 @@ import { Failure } from "../parts/problem.tsx";
 import { goTo, links } from "../route.ts";
 import { type SubmitFields, submitRequest } from "./submit_request.ts";
 
+interface SubmitProps {
+  onClose: () => void;
+  /** What the fields begin with: those of an earlier task. */
+  initial?: SubmitFields | undefined;
+}
+
 /** The fields of `agent submit`. */
-export function SubmitDialog({ onClose }: { onClose: () => void }) {
+export function SubmitDialog({ onClose, initial }: SubmitProps) {
   const form = useRef<HTMLFormElement>(null);
   const problem = useSignal<Problem | undefined>(undefined);
   const isBusy = useSignal(false);
@@ -35,22 +41,48 @@ export function SubmitDialog({ onClose }: { onClose: () => void }) {
   return (
     <Dialog title="Submit a task" onClose={onClose}>
       <form ref={form} onSubmit={submit} class="submit">
-        <CommandFields />
+        <CommandFields initial={initial} />
         <div class="columns">
-          <Field name="selector" label="Worker labels" hint="gpu=a100 zone=r2" />
-          <Field name="timeout" label="Timeout" hint="10m or 1h30m" />
-          <Field name="retries" label="Retries" hint="0" inputMode="numeric" />
-          <Field name="retry_delay" label="Wait before each" hint="30s" />
+          <Field initial={initial} name="selector" label="Worker labels" hint="gpu=a100 zone=r2" />
+          <Field initial={initial} name="timeout" label="Timeout" hint="10m or 1h30m" />
+          <Field initial={initial} name="retries" label="Retries" hint="0" inputMode="numeric" />
+          <Field initial={initial} name="retry_delay" label="Wait before each" hint="30s" />
         </div>
-        <details>
+        <details open={initial !== undefined}>
           <summary>More</summary>
           <div class="columns">
-            <Field name="cwd" label="Folder on the worker" hint="one of its own" />
-            <Field name="array" label="Array" hint="0-9: ten tasks" />
-            <Field name="max_lost" label="Again when lost" hint="3" inputMode="numeric" />
-            <Field name="idempotency_key" label="Idempotency key" hint="starts nothing twice" />
-            <Lines name="env" label="Environment, one per line" hint="NAME=value" />
-            <Lines name="artifacts" label="Files to keep, one per line" hint="out/**" />
+            <Field
+              initial={initial}
+              name="cwd"
+              label="Folder on the worker"
+              hint="one of its own"
+            />
+            <Field initial={initial} name="array" label="Array" hint="0-9: ten tasks" />
+            <Field
+              initial={initial}
+              name="max_lost"
+              label="Again when lost"
+              hint="3"
+              inputMode="numeric"
+            />
+            <Field
+              initial={initial}
+              name="idempotency_key"
+              label="Idempotency key"
+              hint="starts nothing twice"
+            />
+            <Lines
+              initial={initial}
+              name="env"
+              label="Environment, one per line"
+              hint="NAME=value"
+            />
+            <Lines
+              initial={initial}
+              name="artifacts"
+              label="Files to keep, one per line"
+              hint="out/**"
+            />
           </div>
         </details>
         {problem.value !== undefined && <Failure problem={problem.value} />}
@@ -63,7 +95,8 @@ export function SubmitDialog({ onClose }: { onClose: () => void }) {
   );
 }
 
-function CommandFields() {
+function CommandFields({ initial }: Pick<SubmitProps, "initial">) {
+  const isShell = initial === undefined || initial.shell === "true";
   return (
     <>
       <label>
@@ -71,6 +104,7 @@ function CommandFields() {
         <textarea
           name="command"
           rows={3}
+          defaultValue={initial?.command ?? ""}
           required
           autofocus
           spellcheck={false}
@@ -78,7 +112,7 @@ function CommandFields() {
         />
       </label>
       <label class="check">
-        <input type="checkbox" name="shell" value="true" checked />
+        <input type="checkbox" name="shell" value="true" defaultChecked={isShell} />
         <span>
           Run by <code>/bin/sh -c</code>{" "}
           <span class="quiet">– otherwise a program and its arguments, quoted as in a shell</span>
@@ -89,19 +123,23 @@ function CommandFields() {
 }
 
 interface FieldProps {
+  initial?: SubmitFields | undefined;
   name: keyof SubmitFields;
   label: string;
   hint: string;
 }
 
 function Field(
-  { name, label, hint, inputMode = "text" }: FieldProps & { inputMode?: "text" | "numeric" },
+  { initial, name, label, hint, inputMode = "text" }: FieldProps & {
+    inputMode?: "text" | "numeric";
+  },
 ) {
   return (
     <label>
       {label}
       <input
         name={name}
+        defaultValue={initial?.[name] ?? ""}
         inputMode={inputMode}
         placeholder={hint}
         spellcheck={false}
@@ -111,11 +149,17 @@ function Field(
   );
 }
 
-function Lines({ name, label, hint }: FieldProps) {
+function Lines({ initial, name, label, hint }: FieldProps) {
   return (
     <label>
       {label}
-      <textarea name={name} rows={3} placeholder={hint} spellcheck={false} />
+      <textarea
+        name={name}
+        defaultValue={initial?.[name] ?? ""}
+        rows={3}
+        placeholder={hint}
+        spellcheck={false}
+      />
     </label>
   );
 }

@@ -1,8 +1,10 @@
 /** The body of POST /api/tasks, made of what was typed. The node checks it again. */
 import { parseDuration } from "../../base/durations.ts";
 import { UserError } from "../../base/errors.ts";
+import { shellQuoted } from "../../base/shell_quoted.ts";
 import type { TaskDescription } from "../../client/task_spec.ts";
 import { Problem } from "../node_api.ts";
+import type { TaskView } from "../views.ts";
 
 /** Everything is text; what was left empty is "". */
 export interface SubmitFields {
@@ -46,6 +48,36 @@ export function submitRequest(fields: SubmitFields): TaskDescription {
   } satisfies Record<Exclude<keyof TaskDescription, "shell" | "no_requeue">, unknown>;
   const filled = Object.entries(body).filter(([, value]) => value !== undefined);
   return Object.fromEntries(filled) as unknown as TaskDescription;
+}
+
+/** The fields that give the same task again; undefined where its environment has line breaks. */
+export function fieldsOf(spec: TaskView["spec"]): SubmitFields | undefined {
+  const env = Object.entries(spec.env).map(([name, value]) => `${name}=${value}`);
+  if (env.some((line) => line.includes("\n"))) return undefined;
+  const [program, option, line] = spec.argv;
+  const isShell = spec.argv.length === 3 && program === "/bin/sh" && option === "-c";
+  return {
+    command: isShell ? line! : spec.argv.map(shellQuoted).join(" "),
+    ...(isShell ? { shell: "true" as const } : {}),
+    selector: Object.entries(spec.selector).map(([key, value]) => `${key}=${value}`).join(" "),
+    timeout: durationText(spec.timeout_ms ?? 0),
+    retries: spec.retries === 0 ? "" : String(spec.retries),
+    retry_delay: durationText(spec.retry_delay_ms),
+    max_lost: String(spec.max_lost ?? ""),
+    cwd: spec.cwd ?? "",
+    array: "",
+    env: env.join("\n"),
+    artifacts: spec.artifacts.join("\n"),
+    idempotency_key: "",
+  };
+}
+
+/** Exact, in the largest unit that divides it; empty for none. */
+function durationText(ms: number): string {
+  if (ms === 0) return "";
+  const units = [[86_400_000, "d"], [3_600_000, "h"], [60_000, "m"], [1_000, "s"]] as const;
+  const [size, unit] = units.find(([each]) => ms % each === 0) ?? [1, "ms"];
+  return `${ms / size}${unit}`;
 }
 
 function wholeNumber(text: string, field: string): number {

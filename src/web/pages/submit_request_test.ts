@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { Problem } from "../node_api.ts";
-import { splitCommand, type SubmitFields, submitRequest } from "./submit_request.ts";
+import type { TaskView } from "../views.ts";
+import { fieldsOf, splitCommand, type SubmitFields, submitRequest } from "./submit_request.ts";
 
 const empty: SubmitFields = {
   command: "uname -a",
@@ -64,6 +65,24 @@ Deno.test("what cannot be read names its field", () => {
       (error) => error instanceof Problem && message.test(error.message),
     );
   }
+});
+
+Deno.test("the fields of a task give the same task again", () => {
+  const spec: TaskView["spec"] = {
+    argv: ["echo", "a b", "it's", ""],
+    env: { A: "1", B: " x=y " },
+    cwd: "/srv",
+    selector: { gpu: "a100", zone: "r2" },
+    timeout_ms: 5_400_000,
+    retries: 2,
+    retry_delay_ms: 1_500,
+    max_lost: 0,
+    artifacts: ["out/*"],
+  };
+  assert.deepEqual(submitRequest(fieldsOf(spec)!), spec);
+  const shell = fieldsOf({ ...spec, argv: ["/bin/sh", "-c", "a | b\nc"] })!;
+  assert.deepEqual(submitRequest(shell).argv, ["a | b\nc"]);
+  assert.equal(fieldsOf({ ...spec, env: { A: "1\n2" } }), undefined);
 });
 
 Deno.test("words are split as by a shell", () => {

@@ -13,6 +13,8 @@ import type { TaskView } from "../views.ts";
 import { Artifacts } from "./artifacts.tsx";
 import { Attempts } from "./attempts.tsx";
 import { LogView } from "./log_view.tsx";
+import { SubmitDialog } from "./submit.tsx";
+import { fieldsOf } from "./submit_request.ts";
 import { TaskFacts } from "./task_facts.tsx";
 
 export function TaskPage({ id }: { id: string }) {
@@ -93,6 +95,8 @@ function TaskHeading(
       problem.value = problemOf(error);
     }
   };
+  const isEditing = useSignal(false);
+  const fields = fieldsOf(task.spec);
   const isOver = isFinished(task.state);
   const reason = shortReason(task);
   return (
@@ -101,6 +105,9 @@ function TaskHeading(
         <h1 tabIndex={-1}>
           <code>{commandLine(task.spec.argv)}</code>
         </h1>
+        {fields !== undefined && (
+          <button type="button" onClick={() => isEditing.value = true}>Edit and submit</button>
+        )}
         {!isOver && (
           <button
             type="button"
@@ -130,6 +137,7 @@ function TaskHeading(
         </span>
       </p>
       {problem.value !== undefined && <Failure problem={problem.value} />}
+      {isEditing.value && <SubmitDialog initial={fields} onClose={() => isEditing.value = false} />}
     </>
   );
 }

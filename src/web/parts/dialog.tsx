@@ -17,19 +17,30 @@ export function Dialog({ title, onClose, children }: DialogProps) {
   const heading = useId();
   // A layout effect opens it before the next key press, which belongs to the dialog.
   useLayoutEffect(() => {
-    const opener = document.activeElement;
-    dialog.current?.showModal();
-    return () => (opener as HTMLElement | null)?.focus();
+    const element = dialog.current!;
+    const opener = document.activeElement as HTMLElement | null;
+    element.addEventListener("close", onClose);
+    element.showModal();
+    return () => {
+      element.removeEventListener("close", onClose);
+      element.close();
+      opener?.focus();
+    };
   }, []);
+  // "close" comes a moment after Escape: the next key press would still find the dialog here.
+  const cancel = (event: Event) => {
+    event.preventDefault();
+    onClose();
+  };
   return (
-    <dialog ref={dialog} aria-labelledby={heading} onClose={onClose}>
+    <dialog ref={dialog} aria-labelledby={heading} onCancel={cancel}>
       <header>
         <h2 id={heading}>{title}</h2>
         <button
           type="button"
           class="bare"
           aria-label="Close"
-          onClick={() => dialog.current?.close()}
+          onClick={onClose}
         >
           <Icon name="close" />
         </button>
