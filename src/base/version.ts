@@ -5,7 +5,7 @@ import manifest from "../../deno.json" with { type: "json" };
 export const version: string = manifest.version;
 
 /**
- * No host runs this version before this day, so a clock that says so is wrong. Set it at each release;
+ * No host runs this version before this day, so an earlier clock is wrong. Set it at each release;
  * an earlier day only means that fewer wrong clocks are noticed.
  */
 export const releasedOn = "2026-11-22";

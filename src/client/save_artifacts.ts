@@ -139,7 +139,7 @@ async function save(saving: Saving, folder: string, artifact: Artifact): Promise
   return target;
 }
 
-/** Without set-user-id and the like, not writable by others, readable and writable by its owner. */
+/** Removes set-user-id, set-group-id and sticky bits and write access of others; the owner may read and write. */
 export function saneMode(mode: number): number {
   return mode & 0o755 | 0o600;
 }

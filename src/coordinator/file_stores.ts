@@ -13,7 +13,7 @@ export interface LogFiles {
     attempt: number,
     stream: "stdout" | "stderr",
   ): Promise<FileReader | undefined>;
-  /** Removes what there is of an attempt's log. */
+  /** Removes an attempt's log. */
   remove(taskId: string, attempt: number): Promise<void>;
 }
 
@@ -21,7 +21,7 @@ export interface LogWriter extends AsyncDisposable {
   readonly sizes: Readonly<LogOffsets>;
   /** How much the attempt wrote of a log that was cut; undefined: it was not cut. */
   readonly cutAt: Readonly<LogOffsets> | undefined;
-  /** Remembers how much the attempt has written by now, of which only a part is kept. */
+  /** Stores how much the attempt has written, although only part of it is kept. */
   cut(written: LogOffsets): void;
   /** At the end of the stream. */
   append(stream: "stdout" | "stderr", data: Uint8Array): Promise<void>;

@@ -313,7 +313,7 @@ class Upload implements LogUpload {
     await tail?.room();
   }
 
-  /** Ends the log with a line that says so; nothing more of the attempt is kept. */
+  /** Ends the log with a line that says that the rest was cut; no more output is kept. */
   async #cut(stream: Stream, discarded: number, why: string): Promise<void> {
     const written = this.offsets;
     written[stream] += discarded;

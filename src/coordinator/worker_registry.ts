@@ -6,6 +6,7 @@ import { limits } from "../tasks/limits.ts";
 import { type Waiting, workerHealth } from "./policy.ts";
 import { lostLease } from "./upload_queue.ts";
 import { TaskError, type WorkerHello, type WorkerSink } from "../tasks/service.ts";
+import { checkOwner, ownerOf } from "./worker_owner.ts";
 import { Session, type SessionEvents } from "./worker_session.ts";
 import type { Recovered, StoredHolder, StoredWorker } from "./store.ts";
 import type { AttemptRef, WorkerHealth, WorkerInfo } from "../tasks/task.ts";
@@ -390,22 +391,4 @@ export class WorkerRegistry {
       session.finish(new TaskError("unavailable", "The coordinator is stopping"));
     }
   }
-}
-
-/** A bound certificate may use an id that it names, that is new, or that it was the first to use. */
-function checkOwner({ workerId, certificate }: WorkerHello, known: StoredWorker | undefined): void {
-  if (!certificate?.isBound || certificate.namesId || known === undefined) return;
-  if (known.owner === certificate.publicKey) return;
-  throw new TaskError(
-    "forbidden",
-    `The worker id "${workerId}" belongs to another certificate, and this one does not name it`,
-    undefined,
-    { next: `Issue one that does: agent tls mint --role worker --hostname ${workerId} -o DIR` },
-  );
-}
-
-/** The first certificate that used the id, or a later one that names it. */
-function ownerOf({ certificate }: WorkerHello, known: StoredWorker | undefined) {
-  const isNew = known?.owner === undefined || certificate?.namesId === true;
-  return isNew ? certificate?.publicKey ?? known?.owner : known.owner;
 }

@@ -185,7 +185,7 @@ const begins = "agent-script-begins";
 /**
  * Gathers output, and lets one reader wait for a line of it.
  *
- * @param onText called with all the text so far, each time that there is more.
+ * @param onText called with all the text so far, each time more arrives.
  */
 function collect(stream: ReadableStream<Uint8Array>, onText: (all: string) => void = () => {}) {
   let all = "";

@@ -116,7 +116,7 @@ export async function serveProbes(
         const { status, body, type } = answer(request.url!.split("?")[0]!);
         send(status, body, type);
       } catch {
-        // The role logs its own failures; a probe only has to see that there is one.
+        // The role logs its own failures; a probe only needs the status.
         send(500, "The answer could not be made\n");
       }
     },

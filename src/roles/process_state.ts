@@ -12,11 +12,11 @@ const reapEveryMs = 1_000;
  * reaps orphans, until disposed of.
  *
  * @param startsTasks whether the role starts processes; it then reaps orphans itself.
- * @throws {UserError} where no exit code of a process could be known.
+ * @throws {UserError} if no exit code of a process can be read.
  */
 export function cleanProcess({ log }: Pick<Env, "log">, startsTasks: boolean): Disposable {
   const ignored = ignoredSignals();
-  // The runtime itself ignores SIGPIPE, and gives children its default action; main.ts sees to SIGHUP.
+  // The runtime ignores SIGPIPE, but children get its default action; main.ts handles SIGHUP.
   resetSignals(ignored.filter((number) => number !== signals.SIGHUP && number !== signals.SIGPIPE));
   if (ignored.includes(signals.SIGHUP)) {
     // Started by nohup. A signal that has a handler has its default action in children.

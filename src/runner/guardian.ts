@@ -122,7 +122,7 @@ export class Guardian {
   }
 
   #tell(text: string): void {
-    // If the guardian is gone, the end of its process says so.
+    // If the guardian has ended, the end of its process is handled elsewhere.
     this.#input?.write(new TextEncoder().encode(text)).catch(() => {});
   }
 

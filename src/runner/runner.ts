@@ -1,16 +1,14 @@
 import { join } from "node:path";
-import type { Clock } from "../base/clock.ts";
 import { messageOf, UserError } from "../base/errors.ts";
 import { aborted, every } from "../base/lifetimes.ts";
-import type { Log } from "../base/log.ts";
-import type { Order, Report, StartOrder } from "../tasks/orders.ts";
+import type { Order, StartOrder } from "../tasks/orders.ts";
 import { Attempt } from "./attempt.ts";
-import type { Cgroup, Cgroups } from "./cgroups.ts";
+import type { Cgroup } from "./cgroups.ts";
 import { validateOrder } from "./access_check.ts";
-import { leftoverFolders, randomHex, removeFolder, type WorkerDirectory } from "./folders.ts";
+import { leftoverFolders, randomHex, removeFolder } from "./folders.ts";
 import { Guardian } from "./guardian.ts";
-import { type GuardianCommand, guardianCommands } from "./guardian_protocol.ts";
-import { findLauncher, launch } from "./launch.ts";
+import { guardianCommands } from "./guardian_protocol.ts";
+import { findLauncher } from "./launch.ts";
 import { bootMs, type Instants, Leases } from "./leases.ts";
 import {
   AttemptProcesses,
@@ -19,12 +17,13 @@ import {
   ProcessSweeper,
   signal,
 } from "./leftover_processes.ts";
-import { defaultPath } from "./program.ts";
 import { Orphans } from "./orphans.ts";
 import { Reports } from "./reports.ts";
 import { TaskFiles } from "./task_files.ts";
+import type { RunnerOptions } from "./runner_options.ts";
+import { startProblem } from "./start_problem.ts";
 import { CannotStart, notStarted, type StartRules, startTask } from "./task_start.ts";
-import { checkReach, type TaskUser } from "./user.ts";
+import { checkReach } from "./user.ts";
 import { WorkFolders } from "./work_folders.ts";
 
 /** How often deadlines are checked. */
@@ -35,38 +34,6 @@ const beatMs = 1_000;
 
 /** For trying all ways to start a guardian, one after the other; each takes under half a second. */
 const guardianStartMs = 15_000;
-
-export interface RunnerOptions {
-  folder: WorkerDirectory;
-  user: TaskUser;
-  /** Undefined if cgroups cannot be used. */
-  cgroups: Cgroups | undefined;
-  /**
-   * Whether children of this process that nothing here has started belong to tasks, and are ended
-   * with them. Needed without cgroups; wrong where other code of the process starts programs.
-   */
-  endsOrphans: boolean;
-  /** Real paths; undefined: all. */
-  allowed: ReadonlySet<string> | undefined;
-  /** With `allowed`: names of variables that tasks may set. */
-  allowedVariables: ReadonlySet<string>;
-  /** Commands that start this program as a guardian, and as the process that works in tasks' folders. */
-  guardian: GuardianCommand;
-  taskFiles: GuardianCommand;
-  clock: Clock;
-  log: Log;
-  /** Variables of the worker's own environment. */
-  variable: (name: string) => string | undefined;
-  /** Sends reports to the role. */
-  report: (reports: Report[], transfer: ArrayBuffer[]) => void;
-  bounds: {
-    /** Time without a heartbeat after which the guardian ends all tasks. */
-    guardianMs: number;
-    /** See orders.ts. */
-    windowBytes: number;
-    maxArtifacts: number;
-  };
-}
 
 /**
  * Starts, signals and ends the processes of tasks, on orders that it validates. Disposing of it ends
@@ -302,22 +269,13 @@ export class Runner {
     }
   }
 
-  /** Tests whether tasks can be started, with the same steps. */
+  /** Tests whether tasks can be started. */
   async #test(): Promise<void> {
-    let problem: string | undefined;
     let own: string | undefined;
-    try {
-      own = this.#folders.make();
-      const { launcher, user } = this.#rules;
-      const line = { program: "/bin/sh", args: ["-c", ": >written"], env: { PATH: defaultPath } };
-      const child = launch(launcher, { ...line, folder: own, isOwn: true, user });
+    const problem = await startProblem(this.#rules, () => own = this.#folders.make(), (child) => {
       this.#ownChildren.add(child.pid);
-      const { success, stderr } = await child.output();
-      this.#ownChildren.delete(child.pid);
-      if (!success) problem = new TextDecoder().decode(stderr).trim() || "a program cannot start";
-    } catch (error) {
-      problem = error instanceof CannotStart ? error.reason : messageOf(error);
-    }
+      void child.status.finally(() => this.#ownChildren.delete(child.pid));
+    });
     if (own !== undefined) await this.#remove(own);
     this.#reports.add({ kind: "tested", problem });
   }

@@ -14,7 +14,8 @@ import { validateOrder } from "./access_check.ts";
 import { openWorkerDirectory } from "./folders.ts";
 import { temporaryFolder } from "../../tests/support/temporary.ts";
 import { attemptVariable, findLeftoverProcesses, signal } from "./leftover_processes.ts";
-import { Runner, type RunnerOptions } from "./runner.ts";
+import { Runner } from "./runner.ts";
+import type { RunnerOptions } from "./runner_options.ts";
 import { findTaskUser } from "./user.ts";
 
 const taskFilesCommand = {

@@ -37,7 +37,7 @@ export function idMaker(
     const now = options.now();
     if (now > time) {
       time = now;
-      // The lower half, so that there is room to count up.
+      // The lower half, so that it can be counted up.
       counter = Math.floor(random() * randomSpan / 2);
     } else if (++counter >= randomSpan) {
       time += 1;

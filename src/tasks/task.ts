@@ -61,7 +61,7 @@ export interface Attempt {
   startedAt: number | undefined;
   finishedAt: number | undefined;
   exitCode: number | undefined;
-  /** "SIGKILL" and the like. */
+  /** For example "SIGKILL". */
   signal: string | undefined;
   reason: string | undefined;
   stdoutBytes: number;

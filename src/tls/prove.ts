@@ -1,7 +1,7 @@
 /**
  * Proves a certificate and its key by a TLS handshake in memory. The runtime's TLS refuses some pairs
- * that OpenSSL and our own reader accept, and says so only when a connection fails: without a proof a
- * server would report that it is ready and then drop every caller.
+ * that OpenSSL and our own reader accept, and reports it only when a connection fails: without a proof
+ * a server would report that it is ready and then drop every caller.
  */
 import { Duplex } from "node:stream";
 import { connect, createSecureContext, TLSSocket } from "node:tls";

@@ -80,11 +80,11 @@ export function checkCaller(secure: TLSSocket, { ca }: Loaded, now: number): voi
 }
 
 /**
- * Finds a chain from the leaf to a root in which every CA is one, and valid now. A CA that is not
- * is passed over where another with the same key takes its place, as a renewed one does.
+ * Finds a chain from the leaf to a root in which every CA is a valid CA now. An invalid CA is skipped if
+ * another one with the same key can replace it, for example after a renewal.
  *
- * @throws {PkiError} `expired`, `not_yet_valid`, `not_a_ca` or `unsupported_key` of a CA in the only
- * chain that there is; `bad_chain` where there is none.
+ * @throws {PkiError} `expired`, `not_yet_valid`, `not_a_ca` or `unsupported_key` for a CA of the only
+ * chain; `bad_chain` if there is no chain.
  */
 export function checkChain(
   leaf: Certificate,

@@ -65,7 +65,7 @@ async function deliverOutput(attempt: RunningAttempt, delivery: Delivery): Promi
   await upload.end({ stdout: attempt.outputs.stdout.end, stderr: attempt.outputs.stderr.end });
 }
 
-/** Replaces lost bytes, so that offsets stay valid; a note of the task says so. */
+/** Replaces lost bytes, so that offsets stay valid, and adds a note to the task. */
 async function fill(
   attempt: RunningAttempt,
   stream: OutputStream,

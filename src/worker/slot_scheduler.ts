@@ -7,6 +7,7 @@ import { CoordinatorSession, type SessionEvents } from "./coordinator_session.ts
 import { type Exited, reasonLine } from "./attempt_result.ts";
 import { DiskSpill } from "./spill.ts";
 import { helloTo } from "./hello.ts";
+import { FirstOutput } from "./first_output.ts";
 import { HostHealth } from "./host_health.ts";
 import type { WorkerOptions } from "./worker_options.ts";
 
@@ -19,9 +20,6 @@ const outputMemory = {
   mostBytes: 2 * 1024 * 1024,
   leastBytes: 256 * 1024,
 };
-
-/** Delay before the first output is sent: most tasks end earlier, and need no upload while they run. */
-const gatherMs = 50;
 
 /** With more unacknowledged results than this, the worker asks for no work. */
 const maxUndelivered = 1_000;
@@ -59,9 +57,7 @@ export class SlotScheduler implements SessionEvents {
   readonly sessions: CoordinatorSession[];
   /** Attempts that the runner knows. */
   readonly #started = new Map<string, { attempt: RunningAttempt; session: CoordinatorSession }>();
-  /** Attempts whose first output is not being delivered yet. */
-  readonly #gathering = new Set<string>();
-  #gatherer: ReturnType<typeof setTimeout> | undefined;
+  readonly #firstOutput = new FirstOutput((key) => this.#started.get(key));
   readonly #memoryBytes: number;
   #running = 0;
   #meanMs: number | undefined;
@@ -229,7 +225,7 @@ export class SlotScheduler implements SessionEvents {
         const bytes = attempt.outputs[report.stream].append(report.data);
         if (bytes > 0) room.push({ kind: "taken", key: attempt.key, stream: report.stream, bytes });
         attempt.changed();
-        this.#gather(attempt);
+        this.#firstOutput.add(attempt);
         break;
       }
       case "exited":
@@ -306,21 +302,6 @@ export class SlotScheduler implements SessionEvents {
     this.#credit();
   }
 
-  #gather(attempt: RunningAttempt): void {
-    if (attempt.toldOutput) return;
-    this.#gathering.add(attempt.key);
-    this.#gatherer ??= setTimeout(() => {
-      this.#gatherer = undefined;
-      for (const key of this.#gathering) {
-        const entry = this.#started.get(key);
-        if (entry?.attempt.phase !== "running") continue;
-        entry.attempt.toldOutput = true;
-        entry.session.deliver(entry.attempt);
-      }
-      this.#gathering.clear();
-    }, gatherMs);
-  }
-
   #startWaiting(): void {
     const { clock, hello, order } = this.options;
     const orders: Order[] = [];
@@ -390,7 +371,7 @@ export class SlotScheduler implements SessionEvents {
 
   /** Saves results that no coordinator has acknowledged, for the next start. */
   close(): void {
-    clearTimeout(this.#gatherer);
+    this.#firstOutput[Symbol.dispose]();
     for (const session of this.sessions) {
       for (const attempt of session.attempts.values()) this.#spill.save(attempt, session.address);
     }

@@ -69,7 +69,7 @@ export default command({
   },
 });
 
-/** A node dials coordinators only where it is told to. */
+/** A node dials coordinators only if `node.coordinators` names some. */
 function rolesOf({ values }: Config): PeerRole[] {
   const all: PeerRole[] = ["coordinator", "worker", "client"];
   return values["node.coordinators"].length === 0 ? all : [...all, "node"];

@@ -95,7 +95,7 @@ export default command({
     },
   ],
   exits: { 1: "A peer failed or could not be reached", 3: "A question without a terminal" },
-  // A peer that is told to stop removes its lock and its temporary files.
+  // Time for the scripts on peers to remove their locks and temporary files.
   graceMs: 5_000,
   prepare: async ({ args }) => {
     const { makeScratch } = await import("../../deploy/run.ts");

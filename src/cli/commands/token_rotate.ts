@@ -9,7 +9,7 @@ export default command({
   summary: "Replace the bearer token of this host's node",
   description:
     `A running node uses the new token within a second and ends all sessions. Programs that
-    use the former one have to be given the new one.`,
+    use the old one need the new one.`,
   options: {},
   config: ["log"],
   examples: [{ line: "agent token rotate", does: "Use it after the token was leaked" }],

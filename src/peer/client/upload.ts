@@ -87,8 +87,8 @@ export async function openUpload<Request, Response extends { complete: boolean }
     answered: (what) => (what === "first" ? first : complete).promise,
     dispose() {
       if (failure === undefined) call.end();
-      // The coordinator ends a complete upload; to cancel it would reset the call, and a coordinator
-      // hangs up on connections that reset too many.
+      // The coordinator ends a complete upload. Cancelling it would reset the call, and a coordinator
+      // closes connections with too many resets.
       if (!isComplete) call.cancel();
       fail(new TaskError("unavailable", "The upload was closed"));
     },

@@ -24,7 +24,7 @@ export interface PeerFiles {
 /**
  * Certifies a peer in memory, for `tls deploy`: nothing but the serial number is written.
  *
- * @param csr the peer's own request, of which only the public key counts; without it a key is made.
+ * @param csr the peer's own request, used only for its public key; without it a key is made.
  * @throws {PkiError} where this host does not hold the key of a CA, or the request is damaged.
  */
 export async function issuePeer(

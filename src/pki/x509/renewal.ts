@@ -21,9 +21,8 @@ export function expiresSoon(certificate: Pick<Validity, "notAfter">, now: number
 }
 
 /**
- * Whether to replace the certificate: 30 days before its end; in the last third of its life where
- * that is shorter, or a short-lived certificate would be due from its first day and be replaced
- * without end.
+ * Whether to replace the certificate: in its last 30 days, or in the last third of its life if that is
+ * shorter. Otherwise a short-lived certificate would be due from its first day.
  */
 export function renewalDue(
   { notBefore, notAfter, now }: Validity & { now: number },

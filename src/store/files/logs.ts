@@ -87,7 +87,7 @@ class LogFileWriter implements LogWriter {
   }
 
   #openCut(): Deno.FsFile {
-    // A log of which nothing was kept has no folder yet.
+    // If nothing of a log was kept, it has no folder yet.
     Deno.mkdirSync(this.folder, { recursive: true, mode: 0o700 });
     return Deno.openSync(this.cutPath, { create: true, write: true, mode: 0o600 });
   }

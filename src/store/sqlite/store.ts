@@ -97,7 +97,7 @@ class SqliteStore implements TaskStore {
       counts.forEach((count, state) => this.#counts[state] = count);
       return outcomes;
     } catch (error) {
-      // SQLite has rolled back by itself after some errors, and then says that there is nothing to do.
+      // After some errors SQLite has already rolled back, and this fails.
       if (this.#db.isTransaction) this.#run(`ROLLBACK`);
       throw explained(error, this.#path);
     } finally {

@@ -46,7 +46,7 @@ export class TaskList {
     this.tasks.value = [...byId.values()].sort(compareNewestFirst);
   }
 
-  /** Loads at least so many tasks, older than `before` or the newest ones. */
+  /** Loads at least this many tasks: those older than `before`, or the newest ones. */
   async #load(before: string | undefined, wanted: number): Promise<void> {
     const generation = ++this.#generation;
     this.isLoading.value = true;

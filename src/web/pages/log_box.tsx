@@ -8,7 +8,7 @@ import { useRowWindow } from "../parts/windowed.ts";
 
 interface LogBoxProps {
   label: string;
-  /** The rows for a screen of so many columns. */
+  /** The rows for this number of columns. */
   rowsFor: (columns: number) => LogRow[];
   /** Another value where the rows have changed. */
   changed: unknown;
