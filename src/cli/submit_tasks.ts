@@ -32,8 +32,8 @@ interface Context {
  */
 export async function submitTasks(context: Context, wanted: Submission): Promise<number> {
   const { env } = context;
-  if (isInputIgnored(env)) {
-    await env.stderr.write("agent: standard input is not passed to the task\n");
+  if (wanted.spec.stdin === undefined && isInputIgnored(env)) {
+    await env.stderr.write("agent: standard input is not passed to the task (see --stdin)\n");
   }
   return wanted.each ? await submitEach(context, wanted) : await submitOne(context, wanted);
 }

@@ -22,6 +22,8 @@ export interface TaskDescription {
   artifacts?: readonly string[] | undefined;
   /** `0-9` or `1,3,5-9`: a task for each number; `%20` at the end: at most 20 at once. */
   array?: string | undefined;
+  /** Standard input, in base64. */
+  stdin_base64?: string | undefined;
   /** The words of `argv` are one line for /bin/sh. */
   shell?: boolean | undefined;
   idempotency_key?: string | undefined;
@@ -42,6 +44,7 @@ const types: Record<Field, [wanted: string, holds: (value: unknown) => boolean]>
   no_requeue: ["true or false", isFlag],
   artifacts: ["a list of strings", isTexts],
   array: ["a string", isText],
+  stdin_base64: ["a string of base64", isBase64],
   shell: ["true or false", isFlag],
   idempotency_key: ["a string", isText],
 };
@@ -109,6 +112,7 @@ export function taskSpec(
     ...(task.max_lost === undefined ? {} : { maxLost: task.max_lost }),
     ...(task.no_requeue ? { noRequeue: true } : {}),
     ...(atOnce === undefined ? {} : { atOnce }),
+    ...(task.stdin_base64 === undefined ? {} : { stdin: Uint8Array.fromBase64(task.stdin_base64) }),
   };
   valid(() => {
     validateSpec(spec);
@@ -162,6 +166,11 @@ function valid(check: () => void): void {
     if (!(error instanceof TaskError)) throw error;
     throw new UsageError(error.message, { cause: error });
   }
+}
+
+function isBase64(value: unknown): boolean {
+  return typeof value === "string" && /^[A-Za-z0-9+/]*={0,2}$/.test(value) &&
+    value.length % 4 === 0;
 }
 
 function isFlag(value: unknown): boolean {

@@ -17,6 +17,7 @@ export function taskView(task: Task) {
       timeout_ms: task.spec.timeoutMs ?? null,
       retries: task.spec.retries,
       retry_delay_ms: task.spec.retryDelayMs,
+      stdin_bytes: task.spec.stdin?.length ?? task.spec.stdinBytes ?? 0,
       at_once: task.spec.atOnce ?? null,
       max_lost: task.spec.noRequeue ? 0 : task.spec.maxLost ?? null,
       artifacts: task.spec.artifacts,

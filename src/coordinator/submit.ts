@@ -125,6 +125,7 @@ async function requestHash(spec: TaskSpec, array: SubmitOptions["array"]): Promi
     array === undefined ? null : [array.first, array.last],
     ...onLoss,
     ...(array?.more === undefined ? [] : [array.more.map(({ first, last }) => [first, last])]),
+    ...(spec.stdin === undefined ? [] : [spec.stdin.toBase64()]),
     ...(spec.atOnce === undefined ? [] : [spec.atOnce]),
   ]);
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));

@@ -62,6 +62,18 @@ export function wireSpec(spec: TaskSpec): wire.TaskSpec {
   return message;
 }
 
+const noBytes = wireBytes(new Uint8Array());
+const withoutInput = new WeakMap<TaskSpec, TaskSpec>();
+
+/** A client that lists a thousand tasks does not want a gigabyte of their input. */
+function forClients(spec: TaskSpec): TaskSpec {
+  const { stdin, ...rest } = spec;
+  if (stdin === undefined) return spec;
+  let shown = withoutInput.get(spec);
+  if (shown === undefined) withoutInput.set(spec, shown = { ...rest, stdinBytes: stdin.length });
+  return shown;
+}
+
 function newWireSpec(spec: TaskSpec): wire.TaskSpec {
   return {
     argv: spec.argv,
@@ -75,6 +87,8 @@ function newWireSpec(spec: TaskSpec): wire.TaskSpec {
     noRequeue: spec.noRequeue ?? false,
     maxLost: spec.maxLost,
     atOnce: spec.atOnce ?? 0,
+    stdin: spec.stdin === undefined ? noBytes : wireBytes(spec.stdin),
+    stdinBytes: spec.stdinBytes ?? 0,
   };
 }
 
@@ -108,7 +122,7 @@ function wireAttempt(attempt: Attempt): wire.Attempt {
 export function wireTask(task: Task): wire.Task {
   return {
     id: task.id,
-    spec: wireSpec(task.spec),
+    spec: wireSpec(forClients(task.spec)),
     state: wireState[task.state],
     submittedAt: wireTime(task.submittedAt),
     finishedAt: wireTime(task.finishedAt),

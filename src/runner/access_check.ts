@@ -46,6 +46,7 @@ const shapes: Record<Order["kind"], Record<string, Holds>> = {
     env: isEnv,
     cwd: optional(isText),
     timeoutMs: optional(isCount),
+    stdin: optional((value) => value instanceof Uint8Array),
     artifacts: isTexts,
   } satisfies Record<Exclude<keyof StartOrder, "kind">, Holds>,
   end: {

@@ -36,15 +36,17 @@ export interface Launch {
   /** Whether the folder is the attempt's own, so that it may be entered with the worker's rights. */
   isOwn: boolean;
   user: TaskUser;
+  /** Standard input; undefined: empty. */
+  stdin?: Uint8Array | undefined;
 }
 
 /**
  * Starts a process in a state that does not depend on how the worker was started: it leads a session
- * and a group of its own, standard input is empty, both outputs are pipes, and the OOM killer does
+ * and a group of its own, standard input is what was given, both outputs are pipes, and the OOM killer does
  * not spare it. Signals and descriptors are put right once, when the worker starts (base/libc.ts).
  */
 export function launch(launcher: Launcher, launch: Launch): Deno.ChildProcess {
-  const { program, args, env, folder, isOwn, user } = launch;
+  const { program, args, env, folder, isOwn, user, stdin } = launch;
   const { ids } = user;
   let line = [program, ...args];
   if (launcher.setsid !== undefined) line = [launcher.setsid, ...line];
@@ -61,13 +63,26 @@ export function launch(launcher: Launcher, launch: Launch): Deno.ChildProcess {
     env,
     clearEnv: true,
     cwd: isPlain || isOwn ? folder : "/",
-    stdin: "null",
+    stdin: stdin === undefined ? "null" : "piped",
     stdout: "piped",
     stderr: "piped",
     ...(launcher.setsid === undefined ? { detached: true } : {}),
     ...(isPlain && ids !== undefined ? { uid: ids.uid, gid: ids.gid } : {}),
   });
-  return withPlainOomScore(() => command.spawn());
+  const child = withPlainOomScore(() => command.spawn());
+  if (stdin !== undefined) void feed(child.stdin, stdin);
+  return child;
+}
+
+/** A process that ends before it has read all of its input is no error. */
+async function feed(input: WritableStream<Uint8Array>, data: Uint8Array): Promise<void> {
+  const writer = input.getWriter();
+  try {
+    await writer.write(data);
+    await writer.close();
+  } catch {
+    // Broken pipe: it does not want the rest.
+  }
 }
 
 const enterFolder = 'cd -- "$1" || exit 126; shift; exec "$@"';

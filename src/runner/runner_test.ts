@@ -571,3 +571,14 @@ function alive(pid: number): boolean {
     throw error;
   }
 }
+
+Deno.test("a task reads the input that it is given, or ends without it", async () => {
+  await using t = await startRunner();
+  // More than a pipe holds.
+  const stdin = new Uint8Array(1024 * 1024).fill(120);
+  const read = t.start(["wc", "-c"], { stdin });
+  assert.equal((await t.exited(read)).exitCode, 0);
+  assert.equal(t.output(read).trim(), String(stdin.length));
+  const unread = t.start(["sh", "-c", "exit 3"], { stdin });
+  assert.equal((await t.exited(unread)).exitCode, 3);
+});

@@ -66,7 +66,8 @@ export function startTask(rules: StartRules, start: TaskStart): Deno.ChildProces
   enter();
   try {
     const isOwn = folder === own;
-    return launch(launcher, { program: found.path, args, env, folder, isOwn, user });
+    const { stdin } = order;
+    return launch(launcher, { program: found.path, args, env, folder, isOwn, user, stdin });
   } catch (error) {
     const reason = `Cannot start "${found.path}": ${messageOf(error)}`;
     if (isHostFailure(error)) throw new CannotStart("host_failed", undefined, reason);

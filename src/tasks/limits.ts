@@ -15,6 +15,8 @@ export const limits = {
   maxArgs: 10_000,
   maxEnvBytes: 256 * 1024,
   maxEnvEntries: 1_000,
+  /** Part of the task, and so of each message that assigns it. */
+  maxStdinBytes: 1024 * 1024,
   maxLabels: 64,
   /** As Kubernetes bounds label values; DNS labels have the same length (RFC 1035, 2.3.4). */
   maxLabelLength: 63,

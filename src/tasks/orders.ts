@@ -38,6 +38,8 @@ export interface StartOrder {
   env: Record<string, string>;
   cwd: string | undefined;
   timeoutMs: number | undefined;
+  /** Standard input; undefined: empty. */
+  stdin: Uint8Array | undefined;
   /** Globs of what to collect from the attempt's folder. */
   artifacts: string[];
 }

@@ -13,7 +13,7 @@ export function specBytes(spec: TaskSpec): number {
     const all = [spec.argv, spec.artifacts, texts(spec.env), texts(spec.selector)].flat();
     // Each text has a tag and a length, an entry of a map the same again. A letter takes up to 3
     // bytes; what is long is measured.
-    bytes = (spec.cwd?.length ?? 0) * 3 + 50;
+    bytes = (spec.cwd?.length ?? 0) * 3 + (spec.stdin?.length ?? 0) + 60;
     for (const text of all) bytes += 8 + textBytes(text);
     known.set(spec, bytes);
   }

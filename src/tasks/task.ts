@@ -41,6 +41,10 @@ export interface TaskSpec {
   maxLost?: number;
   /** Of an array: how many of its elements run at once, at most. */
   atOnce?: number;
+  /** Standard input of the process; absent: it is empty, or this side does not get it. */
+  stdin?: Uint8Array;
+  /** Length of `stdin`, where this side does not get it. */
+  stdinBytes?: number;
 }
 
 /** One lease of one task. */

@@ -86,6 +86,9 @@ export function validateSpec(spec: TaskSpec): void {
   if (spec.maxLost !== undefined) {
     checkInteger(spec.maxLost, "The number of lost attempts", 0, limits.maxRetries);
   }
+  if ((spec.stdin?.length ?? 0) > limits.maxStdinBytes) {
+    invalid(`Standard input is longer than ${limits.maxStdinBytes} bytes`);
+  }
   if (spec.atOnce !== undefined) {
     checkInteger(spec.atOnce, "The number of elements at once", 1, limits.maxArray);
   }

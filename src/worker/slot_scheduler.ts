@@ -316,9 +316,9 @@ export class SlotScheduler implements SessionEvents {
       session.running++;
       session.servedAt = ++this.#served;
       this.#started.set(attempt.key, { attempt, session });
-      const { argv, env, cwd, timeoutMs, artifacts } = spec;
+      const { argv, env, cwd, timeoutMs, artifacts, stdin } = spec;
       const facts = { key: attempt.key, lease: session.address, taskId: ref.taskId, arrayIndex };
-      orders.push({ kind: "start", ...facts, argv, env, cwd, timeoutMs, artifacts });
+      orders.push({ kind: "start", ...facts, argv, env, cwd, timeoutMs, artifacts, stdin });
     }
     if (orders.length > 0) order(orders);
   }

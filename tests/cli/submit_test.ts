@@ -106,7 +106,7 @@ Deno.test("submit says that what is piped into it goes nowhere", async () => {
   const { home } = coordinator;
   const piped = await agent.run(["submit", "--", "cat"], { home, stdin: "data" });
   assert.deepEqual([piped.code, piped.stdout], [0, `${id}\n`]);
-  assert.equal(piped.stderr, "agent: standard input is not passed to the task\n");
+  assert.equal(piped.stderr, "agent: standard input is not passed to the task (see --stdin)\n");
   assert.equal((await agent.run(["submit", "--", "cat"], { home })).stderr, "");
 });
 
@@ -273,4 +273,17 @@ Deno.test("a task that must not run again is submitted so", async () => {
   await submit("--no-requeue");
   assert.equal(sent.pop()?.spec.noRequeue, true);
   assert.equal((await submit("--no-requeue", "--max-lost=2")).code, 2);
+});
+
+Deno.test("submit --stdin passes what is piped into it, up to a bound", async () => {
+  const { sent, answers } = submits();
+  await using coordinator = await fakeCoordinator(answers);
+  const { home } = coordinator;
+  const words = ["submit", "--stdin", "--", "cat"];
+  const piped = await agent.run(words, { home, stdin: "data\0" });
+  assert.deepEqual([piped.code, piped.stderr], [0, ""]);
+  assert.deepEqual(sent[0]?.spec.stdin, new TextEncoder().encode("data\0"));
+  const large = await agent.run(words, { home, stdin: "x".repeat(1024 * 1024 + 1) });
+  assert.match(large.stderr, /longer than 1048576 bytes/);
+  assert.equal(sent.length, 1);
 });

@@ -1,3 +1,5 @@
+import { specFrom } from "../../src/peer/from_wire.ts";
+import { wireTask } from "../../src/peer/to_wire.ts";
 import assert from "node:assert/strict";
 import { EngineHarness, FakeWorker, spec, taskError, turn } from "../support/engine.ts";
 
@@ -347,4 +349,18 @@ Deno.test("a list with an index twice, or one that goes back, is refused", async
     const array = { first: 1, last: 2, more };
     await assert.rejects(harness.engine.submit(spec(), { array }), taskError("invalid"));
   }
+});
+
+Deno.test("standard input is kept, given to the worker, and not to clients", async () => {
+  await using harness = new EngineHarness();
+  const stdin = new Uint8Array([0, 255, 10]);
+  const { id } = await harness.engine.submit(spec({ stdin }));
+  await harness.crash();
+  const worker = await FakeWorker.connect(harness.engine);
+  const [assignment] = await worker.take();
+  assert.deepEqual(assignment!.spec.stdin, stdin);
+  const [task] = await harness.engine.getTask(id);
+  assert.deepEqual(specFrom(wireTask(task!).spec), spec({ stdinBytes: 3 }));
+  const tooLong = spec({ stdin: new Uint8Array(1024 * 1024 + 1) });
+  await assert.rejects(harness.engine.submit(tooLong), taskError("invalid", /Standard input/));
 });

@@ -193,6 +193,7 @@ export function taskView(
       retry_delay_ms: 0,
       max_lost: null,
       at_once: null,
+      stdin_bytes: 0,
       artifacts: ["out/**"],
     },
     array_id: null,

@@ -4,6 +4,7 @@ import { dialSettings, taskGrants, withTasks } from "../connect.ts";
 import { followExits } from "../output/follow_output.ts";
 import { type TaskDescription, taskSpec } from "../../client/task_spec.ts";
 import { command } from "../command.ts";
+import { readStdin } from "../read_stdin.ts";
 import { submitTasks } from "../submit_tasks.ts";
 import { ownLabels } from "../../tasks/selectors.ts";
 
@@ -18,6 +19,7 @@ const flagNames: Record<keyof TaskDescription, string> = {
   retry_delay_ms: "--retry-delay",
   max_lost: "--max-lost",
   no_requeue: "--no-requeue",
+  stdin_base64: "--stdin",
   artifacts: "--artifact",
   array: "--array",
   shell: "--shell",
@@ -60,6 +62,7 @@ export default command({
       help: "Folder on the worker to run in, instead of the task's own folder",
     },
     shell: { kind: "flag", help: "Run the words after -- with /bin/sh -c" },
+    stdin: { kind: "flag", help: "Pass standard input of this command to the task, up to 1 MiB" },
     timeout: { kind: "duration", help: "Time limit of an attempt" },
     retries: {
       kind: "integer",
@@ -109,6 +112,7 @@ export default command({
       does: "Run it on a worker with this label, with at most three attempts",
     },
     { line: "agent submit --each --follow -- nvidia-smi -L", does: "Run it on every worker" },
+    { line: "agent submit --stdin --follow -- wc -l < words.txt", does: "Give it a file to read" },
     {
       line: "agent submit --array 0-9 --follow --shell -- 'echo part $AGENT_ARRAY_INDEX'",
       does: "Run ten tasks, spread over the workers",
@@ -142,6 +146,14 @@ export default command({
       shell: options.shell,
       idempotency_key: options.idempotencyKey,
     }, (field) => flagNames[field]);
+    if (options.stdin) {
+      if (env.stdin.isTerminal) {
+        throw new UsageError("--stdin, but standard input is a terminal", {
+          next: "Pipe something in: agent submit --stdin -- CMD < FILE",
+        });
+      }
+      spec.stdin = await readStdin(env, limits.maxStdinBytes);
+    }
     const { each, requireMatch, follow } = options;
     if (each && options.array !== undefined) {
       throw new UsageError("--each and --array contradict each other");

@@ -27,6 +27,7 @@ export function taskPage(task: TaskView, context: TableContext): string {
     ["Command", shellLine(spec.argv)],
     ["Folder", spec.cwd === null ? undefined : printable(spec.cwd)],
     ["Variables", pairs(spec.env)],
+    ["Input", spec.stdin_bytes === 0 ? undefined : formatBytes(spec.stdin_bytes)],
     ["Selector", pairs(spec.selector)],
     ["Time limit", spec.timeout_ms === null ? undefined : formatDuration(spec.timeout_ms)],
     ["Retries", spec.retries === 0 ? undefined : retries(spec)],

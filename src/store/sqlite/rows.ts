@@ -63,7 +63,8 @@ export function taskRowOf(row: Row): TaskRow {
 /** JSON leaves out what is undefined; the fields come back so that records compare equal. */
 export function specOf(json: string): TaskSpec {
   const spec = JSON.parse(json);
-  return { ...spec, cwd: spec.cwd, timeoutMs: spec.timeoutMs };
+  const input = spec.stdin === undefined ? {} : { stdin: Uint8Array.fromBase64(spec.stdin) };
+  return { ...spec, ...input, cwd: spec.cwd, timeoutMs: spec.timeoutMs };
 }
 
 export function attemptOf(row: Row): Attempt {

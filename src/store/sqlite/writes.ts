@@ -179,7 +179,9 @@ export function createWriter(
   };
 
   function submit(change: Change & { kind: "submit" }): void {
-    const spec = JSON.stringify(change.spec);
+    const { stdin } = change.spec;
+    const input = stdin === undefined ? {} : { stdin: stdin.toBase64() };
+    const spec = JSON.stringify({ ...change.spec, ...input });
     if (change.arrayId !== undefined) {
       run(`INSERT INTO arrays (id, spec) VALUES (?, ?)`, change.arrayId, spec);
     }

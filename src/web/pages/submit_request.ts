@@ -45,7 +45,10 @@ export function submitRequest(fields: SubmitFields): TaskDescription {
     array: given("array", (range) => range),
     idempotency_key: given("idempotency_key", (key) => key),
     // A field that tasks get belongs into the form, too.
-  } satisfies Record<Exclude<keyof TaskDescription, "shell" | "no_requeue">, unknown>;
+  } satisfies Record<
+    Exclude<keyof TaskDescription, "shell" | "no_requeue" | "stdin_base64">,
+    unknown
+  >;
   const filled = Object.entries(body).filter(([, value]) => value !== undefined);
   return Object.fromEntries(filled) as unknown as TaskDescription;
 }

@@ -134,6 +134,10 @@ export interface TaskSpec {
     | undefined;
   /** Of an array: how many of its elements run at once, at most. 0: any number. */
   atOnce: number;
+  /** Standard input of the process, at most 1 MiB; left out of answers to clients. */
+  stdin: Buffer;
+  /** In answers to clients: the length of stdin. */
+  stdinBytes: number;
 }
 
 export interface TaskSpec_EnvEntry {
@@ -710,6 +714,8 @@ function createBaseTaskSpec(): TaskSpec {
     noRequeue: false,
     maxLost: undefined,
     atOnce: 0,
+    stdin: Buffer.alloc(0),
+    stdinBytes: 0,
   };
 }
 
@@ -753,6 +759,12 @@ export const TaskSpec: MessageFns<TaskSpec> = {
     }
     if (message.atOnce !== 0) {
       writer.uint32(96).uint32(message.atOnce);
+    }
+    if (message.stdin.length !== 0) {
+      writer.uint32(106).bytes(message.stdin);
+    }
+    if (message.stdinBytes !== 0) {
+      writer.uint32(112).uint32(message.stdinBytes);
     }
     return writer;
   },
@@ -862,6 +874,22 @@ export const TaskSpec: MessageFns<TaskSpec> = {
             }
 
             message.atOnce = reader.uint32();
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.stdin = viewOf(reader.bytes());
+            continue;
+          }
+          case 14: {
+            if (tag !== 112) {
+              break;
+            }
+
+            message.stdinBytes = reader.uint32();
             continue;
           }
         }
