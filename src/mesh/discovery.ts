@@ -13,6 +13,7 @@ import { messageOf } from "../base/errors.ts";
 import { every } from "../base/lifetimes.ts";
 import type { Log } from "../base/log.ts";
 import { type Interface, usableInterfaces } from "../base/interfaces.ts";
+import { PacketFilter } from "./packet_filter.ts";
 import { limits } from "./protocol.ts";
 
 export interface DiscoveryOptions {
@@ -94,7 +95,7 @@ function openResponder(address: string, options: DiscoveryOptions): Responder {
     failed(error);
     broken = true;
   });
-  contain(mdns, failed);
+  contain(mdns, options.clock, failed);
   bonjour.publish({
     name: id,
     type: "agent",
@@ -124,11 +125,14 @@ function openResponder(address: string, options: DiscoveryOptions): Responder {
 }
 
 /** Packets are anybody's: what a listener throws over one must not end the process. */
-function contain(mdns: Emitter, failed: (error: Error) => void): void {
+function contain(mdns: Emitter, clock: Clock, failed: (error: Error) => void): void {
   const emit = mdns.emit.bind(mdns);
-  mdns.emit = (...args) => {
+  const filter = new PacketFilter(clock);
+  mdns.emit = (event, ...args) => {
     try {
-      return emit(...args);
+      const isPacket = event === "query" || event === "response";
+      if (isPacket && !filter.accepts(args[0] as object)) return false;
+      return emit(event, ...args);
     } catch (error) {
       failed(error instanceof Error ? error : new Error(String(error)));
       return true;
