@@ -37,6 +37,7 @@ export function workerGrants(config: Config): Grants {
       ...values["worker.coordinators"],
       ...healthAddress(values["worker.health_host"], values["worker.health_port"]),
     ],
+    sys: ["hostname"],
   };
 }
 

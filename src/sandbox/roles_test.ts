@@ -39,6 +39,7 @@ Deno.test("roles and clients are granted what they use, and no more", () => {
     read: [...files, "/state/worker/h/spool", "/state/worker/h/artifacts"],
     write: ["/state/worker/h/spool"],
     net: ["a.lan:50055", "[::1]:7"],
+    sys: ["hostname"],
   });
   assert.deepEqual(clientGrants(config, { write: ["/out"] }), {
     ...noGrants,
