@@ -57,7 +57,7 @@ export function SubmitDialog({ onClose, initial }: SubmitProps) {
               label="Folder on the worker"
               hint="one of its own"
             />
-            <Field initial={initial} name="array" label="Array" hint="0-9: ten tasks" />
+            <Field initial={initial} name="array" label="Array" hint="0-9 or 1,3,5-9%2" />
             <Field
               initial={initial}
               name="max_lost"
