@@ -35,8 +35,12 @@ export interface PullOptions {
   random?: () => number;
 }
 
-/** Requests at once; the others wait. */
-const maxQuestions = 64;
+/**
+ * Questions at once, the others wait: of members that answer, whose connections are open; of those
+ * that do not, each of which may take all of its 3 s; and of addresses that may be nodes. A question
+ * to the latter two costs a handshake, and too many at once would make each other late.
+ */
+const maxQuestions = { answering: 64, silent: 12, possible: 16 } as const;
 /** Addresses of one node that are tried in one tick. */
 const maxTries = 3;
 /** A candidate is dropped after this many ticks without an answer; discovery may find it again. */
@@ -56,7 +60,11 @@ export class Pull {
   /** Which node answers at a configured address. */
   readonly #aliases = new Map<string, string>();
   readonly #askedBack = new Map<string, number>();
-  readonly #slots = limited(maxQuestions);
+  readonly #slots = {
+    answering: limited(maxQuestions.answering),
+    silent: limited(maxQuestions.silent),
+    possible: limited(maxQuestions.possible),
+  };
   #signal: AbortSignal | undefined;
 
   constructor(options: PullOptions) {
@@ -131,21 +139,23 @@ export class Pull {
   }
 
   /** Runs a request, unless one with this name is running. */
-  #once(name: string, ask: () => Promise<void>): void {
+  #once(name: string, kind: keyof typeof maxQuestions, ask: () => Promise<void>): void {
     if (this.#busy.has(name) || this.#signal === undefined || this.#signal.aborted) return;
     this.#busy.add(name);
-    void this.#slots(ask).catch((error) =>
+    void this.#slots[kind](ask).catch((error) =>
       this.#options.log.debug("question failed", { peer: name, reason: messageOf(error) })
     ).finally(() => this.#busy.delete(name));
   }
 
   #askMember(member: Member | undefined): void {
-    if (member !== undefined) this.#once(member.id, () => this.#reach(member));
+    if (member === undefined) return;
+    const isAnswering = member.answeredAt !== undefined && member.error === undefined;
+    this.#once(member.id, isAnswering ? "answering" : "silent", () => this.#reach(member));
   }
 
   #askCandidate(address: string, trusted: boolean): void {
     if (this.#own.has(address)) return;
-    this.#once(address, async () => {
+    this.#once(address, "possible", async () => {
       const failure = await attempt(() => this.#question(address, undefined, trusted));
       if (failure === undefined) return;
       this.#options.log.debug("a possible node does not answer", { address, reason: failure });
