@@ -306,4 +306,9 @@ Deno.test("a file outside of the folder changes after the folder, or not at all"
   await write(failAt(/^never$/));
   assert.deepEqual([exists(join(root, "a")), await Deno.readTextFile(outside)], [true, "new"]);
   assert.deepEqual(Object.keys(snapshot(temp.path)), ["serial", "tls/", "tls/a"]);
+  {
+    await using folder = await lockFolder(root);
+    folder.commit([{ path: outside, removed: true }]);
+  }
+  assert.deepEqual(Object.keys(snapshot(temp.path)), ["tls/", "tls/a"]);
 });
