@@ -312,3 +312,26 @@ Deno.test("a file outside of the folder changes after the folder, or not at all"
   }
   assert.deepEqual(Object.keys(snapshot(temp.path)), ["tls/", "tls/a"]);
 });
+
+Deno.test("a file with the wanted content and other permissions is written again", async () => {
+  await using temp = await tempFolder();
+  const path = join(temp.path, "key");
+  await Deno.writeTextFile(path, "secret", { mode: 0o644 });
+  await using folder = await lockFolder(temp.path);
+  folder.commit([text(path, "secret", 0o600)]);
+  assert.equal((await Deno.stat(path)).mode! & 0o777, 0o600);
+  const before = (await Deno.stat(path)).ino;
+  folder.commit([text(path, "secret", 0o600)]);
+  assert.equal((await Deno.stat(path)).ino, before, "one that is as wanted stays");
+});
+
+Deno.test("what a change that never happened has left is swept, one folder down as well", async () => {
+  await using temp = await tempFolder();
+  await Deno.mkdir(join(temp.path, "ca"));
+  const left = [".a.new", "ca/.ca.key.new"];
+  const kept = ["a.new", "ca/ca.key.new", "ca/.hidden"];
+  for (const name of [...left, ...kept]) await Deno.writeTextFile(join(temp.path, name), "x");
+  await (await lockFolder(temp.path))[Symbol.asyncDispose]();
+  for (const name of left) assert.equal(exists(join(temp.path, name)), false, name);
+  for (const name of kept) assert.equal(exists(join(temp.path, name)), true, name);
+});
