@@ -1,7 +1,7 @@
 /**
  * Server-sent events (WHATWG HTML, section 9.2) for any number of readers, resumable by id. Only the
- * newest event of each topic is kept, within bounds, and readers take from that common store at their
- * own pace: a slow one costs no memory and misses only what has been overtaken.
+ * newest event of each topic is kept, within limits, and all readers read from this one store: a slow
+ * reader costs no memory, and misses only events that a newer one has replaced.
  */
 import type { ServerResponse } from "node:http";
 import { writePiece } from "./stream.ts";
@@ -12,9 +12,9 @@ interface Kept {
   data: string;
 }
 
-/** A comment now and then keeps proxies from closing the connection, and shows us readers that went. */
+/** A comment in this interval keeps proxies from closing the connection, and reveals closed ones. */
 const commentMs = 15_000;
-/** Topics that are kept: one a task, mostly. */
+/** Maximum number of topics; most are tasks. */
 const maxTopics = 2_000;
 /** Characters of all kept events: of 2,000 ordinary tasks many times; one task may have 1 MB alone. */
 const maxKept = 16 * 1024 * 1024;
@@ -25,7 +25,7 @@ export class EventLog {
   readonly #run: string;
   readonly #wake = new Set<() => void>();
   #last = 0;
-  /** Characters of what is kept. */
+  /** Characters of all kept events. */
   #size = 0;
   /** Events up to this one may have been dropped. */
   #floor = 0;
@@ -41,7 +41,7 @@ export class EventLog {
     return this.#readers;
   }
 
-  /** @param topic what a later event of the same topic replaces. */
+  /** @param topic a later event of the same topic replaces this one. */
   publish(topic: string, name: string, data: unknown): void {
     this.#drop(topic);
     const kept = { id: ++this.#last, name, data: JSON.stringify(data) };
@@ -60,7 +60,7 @@ export class EventLog {
     this.#kept.delete(topic);
   }
 
-  /** Tells all readers that something was missed. */
+  /** Tells all readers that they missed events. */
   reset(): void {
     this.#floor = this.#last;
     this.#notify();
@@ -73,10 +73,10 @@ export class EventLog {
   }
 
   /**
-   * Serves one reader until it is gone or the log is closed.
+   * Serves one reader until it disconnects or the log is closed.
    *
-   * @param lastId `Last-Event-ID` of a reader that comes back.
-   * @param current what a new reader gets first.
+   * @param lastId `Last-Event-ID` of a reader that reconnects.
+   * @param current the first events of a new reader.
    */
   async serve(
     response: ServerResponse,
@@ -86,7 +86,7 @@ export class EventLog {
     response.writeHead(200, {
       "content-type": "text/event-stream; charset=utf-8",
       "cache-control": "no-store",
-      // nginx would hold events back.
+      // nginx would buffer events.
       "x-accel-buffering": "no",
       "x-content-type-options": "nosniff",
     });

@@ -1,10 +1,10 @@
 /**
- * What nodes say to each other, over HTTPS with mutual certificates.
+ * The protocol between nodes, over HTTPS with mutual certificates.
  *
  * Every tick (5 s, jittered) a node asks each node that it knows, directly:
  *
  *     GET /api/cluster/node_local
- *     If-None-Match: "<instance>.<revision>"      the view that it already holds
+ *     If-None-Match: "<instance>.<revision>"      the view that it already has
  *     Agent-Node: <id>.<instance>                 who asks, and where it can be dialled; left out
  *     Agent-Addresses: 10.0.0.1:8765, …           after an answer that nothing has changed
  *
@@ -14,8 +14,8 @@
  *          each pair of nodes and tick, whatever its size
  *
  * The certificate of the connection proves membership; the id is claimed in the answer, with the
- * random instance of this start. A node that is asked by one it does not know asks back at once.
- * Entries are hearsay: they say whom else to ask, and what the Network page draws. Only a direct
+ * random instance of this start. A node that is asked by an unknown node asks it back at once.
+ * Entries about other nodes only say which nodes to ask, and what the Network page draws. Only a direct
  * answer makes a node reachable.
  */
 import * as v from "valibot"; // schema and type as one value, 3 KB; zod costs a start 80 ms
@@ -25,9 +25,9 @@ export const times = {
   tickMs: 5_000,
   /** Share of a tick that is varied at random, so that nodes do not ask in step. */
   jitter: 0.1,
-  /** A direct question without an answer has failed. */
+  /** A request without an answer in this time has failed. */
   answerMs: 3_000,
-  /** Two ticks: one lost answer makes nobody unreachable. */
+  /** Two ticks: one lost answer does not make a node unreachable. */
   unreachableMs: 10_000,
   /** Unreachable nodes are forgotten after this time. */
   forgetMs: 30 * 86_400_000,
@@ -55,7 +55,7 @@ const addresses = v.pipe(v.array(address), v.maxLength(limits.addresses));
 const time = v.pipe(v.number(), v.integer(), v.minValue(0));
 const amount = v.nullable(v.pipe(v.number(), v.minValue(0)));
 
-/** What a node says of itself. */
+/** What a node reports about itself. */
 export const nodeFacts = v.object({
   id,
   instance,

@@ -1,14 +1,14 @@
-/** Bounds on everything that a peer sends. Each is far above use and far below harm. */
+/** Limits of everything that a peer sends: far above normal use, far below what does harm. */
 export const limits = {
   /** gRPC messages; chunks stay well below it. */
   maxMessageBytes: 4 * 1024 * 1024,
   maxChunkBytes: 1024 * 1024,
   /**
-   * Of one method, under way at once: a node passes on what all its browsers follow. When such a
-   * connection breaks, their end holds the event loop for about 20 ms.
+   * Running calls of one method in one connection: a node makes calls for all its browsers. When such
+   * a connection breaks, ending them blocks the event loop for about 20 ms.
    */
   maxStreamsPerConnection: 200,
-  /** One connection is one worker: an upload for each slot, and for results that wait. */
+  /** Running uploads in one connection, of one worker: one for each slot and each waiting result. */
   maxUploadsPerConnection: 8_192,
   /** Linux gives a process 2 MiB for arguments and environment together by default. */
   maxArgvBytes: 1024 * 1024,
@@ -18,20 +18,20 @@ export const limits = {
   /** Part of the task, and so of each message that assigns it. */
   maxStdinBytes: 1024 * 1024,
   maxLabels: 64,
-  /** As Kubernetes bounds label values; DNS labels have the same length (RFC 1035, 2.3.4). */
+  /** The limit of Kubernetes for label values, and of DNS labels (RFC 1035, 2.3.4). */
   maxLabelLength: 63,
   /** A host name (RFC 1035, 2.3.4). */
   maxWorkerIdLength: 253,
   maxWorkers: 10_000,
-  /** More on one host is a slip of the keyboard: each slot is a process of its own. */
+  /** More on one host is a typing mistake: each slot is a process. */
   maxSlots: 4_096,
   maxArray: 10_000,
-  /** In one answer to a list; a thousand small tasks are well below a message's bound. */
+  /** Tasks in one answer; a thousand small tasks are well below the limit of a message. */
   maxListed: 1_000,
   /** Of one call: ten of the largest arrays. */
   maxWatched: 100_000,
   maxArtifactGlobs: 100,
-  /** Output kept of one attempt where `coordinator.log_limit` does not say otherwise. */
+  /** Default of `coordinator.log_limit`: output kept of one attempt. */
   logBytes: 1024 ** 3,
   maxArtifactsPerAttempt: 10_000,
   /** PATH_MAX of Linux, with its final zero. */
@@ -45,32 +45,32 @@ export const limits = {
   maxHeld: 20_000,
   /** Of one worker, each a line that people read. */
   maxWarnings: 20,
-  /** Shorter, and one slow garbage collection or one lost packet would cost running tasks. */
+  /** With a shorter one, a slow garbage collection or a lost packet would end running tasks. */
   minLostAfterMs: 10_000,
-  /** A worker that is away for longer is noticed by people. */
+  /** If a worker is away for longer, a person notices. */
   maxLostAfterMs: 86_400_000,
 } as const;
 
-/** How leases and heartbeats are timed. The order of the deadlines is what keeps two attempts apart. */
+/** The times of leases and heartbeats. Their order ensures that two attempts never overlap. */
 export const leaseTimes = {
   /** A worker's heartbeat. Late after 5 missed ones. */
   heartbeatMs: 1_000,
   /**
-   * After the coordinator received a heartbeat, until it may give the attempts away. The proportion of
-   * this to `workerEndsMs` holds for every `coordinator.lost_after`.
+   * From the arrival of a heartbeat until the coordinator may give the attempts to others. Its ratio to
+   * `workerEndsMs` is the same for every `coordinator.lost_after`.
    */
   leaseMs: 15_000,
   /**
-   * After the worker sent the last acknowledged heartbeat, until it kills the attempts' processes.
-   * 4 s remain for the kill itself and for clocks that run at different speeds.
+   * From the sending of the last acknowledged heartbeat until the worker kills the attempts' processes.
+   * 4 s remain for the kill itself and for clocks of different speed.
    */
   workerEndsMs: 11_000,
-  /** Without a beat from the runner, until the guardian kills all process groups. */
+  /** Time without a heartbeat of the runner after which the guardian kills all process groups. */
   guardianMs: 4_000,
   /** Worker health: healthy below the first, late below the second, then lost. */
   lateAfterMs: 5_000,
   lostAfterMs: 15_000,
-  /** How often a lost attempt is followed by another: the task may be what kills its workers. */
+  /** How often a lost attempt is repeated: the task itself may kill its workers. */
   maxRequeues: 3,
   /** How long workers keep their attempts when the coordinator stops in an orderly way. */
   holdMs: 600_000,

@@ -1,22 +1,22 @@
 /**
- * What the worker's role, which holds the sockets and may start nothing, orders of the runner, which
- * starts processes and holds no socket; and what the runner reports. They are in two threads of one
- * process, so orders and reports are plain data and travel in batches.
+ * Orders of the worker's role, which has sockets and may not start processes, to the runner, which starts
+ * processes and has no socket; and the runner's reports. Both are threads of one process, so orders and
+ * reports are plain data, and are sent in batches.
  *
- * One attempt: `start`; then `started`, `output`…, `exited` and, where artifacts were asked for,
- * `collected`; then `forget`, after which the runner has nothing of it. A start that is refused or
- * fails is reported by `exited` alone. Output is sent as long as less than `outputWindowBytes` of
- * it has not been taken.
+ * One attempt: `start`; then `started`, `output`…, `exited` and, if artifacts were requested,
+ * `collected`; then `forget`, after which the runner keeps nothing of it. A start that is refused or
+ * fails is reported by `exited` alone. Output is sent while less than `outputWindowBytes` of it has
+ * not been taken.
  */
 export type Order =
   | StartOrder
   /** Ends the attempt: SIGTERM, and SIGKILL after the grace. */
   | { kind: "end"; key: string; cause: "cancelled" | "lost"; graceMs: number }
-  /** So much of an attempt's output needs no memory of the runner any more. */
+  /** The role has taken this many bytes of an attempt's output: the runner may send as many more. */
   | { kind: "taken"; key: string; stream: OutputStream; bytes: number }
   /**
-   * The lease may be relied on for `forMs` from `sentAt`, the time of day at which the order was
-   * sent. When it has passed, the runner kills the attempts of the lease.
+   * The lease is valid for `forMs` from `sentAt`, the time of day at which the order was sent. After
+   * that the runner kills the attempts of the lease.
    */
   | { kind: "renew"; lease: string; forMs: number; sentAt: number }
   /** Tests whether tasks can be started, and reports `tested`. */
@@ -28,7 +28,7 @@ export type OutputStream = "stdout" | "stderr";
 
 export interface StartOrder {
   kind: "start";
-  /** Names the attempt among all that the worker has had: see `attemptKey`. */
+  /** Unique among all attempts of the worker: see `attemptKey`. */
   key: string;
   /** The coordinator whose leases it runs under. */
   lease: string;
@@ -40,7 +40,7 @@ export interface StartOrder {
   timeoutMs: number | undefined;
   /** Standard input; undefined: empty. */
   stdin: Uint8Array | undefined;
-  /** Globs of what to collect from the attempt's folder. */
+  /** Globs of the files to collect from the attempt's folder. */
   artifacts: string[];
 }
 
@@ -57,14 +57,14 @@ export type EndCause =
 export interface Collected {
   /** Relative to the task's folder, with forward slashes. */
   path: string;
-  /** Where a copy is that the task cannot change. */
+  /** The path of a copy that the task cannot change. */
   file: string;
   size: number;
   mode: number;
   sha256: string;
 }
 
-/** What concerns one attempt. */
+/** A report about one attempt. */
 export type AttemptReport = Extract<Report, { key: string }>;
 
 export type Report =
@@ -85,16 +85,16 @@ export type Report =
   | { kind: "collected"; key: string; files: Collected[]; notes: string[] }
   /** Once a second: the runner works. The role renews no lease without it. */
   | { kind: "alive" }
-  /** Why no task could be started, or nothing. */
+  /** Why no task could be started; undefined if one could. */
   | { kind: "tested"; problem: string | undefined };
 
 /**
  * A task's output that the runner has sent and the role has neither passed on nor written to disk.
- * 16 pipes' worth, so that reading never waits for one turn of the other thread.
+ * The size of 16 pipes, so that reading never waits for one turn of the other thread.
  */
 export const outputWindowBytes = 1024 * 1024;
 
-/** The runner's first word; it has ended what earlier starts of the worker left behind. */
+/** The runner's first message, after it has ended what earlier starts of the worker left behind. */
 export interface RunnerReady {
   kind: "ready";
   /** Of this start. */

@@ -13,8 +13,8 @@ import type {
 } from "./task.ts";
 
 /**
- * What a coordinator does, without a wire. `peer/server` calls it for gRPC; `peer/client` implements
- * the client half of it over gRPC, so that a caller need not know on which side it is.
+ * The interface of a coordinator, independent of the wire. `peer/server` calls it for gRPC;
+ * `peer/client` implements its client half over gRPC, so a caller need not know on which side it is.
  *
  * Every method throws `TaskError` with a closed code; the wires map codes to their own statuses.
  */
@@ -40,7 +40,7 @@ export class TaskError extends Error {
   override name = "TaskError";
   /** What to do about it, as in `UserError`. */
   readonly next: string | undefined;
-  /** The request was certainly not sent: another coordinator may be asked without doing it twice. */
+  /** The request was not sent: it can go to another coordinator without being done twice. */
   readonly unsent: boolean;
   constructor(
     readonly code: TaskErrorCode,
@@ -65,7 +65,7 @@ export interface SubmitOptions {
   /** `more`: further ranges, ascending and without overlap. */
   array?: IndexRange & { more?: IndexRange[] };
   idempotencyKey?: string;
-  /** Who calls: on the coordinator the wire fills it in, whatever a client says. */
+  /** The caller. On the coordinator the wire sets it, whatever the client sent. */
   submitter?: Identity | undefined;
 }
 
@@ -88,7 +88,7 @@ export interface TaskQuery {
   limit?: number;
   /** Tasks older than this id. */
   before?: string;
-  /** The name or the fingerprint of who submitted them. */
+  /** The name or fingerprint of the submitter. */
   submitter?: string;
 }
 
@@ -103,11 +103,11 @@ export interface PruneQuery {
 
 export interface Pruned {
   tasks: number;
-  /** Of their logs and artifacts. */
+  /** Bytes of their logs and artifacts. */
   bytes: number;
 }
 
-/** What clients may ask, over whatever wire. */
+/** The calls of clients, over any wire. */
 export interface TaskService {
   /** Settles when the task is on disk. */
   submit(spec: TaskSpec, options?: SubmitOptions): Promise<Submitted>;
@@ -123,7 +123,7 @@ export interface TaskService {
   cancelTask(id: string): Promise<Task[]>;
   retryTask(id: string): Promise<Task[]>;
   /**
-   * Removes a finished task, or an array all of whose elements have finished, with logs and artifacts.
+   * Removes a finished task, or an array whose elements have all finished, with logs and artifacts.
    *
    * @returns the tasks as they were.
    */
@@ -301,9 +301,9 @@ export interface LogOffsets {
 export interface LogUpload {
   /** Offsets up to which bytes are stored: the worker continues there. */
   readonly offsets: LogOffsets;
-  /** Data that is stored already is ignored, a gap is `invalid`. Settles when it is written. */
+  /** Ignores data that is already stored; a gap is `invalid`. Resolves when it is written. */
   append(stream: "stdout" | "stderr", offset: number, data: Uint8Array): Promise<void>;
-  /** Settles when all is on disk; `invalid` if the lengths are not those. */
+  /** Resolves when everything is on disk; `invalid` if the lengths differ. */
   end(lengths: LogOffsets): Promise<void>;
   [Symbol.asyncDispose](): Promise<void>;
 }
@@ -331,11 +331,11 @@ export interface WorkerServer {
   ): Promise<ArtifactUpload>;
 }
 
-/** What workers may ask, over whatever wire. Uploads apply back-pressure by when `append` settles. */
+/** The calls of workers, over any wire. Uploads apply back-pressure: `append` resolves later. */
 export interface WorkerService {
   /**
-   * Settles when it is decided what becomes of the attempts that were held. That is written down in
-   * the next batch, before any of them is given to another; after a crash in between it is decided again.
+   * Resolves when the coordinator has decided which attempts the worker keeps. The decision is stored in
+   * the next batch, before any of them is given to another; after a crash it is made again.
    */
   connect(hello: WorkerHello, sink: WorkerSink): Promise<WorkerSession>;
   /** @param stored called whenever `offsets` of the upload have grown. */

@@ -1,4 +1,4 @@
-/** What work is. Times are milliseconds since the epoch. */
+/** Tasks, attempts and workers. Times are milliseconds since the epoch. */
 
 export const taskStates = [
   "queued",
@@ -24,7 +24,7 @@ export interface TaskSpec {
   /** The program and its arguments; at least one. */
   argv: string[];
   env: Record<string, string>;
-  /** Undefined: a folder of the task's own, removed after it. */
+  /** Undefined: a new folder, which is removed after the attempt. */
   cwd: string | undefined;
   /** Labels that the worker must have. */
   selector: Labels;
@@ -37,9 +37,9 @@ export interface TaskSpec {
   artifacts: string[];
   /** A lost attempt ends the task as `lost`. */
   noRequeue?: boolean;
-  /** How often a lost attempt is followed by another; absent: `leaseTimes.maxRequeues`. */
+  /** How often a lost attempt is repeated; absent: `leaseTimes.maxRequeues`. */
   maxLost?: number;
-  /** Of an array: how many of its elements run at once, at most. */
+  /** For an array: how many of its elements may run at once. */
   atOnce?: number;
   /** Standard input of the process; absent: it is empty, or this side does not get it. */
   stdin?: Uint8Array;
@@ -74,7 +74,7 @@ export interface Attempt {
   superseded: boolean;
 }
 
-/** Who called, by a verified certificate. */
+/** The caller, from a verified certificate. */
 export interface Identity {
   /** The common name; where there is none, the subject. */
   name: string;
@@ -149,7 +149,7 @@ export interface WorkerInfo {
   /** SHA-256 of its verified certificate, in lower-case hex. */
   fingerprint?: string | undefined;
   warnings: string[];
-  /** Why it can start nothing at the moment. */
+  /** Why it cannot start tasks now. */
   trouble?: string | undefined;
 }
 

@@ -60,7 +60,7 @@ export function validateSpec(spec: TaskSpec): void {
     checkText(arg, "An argument", limits.maxArgvBytes);
     total += arg.length * 3 > 1_000 ? bytes(arg) : arg.length * 3;
   }
-  // Short arguments are counted at their most; only what seems too long is counted exactly.
+  // Count the maximum for short arguments; count exactly only if that is too much.
   if (total > limits.maxArgvBytes) {
     const exact = spec.argv.reduce((sum, arg) => sum + bytes(arg), 0);
     if (exact > limits.maxArgvBytes) {
@@ -70,7 +70,7 @@ export function validateSpec(spec: TaskSpec): void {
   checkEnvironment(spec.env);
   if (spec.cwd !== undefined) {
     checkLine(spec.cwd, "The working folder", limits.maxPathLength);
-    // A relative one would be another on each worker.
+    // A relative path would mean another folder on each worker.
     if (!/^(\/|[A-Za-z]:[\\/])/.test(spec.cwd)) invalid("The working folder is no absolute path");
   }
   const { [ownLabels.worker]: worker, ...labels } = spec.selector;
@@ -133,7 +133,7 @@ export function validateLabels(labels: Labels, what: string): void {
   }
 }
 
-/** A path or glob below some folder, with forward slashes: no way up, no absolute one. */
+/** A path or glob below a folder, with forward slashes: not absolute, and without `..`. */
 export function validateRelativePath(path: string, what: string): void {
   const shown = JSON.stringify(path.slice(0, 200));
   if (path === "") invalid(`An ${what} is empty`);
@@ -174,12 +174,12 @@ export function validateHello(hello: WorkerHello): void {
   }
 }
 
-/** Why a worker can start nothing, or could not start an attempt. */
+/** Why a worker cannot start tasks, or could not start an attempt. */
 export function validateTrouble(text: string): void {
   checkLine(text, "The trouble of the worker", 3 * limits.maxReasonLength);
 }
 
-/** Of an attempt that another program names: files are called by it. */
+/** A reference to an attempt from another program: files are named after it. */
 export function validateRef({ taskId, attempt, fence }: AttemptRef): void {
   if (!/^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$/.test(taskId)) {
     invalid(`"${taskId.slice(0, 100)}" is not a task id`);
@@ -188,7 +188,7 @@ export function validateRef({ taskId, attempt, fence }: AttemptRef): void {
   checkInteger(fence, "The fence", 0, Number.MAX_SAFE_INTEGER);
 }
 
-/** Longest run of bytes that one attempt may write: what a double holds exactly. */
+/** The largest offset: a double holds it exactly. */
 const mostBytes = Number.MAX_SAFE_INTEGER;
 
 export function validateResult(result: AttemptResult): void {

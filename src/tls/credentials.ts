@@ -9,18 +9,18 @@ import { PkiError } from "../pki/errors.ts";
 import type { TlsMode } from "./mode.ts";
 import { provePair } from "./prove.ts";
 
-/** What one side proves itself with, and which CAs it trusts. */
+/** The certificate that one side presents, and the CAs that it trusts. */
 export interface Loaded {
   pair: Pair | undefined;
-  /** `pem` is as we write it, not as it was read: TLS understands fewer forms of PEM. */
+  /** `pem` is in the form that we write, not as it was read: TLS understands fewer forms of PEM. */
   ca: { pem: string; certificates: Certificate[] } | undefined;
 }
 
 /** Credentials that follow their files. */
 export interface Credentials {
-  /** The newest that were usable. */
+  /** The newest usable ones. */
   loaded(): Loaded;
-  /** Looks at the files each second until the signal aborts. */
+  /** Checks the files each second until the signal aborts. */
   follow(env: Pick<Env, "clock" | "log">, signal: AbortSignal): Promise<void>;
 }
 
@@ -34,13 +34,13 @@ const pollMs = 1000;
 const reportedFailures = 2;
 
 /**
- * Reads the files of a mode. A pair that came later is proven by a handshake in memory before it is
- * used, so it never replaces a working one that it is worse than.
+ * Reads the files of a mode. A later pair is proven by a handshake in memory before it is used, so it
+ * never replaces a better one.
  *
  * @param options.prove whether the first pair is proven too: a server that TLS cannot use would drop
  * every caller, while a client reports the failure of its first connection.
  * @param options.changed called with each later set that is usable; new connections use it.
- * @throws {UsageError} where they are not usable now.
+ * @throws {UsageError} if they are not usable now.
  */
 export async function readCredentials(
   mode: TlsMode,
@@ -110,7 +110,7 @@ async function read({ certFile, keyFile, clientCaFile }: TlsMode): Promise<Loade
   };
 }
 
-/** At start, unusable files are a fault of the configuration. */
+/** At the start, unusable files are an error of the configuration. */
 function misconfigured(error: unknown): never {
   if (!(error instanceof UserError)) throw error;
   throw new UsageError(error.message, {
@@ -125,12 +125,12 @@ async function readCa(file: string): Promise<NonNullable<Loaded["ca"]>> {
   return { pem: pemOf(certificates), certificates };
 }
 
-/** Throws where TLS cannot use the pair at all. An expired one passes, so that it can be repaired. */
+/** Throws if TLS cannot use the pair at all. An expired pair passes, so that it can be repaired. */
 async function proveAlone({ pair }: Loaded): Promise<void> {
   if (pair !== undefined) await provePair(pair.certPem, pair.keyPem, undefined);
 }
 
-/** Throws also where a client that trusts our CA would refuse the pair, if that CA issued it. */
+/** Throws also if our CA issued the pair and a client that trusts this CA would refuse it. */
 async function proveWithCa(loaded: Loaded): Promise<void> {
   const { pair, ca } = loaded;
   const isOurs = pair?.chain.some((each) =>
@@ -146,7 +146,7 @@ async function proveWithCa(loaded: Loaded): Promise<void> {
   }
 }
 
-/** An expired certificate must not take the place of one that still works. */
+/** An expired certificate must not replace one that still works. */
 function refuseOlder(next: Loaded, current: Loaded, clock: Clock): void {
   if (!isExpired(next, clock) || isExpired(current, clock)) return;
   const { subject, notAfter } = next.pair!.certificate;

@@ -1,22 +1,21 @@
 /**
- * Why a connection to a coordinator cannot be made.
+ * Explains why a connection to a coordinator fails.
  *
- * gRPC reports only that it could not connect. So the client dials once more, step by step, and
- * looks at what the other side does. It sends nothing but the opening of HTTP/2 and trusts nothing
- * that it hears. What a failure looks like from here:
+ * gRPC reports only that it could not connect. So the client dials once more, step by step, and observes
+ * the other side. It sends only the start of HTTP/2, and trusts nothing that it receives. The steps:
  *
- * 1. The name is looked up, and each address is dialled. A refusal, an error of the network or
- *    silence for 3 s ends the look at this address.
- * 2. Plaintext: a coordinator answers the HTTP/2 preface with SETTINGS. One that speaks TLS hangs up
- *    or sends an alert, and then completes a TLS handshake. Anything else is another program.
- * 3. TLS: the handshake is made without verifying, so that the certificate can be looked at. Where it
- *    fails, and the port answers the HTTP/2 preface, the other side speaks plaintext.
+ * 1. The name is resolved, and each address is dialled. A refusal, a network error or silence for 3 s
+ *    ends the check of this address.
+ * 2. Plaintext: a coordinator answers the HTTP/2 preface with SETTINGS. One with TLS closes the connection
+ *    or sends an alert, and completes a TLS handshake on the next one. Anything else is another program.
+ * 3. TLS: the handshake is made without verifying, so that the certificate can be read. If it fails,
+ *    and the port answers the HTTP/2 preface, the other side speaks plaintext.
  * 4. The coordinator's certificate: its chain, dates, purpose and names, in this order, because the
  *    later ones say nothing while an earlier one is wrong.
  * 5. A coordinator with mTLS that refuses our certificate does so after the handshake: on TLS 1.3 the
  *    client is done before its certificate is checked (RFC 8446, 4.4.2). The connection then ends
- *    before SETTINGS, without a reason. What is wrong is worked out from our own certificate; where
- *    nothing is, and the coordinator is of the same CA, its clock must be.
+ *    before SETTINGS, without a reason. The cause is derived from our own certificate. If that is
+ *    good, and the coordinator has the same CA, its clock must be wrong.
  *
  * The coordinator logs the same failures from its side; see refusals.ts.
  */
@@ -32,7 +31,7 @@ import type { PeerMode, TlsMode } from "./mode.ts";
 import { answerTo, probeTcp, probeTls } from "./probe.ts";
 import { checkChain, coversName } from "./verify.ts";
 
-/** What keeps a client from a coordinator. */
+/** Why a client cannot connect to a coordinator. */
 export type DiagnosisCode =
   | "name_not_found"
   | "refused"
@@ -55,7 +54,7 @@ export type DiagnosisCode =
   | "client_certificate_clock"
   | "client_certificate_refused";
 
-/** A connection that cannot be made: the message says why, `next` what to do about it. */
+/** A failed connection: the message says why, `next` says what to do. */
 export class ConnectionError extends Error {
   override name = "ConnectionError";
   constructor(readonly diagnosis: DiagnosisCode, message: string, readonly next: string) {
@@ -67,14 +66,14 @@ export class ConnectionError extends Error {
   }
 }
 
-/** One thing that is wrong: its code, what a person reads, and what to do. */
+/** One fault: its code, its message, and what to do. */
 type Fault = [code: DiagnosisCode, what: string, next: string];
 
 /**
  * Finds out why there is no connection. Takes up to 3 s for each step.
  *
  * @param loaded this side's certificate and the CAs that it trusts.
- * @returns undefined where nothing is wrong, or nothing any more.
+ * @returns undefined if nothing is wrong, or no longer.
  */
 export async function diagnose(
   address: string,
@@ -101,7 +100,7 @@ export async function diagnose(
   return connectionError(address, summary(addresses, found as Fault[]));
 }
 
-/** For an answer that no coordinator gives; web servers speak HTTP/2 as well. */
+/** For an answer that no coordinator gives: web servers speak HTTP/2 too. */
 export function notACoordinator(address: string): ConnectionError {
   return connectionError(address, stranger);
 }
@@ -114,7 +113,7 @@ function connectionError(address: string, [code, what, next]: Fault): Connection
   );
 }
 
-/** Faults of the network say less than those of an address that answers. */
+/** Network errors say less than faults of an address that answers. */
 const networkCodes: ReadonlySet<DiagnosisCode> = new Set([
   "name_not_found",
   "refused",
@@ -122,7 +121,7 @@ const networkCodes: ReadonlySet<DiagnosisCode> = new Set([
   "timeout",
 ]);
 
-/** Names each address where there are several. */
+/** Names the address if there are several. */
 function summary(addresses: string[], faults: Fault[]): Fault {
   const telling = faults.find(([code]) => !networkCodes.has(code)) ?? faults[0]!;
   if (faults.length === 1) return telling;
@@ -237,7 +236,7 @@ function serverFault(
   loaded: Loaded,
   clock: Clock,
 ): Fault | undefined {
-  // A server always shows one; the connection was closed before it could be read.
+  // A server always presents one; the connection was closed before it could be read.
   if (leaf === undefined) return undefined;
   const chain = chainFault(leaf, others, loaded, clock);
   if (chain !== undefined) return chain;

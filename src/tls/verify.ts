@@ -54,8 +54,8 @@ export function coversName({ hostnames, ips }: Certificate, name: string): boole
 
 /**
  * Throws unless the coordinator's certificate leads to one of our own roots. Up to Deno 2.7 the
- * handshake takes the system's roots besides those that are given; and no version looks at the dates
- * of a root, nor at whether the CAs of a chain have keyCertSign.
+ * handshake also accepts the system's roots; and no version checks the dates of a root, or that the
+ * CAs of a chain have keyCertSign.
  *
  * @param now milliseconds since the epoch.
  */
@@ -95,7 +95,7 @@ export function checkChain(
   chainOf(leaf, others, roots, source, { now });
 }
 
-/** The certificates that the other side has shown, its own first. */
+/** The certificates that the other side presents, its own first. */
 export function presented(secure: TLSSocket, name = source): Certificate[] {
   const found: Certificate[] = [];
   let next: DetailedPeerCertificate | undefined = secure.getPeerCertificate(true);

@@ -9,7 +9,7 @@ export interface Finish {
   ref: AttemptRef;
   spec: Pick<TaskSpec, "timeoutMs">;
   exited: Pick<Exited, "cause" | "startedAt" | "at" | "exitCode" | "signal" | "reason">;
-  /** Further facts that belong into the reason. */
+  /** Further facts for the reason. */
   notes: readonly string[];
   stdoutBytes: number;
   stderrBytes: number;
@@ -35,14 +35,14 @@ export function attemptResult(finish: Finish): AttemptResult {
   };
 }
 
-/** As a coordinator takes it. */
+/** The result in the form that a coordinator accepts. */
 export function reasonLine(text: string): string {
   return oneLine(text).slice(0, limits.maxReasonLength);
 }
 
 /**
- * Reasons name programs and files as a task named them, with any characters. A coordinator takes only
- * a line of text: it would refuse the result each time, and everything after it.
+ * Reasons contain names from tasks, with any characters. A coordinator accepts one line of text only, and
+ * would refuse the result each time, and everything after it.
  */
 function oneLine(text: string): string {
   return text.replaceAll(/\p{Cc}/gu, "\ufffd");
@@ -53,7 +53,7 @@ function stateOf({ cause, exitCode }: Finish["exited"]): FinishedState {
     case "exit":
       return exitCode === 0 ? "succeeded" : "failed";
     case "not_started":
-    // Handed back where that is possible; without a coordinator it is given away as lost.
+    // Normally it is handed back. Without a connection the coordinator treats it as lost.
     case "host_failed":
       return cause === "not_started" ? "failed" : "lost";
     case "cancelled":

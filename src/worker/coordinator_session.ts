@@ -169,7 +169,7 @@ export class CoordinatorSession {
         // A refused upload does not prove that the lease is lost: the session may have ended. The
         // answer to the result decides.
         if (isFinal(error) && failures >= refusals && attempt.phase === "finished") {
-          attempt.note(`Not all output could be stored: ${messageOf(error)}`);
+          attempt.note(`Not all output and artifacts could be stored: ${messageOf(error)}`);
           return connection.finished(attempt.result!);
         }
         const waitMs = backoffMs(redeliver, ++failures, random());

@@ -228,7 +228,7 @@ Deno.test("a result whose files are refused again and again is sent without them
       return Promise.reject(new TaskError(code, "No such lease"));
     });
     assert.deepEqual(seen.finished.map(({ state, reason }) => [state, reason]), [
-      ["succeeded", "Not all output could be stored: No such lease"],
+      ["succeeded", "Not all output and artifacts could be stored: No such lease"],
     ]);
     assert.ok(tries > 3 && tries < 10, String(tries));
   }

@@ -2,22 +2,22 @@ import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { backoffMs } from "../base/retry.ts";
 
-/** The runner reports each second that it works; without that for this long it counts as stuck. */
+/** The runner reports each second that it works. Without a report for this time it counts as hanging. */
 const runnerSilenceMs = 3_000;
 
-/** A pause of the worker's own thread counts as no more than this: reports wait as well then. */
+/** A pause of the worker's own thread counts at most this much: reports wait during the pause. */
 const longestStepMs = 500;
 
-/** Until the next test whether tasks can be started again. */
+/** Pause before the next test whether tasks can be started again. */
 const retest = { firstMs: 1_000, factor: 2, longestMs: 30_000 };
 
-/** A test that is not answered counts as failed; it may wait for a stuck disk. */
+/** A test without an answer in this time has failed; it may wait for a disk that hangs. */
 const testMs = 30_000;
 
 export interface HostHealthOptions {
-  /** Asks the runner for a test; the answer comes to `tested`. */
+  /** Asks the runner for a test. Its answer is passed to `tested`. */
   test: () => void;
-  /** The trouble is another one, or gone. */
+  /** Called when the trouble has changed or gone. */
   changed: () => void;
   clock: Clock;
   log: Log;
@@ -53,7 +53,7 @@ export class HostHealth {
     this.#silentMs = 0;
   }
 
-  /** The host could not start a task. */
+  /** Called when the host could not start a task. */
   failed(problem: string): void {
     const isNew = this.#problem === undefined;
     this.#problem = problem;

@@ -12,8 +12,8 @@ export function leaseUntil(sentAt: number, leaseMs: number): number {
 }
 
 /**
- * The same for a coordinator that stops and promises to keep the leases for `holdMs`. The promise is
- * later than its acknowledgement of the heartbeat of `sentAt`; more is not known.
+ * The same for a coordinator that stops and promises to keep the leases for `holdMs`. The promise came
+ * after the acknowledgement of the heartbeat of `sentAt`; its exact time is unknown.
  */
 export function heldUntil(sentAt: number, holdMs: number): number {
   return sentAt + Math.max(0, holdMs - (leaseTimes.leaseMs - leaseTimes.workerEndsMs));

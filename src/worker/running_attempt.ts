@@ -12,11 +12,11 @@ export type Phase =
   | "queued"
   /** Has a slot. */
   | "running"
-  /** Its processes are gone; artifacts are being collected. */
+  /** Its processes have ended; artifacts are being collected. */
   | "exited"
-  /** Its result is known, and has to be delivered. */
+  /** Its result is known and must be delivered. */
   | "finished"
-  /** Forgotten: delivered, or another worker's by now. */
+  /** Dropped: delivered, or given to another worker. */
   | "gone";
 
 /** One attempt that this worker has a lease of. */
@@ -35,7 +35,7 @@ export class RunningAttempt {
   toldOutput = false;
   /** The session in which it is being delivered. */
   deliveredIn: AbortSignal | undefined;
-  /** Why this worker ended it, where the runner cannot know. */
+  /** Why this worker ended it, if the runner cannot know. */
   why: string | undefined;
   /** Whether the runner has to remove folders of it. */
   collects = false;
@@ -86,7 +86,7 @@ export class RunningAttempt {
     this.#notes.push(text);
     if (this.result === undefined) return;
     if (this.#exited !== undefined) return this.#conclude(this.#exited);
-    // Of an attempt of an earlier start, only the result is known.
+    // Only the result of an attempt of an earlier start is known.
     const { reason } = this.result;
     const longer = reason === undefined ? text : `${reason}; ${text}`;
     this.result = { ...this.result, reason: reasonLine(longer) };
@@ -121,7 +121,7 @@ export class RunningAttempt {
     this.changed();
   }
 
-  /** Writes all that is needed to deliver it after a restart. */
+  /** Writes everything that is needed to deliver it after a restart. */
   spool(spool: Spool, lease: string): void {
     const { stdout, stderr } = this.outputs;
     const starts = { stdout: stdout.keep(), stderr: stderr.keep() };

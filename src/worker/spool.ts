@@ -7,7 +7,7 @@ export interface SpooledResult {
   /** The coordinator's address. */
   lease: string;
   result: AttemptResult;
-  /** Offset in the stream of the first byte in the spool, which has all bytes from there on. */
+  /** Stream offset of the first byte in the spool; all later bytes are there too. */
   starts: Record<OutputStream, number>;
   files: Collected[];
 }
@@ -18,7 +18,7 @@ export interface SpooledResult {
  */
 export interface SpoolFile {
   readonly length: number;
-  /** Throws where the disk is full. */
+  /** Throws if the disk is full. */
   append(data: Uint8Array): void;
   read(at: number, maxBytes: number): Uint8Array;
   truncate(): void;

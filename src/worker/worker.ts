@@ -10,8 +10,8 @@ export interface Worker {
   stats(): WorkerStats;
   /**
    * Keeps sessions with all coordinators and runs what they assign, in slots that they share. When
-   * the signal aborts it takes no more work, hands back what has not started, lets running tasks go
-   * on for a while, then ends them and reports them as lost, so that others get them at once.
+   * the signal aborts it takes no more work, hands back attempts that have not started, lets running
+   * tasks continue for a while, then ends them and reports them as lost, so that others get them at once.
    */
   serve(signal: AbortSignal): Promise<void>;
 }
