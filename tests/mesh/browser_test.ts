@@ -164,6 +164,16 @@ Deno.test("the OpenAPI document names every route of the table", async () => {
     route.replace(/\*$/, ":path").replaceAll(/:(\w+)/g, "{$1}")
   );
   assert.deepEqual(named.sort(), wanted.sort());
+  // The body of a task has exactly the fields that are read.
+  const { properties } =
+    document.paths["/api/tasks"].post.requestBody.content["application/json"].schema;
+  const { readTaskDescription } = await import("../../src/client/task_spec.ts");
+  const values: Record<string, unknown> = { string: "x", integer: 1, boolean: true, array: ["x"] };
+  for (const [name, { type }] of Object.entries(properties as Record<string, { type: string }>)) {
+    // A form's way to give argv.
+    if (name === "command") continue;
+    readTaskDescription({ [name]: values[type] ?? {} });
+  }
 });
 
 Deno.test("what is not there, too large or malformed is a problem document", async () => {

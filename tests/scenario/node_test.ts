@@ -182,7 +182,7 @@ Deno.test("tasks, logs, artifacts, workers, state and events through a coordinat
   // A reader that comes back gets what it has missed.
   const last = events.lastId;
   await events.close();
-  const quick = await (await post("/api/tasks", { argv: ["true"] })).json();
+  const quick = await (await post("/api/tasks", { command: "exit 0", shell: true })).json();
   const resumed = new Events(`${url}/api/events`, { ...headers, "last-event-id": last });
   await resumed.next(({ name, data }) => name === "task" && data.id === quick.id);
   await resumed.close();

@@ -1,25 +1,113 @@
 /** The API as an OpenAPI document, made from the table of routes. */
 import { type Route, type RouteFacts, routes } from "../access.ts";
 
+interface Details {
+  query?: Record<string, object>;
+  /** Schema of a JSON body. */
+  body?: object;
+  /** Content type of the answer, where it is not JSON. */
+  type?: string;
+}
+
+const text = (description: string) => ({ type: "string", description });
+const integer = (description: string) => ({ type: "integer", minimum: 0, description });
+const bool = (description: string) => ({ type: "boolean", description });
+const texts = (description: string) => ({ type: "array", items: { type: "string" }, description });
+const pairs = (description: string) => ({
+  type: "object",
+  additionalProperties: { type: "string" },
+  description,
+});
+const object = (properties: Record<string, object>, ...required: string[]) => ({
+  type: "object",
+  properties,
+  required,
+});
+
+const attempt = integer("The number of an attempt; the newest without it");
+const ifRevision = integer("Only at this revision; 0: only if there is no such key");
+
+/** Parameters and bodies beyond what the table of routes says. */
+const details: Partial<Record<Route, Details>> = {
+  "POST /api/session": { body: object({ token: text("Bearer or login token") }, "token") },
+  "POST /api/cluster/peer_session": { body: object({ node_id: text("Of that node") }, "node_id") },
+  "GET /api/tasks": {
+    query: {
+      state: text("States, separated by commas"),
+      limit: integer("At most this many, up to 1,000; 100 without it"),
+      before: text("Only tasks older than this id"),
+      array: text("Only the elements of this array"),
+    },
+  },
+  "POST /api/tasks": {
+    body: object({
+      argv: texts("The program and its arguments"),
+      command: text("In place of argv, with shell: one line for /bin/sh"),
+      shell: bool("argv is one line for /bin/sh"),
+      env: pairs("Variables"),
+      cwd: text("Absolute folder on the worker; without it the task gets its own"),
+      selector: pairs("Labels that the worker must have"),
+      timeout_ms: integer("Limit of one attempt"),
+      retries: integer("Further attempts after one that failed or timed out"),
+      retry_delay_ms: integer("Wait before each of them"),
+      max_lost: integer("Further attempts after one that was lost with its worker"),
+      no_requeue: bool("A lost attempt ends the task as lost"),
+      artifacts: texts("Globs of files to keep, relative to the task's folder"),
+      array: text("0-9: a task for each number"),
+      idempotency_key: text("A second submit with the same key is the first one"),
+    }),
+  },
+  "POST /api/tasks/prune": {
+    query: {
+      older_than_ms: integer("Age since the end of a task"),
+      state: text("Only these states, separated by commas"),
+      dry_run: bool("Remove nothing, only count"),
+    },
+  },
+  "GET /api/tasks/:id/logs": {
+    query: {
+      attempt,
+      follow: bool("Stay until the task ends"),
+      tail_bytes: integer("Begin about this many bytes before the end of each stream"),
+      stdout_offset: integer("Begin there"),
+      stderr_offset: integer("Begin there"),
+    },
+    type: "application/x-ndjson",
+  },
+  "GET /api/tasks/:id/artifacts": { query: { attempt } },
+  "GET /api/tasks/:id/artifacts/*": { query: { attempt }, type: "application/octet-stream" },
+  "GET /api/state/:ns": { query: { prefix: text("Only keys that begin so") } },
+  "PUT /api/state/:ns/:key": { query: { if_revision: ifRevision } },
+  "DELETE /api/state/:ns/:key": { query: { if_revision: ifRevision } },
+  "GET /api/events": { type: "text/event-stream" },
+};
+
 /** OpenAPI 3.1. Every route of the table is in it. */
 export function openApi(version: string): unknown {
   const paths: Record<string, Record<string, unknown>> = {};
   for (const [route, facts] of Object.entries(routes) as [Route, RouteFacts][]) {
     const [method, path] = route.split(" ") as [string, string];
     const named = path.replace(/\*$/, ":path").replaceAll(/:(\w+)/g, "{$1}");
-    const parameters = [...named.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
-      name,
-      in: "path",
-      required: true,
-      schema: { type: "string" },
-    }));
+    const { query = {}, body, type = "application/json" } = details[route] ?? {};
+    const parameters = [
+      ...[...named.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
+        name,
+        in: "path",
+        required: true,
+        schema: { type: "string" },
+      })),
+      ...Object.entries(query).map(([name, schema]) => ({ name, in: "query", schema })),
+    ];
     (paths[named] ??= {})[method.toLowerCase()] = {
       operationId: operationId(method, path),
       summary: facts.summary,
       security: security[facts.access],
       ...(parameters.length === 0 ? {} : { parameters }),
+      ...(body === undefined
+        ? {}
+        : { requestBody: { required: true, content: { "application/json": { schema: body } } } }),
       responses: {
-        [method === "POST" && path === "/api/tasks" ? "201" : "2XX"]: { description: "Done" },
+        "2XX": { description: "Done", content: { [type]: {} } },
         default: {
           description: "What is wrong, and what to do",
           content: {

@@ -42,7 +42,7 @@ export function serveTasks(serve: Serve, node: Node): void {
       return answer(context, tasks, { more });
     },
     "POST /api/tasks": async (context) => {
-      const { spec, options } = taskSpec(readTaskDescription(await readJson(context)));
+      const { spec, options } = taskSpec(readTaskDescription(withCommand(await readJson(context))));
       const { id, taskIds, existing } = await service().submit(spec, options);
       return context.json({ id, task_ids: taskIds, existing }, existing ? 200 : 201);
     },
@@ -118,6 +118,16 @@ function requiredNumber(context: ApiContext, name: string): number {
   const value = numberOf(context, name);
   if (value === undefined) throw new HttpProblem(400, `The parameter "${name}" is missing`);
   return value;
+}
+
+/** `command` with `shell: true` is a line for the shell, as a form has it. */
+function withCommand(json: unknown): unknown {
+  if (typeof json !== "object" || json === null || !("command" in json)) return json;
+  const { command, ...others } = json;
+  if (typeof command !== "string" || "argv" in others) {
+    throw new HttpProblem(400, '"command" must be a line for the shell, and not beside "argv"');
+  }
+  return { ...others, argv: [command], shell: true };
 }
 
 function requireTasks({ tasks }: Node): TaskService {
