@@ -9,8 +9,8 @@
  * heads and bodies are bounded in size and in time. Where places are short, connections whose client
  * has the turn (between two requests, within a body, not reading an answer) make room.
  */
-import type { IncomingMessage, Server, ServerResponse } from "node:http";
-import { createServer as createHttpServer } from "node:http";
+import type { IncomingMessage, Server } from "node:http";
+import { createServer as createHttpServer, ServerResponse } from "node:http";
 import { createServer as createHttpsServer, type Server as HttpsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
 import { joinHost } from "../base/address.ts";
@@ -158,6 +158,9 @@ function superviseConnections(server: Server | HttpsServer, options: HttpOptions
     );
     server.once("close", () => clearInterval(sweep));
   });
+  server.on("upgrade", (request: IncomingMessage, socket: Socket) => {
+    answerUpgrade(server, request, socket);
+  });
   server.on("clientError", (error: Error & { code?: string }, socket: Socket) => {
     refuse(error, socket);
   });
@@ -174,6 +177,23 @@ function superviseConnections(server: Server | HttpsServer, options: HttpOptions
       for (const { socket } of open.values()) socket.destroy();
     },
   };
+}
+
+/**
+ * Answers as if another protocol had not been offered (RFC 9110, 7.8): Java's client and `curl --http2`
+ * offer HTTP/2 with each plain request. Without this the connection would close.
+ */
+function answerUpgrade(
+  server: Server | HttpsServer,
+  request: IncomingMessage,
+  socket: Socket,
+): void {
+  const response = new ServerResponse(request);
+  response.assignSocket(socket);
+  // What follows on the connection was never parsed.
+  response.shouldKeepAlive = false;
+  response.once("finish", () => socket.destroySoon());
+  server.emit("request", request, response);
 }
 
 /** Admits connections, and tells TLS from plain HTTP by the first byte. */

@@ -203,3 +203,19 @@ for (
     held.forEach((connection) => connection.close());
   });
 }
+
+Deno.test("a client that offers another protocol is answered in this one", async () => {
+  await using server = await serveHttp({ ...limits, handle });
+  using connection = await connect(server.port);
+  const lines = [
+    "GET / HTTP/1.1",
+    "host: a",
+    "connection: Upgrade, HTTP2-Settings",
+    "upgrade: h2c",
+    "http2-settings: AAMAAABkAAQAAP__",
+  ];
+  await connection.write(new TextEncoder().encode(lines.join("\r\n") + "\r\n\r\n"));
+  const text = await new Response(connection.readable).text();
+  assert.match(text, /^HTTP\/1.1 200 OK/);
+  assert.match(text, /nobody/);
+});
