@@ -38,8 +38,8 @@ export function printBanner(env: Env, config: Config, banner: Banner): void {
 }
 
 /**
- * The line that says that a role is up, with its real address. Supervisors and tests wait for it, so it
- * is written at every log level, and as text it begins its line.
+ * The line that says that a role is ready, with its real address. Supervisors and tests wait for it, so
+ * it is written at every log level, and in text format it begins its line.
  */
 export function printReady(
   env: Env,

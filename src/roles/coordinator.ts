@@ -16,10 +16,10 @@ import { coversName } from "../tls/verify.ts";
 import { roleEntry } from "./entry.ts";
 import { counter, gauge, lagGauge, type Metric, serveHealth } from "../http/health.ts";
 
-/** Retries that are due, and leases that expire, are noticed this late at most. */
+/** Maximum delay in noticing due retries and expired leases. */
 const advanceEveryMs = 100;
 
-/** A busy host delays timers by less than this; a lease can lose as much without harm. */
+/** A busy host delays timers by less than this; leases tolerate the same error. */
 const stoppedFromMs = 3_000;
 
 /** Serves tasks, workers and state until the signal aborts. */
@@ -99,7 +99,7 @@ function warnOfName(env: Env, server: PeerServer, advertise: string): void {
   });
 }
 
-/** Shorter, and a slow host would lose its tasks; workers refuse longer ones. */
+/** With a shorter one a slow host would lose its tasks; workers refuse longer ones. */
 function leaseMs(lostAfterMs: number): number {
   if (lostAfterMs >= limits.minLostAfterMs && lostAfterMs <= limits.maxLostAfterMs) {
     return lostAfterMs;
@@ -107,13 +107,13 @@ function leaseMs(lostAfterMs: number): number {
   throw new UsageError("coordinator.lost_after must be from 10s to 1d");
 }
 
-/** Shorter, and results would be gone before a client that follows a task has read them. */
+/** With a shorter one, results would be removed before a following client has read them. */
 function keepMs(retentionMs: number): number {
   if (retentionMs >= 60_000) return retentionMs;
   throw new UsageError("coordinator.retention must be at least 1m");
 }
 
-/** What clients should dial: as configured, or where it listens; for all addresses, by its name. */
+/** The address that clients should dial: as configured, else the listen address or host name. */
 function advertised({ values }: Config, port: number): string {
   const named = values["coordinator.advertise"];
   if (named !== undefined) {

@@ -4,7 +4,7 @@ import type { Config } from "../config/schema.ts";
 import { type EnvFacts, realEnv } from "../sandbox/env.ts";
 import { serveThread } from "../sandbox/thread.ts";
 
-/** What the main thread hands to a role. */
+/** What the main thread passes to a role. */
 export interface RoleInit {
   config: Config;
   env: EnvFacts;
@@ -13,8 +13,8 @@ export interface RoleInit {
 }
 
 /**
- * A role serves until `env.signal` aborts, and returns when all that it opened is closed. It may
- * return or throw the signal's reason when told to stop; anything else that it throws is a failure.
+ * A role serves until `env.signal` aborts, and returns when everything that it opened is closed. After
+ * an abort it may return or throw the signal's reason; any other error is a failure.
  */
 export type Serve = (config: Config, env: Env, port: MessagePort) => Promise<void>;
 

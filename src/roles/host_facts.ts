@@ -1,4 +1,4 @@
-/** What a node shows of its host's load. Each change goes to all other nodes, so small ones are none. */
+/** The load of the host, as a node shows it. Each change is sent to all nodes, so small ones are left out. */
 
 export interface HostLoad {
   cpu_count: number;
@@ -13,7 +13,7 @@ const leastLoad = 0.2;
 /** Changes of the free memory below this share of all memory are not shown. */
 const memoryShare = 0.03;
 
-/** Reads the load; the function remembers what it has shown. */
+/** Reads the load; the returned function keeps the values that it has shown. */
 export function hostLoads(): () => HostLoad {
   let load = 0;
   let available = 0;

@@ -6,18 +6,18 @@ import type { Config } from "../config/schema.ts";
 import { identityFiles } from "../pki/directory/identity_files.ts";
 import { nodeTls } from "./node_tls.ts";
 
-/** A node that runs leaves its URL here; its port may have been given on its command line. */
+/** A running node writes its URL here, because its port may come from its command line. */
 export function urlFile(dataDir: string): string {
   return join(dataDir, "url");
 }
 
-/** Where commands on this host dial: what listens on all addresses listens on loopback too. */
+/** The address for commands on this host: loopback if the node listens on all addresses. */
 export function localUrl(listen: string, tls: boolean): string {
   const host = listen.replace(/^0\.0\.0\.0:/, "127.0.0.1:").replace(/^\[::\]:/, "[::1]:");
   return `${tls ? "https" : "http"}://${host}`;
 }
 
-/** The node of this host: the one that runs, else where it would be by the configuration. */
+/** The URL of this host's node: of the running one, else as configured. */
 export async function localNode(
   config: Config,
   env: Pick<Env, "configRoot" | "variable">,
@@ -46,7 +46,7 @@ async function wouldUseTls(
   try {
     return (await nodeTls(config, env)).serve !== undefined;
   } catch (error) {
-    // It would not start; the command then says that nothing answers.
+    // The node would not start; the command then reports that nothing answers.
     if (error instanceof UserError) return false;
     throw error;
   }

@@ -38,15 +38,15 @@ import type { NodeTls } from "./node_tls.ts";
 
 /** A few hundred nodes, their users' browsers, and room for a careless scanner. */
 const connections = { total: 2_000, perAddress: 1_000, pendingMs: 10_000 };
-/** Browsers and peers come back within it; proxies have a minute too. */
+/** Browsers and peers send the next request within this time; proxies also use a minute. */
 const idleMs = 60_000;
-/** The largest body that is taken (2 MiB) over a slow line. */
+/** Time for the largest body (2 MiB) over a slow line. */
 const bodyMs = 60_000;
 /** Time for open answers when the node stops. */
 const graceMs = 3_000;
 /** Interfaces and load are read this often: hundreds of nodes ask for them. */
 const factsMs = 1_000;
-/** How soon a rotated token holds, and how often new members are written down. */
+/** How soon a rotated token is used, and how often new members are stored. */
 const lookMs = 1_000;
 const expiredLogMs = 60_000;
 
@@ -110,14 +110,14 @@ async function serveNode(config: Config, env: Env, port: MessagePort): Promise<v
   known.save(node.membership, env.clock.monotonic());
 }
 
-/** Leaves the address for the commands on this host, while the node runs. */
+/** Writes the address for commands on this host while the node runs. */
 function tellUrl(folder: string, url: string): Disposable {
   const file = urlFile(folder);
   writeFileAtomic(file, `${url}\n`, 0o600);
   return { [Symbol.dispose]: () => removeIfThere(file) };
 }
 
-/** What a node is made of before it listens. */
+/** The parts of a node before it listens. */
 interface Parts {
   config: Config;
   env: Env;
@@ -211,7 +211,7 @@ async function findOthers(
   }, signal);
 }
 
-/** The main thread sends what only it may find out. */
+/** Receives facts that only the main thread may read. */
 function firstMessage(port: MessagePort, signal: AbortSignal): Promise<unknown> {
   return new Promise((resolve, reject) => {
     port.onmessage = ({ data }) => {
@@ -284,7 +284,7 @@ function followToken(file: string) {
     /** @returns whether it was replaced. */
     look: () => {
       const next = tokenIn(file);
-      // A file that is gone or half written does not lock everyone out.
+      // Keep the current token if the file is missing or incomplete.
       if (next === undefined || next === current) return false;
       current = next;
       return true;
@@ -300,7 +300,7 @@ async function dialled(
 ): Promise<TaskService | undefined> {
   const addresses = config.values["node.coordinators"];
   if (addresses.length === 0) return undefined;
-  // gRPC takes 8 MiB, which a node without coordinators does without.
+  // Loaded only if needed: gRPC takes 8 MiB.
   const { dialCoordinator } = await import("../peer/client.ts");
   const mode = peerMode(config, "node");
   const coordinators = await Promise.all(
@@ -309,7 +309,7 @@ async function dialled(
   return oneOfSeveral(coordinators, {
     unanswered: (address, error) =>
       env.log.debug("a coordinator did not answer", { address, reason: error.message }),
-    // A browser asks again by itself; it must not wait for a coordinator that is away.
+    // A browser repeats requests by itself; it must not wait for an unreachable coordinator.
     again: (ask) => ask(),
   });
 }
@@ -360,7 +360,7 @@ function announce(
   printReady(env, config, { role: "node", address: server.address });
 }
 
-/** An expired certificate is served all the same, so that it can be repaired from afar. */
+/** An expired certificate is still served, so that it can be replaced remotely. */
 async function logExpiry(
   credentials: NodeCredentials,
   env: Env,

@@ -1,4 +1,4 @@
-/** The certificates of a node: what it serves, what it shows to peers, and whom it believes. */
+/** The certificates of a node: the one it serves, the one it presents to peers, and the CAs it trusts. */
 import type { Env } from "../base/env.ts";
 import { messageOf } from "../base/errors.ts";
 import type { ServerMaterial } from "../http/server.ts";
@@ -30,7 +30,7 @@ export interface NodeCredentials extends Disposable {
   follow(signal: AbortSignal): Promise<void>;
 }
 
-/** @throws {UsageError} where files are not usable; an expired certificate is. */
+/** @throws {UsageError} if files are not usable. An expired certificate is usable. */
 export async function openNodeCredentials(tls: NodeTls, env: Env): Promise<NodeCredentials> {
   let changed: (material: ServerMaterial) => void = () => {};
   const reload = () => {
@@ -86,7 +86,7 @@ export async function openNodeCredentials(tls: NodeTls, env: Env): Promise<NodeC
   };
 }
 
-/** What this node's certificates are worth to others. */
+/** How other nodes judge this node's certificates. */
 interface Standing {
   at: number;
   /** The first pair that peers accept. */

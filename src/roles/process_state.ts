@@ -7,8 +7,8 @@ import { ignoredSignals, keepDescriptors, resetSignals, signals } from "../base/
 const reapEveryMs = 1_000;
 
 /**
- * Puts right what the process inherited from its starter, before a role starts anything: signals that
- * are ignored stay ignored in every task, and open files can be read by every task. As PID 1 it
+ * Cleans up what the process inherited, before a role starts anything: ignored signals would stay ignored
+ * in every task, and every task could read open files. As PID 1 it
  * reaps orphans, until disposed of.
  *
  * @param startsTasks whether the role starts processes; it then reaps orphans itself.

@@ -15,8 +15,8 @@ import { roleEntry } from "./entry.ts";
 import { counter, gauge, lagGauge, type Metric, serveHealth } from "../http/health.ts";
 
 /**
- * `ready` waits for the first session, so that tasks can run once it is printed; but not for longer
- * than this, since a worker whose coordinators are away is up as well and keeps dialling.
+ * `ready` waits for the first session, so that tasks can run once it is printed. It waits no longer than
+ * this: a worker without a reachable coordinator is ready too, and keeps dialling.
  */
 const firstSessionMs = 3_000;
 

@@ -12,7 +12,7 @@ import { aborted } from "../base/lifetimes.ts";
 import { leaseTimes, limits } from "../tasks/limits.ts";
 import { outputWindowBytes, type RunnerReady } from "../tasks/orders.ts";
 
-/** What most systems give a login. */
+/** The umask that most systems set at login. */
 const taskUmask = 0o022;
 
 /**
@@ -41,7 +41,7 @@ export async function serveRunner(port: MessagePort, config: Config, env: Env): 
     clock: env.clock,
     log: env.log,
     variable: env.variable,
-    // Before the role has ordered anything there is nothing to report but that the runner works.
+    // Until the role sends orders, the runner only reports that it works.
     report: (reports, transfer) => isReady && port.postMessage(reports, transfer),
     bounds: {
       guardianMs: leaseTimes.guardianMs,
@@ -63,7 +63,7 @@ export async function serveRunner(port: MessagePort, config: Config, env: Env): 
   await aborted(env.signal);
 }
 
-/** What tasks could read on this host, though they should not. */
+/** Warnings about files that tasks can read and should not. */
 async function exposures(env: Env, user: TaskUser): Promise<string[]> {
   const { caKey } = await readTlsSettings(tlsRoot(env));
   if (!tasksCanRead(caKey, user)) return [];

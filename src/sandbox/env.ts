@@ -12,7 +12,7 @@ export interface EnvFacts {
   log: { level: Level; format: "text" | "json" };
 }
 
-/** Closed by its reader, as `head` does: the end of most commands, and no error. */
+/** The reader closed the output, as `head` does: most commands then end without an error. */
 class OutputClosed extends UserError {
   override name = "OutputClosed";
   constructor() {
@@ -20,7 +20,7 @@ class OutputClosed extends UserError {
   }
 }
 
-/** The real world. */
+/** The environment of a real process. */
 export function realEnv(facts: EnvFacts, signal: AbortSignal): Env {
   return {
     clock: systemClock,
@@ -74,7 +74,7 @@ export function output(descriptor: 1 | 2, color: boolean): Output {
   };
 }
 
-/** What is open there; no grant is needed for it. */
+/** The file behind a descriptor; it needs no grant. */
 function factsOf(descriptor: number): Stats | undefined {
   try {
     return fstatSync(descriptor);
@@ -89,6 +89,6 @@ function writeAllSync(line: string): void {
   try {
     for (let done = 0; done < bytes.length;) done += Deno.stderr.writeSync(bytes.subarray(done));
   } catch {
-    // A closed pipe, a terminal that is gone, a full disk.
+    // A closed pipe, a closed terminal, or a full disk.
   }
 }

@@ -5,7 +5,7 @@ import { peerMode, type PeerRole } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
 import { type Grants, noGrants } from "./grants.ts";
 
-/** The grants of the roles, and of commands that dial coordinators: what they use and no more. */
+/** The grants of roles and of commands that dial coordinators: exactly what they use. */
 
 export function coordinatorGrants(config: Config): Grants {
   const { values } = config;
@@ -23,8 +23,8 @@ export function coordinatorGrants(config: Config): Grants {
 }
 
 /**
- * The role does not start processes: it asks the runner. Of the data folder it gets what no task can
- * write: a link in a task's working folder would lead out of the grant.
+ * The role does not start processes: it asks the runner. It may access only those parts of the data
+ * folder that no task can write: a link in a task's folder would lead out of the grant.
  */
 export function workerGrants(config: Config): Grants {
   const { values } = config;
@@ -42,8 +42,8 @@ export function workerGrants(config: Config): Grants {
 }
 
 /**
- * A node dials whichever host becomes a member, and listens to multicast, so its network is open; it
- * reads nothing of the TLS directory but what it serves and believes.
+ * A node dials any host that becomes a member, and listens to multicast, so its network is not limited.
+ * Of the TLS directory it reads only the certificates that it presents and trusts.
  *
  * @param files its certificates, keys and CAs.
  * @param identity its token and its id, which it makes at the first start.
@@ -79,7 +79,7 @@ export function clientGrants(
   };
 }
 
-/** File by file, never their folder: the CA's key may be in it. */
+/** Single files, never their folder, which may contain the CA's key. */
 function peerFiles(config: Config, role: PeerRole): string[] {
   const mode = peerMode(config, role);
   if (mode.mode === "h2c") return [];

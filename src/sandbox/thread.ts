@@ -12,8 +12,8 @@ interface Scope {
 }
 
 /**
- * The inside of a thread: runs `serve` with what the main thread sent, and reports its end. A run that
- * was stopped is reported with the code "stopped". `Deno.exit` must not be called in a thread: the
+ * The code inside a thread: runs `serve` with the data of the main thread, and reports its end. A stopped
+ * run is reported with the code "stopped". `Deno.exit` must not be called in a thread: the
  * main thread would wait forever.
  */
 export function serveThread<Init>(

@@ -36,7 +36,7 @@ export const callTimes = {
 export interface Dialled {
   readonly address: string;
   readonly channel: Channel;
-  /** Settles when the connection stands; throws `TaskError` where it cannot be made. */
+  /** Resolves when the connection is ready; throws `TaskError` if it cannot be made. */
   ready(signal?: AbortSignal): Promise<void>;
   /** What an error of a call means to the caller. */
   meaning(error: unknown): Promise<TaskError>;
@@ -46,7 +46,7 @@ export interface Dialled {
 const channelOptions: ChannelOptions = {
   "grpc.max_receive_message_length": limits.maxMessageBytes,
   "grpc.max_send_message_length": limits.maxMessageBytes,
-  // A coordinator is on the same network, and the grants name it alone: never by way of a proxy.
+  // Never through a proxy: a coordinator is on the same network, and only its address is granted.
   "grpc.enable_http_proxy": 0,
   // Two clients with different credentials must not share a connection.
   "grpc.use_local_subchannel_pool": 1,
@@ -117,7 +117,7 @@ export function openChannel(
         return new TaskError("internal", messageOf(error));
       }
       if (isMeant(error)) return fromStatus(error);
-      // Neither side sends messages of that size: it was the page of a web server.
+      // Neither side sends messages of that size: it is the page of a web server.
       if (error.code === status.RESOURCE_EXHAUSTED) return taskErrorOf(notACoordinator(address));
       if (!brokenStatuses.has(error.code)) return fromStatus(error);
       if (closed) return unavailable(`The connection to "${address}" was closed`);
@@ -132,7 +132,7 @@ export function openChannel(
   };
 }
 
-/** Many calls may fail at once; a coordinator that is down is not dialled once more for each. */
+/** Many calls may fail at once: one diagnosis answers them all. */
 function diagnosis(
   look: () => Promise<TaskError | undefined>,
   clock: Clock,
@@ -152,7 +152,7 @@ function taskErrorOf(cause: ConnectionError): TaskError {
   return new TaskError(code, cause.message, undefined, { next: cause.next, cause });
 }
 
-/** A question that every coordinator answers at once. */
+/** A call that every coordinator answers at once. */
 function prober(address: string, channel: Channel): () => Promise<unknown> {
   const health = new HealthClient(address, ChannelCredentials.createInsecure(), {
     channelOverride: channel, // which has its own credentials

@@ -43,9 +43,9 @@ export interface KeepaliveOptions {
 }
 
 /**
- * Cuts connections that give no answers any more, found by calls of our own: the pings of HTTP/2 do
- * not work on every Deno. Without it a client that follows a task would wait as long as the system
- * keeps trying to send, and new calls would follow the lost ones.
+ * Closes connections that no longer answer, found by calls of our own: the pings of HTTP/2 do not work on
+ * every version of Deno. Otherwise a client that follows a task would wait as long as the system keeps
+ * trying to send, and new calls would use the same dead connection.
  */
 export async function keepAlive(options: KeepaliveOptions): Promise<void> {
   const { periodMs, connected, probe, cut, clock, signal } = options;

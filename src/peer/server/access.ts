@@ -2,12 +2,12 @@ import type { CertificateRole } from "../../pki/x509/roles.ts";
 import { TaskError } from "../../tasks/service.ts";
 
 /**
- * Which roles in certificates may call which method. A certificate without a role, and a caller
- * without a certificate where none is asked for, may call everything. Methods that are missing here
- * may be called by no role.
+ * Which roles in certificates may call which method. A certificate without a role may call everything,
+ * and so may a caller without a certificate if none is requested. No role may call a method that is
+ * missing here.
  *
- * Coordinators and nodes are clients, too: a node serves the tasks to browsers, and people type client
- * commands on the coordinator's host, where its certificate is the one at hand.
+ * Coordinators and nodes are clients too: a node serves tasks to browsers, and client commands on the
+ * coordinator's host use the coordinator's certificate.
  */
 const clients: readonly CertificateRole[] = ["client", "node", "coordinator"];
 const workers: readonly CertificateRole[] = ["worker"];
@@ -48,7 +48,7 @@ export const rolesByMethod: Readonly<Record<string, readonly CertificateRole[]>>
 
 /**
  * @param role of the caller's certificate; "unknown" may do nothing.
- * @throws {TaskError} `forbidden` where the role may not call the method.
+ * @throws {TaskError} `forbidden` if the role may not call the method.
  */
 export function checkAccess(method: string, role: CertificateRole | "unknown" | undefined): void {
   if (role === undefined) return;

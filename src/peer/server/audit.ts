@@ -2,8 +2,8 @@ import type { Log } from "../../base/log.ts";
 import type { Caller } from "./caller.ts";
 
 /**
- * Calls that change something, with the field of the request that says what. A submit is not among
- * them: it may come thousands of times a second, and the task keeps who submitted it.
+ * Calls that change something, with the field of the request that names it. Submits are not logged: there
+ * may be thousands a second, and each task keeps its submitter.
  */
 const changes: Readonly<Record<string, string>> = {
   "/agent.v1.TaskService/CancelTask": "id",
@@ -17,10 +17,10 @@ const changes: Readonly<Record<string, string>> = {
   "/agent.v1.StateService/DeleteState": "key",
 };
 
-/** The log is for people: what is longer is cut. */
+/** Longer values are cut: the log is for people. */
 const maxLetters = 200;
 
-/** Logs who asks for a change, before it is made. */
+/** Logs the caller of a change before it is made. */
 export function audit(log: Log, path: string, caller: Caller, request: unknown): void {
   const field = changes[path];
   if (field === undefined || typeof request !== "object" || request === null) return;

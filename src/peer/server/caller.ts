@@ -68,7 +68,7 @@ function certificateOf(call: Call): Caller["certificate"] {
   };
 }
 
-/** gRPC puts the port behind any IP; one that listens on `::` shows IPv4 as a part of IPv6. */
+/** Formats gRPC's address, which has the port after any IP; a listener on `::` maps IPv4 into IPv6. */
 function written(peer: string): string {
   const colon = peer.lastIndexOf(":");
   return joinHost(

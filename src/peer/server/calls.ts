@@ -36,8 +36,8 @@ function track(serving: Serving, call: Promise<void>): void {
 type Status = ReturnType<typeof toStatus>;
 
 /**
- * The status for an error. Anything but a `TaskError` is a defect of ours: it goes to the log, and the
- * caller gets only a reference to it.
+ * The status for an error. Any error but a `TaskError` is a bug: it is logged, and the caller gets only a
+ * reference to the log line.
  */
 export function statusFor(serving: Serving, method: string, thrown: unknown): Status {
   if (thrown instanceof TaskError && thrown.code !== "internal") return toStatus(thrown);
@@ -53,8 +53,8 @@ export function statusFor(serving: Serving, method: string, thrown: unknown): St
 const malformed = Symbol("malformed message");
 
 /**
- * The service with decoders that do not throw: gRPC would answer INTERNAL with the decoder's own
- * words. `decoded` then refuses what did not decode.
+ * The service with decoders that do not throw: gRPC would answer INTERNAL with the text of the decoder.
+ * `decoded` then refuses the message.
  */
 export function tolerant<S extends ServiceDefinition>(service: S): S {
   const methods = Object.entries(service).map(([name, method]) => {
@@ -128,7 +128,7 @@ async function give<Request, Response>(
   }
 }
 
-/** One for all: its stack tells nothing, and costs 10 µs to take. */
+/** One error for all: its stack says nothing, and taking it costs 10 µs. */
 const callerGone = new TaskError("unavailable", "The caller has gone");
 
 /** A server-streaming method from a function that gives its responses, as fast as they are read. */
@@ -149,8 +149,7 @@ export function streaming<Request, Response>(
 
 /**
  * A bidirectional method from a function that reads its requests and writes its responses. The next
- * message is taken off the wire only when the last has been dealt with, so a slow disk slows the
- * sender down.
+ * message is read only when the last has been handled, so a slow disk slows the sender down.
  */
 export function conversing<Request, Response>(
   serving: Serving,

@@ -25,7 +25,7 @@ export interface Listener {
  * How many callers may be connected at once. The total is far above what a few hundred hosts need,
  * and below the 4,096 files that systems commonly let a process open: a listener of Deno that has
  * run out of files accepts nothing more, without an error (seen with 2.7 and 2.9). One address may
- * use half of it, for hosts behind one NAT or on one machine. A TLS handshake and the opening of
+ * use half of it, for hosts behind one NAT or on one machine. A TLS handshake and the start of
  * HTTP/2 take two round trips; 10 s cover several lost packets.
  */
 export const callerLimits: ConnectionLimits = {
@@ -35,9 +35,9 @@ export const callerLimits: ConnectionLimits = {
 };
 
 /**
- * Accepts connections for a gRPC server, which would do that itself but then end them with GOAWAY:
- * a client on Deno 2.9 may crash over one (see deno/http2_sessions.ts). A client takes a closed
- * connection in the same way, and every client is made for that. A connection is pending until its
+ * Accepts connections for a gRPC server. gRPC could do that itself, but would end them with GOAWAY, which
+ * may crash a client on Deno 2.9 (see deno/http2_sessions.ts). Every client can handle a connection that
+ * is simply closed. A connection is pending until its
  * client has opened HTTP/2; see base/connection_limit.ts.
  *
  * @throws {UserError} where it cannot listen on that address.
@@ -49,9 +49,9 @@ export async function accept(
     host: string;
     port: number;
     limits?: ConnectionLimits;
-    /** Looks at a TLS connection before HTTP/2 begins; what it returns is why that is closed. */
+    /** Checks a TLS connection before HTTP/2 starts; returns why it must be closed. */
     checked?: (secure: TLSSocket) => Refusal | undefined;
-    /** Called for a caller whose connection never came to serve calls, by its IP address. */
+    /** Called with the IP address of a caller whose connection was refused before its first call. */
     refused?: (address: string, refusal: Refusal) => void;
   },
 ): Promise<Listener> {
@@ -60,12 +60,12 @@ export async function accept(
   const limit = new ConnectionLimit(limits);
   const open = new Set<Socket>();
 
-  /** Reports the one reason, if any, why the connection does not come to serve calls. */
+  /** Reports the first reason why the connection cannot be used, and no other. */
   const follow = (socket: Socket, established: () => void) => {
     const address = socket.remoteAddress ?? "unknown";
     let isSettled = false;
     const refuse = (refusal: Refusal) => {
-      // Who connects and leaves, as probes of a port do, asked for nothing.
+      // A probe of the port connects and leaves without sending anything: not a refusal.
       if (!isSettled && socket.bytesRead > 0) refused(address, refusal);
       isSettled = true;
     };

@@ -14,7 +14,7 @@ import { conversing, type Serving } from "./calls.ts";
  */
 export const reflectionV1 = ServerReflectionService;
 
-/** The same under its former name, which many tools still ask for first. */
+/** The same under its old name, which many tools still request first. */
 export const reflectionV1Alpha = {
   serverReflectionInfo: {
     ...ServerReflectionService.serverReflectionInfo,
@@ -26,7 +26,7 @@ type Answer = NonNullable<ServerReflectionResponse["messageResponse"]>;
 type Request = ServerReflectionRequest;
 type Response = ServerReflectionResponse;
 
-/** Reads the next question when the last has been answered, so a caller has to read to ask more. */
+/** Reads the next request after the last has been answered, so a caller must read to ask more. */
 export function reflectionHandler(serving: Serving): handleBidiStreamingCall<Request, Response> {
   return conversing<Request, Response>(serving, async (requests, respond) => {
     for await (const request of requests) {

@@ -19,15 +19,15 @@ type Call = ServerDuplexStream<wire.SessionRequest, wire.SessionResponse>;
 type Request = NonNullable<wire.SessionRequest["message"]>;
 type Response = NonNullable<wire.SessionResponse["message"]>;
 
-/** From the opening of the stream to Hello. */
+/** Maximum time from the start of the stream to Hello. */
 const helloWithinMs = 10_000;
 
-/** Assignments that a worker has not read may take this much, before it gets no more. */
+/** Maximum bytes of unread assignments; a worker beyond it gets no more. */
 const maxUnsentBytes = 1024 * 1024;
 
 /**
- * One worker's session. Messages are handed on in the order of their arrival; those that come
- * before the coordinator has answered Hello wait for that.
+ * One worker's session. Messages are handled in the order of their arrival, but not before the
+ * coordinator has answered Hello.
  */
 export function sessionHandler(
   workers: WorkerServer,
