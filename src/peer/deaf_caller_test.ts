@@ -7,7 +7,7 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import http2 from "node:http2";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
-import { eventually } from "../../tests/support/eventually.ts";
+import { eventually, settled } from "../../tests/support/eventually.ts";
 import { fakeCoordinator } from "../../tests/support/fake_coordinator.ts";
 import { silentLog } from "../../tests/support/silent_log.ts";
 import { systemClock } from "../base/clock.ts";
@@ -52,16 +52,6 @@ async function deafCaller(coordinator = fakeCoordinator()) {
       await server[Symbol.asyncDispose]();
     },
   };
-}
-
-/** What it has grown to when it grows no more. */
-async function settled(count: () => number): Promise<number> {
-  let [last, since] = [-1, 0];
-  await eventually(30_000, () => {
-    if (count() !== last) [last, since] = [count(), performance.now()];
-    return performance.now() - since > 1_000;
-  });
-  return last;
 }
 
 Deno.test("a caller that asks for descriptors and reads none is not answered without end", async () => {

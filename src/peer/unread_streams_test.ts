@@ -3,7 +3,7 @@ import { Buffer } from "node:buffer";
 import http2, { type ClientHttp2Session } from "node:http2";
 import { fakeCoordinator } from "../../tests/support/fake_coordinator.ts";
 import { silentLog } from "../../tests/support/silent_log.ts";
-import { eventually } from "../../tests/support/eventually.ts";
+import { eventually, settled } from "../../tests/support/eventually.ts";
 import { systemClock } from "../base/clock.ts";
 import { prepareHttp2 } from "../deno/http2_sessions.ts";
 import { unreadLimits } from "../deno/http2_writers.ts";
@@ -63,16 +63,6 @@ async function unreadLogs(bytes = chunkBytes) {
       await server[Symbol.asyncDispose]();
     },
   };
-}
-
-/** What it has grown to when it has not grown for a second. */
-async function settled(count: () => number): Promise<number> {
-  let [last, since] = [-1, 0];
-  await eventually(30_000, () => {
-    if (count() !== last) [last, since] = [count(), performance.now()];
-    return performance.now() - since > 1_000;
-  });
-  return last;
 }
 
 Deno.test("each unread stream costs no more than the messages that are being written", async () => {

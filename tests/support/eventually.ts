@@ -32,3 +32,13 @@ export function freePort(hostname = "127.0.0.1"): number {
   listener.close();
   return port;
 }
+
+/** The value of a count once it has not changed for a second. */
+export async function settled(count: () => number): Promise<number> {
+  let [last, since] = [-1, 0];
+  await eventually(30_000, () => {
+    if (count() !== last) [last, since] = [count(), performance.now()];
+    return performance.now() - since > 1_000;
+  });
+  return last;
+}
