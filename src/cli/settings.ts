@@ -38,6 +38,7 @@ export async function settingsFor(
     host: {
       hostname: Deno.hostname(),
       cpus: navigator.hardwareConcurrency,
+      gpus: countGpus(),
       stateRoot: roots.stateRoot,
       // With --json a role logs in JSON too.
       terminal: Deno.stderr.isTerminal() &&
@@ -183,4 +184,25 @@ function colors(choice: string | undefined): EnvFacts["color"] {
   return off
     ? { stdout: false, stderr: false }
     : { stdout: Deno.stdout.isTerminal(), stderr: Deno.stderr.isTerminal() };
+}
+
+/** More than any board has. */
+const maxGpus = 64;
+
+/** NVIDIA's driver makes /dev/nvidia0, /dev/nvidia1, …; a container sees those that it was given. */
+function countGpus(): number {
+  let count = 0;
+  for (let number = 0; Deno.build.os === "linux" && number < maxGpus; number++) {
+    if (exists(`/dev/nvidia${number}`)) count++;
+  }
+  return count;
+}
+
+function exists(path: string): boolean {
+  try {
+    Deno.lstatSync(path);
+    return true;
+  } catch {
+    return false;
+  }
 }

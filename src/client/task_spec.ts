@@ -22,6 +22,8 @@ export interface TaskDescription {
   artifacts?: readonly string[] | undefined;
   /** `0-9` or `1,3,5-9`: a task for each number; `%20` at the end: at most 20 at once. */
   array?: string | undefined;
+  /** What it has for itself: `{"gpu": 1}`. */
+  resources?: Readonly<Record<string, number>> | undefined;
   /** Standard input, in base64. */
   stdin_base64?: string | undefined;
   /** The words of `argv` are one line for /bin/sh. */
@@ -44,6 +46,7 @@ const types: Record<Field, [wanted: string, holds: (value: unknown) => boolean]>
   no_requeue: ["true or false", isFlag],
   artifacts: ["a list of strings", isTexts],
   array: ["a string", isText],
+  resources: ["an object of numbers", isNumbers],
   stdin_base64: ["a string of base64", isBase64],
   shell: ["true or false", isFlag],
   idempotency_key: ["a string", isText],
@@ -112,6 +115,7 @@ export function taskSpec(
     ...(task.max_lost === undefined ? {} : { maxLost: task.max_lost }),
     ...(task.no_requeue ? { noRequeue: true } : {}),
     ...(atOnce === undefined ? {} : { atOnce }),
+    ...(Object.keys(task.resources ?? {}).length === 0 ? {} : { resources: { ...task.resources } }),
     ...(task.stdin_base64 === undefined ? {} : { stdin: Uint8Array.fromBase64(task.stdin_base64) }),
   };
   valid(() => {
@@ -166,6 +170,11 @@ function valid(check: () => void): void {
     if (!(error instanceof TaskError)) throw error;
     throw new UsageError(error.message, { cause: error });
   }
+}
+
+function isNumbers(value: unknown): boolean {
+  return typeof value === "object" && value !== null && !Array.isArray(value) &&
+    Object.values(value).every(isNumber);
 }
 
 function isBase64(value: unknown): boolean {

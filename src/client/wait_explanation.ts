@@ -1,6 +1,13 @@
 import { formatDuration } from "../base/durations.ts";
+import { hasResources, type Resources, showResources } from "../tasks/resources.ts";
 import { matches, selectable, showLabels } from "../tasks/selectors.ts";
-import { isFinished, type Labels, type Task, type WorkerInfo } from "../tasks/task.ts";
+import {
+  isFinished,
+  type Labels,
+  type Task,
+  type TaskSpec,
+  type WorkerInfo,
+} from "../tasks/task.ts";
 
 export interface Explanation {
   /** One sentence without a full stop. */
@@ -45,10 +52,13 @@ export function explain(
       next: "It starts when one of them ends",
     };
   }
-  return explainQueue(task.spec.selector, workers);
+  return explainQueue(task.spec, workers);
 }
 
-function explainQueue(selector: Labels, workers: readonly WorkerInfo[]): Explanation {
+function explainQueue(
+  { selector, resources }: TaskSpec,
+  workers: readonly WorkerInfo[],
+): Explanation {
   if (workers.length === 0) {
     return {
       reason: "No worker has ever connected",
@@ -57,10 +67,18 @@ function explainQueue(selector: Labels, workers: readonly WorkerInfo[]): Explana
   }
   const matching = workersFor(selector, workers);
   if (matching.length === 0) return unmatched(selector);
-  const connected = matching.filter((worker) => worker.connected);
+  const large = matching.filter((worker) => hasResources(worker.resources, resources));
+  const wanted = showResources(resources ?? {});
+  if (large.length === 0) {
+    return {
+      reason: `No worker that matches has ${wanted}`,
+      next: "Ask for less, or set worker.resources on a host that has more",
+    };
+  }
+  const connected = large.filter((worker) => worker.connected);
   if (connected.length === 0) {
     return {
-      reason: `${names(matching)} would match, but ${is(matching)} not connected`,
+      reason: `${names(large)} would match, but ${is(large)} not connected`,
       next: "Start agent worker there",
     };
   }
@@ -86,6 +104,13 @@ function explainQueue(selector: Labels, workers: readonly WorkerInfo[]): Explana
       next: `Repair that on the host of "${first!.id}"`,
     };
   }
+  const lacking = wanted !== "" && able.every((worker) => !hasResources(freeOf(worker), resources));
+  if (lacking) {
+    return {
+      reason: `It waits for ${wanted}: other tasks have too much of it on ${names(able)}`,
+      next: "It starts when they end",
+    };
+  }
   const slots = able.reduce((sum, worker) => sum + worker.slots, 0);
   const running = able.reduce((sum, worker) => sum + worker.running, 0);
   return {
@@ -94,6 +119,13 @@ function explainQueue(selector: Labels, workers: readonly WorkerInfo[]): Explana
     }`,
     next: "It starts when its turn comes; another worker or more worker.slots make that sooner",
   };
+}
+
+/** What a worker has left of its resources. */
+function freeOf({ resources = {}, resourcesUsed = {} }: WorkerInfo): Resources {
+  return Object.fromEntries(
+    Object.entries(resources).map(([name, count]) => [name, count - (resourcesUsed[name] ?? 0)]),
+  );
 }
 
 /** The workers that have the labels, whatever their state. */

@@ -115,7 +115,7 @@ function textOf(setting: Setting, value: Node): string | string[] | undefined {
     if (items.some(([item]) => typeof item !== "string")) return undefined;
     return items.map(([item, known]) => scalar(setting, item, known));
   }
-  if (setting.kind !== "label") return undefined;
+  if (setting.kind !== "label" && setting.kind !== "resource") return undefined;
   const pairs = entries(value);
   if (pairs.some(([, item]) => typeof item.written !== "string")) return undefined;
   return pairs.map(([name, item]) => `${name}=${item.written}`);

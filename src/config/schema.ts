@@ -7,6 +7,8 @@ import type { ValueOf, ValuesOf, ValueSpec } from "./values.ts";
 export interface Host {
   hostname: string;
   cpus: number;
+  /** NVIDIA GPUs that this host shows; absent: none. */
+  gpus?: number;
   stateRoot: string;
   /** Whether stderr is a terminal. */
   terminal: boolean;
@@ -149,6 +151,14 @@ export const schema = settings({
     default: ({ cpus }) => String(cpus),
     defaultHelp: "the number of CPUs",
     help: "Number of tasks that run at the same time",
+  },
+  "worker.resources": {
+    kind: "resource",
+    repeat: true,
+    default: ({ gpus = 0 }) => gpus === 0 ? "" : `gpu=${gpus}`,
+    defaultHelp: "gpu=N where there are N NVIDIA GPUs",
+    help: "What tasks may have for themselves (submit --resource); with several coordinators, " +
+      "the first one gives it out",
   },
   "worker.health_host": healthHost,
   "worker.health_port": { ...healthPort, default: "8092" },

@@ -4,6 +4,7 @@ import { joinHost } from "../base/address.ts";
 import { formatDuration, parseDuration } from "../base/durations.ts";
 import { UsageError } from "../base/errors.ts";
 import { isWorkerId, labelValueSyntax, parseLabel, workerIdSyntax } from "../tasks/names.ts";
+import { parseResource, resourceSyntax } from "../tasks/resources.ts";
 import { isHost, isNetwork, splitAddress } from "./addresses.ts";
 
 /**
@@ -38,7 +39,9 @@ export type ValueSpec =
       /** `NAME=VALUE`, with any name and value. */
       | "pair"
       /** `KEY=VALUE`, both in the syntax of labels. */
-      | "label";
+      | "label"
+      /** `NAME=N`: how many of a resource. */
+      | "resource";
   }
   | { readonly kind: "integer"; readonly min?: number; readonly max?: number }
   | { readonly kind: "choice"; readonly choices: readonly string[] }
@@ -50,10 +53,12 @@ export type ValueOf<S> = S extends { kind: "flag" } ? boolean
   : S extends { kind: "integer" | "duration" | "bytes" | "port" } ? number
   : S extends { kind: "choice"; choices: readonly (infer C)[] } ? C
   : S extends { kind: "pair" | "label" } ? readonly [name: string, value: string]
+  : S extends { kind: "resource" } ? readonly [name: string, count: number]
   : string;
 
 /** The type of all values of a repeatable flag or setting. */
 export type ValuesOf<S> = S extends { kind: "pair" | "label" } ? Readonly<Record<string, string>>
+  : S extends { kind: "resource" } ? Readonly<Record<string, number>>
   : ValueOf<S>[];
 
 /** Says what is wanted; the caller knows the name, the text and where they came from. */
@@ -91,8 +96,10 @@ export function parseValues<S extends ValueSpec>(
 ): ValuesOf<S> {
   const values = texts.map((text) => read(spec, text, folder));
   if (spec.kind === "address") return [...new Set(values)] as ValuesOf<S>;
-  if (spec.kind !== "pair" && spec.kind !== "label") return values as ValuesOf<S>;
-  const pairs = values as (readonly [string, string])[];
+  if (spec.kind !== "pair" && spec.kind !== "label" && spec.kind !== "resource") {
+    return values as ValuesOf<S>;
+  }
+  const pairs = values as (readonly [string, string | number])[];
   const names = pairs.map(([name]) => name);
   const twice = names.find((name, at) => names.indexOf(name) !== at);
   if (twice !== undefined) throw new InvalidValue(`a list that sets "${twice}" only once`);
@@ -142,6 +149,7 @@ const placeholders: Record<Exclude<ValueSpec["kind"], "choice">, string | undefi
   worker_id: "ID",
   pair: "NAME=VALUE",
   label: "KEY=VALUE",
+  resource: "NAME=N",
   integer: "N",
   address: "HOST:PORT",
 };
@@ -175,6 +183,8 @@ function read(spec: ValueSpec, text: string, folder: string | undefined): unknow
     }
     case "label":
       return parseLabel(text) ?? invalid(`KEY=VALUE, each of ${labelValueSyntax}`);
+    case "resource":
+      return parseResource(text) ?? invalid(resourceSyntax);
     case "worker_id":
       return checked(text, isWorkerId(text), workerIdSyntax);
     case "host":

@@ -4,6 +4,7 @@ import { limits } from "../tasks/limits.ts";
 import { specBytes } from "../tasks/spec_size.ts";
 import { afterAttempt, type Seat } from "./policy.ts";
 import type { GroupCommit } from "./group_commit.ts";
+import { ResourceGrants } from "./resource_grants.ts";
 import { type QueuedTask, TaskQueue } from "./task_queue.ts";
 import type { LogOffsets } from "../tasks/service.ts";
 import type { Recovered, StoredHolder, StoredLease, TaskStore } from "./store.ts";
@@ -41,6 +42,7 @@ export class LeaseTable {
   readonly queue = new TaskQueue();
   readonly leases = new Map<string, Lease>();
   readonly stats = { superseded: 0, lost: 0 };
+  readonly grants = new ResourceGrants();
   readonly #limited = new Map<string, number>();
   #nextSeq: number;
   #nextFence: number;
@@ -84,7 +86,10 @@ export class LeaseTable {
     return this.#limited.get(arrayId) ?? 0;
   }
 
-  #count({ ref, atOnce }: Lease, change: 1 | -1): void {
+  #count({ ref, atOnce, granted, holder }: Lease, change: 1 | -1): void {
+    const { workerId } = holder.stored;
+    if (granted !== undefined && change > 0) this.grants.take(workerId, granted);
+    if (granted !== undefined && change < 0) this.grants.free(workerId, granted);
     if (atOnce === undefined) return;
     const arrayId = baseId(ref.taskId);
     const running = this.runningOf(arrayId) + change;
@@ -118,6 +123,9 @@ export class LeaseTable {
       task.spec = undefined;
       tasks++;
       bytes += specBytes(spec);
+      const { id: holder, workerId } = assignee.holder.stored;
+      const granted = task.resources &&
+        this.grants.find(workerId, assignee.resources ?? {}, task.resources);
       const ref = { taskId: task.id, attempt: task.attempts + 1, fence: this.#nextFence++ };
       const lease: Lease = {
         seq: task.seq,
@@ -130,6 +138,8 @@ export class LeaseTable {
         losses: task.losses,
         maxLost: spec.noRequeue ? 0 : spec.maxLost,
         atOnce: task.atOnce,
+        resources: task.resources,
+        granted,
         startedAt: undefined,
         cancelRequested: false,
         logged: { stdout: 0, stderr: 0 },
@@ -137,19 +147,23 @@ export class LeaseTable {
       };
       this.hold(lease);
       assignee.credits--;
-      const { id: holder, workerId } = assignee.holder.stored;
+      const at = this.clock.now();
       this.commits.add({
-        change: { kind: "assign", seq: task.seq, ref, workerId, holder, at: this.clock.now() },
+        change: { kind: "assign", seq: task.seq, ref, workerId, holder, granted, at },
         task: task.id,
         lock: task.id,
-        done: () => assignee.send({ ref, spec, ...elementOf(task.id) }),
+        done: () => assignee.send({ ref, spec, ...elementOf(task.id), granted }),
         refused: () => {
           this.#drop(lease);
           assignee.credits++;
           this.queue.add(task);
         },
       });
-    }, (arrayId) => this.runningOf(arrayId));
+    }, {
+      running: (arrayId) => this.runningOf(arrayId),
+      isFree: ({ holder, resources = {} }, wanted) =>
+        this.grants.find(holder.stored.workerId, resources, wanted) !== undefined,
+    });
     // A disk that cannot be read now may be later: the tasks wait on, and the others are assigned.
     for (const { task } of unread) this.queue.add(task);
     if (unread.length > 0) throw unread[0]!.error;
@@ -255,10 +269,11 @@ export class LeaseTable {
   }
 
   #queued(lease: Lease, attempts: number): QueuedTask {
-    const { seq, ref, selector, atOnce, failures, losses } = lease;
+    const { seq, ref, selector, atOnce, resources, failures, losses } = lease;
     const notBefore = undefined;
     const spec = undefined;
-    return { seq, id: ref.taskId, selector, atOnce, notBefore, failures, losses, attempts, spec };
+    const needs = { selector, atOnce, resources };
+    return { seq, id: ref.taskId, ...needs, notBefore, failures, losses, attempts, spec };
   }
 
   #drop(lease: Lease): void {

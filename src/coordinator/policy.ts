@@ -1,4 +1,5 @@
 import { leaseTimes } from "../tasks/limits.ts";
+import { hasResources, type Resources, showResources } from "../tasks/resources.ts";
 import { matches } from "../tasks/selectors.ts";
 import type { FinishedState, Labels, WorkerHealth } from "../tasks/task.ts";
 
@@ -89,6 +90,8 @@ export interface Seat {
   readonly workerId: string;
   readonly labels: Labels;
   readonly slots: number;
+  /** What its tasks may have for themselves. */
+  readonly resources?: Resources | undefined;
   /** Attempts that it has. */
   held: number;
   /** Further ones that it will take. */
@@ -108,11 +111,13 @@ export function pickSeat<S extends Seat>(seats: Iterable<S>): S | undefined {
 /** What a queued task waits for. */
 export interface Waiting {
   selector: Labels;
+  resources?: Resources | undefined;
   notBefore: number | undefined;
   /** Every worker that is connected. */
   workers: {
     id: string;
     labels: Labels;
+    resources?: Resources | undefined;
     draining: boolean;
     health: WorkerHealth;
     trouble: string | undefined;
@@ -132,7 +137,10 @@ export function waitReason(waiting: Waiting, now: number): string {
       wanted.join(", ")
     }`;
   }
-  const active = fitting.filter((worker) => !worker.draining);
+  const large = fitting.filter((worker) => hasResources(worker.resources, waiting.resources));
+  const resources = showResources(waiting.resources ?? {});
+  if (large.length === 0) return `No connected worker that matches has ${resources}`;
+  const active = large.filter((worker) => !worker.draining);
   if (active.length === 0) return "Every worker that fits is drained";
   const heard = active.filter((worker) => worker.health === "healthy");
   if (heard.length === 0) return "Every worker that fits is late with its heartbeat";
@@ -140,5 +148,5 @@ export function waitReason(waiting: Waiting, now: number): string {
   if (heard.every((worker) => worker.trouble !== undefined)) {
     return `No worker that fits can start tasks now; ${ill.id}: ${ill.trouble}`;
   }
-  return "Waits for a free slot";
+  return resources === "" ? "Waits for a free slot" : `Waits for a free slot and ${resources}`;
 }

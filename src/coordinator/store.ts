@@ -1,3 +1,4 @@
+import type { GrantedResources, Resources } from "../tasks/resources.ts";
 import type { QueuedTask } from "./task_queue.ts";
 import type {
   Artifact,
@@ -123,6 +124,8 @@ export interface StoredLease {
   losses: number;
   maxLost: number | undefined;
   atOnce: number | undefined;
+  resources: Resources | undefined;
+  granted: GrantedResources | undefined;
   startedAt: number | undefined;
   cancelRequested: boolean;
 }
@@ -147,6 +150,7 @@ export interface StoredWorker {
   address: string;
   identity: string | undefined;
   fingerprint?: string | undefined;
+  resources?: Resources | undefined;
   warnings: string[];
   /** Public key of the certificate that the id belongs to: see `WorkerHello.certificate`. */
   owner: string | undefined;
@@ -170,7 +174,15 @@ export type Change =
     submitter?: Identity | undefined;
     key: { text: string; hash: string } | undefined;
   }
-  | { kind: "assign"; seq: number; ref: AttemptRef; workerId: string; holder: number; at: number }
+  | {
+    kind: "assign";
+    seq: number;
+    ref: AttemptRef;
+    workerId: string;
+    holder: number;
+    granted: GrantedResources | undefined;
+    at: number;
+  }
   | { kind: "start"; seq: number; ref: AttemptRef; at: number }
   /** The attempt has ended, and the task continues as `after` says. */
   | {

@@ -93,9 +93,9 @@ async function store(context: CallContext, wanted: NewTasks) {
   );
   if (commits.failing === undefined) {
     for (const { seq, id } of tasks) {
-      const { selector, atOnce } = spec;
+      const { selector, atOnce, resources } = spec;
       const counts = { failures: 0, losses: 0, attempts: 0 };
-      queue.add({ seq, id, selector, atOnce, notBefore: undefined, ...counts, spec });
+      queue.add({ seq, id, selector, atOnce, resources, notBefore: undefined, ...counts, spec });
     }
   }
   await written;
@@ -108,7 +108,7 @@ async function store(context: CallContext, wanted: NewTasks) {
 }
 
 async function requestHash(spec: TaskSpec, array: SubmitOptions["array"]): Promise<string> {
-  const sorted = (record: Record<string, string>) =>
+  const sorted = (record: Readonly<Record<string, unknown>>) =>
     Object.entries(record).sort(([a], [b]) => a < b ? -1 : 1);
   const { noRequeue = false, maxLost = null } = spec;
   // Left out where it is not set: the hashes of older requests are stored without it.
@@ -125,6 +125,7 @@ async function requestHash(spec: TaskSpec, array: SubmitOptions["array"]): Promi
     array === undefined ? null : [array.first, array.last],
     ...onLoss,
     ...(array?.more === undefined ? [] : [array.more.map(({ first, last }) => [first, last])]),
+    ...(spec.resources === undefined ? [] : [sorted(spec.resources)]),
     ...(spec.stdin === undefined ? [] : [spec.stdin.toBase64()]),
     ...(spec.atOnce === undefined ? [] : [spec.atOnce]),
   ]);

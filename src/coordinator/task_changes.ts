@@ -135,6 +135,7 @@ async function retryOne(context: CallContext, id: string, single: boolean): Prom
       id,
       selector: task.spec.selector,
       atOnce: task.spec.atOnce,
+      resources: task.spec.resources,
       notBefore: undefined,
       failures: 0,
       losses: 0,

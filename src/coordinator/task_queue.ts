@@ -1,4 +1,5 @@
 import { baseId } from "../tasks/ids.ts";
+import { hasResources, type Resources } from "../tasks/resources.ts";
 import { matches } from "../tasks/selectors.ts";
 import { pickSeat, type Seat } from "./policy.ts";
 import type { Labels, TaskSpec } from "../tasks/task.ts";
@@ -11,6 +12,8 @@ export interface QueuedTask {
   selector: Labels;
   /** Of its array: how many elements have an attempt at once, at most. */
   atOnce: number | undefined;
+  /** What it has for itself while it runs. */
+  resources: Resources | undefined;
   /** By the monotonic clock, for the time of day may be set meanwhile. */
   notBefore: number | undefined;
   failures: number;
@@ -79,13 +82,14 @@ export class TaskQueue {
    * Gives each task, in order, to the best seat that has credit for it; `take` uses that credit up.
    * Stops as soon as `isFull`.
    *
-   * @param running elements of an array that have an attempt; asked of arrays with a limit.
+   * A task for which there are too few resources waits, and keeps those that come after it from
+   * taking the same ones from the seats that it could have: it would otherwise wait for ever.
    */
   assign<S extends Seat>(
     seats: Iterable<S>,
     isFull: () => boolean,
     take: (task: QueuedTask, seat: S) => void,
-    running: (arrayId: string) => number = () => 0,
+    { running, isFree }: AssignLimits<S> = { running: () => 0, isFree: () => true },
   ): void {
     const all = [...seats];
     const open = all.filter((seat) => seat.credits > 0);
@@ -100,18 +104,32 @@ export class TaskQueue {
     for (const [key, group] of this.#groups) {
       if (this.#peek(group) === undefined) this.#groups.delete(key);
       else {
-        const fitting = open.filter((seat) => matches(group.selector, seat.labels));
+        const fitting = open.filter((seat) =>
+          matches(group.selector, seat.labels) && hasResources(seat.resources, group.resources)
+        );
         const others = fitting.filter((seat) => seat.workerId !== group.avoid);
         const waitsForOther = others.length === 0 &&
-          all.some((seat) => seat.workerId !== group.avoid && matches(group.selector, seat.labels));
+          all.some((seat) =>
+            seat.workerId !== group.avoid && matches(group.selector, seat.labels) &&
+            hasResources(seat.resources, group.resources)
+          );
         if (fitting.length > 0 && !waitsForOther) {
           offer(group, others.length > 0 ? others : fitting);
         }
       }
     }
+    const kept = new KeptResources<S>();
     for (let head; !isFull() && (head = heads.pop()) !== undefined;) {
-      const seat = pickSeat(head.fitting);
-      if (seat === undefined) continue;
+      const { resources } = head.group;
+      const seat = pickSeat(
+        resources === undefined
+          ? head.fitting
+          : head.fitting.filter((each) => isFree(each, resources) && !kept.has(each, resources)),
+      );
+      if (seat === undefined) {
+        if (resources !== undefined) kept.add(head.fitting, resources);
+        continue;
+      }
       const task = head.group.pop()!;
       this.#tasks.delete(task.id);
       take(task, seat);
@@ -124,11 +142,12 @@ export class TaskQueue {
     const limited = task.atOnce === undefined
       ? undefined
       : { arrayId: baseId(task.id), atOnce: task.atOnce };
-    const key = selectorKey(task.selector) + (avoid === undefined ? "" : ` not ${avoid}`) +
+    const key = selectorKey(task.selector, task.resources) +
+      (avoid === undefined ? "" : ` not ${avoid}`) +
       (limited === undefined ? "" : ` of ${limited.arrayId}`);
     let group = this.#groups.get(key);
     if (group === undefined) {
-      this.#groups.set(key, group = new Group(task.selector, avoid, limited));
+      this.#groups.set(key, group = new Group(task, limited));
     }
     return group;
   }
@@ -144,11 +163,40 @@ export class TaskQueue {
   }
 }
 
-/** Equal for selectors with the same labels. */
-export function selectorKey(selector: Labels): string {
+/** What limits an assignment beside the credits of the seats. */
+export interface AssignLimits<S> {
+  /** Elements of an array that have an attempt; asked of arrays with a limit. */
+  running: (arrayId: string) => number;
+  /** Whether the seat has these resources free now. */
+  isFree: (seat: S, resources: Resources) => boolean;
+}
+
+/** Resources that an older task waits for, by seat. */
+class KeptResources<S> {
+  readonly #names = new Map<S, Set<string>>();
+
+  add(seats: readonly S[], resources: Resources): void {
+    for (const seat of seats) {
+      const names = this.#names.get(seat) ?? new Set();
+      this.#names.set(seat, names);
+      for (const name in resources) names.add(name);
+    }
+  }
+
+  has(seat: S, resources: Resources): boolean {
+    const names = this.#names.get(seat);
+    return names !== undefined && Object.keys(resources).some((name) => names.has(name));
+  }
+}
+
+/** Equal for tasks that the same workers can take. */
+export function selectorKey(selector: Labels, resources?: Resources): string {
   const names = Object.keys(selector);
-  if (names.length === 0) return "";
-  return JSON.stringify(names.sort().map((name) => [name, selector[name]]));
+  const needs = resources === undefined
+    ? ""
+    : ` with ${JSON.stringify(Object.entries(resources).sort())}`;
+  if (names.length === 0) return needs;
+  return needs + JSON.stringify(names.sort().map((name) => [name, selector[name]]));
 }
 
 /** A binary heap, least first. */
@@ -198,12 +246,19 @@ class Heap<T> {
 }
 
 class Group extends Heap<QueuedTask> {
+  readonly selector: Labels;
+  readonly resources: Resources | undefined;
+  /** The worker that its tasks prefer to avoid. */
+  readonly avoid: string | undefined;
+
   constructor(
-    readonly selector: Labels,
-    readonly avoid: string | undefined,
+    { selector, resources, avoid }: QueuedTask,
     /** An array of which only some elements run at once has a group of its own. */
     readonly limited: { arrayId: string; atOnce: number } | undefined,
   ) {
     super((task) => task.seq);
+    this.selector = selector;
+    this.resources = resources;
+    this.avoid = avoid?.workerId;
   }
 }

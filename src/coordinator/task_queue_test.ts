@@ -9,6 +9,7 @@ function task(seq: number, selector?: Labels, notBefore?: number): QueuedTask {
     id: `t${seq}`,
     selector: selector ?? {},
     atOnce: undefined,
+    resources: undefined,
     notBefore,
     ...counts,
     spec: undefined,

@@ -2,7 +2,7 @@ import { anySignal } from "../deno/any_signal.ts";
 import { baseId, isTaskId } from "../tasks/ids.ts";
 import { limits } from "../tasks/limits.ts";
 import { TaskError, type TaskQuery } from "../tasks/service.ts";
-import { isFinished, type Labels, type Task } from "../tasks/task.ts";
+import { isFinished, type Task, type TaskSpec } from "../tasks/task.ts";
 import { type CallContext, noSuchTask, taskIdsOf, throwIfStopping } from "./call_context.ts";
 import { waitReason } from "./policy.ts";
 import { selectorKey } from "./task_queue.ts";
@@ -55,7 +55,7 @@ class CurrentView {
     if (atOnce !== undefined && running! >= atOnce) {
       return { ...task, reason: `Its array runs at most ${atOnce} at once` };
     }
-    return { ...task, reason: this.#reason(spec.selector, now) };
+    return { ...task, reason: this.#reason(spec, now) };
   }
 
   #running(task: Task): Task {
@@ -68,12 +68,12 @@ class CurrentView {
     return { ...task, cancelRequested, attempts };
   }
 
-  #reason(selector: Labels, now: number): string {
-    const key = selectorKey(selector);
+  #reason({ selector, resources }: TaskSpec, now: number): string {
+    const key = selectorKey(selector, resources);
     let reason = this.#reasons.get(key);
     if (reason === undefined) {
       const workers = [...this.context.registry.connected()];
-      reason = waitReason({ selector, notBefore: undefined, workers }, now);
+      reason = waitReason({ selector, resources, notBefore: undefined, workers }, now);
       this.#reasons.set(key, reason);
     }
     return reason;

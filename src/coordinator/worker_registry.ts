@@ -91,12 +91,13 @@ export class WorkerRegistry {
         new TaskError("wrong_state", `Replaced by a newer session from ${hello.address}`),
       );
     }
-    const { labels, slots, version, address, identity, fingerprint, warnings } = hello;
+    const { labels, slots, resources, version, address, identity, fingerprint, warnings } = hello;
     const stored: StoredWorker = {
       id: hello.workerId,
       version,
       labels,
       slots,
+      resources,
       draining: worker?.stored.draining ?? false,
       connectedAt: clock.now(),
       address,
@@ -352,6 +353,7 @@ export class WorkerRegistry {
     for (const holder of worker.holders) running += holder.leases.size;
     return {
       ...stored,
+      resourcesUsed: stored.resources && this.leaseTable.grants.used(stored.id),
       running,
       health: workerHealth(session !== undefined, silent),
       connected: session !== undefined,

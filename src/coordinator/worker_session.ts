@@ -2,6 +2,7 @@ import type { Clock } from "../base/clock.ts";
 import { validateResult, validateTrouble } from "../tasks/validation.ts";
 import type { Assignee, Lease, LeaseHolder, LeaseTable } from "./lease_table.ts";
 import { leaseTimes, limits } from "../tasks/limits.ts";
+import type { Resources } from "../tasks/resources.ts";
 import { selectable } from "../tasks/selectors.ts";
 import {
   type ServedSession,
@@ -43,6 +44,7 @@ export class Session implements ServedSession, Assignee {
   readonly draining: boolean;
   readonly labels: Labels;
   readonly slots: number;
+  readonly resources: Resources | undefined;
   readonly workerId: string;
   readonly address: string;
   readonly holder: LeaseHolder;
@@ -67,6 +69,7 @@ export class Session implements ServedSession, Assignee {
     this.workerId = hello.workerId;
     this.labels = selectable({ id: hello.workerId, labels: hello.labels });
     this.slots = hello.slots;
+    this.resources = hello.resources;
     this.address = hello.address;
     this.draining = options.isDraining();
     this.#lastHeartbeat = clock.monotonic();

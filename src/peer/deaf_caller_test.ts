@@ -112,7 +112,14 @@ Deno.test("a worker that reads no answers is not read without end", async () => 
     call.on("error", () => {/* It is cut off at the end. */});
     const hello = {
       ...{ minProtocol: protocolVersion, maxProtocol: protocolVersion, workerId: "w1" },
-      ...{ instance: "instance-1", home: "", version: "1", labels: new Map(), slots: 1 },
+      ...{
+        instance: "instance-1",
+        home: "",
+        version: "1",
+        labels: new Map(),
+        slots: 1,
+        resources: new Map(),
+      },
       ...{ held: [], warnings: [] },
     };
     call.write(framed({ message: { $case: "hello", value: hello } }));

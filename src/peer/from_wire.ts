@@ -81,6 +81,7 @@ export function specFrom(value: wire.TaskSpec | undefined): TaskSpec {
     // A copy: the message that holds it, with up to 4 MiB, is not kept for it.
     ...(spec.stdin.length === 0 ? {} : { stdin: new Uint8Array(spec.stdin) }),
     ...(spec.stdinBytes === 0 ? {} : { stdinBytes: spec.stdinBytes }),
+    ...(spec.resources.size === 0 ? {} : { resources: Object.fromEntries(spec.resources) }),
     ...(spec.atOnce === 0 ? {} : { atOnce: spec.atOnce }),
   };
 }
@@ -91,6 +92,9 @@ export function assignmentFrom(value: wire.Assignment): Assignment {
     spec: specFrom(value.spec),
     arrayId: textFrom(value.arrayId),
     arrayIndex: value.arrayIndex,
+    ...(value.granted.length === 0 ? {} : {
+      granted: Object.fromEntries(value.granted.map(({ name, numbers }) => [name, numbers])),
+    }),
   };
 }
 
@@ -167,6 +171,10 @@ export function workerFrom(value: wire.Worker | undefined): WorkerInfo {
     identity: textFrom(worker.identity),
     warnings: worker.warnings,
     trouble: textFrom(worker.trouble),
+    ...(worker.resources.size === 0 ? {} : {
+      resources: Object.fromEntries(worker.resources),
+      resourcesUsed: Object.fromEntries(worker.resourcesUsed),
+    }),
     ...(worker.fingerprint === "" ? {} : { fingerprint: worker.fingerprint }),
   };
 }

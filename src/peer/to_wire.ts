@@ -12,6 +12,7 @@ import type {
   WorkerHealth,
   WorkerInfo,
 } from "../tasks/task.ts";
+import type { GrantedResources } from "../tasks/resources.ts";
 import { specBytes } from "../tasks/spec_size.ts";
 import * as wire from "./gen/agent/v1/agent.ts";
 
@@ -89,7 +90,14 @@ function newWireSpec(spec: TaskSpec): wire.TaskSpec {
     atOnce: spec.atOnce ?? 0,
     stdin: spec.stdin === undefined ? noBytes : wireBytes(spec.stdin),
     stdinBytes: spec.stdinBytes ?? 0,
+    resources: new Map(Object.entries(spec.resources ?? {})),
   };
+}
+
+const noResources: wire.GrantedResource[] = [];
+
+function wireGranted(granted: GrantedResources): wire.GrantedResource[] {
+  return Object.entries(granted).map(([name, numbers]) => ({ name, numbers: [...numbers] }));
 }
 
 export function wireAssignment(assignment: Assignment): wire.Assignment {
@@ -98,6 +106,7 @@ export function wireAssignment(assignment: Assignment): wire.Assignment {
     spec: wireSpec(assignment.spec),
     arrayId: assignment.arrayId ?? "",
     arrayIndex: assignment.arrayIndex,
+    granted: assignment.granted === undefined ? noResources : wireGranted(assignment.granted),
   };
 }
 
@@ -171,6 +180,8 @@ export function wireWorker(worker: WorkerInfo): wire.Worker {
     warnings: worker.warnings,
     trouble: worker.trouble ?? "",
     fingerprint: worker.fingerprint ?? "",
+    resources: new Map(Object.entries(worker.resources ?? {})),
+    resourcesUsed: new Map(Object.entries(worker.resourcesUsed ?? {})),
   };
 }
 

@@ -36,6 +36,7 @@ async function serveWorker(config: Config, env: Env, port: MessagePort): Promise
     ...{ workerId: values["worker.id"], instance, home, version, warnings },
     labels: withHost(values["worker.labels"], Deno.hostname()),
     slots: values["worker.slots"],
+    resources: values["worker.resources"],
     // The coordinator fills these in.
     address: "",
     identity: undefined,

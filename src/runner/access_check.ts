@@ -36,6 +36,13 @@ const isEnv: Holds = (value) =>
     name !== "" && isText(name) && !name.includes("=") && isText(content)
   );
 
+/** Names become a part of the names of variables. */
+const isGranted: Holds = (value) =>
+  typeof value === "object" && value !== null &&
+  Object.entries(value).every(([name, numbers]) =>
+    /^[a-z][a-z0-9_]*$/.test(name) && Array.isArray(numbers) && numbers.every(Number.isSafeInteger)
+  );
+
 const shapes: Record<Order["kind"], Record<string, Holds>> = {
   start: {
     key: isKey,
@@ -46,6 +53,7 @@ const shapes: Record<Order["kind"], Record<string, Holds>> = {
     env: isEnv,
     cwd: optional(isText),
     timeoutMs: optional(isCount),
+    granted: optional(isGranted),
     stdin: optional((value) => value instanceof Uint8Array),
     artifacts: isTexts,
   } satisfies Record<Exclude<keyof StartOrder, "kind">, Holds>,

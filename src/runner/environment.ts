@@ -1,4 +1,5 @@
 import type { StartOrder } from "../tasks/orders.ts";
+import type { GrantedResources } from "../tasks/resources.ts";
 import { attemptVariable } from "./leftover_processes.ts";
 import { defaultPath } from "./program.ts";
 import type { TaskUser } from "./user.ts";
@@ -23,7 +24,7 @@ export interface TaskEnvironment {
  * the worker finds the task's processes, which cannot be overridden.
  */
 export function taskEnvironment(
-  order: Pick<StartOrder, "taskId" | "arrayIndex" | "env">,
+  order: Pick<StartOrder, "taskId" | "arrayIndex" | "env" | "granted">,
   { user, mark, own }: TaskEnvironment,
 ): Record<string, string> {
   const base: Record<string, string> = {
@@ -42,8 +43,20 @@ export function taskEnvironment(
     ...(hasLocale ? {} : utf8),
     ...base,
     ...order.env,
+    ...(order.granted === undefined ? {} : resourceVariables(order.granted)),
     AGENT_TASK_ID: order.taskId,
     [attemptVariable]: mark,
     ...(order.arrayIndex === undefined ? {} : { AGENT_ARRAY_INDEX: String(order.arrayIndex) }),
   };
+}
+
+/** What a task is told of the resources that are its own. */
+export function resourceVariables(granted: GrantedResources): Record<string, string> {
+  const variables: Record<string, string> = {};
+  for (const [name, numbers] of Object.entries(granted)) {
+    variables[`AGENT_RESOURCE_${name.toUpperCase()}`] = numbers.join();
+    // CUDA then sees these alone, and numbers them from 0 (CUDA C++ programming guide, 6.2).
+    if (name === "gpu") variables.CUDA_VISIBLE_DEVICES = numbers.join();
+  }
+  return variables;
 }

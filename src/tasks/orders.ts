@@ -1,3 +1,5 @@
+import type { GrantedResources } from "./resources.ts";
+
 /**
  * Orders of the worker's role, which has sockets and may not start processes, to the runner, which starts
  * processes and has no socket; and the runner's reports. Both are threads of one process, so orders and
@@ -38,6 +40,8 @@ export interface StartOrder {
   env: Record<string, string>;
   cwd: string | undefined;
   timeoutMs: number | undefined;
+  /** Resources that the task has for itself. */
+  granted: GrantedResources | undefined;
   /** Standard input; undefined: empty. */
   stdin: Uint8Array | undefined;
   /** Globs of the files to collect from the attempt's folder. */

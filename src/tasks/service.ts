@@ -1,3 +1,4 @@
+import type { Resources } from "./resources.ts";
 import type {
   Artifact,
   Assignment,
@@ -220,6 +221,8 @@ export interface WorkerHello {
   version: string;
   labels: Labels;
   slots: number;
+  /** What tasks may have for themselves. */
+  resources?: Resources | undefined;
   /** Attempts that are running or whose result was not yet acknowledged. */
   held: AttemptRef[];
   warnings: string[];

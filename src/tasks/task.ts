@@ -1,3 +1,5 @@
+import type { GrantedResources, Resources } from "./resources.ts";
+
 /** Tasks, attempts and workers. Times are milliseconds since the epoch. */
 
 export const taskStates = [
@@ -45,6 +47,8 @@ export interface TaskSpec {
   stdin?: Uint8Array;
   /** Length of `stdin`, where this side does not get it. */
   stdinBytes?: number;
+  /** What it has for itself. */
+  resources?: Resources;
 }
 
 /** One lease of one task. */
@@ -118,6 +122,8 @@ export interface Assignment {
   spec: TaskSpec;
   arrayId: string | undefined;
   arrayIndex: number | undefined;
+  /** What it has for itself. */
+  granted?: GrantedResources | undefined;
 }
 
 export interface Artifact {
@@ -148,6 +154,9 @@ export interface WorkerInfo {
   identity: string | undefined;
   /** SHA-256 of its verified certificate, in lower-case hex. */
   fingerprint?: string | undefined;
+  /** What tasks may have for themselves, and how much of it they have. */
+  resources?: Resources | undefined;
+  resourcesUsed?: Resources | undefined;
   warnings: string[];
   /** Why it cannot start tasks now. */
   trouble?: string | undefined;

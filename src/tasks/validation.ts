@@ -7,6 +7,13 @@ import {
   labelValueSyntax,
   workerIdSyntax,
 } from "./names.ts";
+import {
+  isResourceName,
+  maxOfResource,
+  maxResources,
+  type Resources,
+  resourceSyntax,
+} from "./resources.ts";
 import { ownLabels } from "./selectors.ts";
 import { type SubmitOptions, TaskError, type WorkerHello } from "./service.ts";
 import type { AttemptRef, AttemptResult, Labels, TaskSpec } from "./task.ts";
@@ -86,6 +93,7 @@ export function validateSpec(spec: TaskSpec): void {
   if (spec.maxLost !== undefined) {
     checkInteger(spec.maxLost, "The number of lost attempts", 0, limits.maxRetries);
   }
+  validateResources(spec.resources ?? {});
   if ((spec.stdin?.length ?? 0) > limits.maxStdinBytes) {
     invalid(`Standard input is longer than ${limits.maxStdinBytes} bytes`);
   }
@@ -133,6 +141,15 @@ export function validateLabels(labels: Labels, what: string): void {
   }
 }
 
+function validateResources(resources: Resources): void {
+  const entries = Object.entries(resources);
+  if (entries.length > maxResources) invalid(`There are more than ${maxResources} resources`);
+  for (const [name, count] of entries) {
+    if (!isResourceName(name)) invalid(`"${name.slice(0, 100)}" is not ${resourceSyntax}`);
+    checkInteger(count, `The resource ${name}`, 0, maxOfResource);
+  }
+}
+
 /** A path or glob below a folder, with forward slashes: not absolute, and without `..`. */
 export function validateRelativePath(path: string, what: string): void {
   const shown = JSON.stringify(path.slice(0, 200));
@@ -163,6 +180,7 @@ export function validateHello(hello: WorkerHello): void {
   checkLine(hello.version, "The worker's version", limits.maxLabelLength);
   validateLabels(hello.labels, "list of the worker's labels");
   checkInteger(hello.slots, "The number of slots", 1, limits.maxSlots);
+  validateResources(hello.resources ?? {});
   if (hello.held.length > limits.maxHeld) {
     invalid(`The worker holds more than ${limits.maxHeld} attempts`);
   }

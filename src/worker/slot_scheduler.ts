@@ -83,9 +83,13 @@ export class SlotScheduler implements SessionEvents {
       changed: () => this.#healthChanged(),
       ...{ clock, log, random },
     });
-    this.sessions = coordinators.map(({ address, service }) => {
+    this.sessions = coordinators.map(({ address, service }, at) => {
       const parts = { address, service, delivery, clock, log, random };
-      return new CoordinatorSession({ ...parts, hello: helloTo(address, hello), events: this });
+      return new CoordinatorSession({
+        ...parts,
+        hello: helloTo(address, hello, at === 0),
+        events: this,
+      });
     });
     for (const record of spool.load()) {
       const session = this.sessions.find(({ address }) => address === record.lease);
@@ -309,7 +313,7 @@ export class SlotScheduler implements SessionEvents {
       const session = nextSession(this.sessions);
       if (session === undefined) break;
       const attempt = session.queue.shift()!;
-      const { spec, arrayIndex, ref } = attempt.assignment!;
+      const { spec, arrayIndex, ref, granted } = attempt.assignment!;
       attempt.phase = "running";
       attempt.startedAt = clock.monotonic();
       this.#running++;
@@ -318,7 +322,17 @@ export class SlotScheduler implements SessionEvents {
       this.#started.set(attempt.key, { attempt, session });
       const { argv, env, cwd, timeoutMs, artifacts, stdin } = spec;
       const facts = { key: attempt.key, lease: session.address, taskId: ref.taskId, arrayIndex };
-      orders.push({ kind: "start", ...facts, argv, env, cwd, timeoutMs, artifacts, stdin });
+      orders.push({
+        kind: "start",
+        ...facts,
+        argv,
+        env,
+        cwd,
+        timeoutMs,
+        artifacts,
+        stdin,
+        granted,
+      });
     }
     if (orders.length > 0) order(orders);
   }

@@ -100,7 +100,15 @@ function openSession(address: string, hello: Partial<wire.Hello>) {
         instance: "instance-1",
         home: "home-of-w1",
       },
-      ...{ version: "1", labels: new Map(), slots: 4, held: [], warnings: [], ...hello },
+      ...{
+        version: "1",
+        labels: new Map(),
+        slots: 4,
+        resources: new Map(),
+        held: [],
+        warnings: [],
+        ...hello,
+      },
     },
   });
   return { call, send, close: () => (call.cancel(), workers.close()) };

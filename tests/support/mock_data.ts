@@ -194,6 +194,7 @@ export function taskView(
       max_lost: null,
       at_once: null,
       stdin_bytes: 0,
+      resources: {},
       artifacts: ["out/**"],
     },
     array_id: null,

@@ -20,6 +20,7 @@ const flagNames: Record<keyof TaskDescription, string> = {
   max_lost: "--max-lost",
   no_requeue: "--no-requeue",
   stdin_base64: "--stdin",
+  resources: "--resource",
   artifacts: "--artifact",
   array: "--array",
   shell: "--shell",
@@ -54,6 +55,12 @@ export default command({
     requireMatch: {
       kind: "flag",
       help: "Submit only if there is a worker, connected or not, with these labels",
+    },
+    resource: {
+      kind: "resource",
+      repeat: true,
+      help: "What the task has for itself while it runs, such as gpu=1; it reads which ones " +
+        "from AGENT_RESOURCE_GPU and CUDA_VISIBLE_DEVICES",
     },
     env: { kind: "pair", repeat: true, help: "Variable of the task's environment" },
     cwd: {
@@ -111,6 +118,10 @@ export default command({
         "agent submit --selector gpu=a100 --timeout 2h --retries 2 --shell -- './train.sh > log'",
       does: "Run it on a worker with this label, with at most three attempts",
     },
+    {
+      line: "agent submit --resource gpu=2 -- ./train.sh",
+      does: "Wait for two GPUs, and use them",
+    },
     { line: "agent submit --each --follow -- nvidia-smi -L", does: "Run it on every worker" },
     { line: "agent submit --stdin --follow -- wc -l < words.txt", does: "Give it a file to read" },
     {
@@ -136,6 +147,7 @@ export default command({
         ...options.selector,
         ...(options.worker === undefined ? {} : { [ownLabels.worker]: options.worker }),
       },
+      resources: options.resource,
       timeout_ms: options.timeout,
       retries: options.retries,
       retry_delay_ms: options.retryDelay,

@@ -3,6 +3,7 @@ import { isFinished } from "../../tasks/task.ts";
 import { stateCell, type TableContext, took } from "./task_table.ts";
 import { type Cell, table } from "./table.ts";
 import type { TaskView } from "../../client/views.ts";
+import { showResources } from "../../tasks/resources.ts";
 import { printable } from "../../base/printable.ts";
 import { formatBytes } from "../../base/format_bytes.ts";
 import { shellLine } from "./format.ts";
@@ -29,6 +30,7 @@ export function taskPage(task: TaskView, context: TableContext): string {
     ["Variables", pairs(spec.env)],
     ["Input", spec.stdin_bytes === 0 ? undefined : formatBytes(spec.stdin_bytes)],
     ["Selector", pairs(spec.selector)],
+    ["Resources", showResources(spec.resources) || undefined],
     ["Time limit", spec.timeout_ms === null ? undefined : formatDuration(spec.timeout_ms)],
     ["Retries", spec.retries === 0 ? undefined : retries(spec)],
     ["If lost", ifLost(spec.max_lost)],

@@ -14,11 +14,13 @@ export function workersPage(
   if (workers.length === 0) return "No worker has connected yet (agent worker)\n";
   const paint = colors(env.stdout);
   const now = env.clock.now();
+  const hasAny = workers.some(({ resources }) => Object.keys(resources).length > 0);
   const columns = [
     { title: "ID" },
     { title: "HEALTH" },
     { title: "SEEN", right: true, dropOrder: 2 },
     { title: "RUNNING", right: true },
+    ...(hasAny ? [{ title: "RESOURCES", dropOrder: 5 }] : []),
     { title: "VERSION", dropOrder: 3 },
     { title: "ADDRESS", dropOrder: 1 },
     { title: "IDENTITY", dropOrder: 4 },
@@ -31,6 +33,7 @@ export function workersPage(
       ? "never"
       : formatDuration(Math.max(0, now - Date.parse(worker.last_heartbeat_at))),
     `${worker.running}/${worker.slots}`,
+    ...(hasAny ? [inUse(worker)] : []),
     printable(worker.version),
     printable(worker.address),
     printable(worker.identity ?? "-"),
@@ -46,6 +49,12 @@ export function workersPage(
   ]);
   const lines = table(columns, rows, { width, paintTitle: paint.dim });
   return lines + (warnings.length === 0 ? "" : `\n${warnings.join("")}`);
+}
+
+/** `gpu 1/2` */
+function inUse({ resources, resources_used: used }: WorkerView): string {
+  const all = Object.entries(resources);
+  return printable(all.map(([name, count]) => `${name} ${used[name] ?? 0}/${count}`).join(", "));
 }
 
 /** The health of a worker, and whether it is drained or disconnected. */

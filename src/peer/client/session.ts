@@ -207,6 +207,7 @@ function wireHello(hello: WorkerHello): wire.Hello {
     version: hello.version,
     labels: new Map(Object.entries(hello.labels)),
     slots: hello.slots,
+    resources: new Map(Object.entries(hello.resources ?? {})),
     held: hello.held.map(wireRef),
     warnings: hello.warnings,
   };

@@ -171,6 +171,7 @@ function helloFrom(hello: wire.Hello, { address, certificate }: Caller): WorkerH
     version: hello.version,
     labels: Object.fromEntries(hello.labels),
     slots: hello.slots,
+    ...(hello.resources.size === 0 ? {} : { resources: Object.fromEntries(hello.resources) }),
     held: hello.held.map(refFrom),
     warnings: hello.warnings,
     address,

@@ -27,6 +27,10 @@ function optional<T>(value: unknown): T | undefined {
   return value === null ? undefined : value as T;
 }
 
+function fromJson<T>(value: unknown): T | undefined {
+  return value === null ? undefined : JSON.parse(value as string);
+}
+
 export function taskOf(
   row: Row,
   spec: TaskSpec,
@@ -92,6 +96,7 @@ export function queuedOf(row: Row, array?: TaskSpec): QueuedTask {
     id: row.id as string,
     selector: array?.selector ?? labelsOf(row.selector),
     atOnce: array?.atOnce,
+    resources: array === undefined ? fromJson(row.resources) : array.resources,
     notBefore: optional(row.not_before),
     failures: row.failures as number,
     losses: row.losses as number,
@@ -113,6 +118,8 @@ export function leaseOf(row: Row): StoredLease {
     losses: row.losses as number,
     maxLost: spec.noRequeue ? 0 : spec.maxLost,
     atOnce: spec.atOnce,
+    resources: spec.resources,
+    granted: fromJson(row.granted),
     startedAt: optional(row.started_at),
     cancelRequested: row.cancel_requested === 1,
   };
@@ -141,6 +148,7 @@ export function workerOf(row: Row): StoredWorker {
     warnings: JSON.parse(row.warnings as string),
     owner: optional(row.owner),
     fingerprint: optional(row.fingerprint),
+    resources: fromJson(row.resources),
   };
 }
 

@@ -118,6 +118,11 @@ const migrations: readonly string[] = [
   ALTER TABLE workers ADD COLUMN fingerprint TEXT;
   ALTER TABLE state ADD COLUMN updated_by INTEGER;
 `,
+  `
+  ALTER TABLE tasks ADD COLUMN resources TEXT;
+  ALTER TABLE workers ADD COLUMN resources TEXT;
+  ALTER TABLE attempts ADD COLUMN granted TEXT;
+`,
 ];
 
 /** "agnt", which tells this database from others, and from other files. */

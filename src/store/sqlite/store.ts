@@ -127,7 +127,7 @@ class SqliteStore implements TaskStore {
   *#running(): Iterable<StoredLease> {
     const rows = this.#db.prepare(
       `SELECT t.seq, t.id, t.cancel_requested, t.failures, t.losses, a.attempt, a.fence, a.holder,
-         a.started_at, coalesce(t.spec, (SELECT r.spec FROM arrays r WHERE r.id = t.array_id)) AS spec
+         a.started_at, a.granted, coalesce(t.spec, (SELECT r.spec FROM arrays r WHERE r.id = t.array_id)) AS spec
        FROM tasks t JOIN attempts a ON a.seq = t.seq AND a.attempt = t.attempts
        WHERE t.state = 1 AND t.state < 2 ORDER BY t.seq`,
     );
@@ -137,7 +137,7 @@ class SqliteStore implements TaskStore {
   /** One at a time: their number has no bound. */
   *#queued(): Iterable<QueuedTask> {
     const rows = this.#db.prepare(
-      `SELECT seq, id, array_id, selector, not_before, failures, losses, attempts FROM tasks
+      `SELECT seq, id, array_id, selector, resources, not_before, failures, losses, attempts FROM tasks
        WHERE state = 0 AND state < 2 ORDER BY seq`,
     );
     for (const row of rows.iterate()) yield queuedOf(row as Row, this.#arraySpec(row as Row));

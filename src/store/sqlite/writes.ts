@@ -8,6 +8,7 @@ import { stateNames } from "./rows.ts";
 export type Writer = (change: Change) => ChangeResult;
 
 const number = (state: typeof stateNames[number]) => stateNames.indexOf(state);
+const jsonOrNull = (value: unknown) => value === undefined ? null : JSON.stringify(value);
 const orNull = <T>(value: T | undefined): T | null => value ?? null;
 
 /**
@@ -43,14 +44,15 @@ export function createWriter(
           change,
         );
         run(
-          `INSERT INTO attempts (seq, attempt, fence, worker_id, holder, state, assigned_at)
-           VALUES (?, ?, ?, ?, ?, 1, ?)`,
+          `INSERT INTO attempts (seq, attempt, fence, worker_id, holder, state, assigned_at, granted)
+           VALUES (?, ?, ?, ?, ?, 1, ?, ?)`,
           change.seq,
           change.ref.attempt,
           change.ref.fence,
           change.workerId,
           change.holder,
           change.at,
+          jsonOrNull(change.granted),
         );
         setNumber("fence", change.ref.fence);
         moved(0, 1, 1);
@@ -117,7 +119,7 @@ export function createWriter(
       case "worker": {
         const { worker } = change;
         run(
-          `INSERT OR REPLACE INTO workers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+          `INSERT OR REPLACE INTO workers VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
           worker.id,
           worker.version,
           JSON.stringify(worker.labels),
@@ -129,6 +131,7 @@ export function createWriter(
           JSON.stringify(worker.warnings),
           orNull(worker.owner),
           orNull(worker.fingerprint),
+          jsonOrNull(worker.resources),
         );
         return;
       }
@@ -192,14 +195,15 @@ export function createWriter(
     if (change.arrayId === undefined) {
       const { seq, id } = change.tasks[0]!;
       run(
-        `INSERT INTO tasks (seq, id, state, submitted_at, spec, selector, submitter)
-         VALUES (?, ?, 0, ?, ?, ?, ?)`,
+        `INSERT INTO tasks (seq, id, state, submitted_at, spec, selector, submitter, resources)
+         VALUES (?, ?, 0, ?, ?, ?, ?, ?)`,
         seq,
         id,
         change.at,
         spec,
         selectorOf(change.spec),
         callerOf(change.submitter),
+        jsonOrNull(change.spec.resources),
       );
     } else {
       // In one statement, which takes a fifth of the time; spec and selector are the array's.

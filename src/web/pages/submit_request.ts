@@ -46,7 +46,7 @@ export function submitRequest(fields: SubmitFields): TaskDescription {
     idempotency_key: given("idempotency_key", (key) => key),
     // A field that tasks get belongs into the form, too.
   } satisfies Record<
-    Exclude<keyof TaskDescription, "shell" | "no_requeue" | "stdin_base64">,
+    Exclude<keyof TaskDescription, "shell" | "no_requeue" | "stdin_base64" | "resources">,
     unknown
   >;
   const filled = Object.entries(body).filter(([, value]) => value !== undefined);

@@ -138,6 +138,8 @@ export interface TaskSpec {
   stdin: Buffer;
   /** In answers to clients: the length of stdin. */
   stdinBytes: number;
+  /** How many of which resources the task has for itself: gpu=1. */
+  resources: Map<string, number>;
 }
 
 export interface TaskSpec_EnvEntry {
@@ -148,6 +150,11 @@ export interface TaskSpec_EnvEntry {
 export interface TaskSpec_SelectorEntry {
   key: string;
   value: string;
+}
+
+export interface TaskSpec_ResourcesEntry {
+  key: string;
+  value: number;
 }
 
 export interface AttemptRef {
@@ -263,11 +270,18 @@ export interface Hello {
   warnings: string[];
   /** Stands for the worker's data folder; see the head of this file. Empty: predecessors may live. */
   home: string;
+  /** What tasks may have for themselves, by name: gpu=2. */
+  resources: Map<string, number>;
 }
 
 export interface Hello_LabelsEntry {
   key: string;
   value: string;
+}
+
+export interface Hello_ResourcesEntry {
+  key: string;
+  value: number;
 }
 
 export interface Welcome {
@@ -310,7 +324,17 @@ export interface Assignment {
   ref: AttemptRef | undefined;
   spec: TaskSpec | undefined;
   arrayId: string;
-  arrayIndex?: number | undefined;
+  arrayIndex?:
+    | number
+    | undefined;
+  /** What the task has for itself until the attempt ends. */
+  granted: GrantedResource[];
+}
+
+export interface GrantedResource {
+  name: string;
+  /** From 0, below Hello.resources. */
+  numbers: number[];
 }
 
 export interface Started {
@@ -606,11 +630,24 @@ export interface Worker {
   trouble: string;
   /** SHA-256 of its verified certificate, in lower-case hex; empty without mTLS. */
   fingerprint: string;
+  resources: Map<string, number>;
+  /** How many of them attempts have. */
+  resourcesUsed: Map<string, number>;
 }
 
 export interface Worker_LabelsEntry {
   key: string;
   value: string;
+}
+
+export interface Worker_ResourcesEntry {
+  key: string;
+  value: number;
+}
+
+export interface Worker_ResourcesUsedEntry {
+  key: string;
+  value: number;
 }
 
 export interface ListWorkersRequest {
@@ -716,6 +753,7 @@ function createBaseTaskSpec(): TaskSpec {
     atOnce: 0,
     stdin: Buffer.alloc(0),
     stdinBytes: 0,
+    resources: new Map(),
   };
 }
 
@@ -766,6 +804,9 @@ export const TaskSpec: MessageFns<TaskSpec> = {
     if (message.stdinBytes !== 0) {
       writer.uint32(112).uint32(message.stdinBytes);
     }
+    message.resources.forEach((value, key) => {
+      TaskSpec_ResourcesEntry.encode({ key: key as any, value }, writer.uint32(122).fork()).join();
+    });
     return writer;
   },
 
@@ -892,6 +933,17 @@ export const TaskSpec: MessageFns<TaskSpec> = {
             message.stdinBytes = reader.uint32();
             continue;
           }
+          case 15: {
+            if (tag !== 122) {
+              break;
+            }
+
+            const entry15 = TaskSpec_ResourcesEntry.decode(reader, reader.uint32());
+            if (entry15.value !== undefined) {
+              message.resources.set(entry15.key, entry15.value);
+            }
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1004,6 +1056,63 @@ export const TaskSpec_SelectorEntry: MessageFns<TaskSpec_SelectorEntry> = {
             }
 
             message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseTaskSpec_ResourcesEntry(): TaskSpec_ResourcesEntry {
+  return { key: "", value: 0 };
+}
+
+export const TaskSpec_ResourcesEntry: MessageFns<TaskSpec_ResourcesEntry> = {
+  encode(message: TaskSpec_ResourcesEntry, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== 0) {
+      writer.uint32(16).uint32(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): TaskSpec_ResourcesEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseTaskSpec_ResourcesEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.value = reader.uint32();
             continue;
           }
         }
@@ -1850,6 +1959,7 @@ function createBaseHello(): Hello {
     held: [],
     warnings: [],
     home: "",
+    resources: new Map(),
   };
 }
 
@@ -1885,6 +1995,9 @@ export const Hello: MessageFns<Hello> = {
     if (message.home !== "") {
       writer.uint32(82).string(message.home);
     }
+    message.resources.forEach((value, key) => {
+      Hello_ResourcesEntry.encode({ key: key as any, value }, writer.uint32(90).fork()).join();
+    });
     return writer;
   },
 
@@ -1984,6 +2097,17 @@ export const Hello: MessageFns<Hello> = {
             message.home = reader.string();
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            const entry11 = Hello_ResourcesEntry.decode(reader, reader.uint32());
+            if (entry11.value !== undefined) {
+              message.resources.set(entry11.key, entry11.value);
+            }
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -2039,6 +2163,63 @@ export const Hello_LabelsEntry: MessageFns<Hello_LabelsEntry> = {
             }
 
             message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseHello_ResourcesEntry(): Hello_ResourcesEntry {
+  return { key: "", value: 0 };
+}
+
+export const Hello_ResourcesEntry: MessageFns<Hello_ResourcesEntry> = {
+  encode(message: Hello_ResourcesEntry, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== 0) {
+      writer.uint32(16).uint32(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Hello_ResourcesEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHello_ResourcesEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.value = reader.uint32();
             continue;
           }
         }
@@ -2357,7 +2538,7 @@ export const Assign: MessageFns<Assign> = {
 };
 
 function createBaseAssignment(): Assignment {
-  return { ref: undefined, spec: undefined, arrayId: "", arrayIndex: undefined };
+  return { ref: undefined, spec: undefined, arrayId: "", arrayIndex: undefined, granted: [] };
 }
 
 export const Assignment: MessageFns<Assignment> = {
@@ -2373,6 +2554,9 @@ export const Assignment: MessageFns<Assignment> = {
     }
     if (message.arrayIndex !== undefined) {
       writer.uint32(32).uint32(message.arrayIndex);
+    }
+    for (const v of message.granted) {
+      GrantedResource.encode(v!, writer.uint32(42).fork()).join();
     }
     return writer;
   },
@@ -2421,6 +2605,85 @@ export const Assignment: MessageFns<Assignment> = {
 
             message.arrayIndex = reader.uint32();
             continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.granted.push(GrantedResource.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseGrantedResource(): GrantedResource {
+  return { name: "", numbers: [] };
+}
+
+export const GrantedResource: MessageFns<GrantedResource> = {
+  encode(message: GrantedResource, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    if (message.name !== "") {
+      writer.uint32(10).string(message.name);
+    }
+    if (message.numbers.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.numbers) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GrantedResource {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGrantedResource();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.name = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.numbers.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.numbers.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
           }
         }
         if ((tag & 7) === 4 || tag === 0) {
@@ -4932,6 +5195,8 @@ function createBaseWorker(): Worker {
     warnings: [],
     trouble: "",
     fingerprint: "",
+    resources: new Map(),
+    resourcesUsed: new Map(),
   };
 }
 
@@ -4982,6 +5247,12 @@ export const Worker: MessageFns<Worker> = {
     if (message.fingerprint !== "") {
       writer.uint32(122).string(message.fingerprint);
     }
+    message.resources.forEach((value, key) => {
+      Worker_ResourcesEntry.encode({ key: key as any, value }, writer.uint32(130).fork()).join();
+    });
+    message.resourcesUsed.forEach((value, key) => {
+      Worker_ResourcesUsedEntry.encode({ key: key as any, value }, writer.uint32(138).fork()).join();
+    });
     return writer;
   },
 
@@ -5121,6 +5392,28 @@ export const Worker: MessageFns<Worker> = {
             message.fingerprint = reader.string();
             continue;
           }
+          case 16: {
+            if (tag !== 130) {
+              break;
+            }
+
+            const entry16 = Worker_ResourcesEntry.decode(reader, reader.uint32());
+            if (entry16.value !== undefined) {
+              message.resources.set(entry16.key, entry16.value);
+            }
+            continue;
+          }
+          case 17: {
+            if (tag !== 138) {
+              break;
+            }
+
+            const entry17 = Worker_ResourcesUsedEntry.decode(reader, reader.uint32());
+            if (entry17.value !== undefined) {
+              message.resourcesUsed.set(entry17.key, entry17.value);
+            }
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -5176,6 +5469,120 @@ export const Worker_LabelsEntry: MessageFns<Worker_LabelsEntry> = {
             }
 
             message.value = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseWorker_ResourcesEntry(): Worker_ResourcesEntry {
+  return { key: "", value: 0 };
+}
+
+export const Worker_ResourcesEntry: MessageFns<Worker_ResourcesEntry> = {
+  encode(message: Worker_ResourcesEntry, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== 0) {
+      writer.uint32(16).uint32(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Worker_ResourcesEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWorker_ResourcesEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.value = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseWorker_ResourcesUsedEntry(): Worker_ResourcesUsedEntry {
+  return { key: "", value: 0 };
+}
+
+export const Worker_ResourcesUsedEntry: MessageFns<Worker_ResourcesUsedEntry> = {
+  encode(message: Worker_ResourcesUsedEntry, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    if (message.key !== "") {
+      writer.uint32(10).string(message.key);
+    }
+    if (message.value !== 0) {
+      writer.uint32(16).uint32(message.value);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Worker_ResourcesUsedEntry {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWorker_ResourcesUsedEntry();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.key = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.value = reader.uint32();
             continue;
           }
         }
