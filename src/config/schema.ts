@@ -121,7 +121,7 @@ export const schema = settings({
   "coordinator.log_limit": {
     kind: "bytes",
     default: "1GiB",
-    help: "Output kept of one attempt; the rest is cut, and a line says so",
+    help: "Maximum output kept of one attempt; a line marks where it was cut",
   },
   "worker.coordinators": {
     kind: "address",

@@ -16,7 +16,7 @@ import { type Story, tellStory } from "../demo/story.ts";
 
 export default command({
   path: "demo",
-  summary: "Show it all in action: a private CA, a coordinator, two workers, real tasks",
+  summary: "Show everything in action: a private CA, a coordinator, two workers, real tasks",
   description:
     `Starts a coordinator and two workers as processes on this machine, with mutual TLS from
     a temporary CA. They run a dozen commands: one fails and is retried, one is cancelled, one leaves
@@ -26,7 +26,7 @@ export default command({
     stay: { kind: "flag", help: "Keep everything running until Ctrl-C, to explore it" },
   },
   examples: [
-    { line: "agent demo", does: "Run all of it, in a few seconds" },
+    { line: "agent demo", does: "Run everything, in a few seconds" },
     { line: "agent demo --stay", does: "Keep it running, and print how to explore it" },
   ],
   exits: { 1: "A step failed" },

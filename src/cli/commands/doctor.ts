@@ -17,12 +17,12 @@ export default command({
     "Looks at the configuration, the certificates, the files, the clock, the disk, this " +
     "host's ports and names, multicast, and the coordinators and nodes that it is configured to " +
     "use or that are named. Changes nothing.",
-  args: [{ name: "HOST:PORT", help: "A coordinator or node to dial as well", repeat: true }],
+  args: [{ name: "HOST:PORT", help: "Another coordinator or node to check", repeat: true }],
   options: {
     bundle: {
       kind: "path",
       placeholder: "FILE",
-      help: "Write what was found and the settings into FILE, for a report; holds no secret",
+      help: "Write findings and settings to FILE, for a report; it contains no secrets",
     },
   },
   config: ["coordinator", "worker", "client", "node", "peer", "server", "log"],
@@ -30,7 +30,7 @@ export default command({
   examples: [
     { line: "agent doctor", does: "Check this host" },
     { line: "agent doctor hub.lan:50055 gpu1.lan:8765", does: "And whether it can reach these" },
-    { line: "agent doctor --bundle report.json", does: "For a report; no secret is in it" },
+    { line: "agent doctor --bundle report.json", does: "For a report; it contains no secrets" },
   ],
   exits: { 3: "It found a problem" },
   prepare: async (request) => {

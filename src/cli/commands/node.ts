@@ -19,7 +19,7 @@ export default role({
   shortFlags: "node",
   examples: [
     { line: "agent node", does: "Serve this host only" },
-    { line: "agent node -H 0.0.0.0 --cluster lab", does: "Start it on every host of a cluster" },
+    { line: "agent node -H 0.0.0.0 --cluster lab", does: "Run this on every host of a cluster" },
     {
       line: "agent node -H 0.0.0.0 --cluster lab --peer gpu1.lan:8765",
       does: "Find other nodes in a network without multicast",

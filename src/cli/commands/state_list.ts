@@ -20,7 +20,7 @@ export default command({
     { line: "agent state list build", does: "Show keys with revision, age and value" },
     {
       line: "agent state list build --prefix lock/",
-      does: "Show only those that begin with lock/",
+      does: "Show only keys that begin with lock/",
     },
   ],
   grants: (request) => taskGrants(request),

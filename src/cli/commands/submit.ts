@@ -83,7 +83,7 @@ export default command({
       kind: "integer",
       min: 0,
       max: limits.maxRetries,
-      help: "How often an attempt that is lost with its worker is followed by another; " +
+      help: "How often a lost attempt may be repeated; " +
         `${leaseTimes.maxRequeues} unless set, 0: the task must not run again`,
     },
     noRequeue: { kind: "flag", help: "The task must not run again after it was lost" },

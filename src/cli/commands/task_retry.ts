@@ -15,7 +15,10 @@ export default command({
   ...dialSettings,
   examples: [
     { line: "agent task retry 01jd3p9x", does: "Queue it again, and print its state" },
-    { line: "agent task retry @last --failed", does: "Queue what failed of the newest array" },
+    {
+      line: "agent task retry @last --failed",
+      does: "Queue the failed elements of the newest array again",
+    },
     { line: "agent task retry @last", does: "Queue the newest task again" },
   ],
   grants: (request) => taskGrants(request),

@@ -8,7 +8,7 @@ export default command({
   path: "tls clean",
   summary: "Remove this host's CA, certificates and keys permanently",
   description: "Keeps files elsewhere that config.yaml names, the token and the node id.",
-  options: { yes: { kind: "flag", help: "Really remove them" } },
+  options: { yes: { kind: "flag", help: "Confirm the removal" } },
   examples: [{ line: "agent tls clean --yes", does: "When a host leaves the cluster" }],
   exits: { 3: "Not confirmed (--yes does), or the folder contains something else" },
   grants: ({ env }) => tlsGrants(env),
