@@ -7,7 +7,10 @@ export default command({
   hidden: true,
   rest: { placeholder: "WORDS…", help: "The line so far; the last word is the one being typed" },
   options: {},
-  examples: [{ line: "agent completion reply -- conf", does: "Print the words that begin with it" }],
+  examples: [{
+    line: "agent completion reply -- conf",
+    does: "Print the words that begin with it",
+  }],
   run: async ({ rest }) => ({ words: await complete(rest) }),
   text: ({ words }) => words.join("\n"),
 });
