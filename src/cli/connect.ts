@@ -53,6 +53,15 @@ function usesNode({ origins }: Config): boolean {
   return node !== "default" && coordinators !== "flag";
 }
 
+/** What commands dial, each with a configuration that dials it alone. */
+export function dialledAddresses(config: Config): { address: string; config: Config }[] {
+  if (usesNode(config)) return [{ address: config.values["server.url"]!, config }];
+  return config.values["client.coordinators"].map((address) => {
+    const values = { ...config.values, "client.coordinators": [address] };
+    return { address, config: { ...config, values } };
+  });
+}
+
 /**
  * Calls `use` with the configured coordinators, or those of the node, as one service, and closes them
  * afterwards.

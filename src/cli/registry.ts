@@ -27,6 +27,7 @@ export const registry: Readonly<Record<string, Load>> = {
   "node": () => import("./commands/node.ts"),
   "demo": () => import("./commands/demo.ts"),
   "submit": () => import("./commands/submit.ts"),
+  "status": () => import("./commands/status.ts"),
   "task list": () => import("./commands/task_list.ts"),
   "task show": () => import("./commands/task_show.ts"),
   "task why": () => import("./commands/task_why.ts"),
