@@ -231,7 +231,7 @@ export const localTransport: Transport = {
 export function inContainer(host: Transport, engine: string, name: string): Transport {
   return {
     label: `container ${name} on ${host.label}`,
-    command: (line) => host.command(`${engine} exec -i ${shellQuoted(name)} ${line}`),
+    command: (line) => host.command(`${shellQuoted(engine)} exec -i ${shellQuoted(name)} ${line}`),
   };
 }
 
