@@ -1,6 +1,7 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf } from "../base/errors.ts";
+import { formatBytes } from "../base/format_bytes.ts";
 import { fixedFolder, globMatcher, leavesFolder, normalizeGlob } from "./glob.ts";
 
 /** Entries read for one attempt: a glob like `**` in a home folder must end. */
@@ -14,6 +15,8 @@ export interface ArtifactQuery {
   folder: string;
   globs: readonly string[];
   maxFiles: number;
+  /** Of all files together; Infinity where it is left out. */
+  maxBytes?: number;
 }
 
 /** A regular file, open for reading; the receiver closes it. */
@@ -37,7 +40,7 @@ export interface FoundArtifact {
  * @returns what was left out, and why.
  */
 export function searchArtifacts(
-  { folder, globs, maxFiles }: ArtifactQuery,
+  { folder, globs, maxFiles, maxBytes = Infinity }: ArtifactQuery,
   take: (file: FoundArtifact) => void,
   progress: () => void = () => {},
 ): string[] {
@@ -53,6 +56,7 @@ export function searchArtifacts(
     return ["The task removed its own folder: there are no artifacts"];
   }
   const seen = new Set<string>();
+  let bytesLeft = maxBytes;
   const walk = { root, note, progress, entriesLeft: maxEntries };
   for (const raw of globs) {
     const glob = normalizeGlob(raw);
@@ -76,7 +80,9 @@ export function searchArtifacts(
       }
       seen.add(path);
       try {
-        take(openRegular(root, path));
+        const file = openRegular(root, path, bytesLeft);
+        bytesLeft -= file.size;
+        take(file);
       } catch (error) {
         note(leftOut(path, messageOf(error)));
       }
@@ -155,9 +161,9 @@ function entriesOf(walk: Walk, folder: string): Entry[] {
 /**
  * Opens a file without waiting for the other end of a pipe or for the holder of a lease.
  *
- * @throws where it is not a regular file at exactly this path.
+ * @throws where it is not a regular file at exactly this path, or is larger than `maxBytes`.
  */
-function openRegular(root: string, path: string): FoundArtifact {
+function openRegular(root: string, path: string, maxBytes: number): FoundArtifact {
   const source = join(root, path);
   const { O_RDONLY, O_NONBLOCK, O_NOFOLLOW } = constants;
   if (!lstatSync(source).isFile()) throw new Error("not a regular file");
@@ -170,6 +176,9 @@ function openRegular(root: string, path: string): FoundArtifact {
       ? Deno.readLinkSync(`/proc/self/fd/${descriptor}`)
       : Deno.realPathSync(source);
     if (opened !== source) throw new Error("it is behind a link");
+    if (info.size > maxBytes) {
+      throw new Error(`the worker has no space for its ${formatBytes(info.size)}`);
+    }
     return { path, descriptor, size: info.size, mode: info.mode & 0o777 };
   } catch (error) {
     closeSync(descriptor);

@@ -42,6 +42,8 @@ const guardianStartMs = 15_000;
 export class Runner {
   readonly instance = randomHex(4);
   readonly #attempts = new Map<string, RunningAttempt>();
+  /** By attempt: stops the copying of its artifacts. */
+  readonly #collecting = new Map<string, AbortController>();
   readonly #running = new Set<Promise<void>>();
   readonly #leases = new Leases();
   readonly #mark: string;
@@ -180,6 +182,7 @@ export class Runner {
         return;
       }
       case "end":
+        this.#collecting.get(order.key)?.abort(new Error("the task was ended"));
         return this.#attempts.get(order.key)?.attempt.end(order.cause, order.graceMs);
       case "taken":
         return this.#attempts.get(order.key)?.attempt.taken(order.stream, order.bytes);
@@ -284,8 +287,15 @@ export class Runner {
     const { key, artifacts: globs, cwd } = order;
     const { maxArtifacts: maxFiles } = this.options.bounds;
     const into = join(this.options.folder.artifacts, key);
-    const found = await this.#files.collect({ folder: cwd ?? own, globs, maxFiles }, into);
-    this.#reports.add({ kind: "collected", key, ...found });
+    const stop = new AbortController();
+    this.#collecting.set(key, stop);
+    try {
+      const query = { folder: cwd ?? own, globs, maxFiles };
+      const found = await this.#files.collect(query, into, stop.signal);
+      this.#reports.add({ kind: "collected", key, ...found });
+    } finally {
+      this.#collecting.delete(key);
+    }
   }
 
   /** Removes a folder that tasks can write. */

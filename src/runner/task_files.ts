@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { statfsSync } from "node:fs"; // Deno has no call of its own for free space.
 import { dirname, join } from "node:path";
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
@@ -71,14 +72,23 @@ export class TaskFiles implements AsyncDisposable {
     if (!removeEmpty(folder)) throw new Error(notes[0] ?? "It is not empty");
   }
 
-  /** Copies the artifacts of an ended attempt into a folder that no task can write. */
+  /**
+   * Copies the artifacts of an ended attempt into a folder that no task can write.
+   *
+   * @param signal ends it; the file that is being copied and all later ones are left out.
+   */
   async collect(
     query: ArtifactQuery,
     into: string,
+    signal?: AbortSignal,
   ): Promise<{ files: Collected[]; notes: string[] }> {
-    const copies = new Copies(into, query.maxFiles);
+    const maxBytes = spaceBelow(dirname(into));
+    const copies = new Copies(into, { maxFiles: query.maxFiles, maxBytes });
     try {
-      await this.#run({ kind: "collect", ...query }, (answer) => copies.receive(answer));
+      await this.#run({ kind: "collect", ...query, maxBytes }, (answer) => {
+        signal?.throwIfAborted();
+        return copies.receive(answer);
+      });
     } catch (error) {
       copies.notes.push(`Not all artifacts could be collected: ${messageOf(error)}`);
     } finally {
@@ -251,7 +261,12 @@ class Copies {
 
   #begun = 0;
 
-  constructor(private readonly into: string, private readonly maxFiles: number) {}
+  #bytes = 0;
+
+  constructor(
+    private readonly into: string,
+    private readonly most: { maxFiles: number; maxBytes: number },
+  ) {}
 
   /** @throws {TypeError} for a message that our own process would never send. */
   receive(answer: Received): void | Promise<void> {
@@ -283,7 +298,9 @@ class Copies {
     const parts = String(path).split("/");
     const isOdd = parts.some((part) => part === "" || part === "." || part === "..") ||
       path.includes("\0");
-    if (isOdd || this.#open !== undefined || ++this.#begun > this.maxFiles) {
+    this.#bytes += size;
+    const isTooMuch = ++this.#begun > this.most.maxFiles || !(this.#bytes <= this.most.maxBytes);
+    if (isOdd || this.#open !== undefined || isTooMuch) {
       throw new TypeError("The process sent an artifact that was not requested");
     }
     const target = join(this.into, path);
@@ -312,5 +329,23 @@ class Copies {
     } catch (error) {
       open.problem = messageOf(error);
     }
+  }
+}
+
+/** The disk space that artifacts leave free: a share, and never more than this. */
+const spare = { share: 0.05, bytes: 1024 ** 3 };
+
+/**
+ * Bytes that may be copied. A sparse file takes no space until it is copied, so without a limit a task
+ * could fill the disk with one of any size.
+ */
+function spaceBelow(folder: string): number {
+  try {
+    const { bsize, blocks, bavail } = statfsSync(folder);
+    // Some network and container file systems know no sizes.
+    if (blocks === 0) return Number.MAX_SAFE_INTEGER;
+    return bavail * bsize - Math.min(spare.bytes, blocks * bsize * spare.share);
+  } catch {
+    return Number.MAX_SAFE_INTEGER; // A disk that is full is noticed by writing, too.
   }
 }

@@ -295,3 +295,30 @@ Deno.test("a process that says what ours would not writes nothing elsewhere", as
     assert.ok(!exists(join(t.into, "x")) && !exists("/x"));
   }
 });
+
+Deno.test("a sparse file that would fill the disk is left out, and the others are collected", async () => {
+  await using t = await place();
+  await Deno.writeTextFile(join(t.folder, "b"), "small");
+  await Deno.writeTextFile(join(t.folder, "a"), "");
+  await Deno.truncate(join(t.folder, "a"), 2 ** 43);
+  const query = { folder: t.folder, globs: ["*"], maxFiles: 10 };
+  const { files, notes } = await t.files.collect(query, t.into);
+  assert.deepEqual(files.map(({ path }) => path), ["b"]);
+  assert.match(notes.join(), /"a" was left out: the worker has no space for its 8/);
+});
+
+Deno.test("collecting stops when it is told to, and leaves no part of a file", async () => {
+  await using t = await place();
+  await Deno.writeTextFile(join(t.folder, "a"), "");
+  await Deno.truncate(join(t.folder, "a"), 2 ** 33);
+  const stop = new AbortController();
+  const query = { folder: t.folder, globs: ["*"], maxFiles: 10 };
+  const collected = t.files.collect(query, t.into, stop.signal);
+  await eventually(10_000, () => exists(join(t.into, "a")));
+  stop.abort(new Error("the task was ended"));
+  const { files, notes } = await collected;
+  assert.deepEqual(files, []);
+  assert.match(notes.join(), /the task was ended/);
+  assert.ok(!exists(join(t.into, "a")));
+  await eventually(10_000, () => t.watched.size === 0);
+});

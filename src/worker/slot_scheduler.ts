@@ -150,7 +150,8 @@ export class SlotScheduler implements SessionEvents {
 
   cancel(session: CoordinatorSession, attempt: RunningAttempt): void {
     const { clock, order } = this.options;
-    if (attempt.phase === "running") {
+    // Its processes, or the collecting of what they left.
+    if (attempt.phase === "running" || attempt.phase === "exited") {
       return order([{ kind: "end", key: attempt.key, cause: "cancelled", graceMs }]);
     }
     if (attempt.phase !== "queued") return;
