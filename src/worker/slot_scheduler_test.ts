@@ -1,6 +1,7 @@
 /** The worker between a coordinator and a runner that are both played by the test. */
 import assert from "node:assert/strict";
-import { hello, spec } from "../../tests/support/engine.ts";
+import { hello } from "../../tests/support/engine.ts";
+import { spec } from "../../tests/support/spec.ts";
 import { eventually } from "../../tests/support/eventually.ts";
 import { silentLog } from "../../tests/support/silent_log.ts";
 import { systemClock } from "../base/clock.ts";

@@ -1,5 +1,5 @@
 import { Buffer } from "node:buffer";
-import { spec } from "../support/engine.ts";
+import { spec } from "../support/spec.ts";
 import { BareClient, startBareServer } from "./bare.ts";
 import { runAll, startCluster } from "./cluster.ts";
 import { fakeOnly, fakeWorker } from "./fake_worker.ts";

@@ -1,6 +1,6 @@
 import { findLauncher, launch } from "../../src/runner/launch.ts";
 import { runAll, startCluster } from "./cluster.ts";
-import { spec } from "../support/engine.ts";
+import { spec } from "../support/spec.ts";
 import { type Bench, type BenchOptions, type Figure, median, perSecond } from "./report.ts";
 
 const slots = 8;

@@ -1,5 +1,5 @@
 import { systemClock } from "../../src/base/clock.ts";
-import { spec } from "../support/engine.ts";
+import { spec } from "../support/spec.ts";
 import { runAll, startCluster } from "./cluster.ts";
 import {
   type Bench,

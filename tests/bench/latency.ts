@@ -1,7 +1,7 @@
 import { Buffer } from "node:buffer";
 import { BareClient, startBareServer } from "./bare.ts";
 import { startCluster } from "./cluster.ts";
-import { spec } from "../support/engine.ts";
+import { spec } from "../support/spec.ts";
 import { type Bench, type BenchOptions, type Figure, median } from "./report.ts";
 
 /** Time from `submit` to the start of the process on an idle system. */

@@ -1,4 +1,4 @@
-import { spec } from "../support/engine.ts";
+import { spec } from "../support/spec.ts";
 import { type Cluster, startCluster } from "./cluster.ts";
 import { fakeWorker } from "./fake_worker.ts";
 import { type Bench, type BenchOptions, type Figure, median, perSecond } from "./report.ts";

@@ -16,6 +16,17 @@ async function tls(home: Home, ...args: string[]) {
   return ran;
 }
 
+/** Makes a CA on one host and installs a certificate of it on another; finds the files that were made. */
+async function makePeer(holder: Home, peer: Home): Promise<(name: string) => string> {
+  await tls(holder, "init");
+  const folder = join(holder.path, "m");
+  await tls(holder, "mint", "-o", folder);
+  const at = (name: string) => join(folder, name);
+  const files = ["--cert", at("server.crt"), "--key", at("server.key"), "--ca", at("ca.crt")];
+  await tls(peer, "install", ...files);
+  return at;
+}
+
 async function refused(home: Home, code: number, pattern: RegExp, ...args: string[]) {
   const ran = await agent.run(["tls", ...args], { home });
   assert.equal(ran.code, code, `agent tls ${args.join(" ")}: ${ran.stdout}${ran.stderr}`);
@@ -103,19 +114,7 @@ Deno.test("three hosts by the manual path: init, mint, copy, install, renew, ext
 Deno.test("the CA is renewed, handed out, and the former one distrusted", async () => {
   await using a = await tempHome();
   await using b = await tempHome();
-  await tls(a, "init");
-  await tls(a, "mint", "-o", join(a.path, "m"));
-  const at = (name: string) => join(a.path, "m", name);
-  await tls(
-    b,
-    "install",
-    "--cert",
-    at("server.crt"),
-    "--key",
-    at("server.key"),
-    "--ca",
-    at("ca.crt"),
-  );
+  const at = await makePeer(a, b);
   await refused(a, 3, /which CA every host must trust/, "renew", "--ca");
   await tls(a, "renew", "--ca", "--yes");
   const ca = join(a.path, "new-ca.crt");
@@ -162,19 +161,7 @@ Deno.test("refusals name the flag that overrides them; wrong usage exits with 2"
   await refused(a, 2, /not a host name/, "init", "--hostname", "a b");
   await refused(a, 2, /an address, not a host name/, "init", "--hostname", "10.0.0.1");
   await refused(a, 2, /must be one of/, "init", "--key-type", "rsa-1024");
-  await tls(a, "init");
-  await tls(a, "mint", "-o", join(a.path, "m"));
-  const at = (name: string) => join(a.path, "m", name);
-  await tls(
-    b,
-    "install",
-    "--cert",
-    at("server.crt"),
-    "--key",
-    at("server.key"),
-    "--ca",
-    at("ca.crt"),
-  );
+  await makePeer(a, b);
   await refused(b, 3, /--force/, "init");
   await refused(b, 1, /host that holds the CA/, "mint", "-o", join(b.path, "m"));
   await refused(b, 1, /host that holds the CA/, "renew");

@@ -10,10 +10,10 @@ import {
   FakeWorker,
   HandClock,
   openTestEngine,
-  spec,
   taskError,
   turn,
 } from "../support/engine.ts";
+import { spec } from "../support/spec.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 const sha256 = (data: Uint8Array) => createHash("sha256").update(data).digest("hex");

@@ -2,7 +2,8 @@ import assert from "node:assert/strict";
 import type { DataDisk } from "../../src/coordinator/disk_space.ts";
 import { UserError } from "../../src/base/errors.ts";
 import type { TaskStore } from "../../src/coordinator/store.ts";
-import { EngineHarness, FakeWorker, spec, taskError, turn } from "../support/engine.ts";
+import { EngineHarness, FakeWorker, taskError, turn } from "../support/engine.ts";
+import { spec } from "../support/spec.ts";
 
 /** A disk whose free space a test says; the database finds no room while nothing is free. */
 class FakeDisk implements DataDisk {

@@ -7,7 +7,7 @@ import { elementId } from "../../src/tasks/ids.ts";
 import { limits } from "../../src/tasks/limits.ts";
 import * as wire from "../../src/peer/gen/agent/v1/agent.ts";
 import { wireSpec } from "../../src/peer/to_wire.ts";
-import { spec } from "../support/engine.ts";
+import { spec } from "../support/spec.ts";
 import { eventually } from "../support/eventually.ts";
 import { lineStream } from "../support/lines.ts";
 import { temporaryFolder } from "../support/temporary.ts";

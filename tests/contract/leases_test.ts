@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { leaseTimes } from "../../src/tasks/limits.ts";
-import { EngineHarness, FakeWorker, spec, taskError, turn } from "../support/engine.ts";
+import { EngineHarness, FakeWorker, taskError, turn } from "../support/engine.ts";
+import { spec } from "../support/spec.ts";
 import { assigned, running, stateOf } from "../support/one_task.ts";
 
 Deno.test("heartbeats keep a lease, silence ends it, and the task goes to another", async () => {

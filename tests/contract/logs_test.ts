@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { logFiles } from "../../src/store/files/logs.ts";
 import { leaseTimes } from "../../src/tasks/limits.ts";
 import type { LogPiece } from "../../src/tasks/service.ts";
-import { EngineHarness, FakeWorker, spec, taskError, turn } from "../support/engine.ts";
+import { EngineHarness, FakeWorker, taskError, turn } from "../support/engine.ts";
+import { spec } from "../support/spec.ts";
 
 const bytes = (text: string) => new TextEncoder().encode(text);
 

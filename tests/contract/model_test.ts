@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { leaseTimes } from "../../src/tasks/limits.ts";
 import { type AttemptRef, isFinished, type Task } from "../../src/tasks/task.ts";
-import { EngineHarness, FakeWorker, result, spec, taskError, turn } from "../support/engine.ts";
+import { EngineHarness, FakeWorker, result, taskError, turn } from "../support/engine.ts";
+import { spec } from "../support/spec.ts";
 
 /** Seeds of each run; AGENT_TEST_SEED sets another one. */
 const steps = 300;

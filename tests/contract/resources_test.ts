@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { EngineHarness, FakeWorker, spec, taskError, turn } from "../support/engine.ts";
+import { EngineHarness, FakeWorker, taskError, turn } from "../support/engine.ts";
+import { spec } from "../support/spec.ts";
 
 const gpu = (count: number) => spec({ resources: { gpu: count } });
 

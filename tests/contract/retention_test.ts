@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import type { DataDisk } from "../../src/coordinator/disk_space.ts";
 import { isFinished } from "../../src/tasks/task.ts";
-import { EngineHarness, FakeWorker, spec, taskError, type TestEngine } from "../support/engine.ts";
+import { EngineHarness, FakeWorker, taskError, type TestEngine } from "../support/engine.ts";
+import { spec } from "../support/spec.ts";
 import { eventually } from "../support/eventually.ts";
 
 const day = 86_400_000;

@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { leaseTimes, limits } from "../../src/tasks/limits.ts";
 import type { ServedSession } from "../../src/tasks/service.ts";
-import { EngineHarness, FakeWorker, spec, taskError, turn } from "../support/engine.ts";
+import { EngineHarness, FakeWorker, taskError, turn } from "../support/engine.ts";
+import { spec } from "../support/spec.ts";
 import { assigned, running, stateOf } from "../support/one_task.ts";
 
 Deno.test("a worker that reconnects in time keeps what it runs", async () => {

@@ -12,7 +12,8 @@ import { openCoordinatorStorage } from "../../src/store/coordinator.ts";
 import { openSqliteStore } from "../../src/store/sqlite/store.ts";
 import type { Change, TaskStore } from "../../src/coordinator/store.ts";
 import type { Assignment } from "../../src/tasks/task.ts";
-import { FakeWorker, HandClock, openTestEngine, spec, taskError, turn } from "../support/engine.ts";
+import { FakeWorker, HandClock, openTestEngine, taskError, turn } from "../support/engine.ts";
+import { spec } from "../support/spec.ts";
 import { eventually } from "../support/eventually.ts";
 
 function withFolder(name: string, test: (folder: string) => void | Promise<void>): void {

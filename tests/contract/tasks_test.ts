@@ -1,7 +1,8 @@
 import { specFrom } from "../../src/peer/from_wire.ts";
 import { wireTask } from "../../src/peer/to_wire.ts";
 import assert from "node:assert/strict";
-import { EngineHarness, FakeWorker, spec, taskError, turn } from "../support/engine.ts";
+import { EngineHarness, FakeWorker, taskError, turn } from "../support/engine.ts";
+import { spec } from "../support/spec.ts";
 
 Deno.test("a task goes from its submission to its success", async () => {
   await using harness = new EngineHarness();

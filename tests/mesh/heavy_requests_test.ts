@@ -1,4 +1,5 @@
 /** Requests that are large within what is allowed: the node does something else in between. */
+import { spec } from "../support/spec.ts";
 import assert from "node:assert/strict";
 import { measureEventLoopLag } from "../../src/base/event_loop_lag.ts";
 import { oneOfSeveral } from "../../src/client/one_of_several.ts";
@@ -8,16 +9,7 @@ import { ask, nodeApi } from "../support/node_api.ts";
 
 const task = (index: number): Task => ({
   id: `t.${index}`,
-  spec: {
-    argv: ["render", `--frame=${index}`],
-    env: { SCENE: "s".repeat(1_000) },
-    cwd: undefined,
-    selector: {},
-    timeoutMs: undefined,
-    retries: 0,
-    retryDelayMs: 0,
-    artifacts: [],
-  },
+  spec: spec({ argv: ["render", `--frame=${index}`], env: { SCENE: "s".repeat(1_000) } }),
   state: "queued",
   submittedAt: 0,
   finishedAt: undefined,

@@ -16,7 +16,7 @@ import {
   type WorkerSink,
 } from "../../src/tasks/service.ts";
 import type { TaskStore } from "../../src/coordinator/store.ts";
-import type { Assignment, AttemptRef, AttemptResult, TaskSpec } from "../../src/tasks/task.ts";
+import type { Assignment, AttemptRef, AttemptResult } from "../../src/tasks/task.ts";
 
 /** A clock that the test sets. */
 export class HandClock implements Clock {
@@ -100,20 +100,6 @@ export class EngineHarness implements AsyncDisposable {
 }
 
 const callerAddress = "127.0.0.1:1";
-
-export function spec(more: Partial<TaskSpec> = {}): TaskSpec {
-  return {
-    argv: ["true"],
-    env: {},
-    cwd: undefined,
-    selector: {},
-    timeoutMs: undefined,
-    retries: 0,
-    retryDelayMs: 0,
-    artifacts: [],
-    ...more,
-  };
-}
 
 export function hello(more: Partial<WorkerHello> = {}): WorkerHello {
   return {

@@ -2,7 +2,8 @@ import { systemClock } from "../../src/base/clock.ts";
 import { silentLog } from "./silent_log.ts";
 import { openCoordinatorStorage } from "../../src/store/coordinator.ts";
 import { openEngine } from "../../src/coordinator/engine.ts";
-import { FakeWorker, spec } from "./engine.ts";
+import { FakeWorker } from "./engine.ts";
+import { spec } from "./spec.ts";
 
 // A coordinator without a wire that works until it is killed. It prints each acknowledged change on
 // stdout, one line in one write: "submitted ID", "finished ID FENCE", "state REVISION".

@@ -1,3 +1,4 @@
+import { spec } from "./spec.ts";
 import type { Output } from "../../src/base/env.ts";
 import type { TaskService } from "../../src/tasks/service.ts";
 import type { Attempt, Task, WorkerInfo } from "../../src/tasks/task.ts";
@@ -17,16 +18,7 @@ export function fakeTasks(answers: Partial<TaskService>): TaskService {
 export function aTask(facts: Partial<Task> = {}): Task {
   return {
     id: "t1",
-    spec: {
-      argv: ["true"],
-      env: {},
-      cwd: undefined,
-      selector: {},
-      timeoutMs: undefined,
-      retries: 0,
-      retryDelayMs: 0,
-      artifacts: [],
-    },
+    spec: spec(),
     state: "queued",
     submittedAt: 0,
     finishedAt: undefined,

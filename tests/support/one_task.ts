@@ -1,4 +1,5 @@
-import { type EngineHarness, FakeWorker, spec, turn } from "./engine.ts";
+import { type EngineHarness, FakeWorker, turn } from "./engine.ts";
+import { spec } from "./spec.ts";
 
 /** One task that runs on one worker. */
 export async function running(harness: EngineHarness, more: Parameters<typeof spec>[0] = {}) {
