@@ -1,5 +1,6 @@
 /** Every route with every kind of caller, compared with the table of access.ts. */
 import assert from "node:assert/strict";
+import type { TaskService } from "../../src/tasks/service.ts";
 import { type Access, type Route, type RouteFacts, routes } from "../../src/mesh/access.ts";
 import { ask, type Asked, nodeApi } from "../support/node_api.ts";
 import { type Issued, makeAuthority } from "../support/openssl.ts";
@@ -117,4 +118,13 @@ Deno.test("without a bundle no certificate is asked for, and the token alone cou
     (await ask(api.port, "/api/cluster/node_local", { ca: trusted, headers })).status,
     200,
   );
+});
+
+Deno.test("the path of an artifact that is not percent-encoded is the caller's mistake", async () => {
+  await using api = await nodeApi(undefined, { noAuth: true, tasks: {} as TaskService });
+  for (const path of ["%", "%ff", "a/%E0%A4%A"]) {
+    const answer = await ask(api.port, `/api/tasks/1/artifacts/${path}`);
+    assert.equal(answer.status, 400, answer.text);
+    assert.match(answer.text, /not percent-encoded/);
+  }
 });

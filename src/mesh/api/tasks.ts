@@ -199,7 +199,7 @@ async function sendArtifact(
 ): Promise<Response> {
   const taskId = context.req.param("id")!;
   const start = `/api/tasks/${encodeURIComponent(taskId)}/artifacts/`;
-  const path = decodeURIComponent(context.req.path.slice(start.length));
+  const path = decodedPath(context.req.path.slice(start.length));
   const attempt = numberOf(context, "attempt");
   const found = (await tasks.listArtifacts(taskId, attempt)).filter((each) => each.path === path);
   const artifact = found.at(-1);
@@ -238,6 +238,15 @@ async function sendArtifact(
     if (at < range.end) throw new Error("The artifact ended too early");
   });
   return alreadySent();
+}
+
+/** @throws {HttpProblem} where it is not percent-encoded UTF-8. */
+function decodedPath(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch (error) {
+    throw new HttpProblem(400, `"${text}" is not percent-encoded UTF-8`, { cause: error });
+  }
 }
 
 interface Range {
