@@ -1,4 +1,5 @@
 import type { Clock } from "../base/clock.ts";
+import type { HistogramReading } from "../base/histogram.ts";
 import type { Log } from "../base/log.ts";
 import { TimeSlices } from "../base/time_slices.ts";
 import { Artifacts } from "./artifacts.ts";
@@ -61,6 +62,9 @@ export interface EngineStats {
   superseded: number;
   lostAttempts: number;
   leaseExpiries: number;
+  /** Bytes of logs and artifacts, and of the database, that are stored. */
+  storedBytes: { output: number; database: number };
+  durations: Record<"commit" | "wait" | "start" | "run", HistogramReading>;
   removedTasks: number;
   removedBytes: number;
 }
@@ -267,6 +271,13 @@ function statsOf({ leaseTable, registry, commits, logs, removal }: Parts): Engin
     superseded: leaseTable.stats.superseded,
     lostAttempts: leaseTable.stats.lost,
     leaseExpiries: registry.stats.leaseExpiries,
+    storedBytes: leaseTable.store.storedBytes(),
+    durations: {
+      commit: commits.durations.read(),
+      wait: leaseTable.latencies.wait.read(),
+      start: leaseTable.latencies.start.read(),
+      run: leaseTable.latencies.run.read(),
+    },
     removedTasks: removal.stats.tasks,
     removedBytes: removal.stats.bytes,
   };

@@ -1,5 +1,6 @@
 import type { Clock } from "../base/clock.ts";
 import { UserError } from "../base/errors.ts";
+import { Histogram } from "../base/histogram.ts";
 import type { Log } from "../base/log.ts";
 import { TaskError } from "../tasks/service.ts";
 import type { Change, ChangeResult, TaskStore } from "./store.ts";
@@ -69,6 +70,7 @@ export class GroupCommit {
   #lastEnd = -Infinity;
   #closed = false;
   #failing: UserError | undefined;
+  readonly durations = new Histogram();
   readonly stats = { commits: 0, failures: 0, changes: 0, seconds: 0, slowestSeconds: 0 };
 
   constructor(options: GroupCommitOptions) {
@@ -271,6 +273,7 @@ export class GroupCommit {
   #measure(seconds: number, changes: number): void {
     this.stats.commits++;
     this.stats.changes += changes;
+    this.durations.observe(seconds);
     this.stats.seconds += seconds;
     this.stats.slowestSeconds = Math.max(this.stats.slowestSeconds, seconds);
   }

@@ -1,3 +1,4 @@
+import { Histogram } from "../base/histogram.ts";
 import type { Clock } from "../base/clock.ts";
 import { baseId, elementOf } from "../tasks/ids.ts";
 import { limits } from "../tasks/limits.ts";
@@ -13,6 +14,8 @@ import type { Assignment, AttemptRef, AttemptResult, TaskSpec } from "../tasks/t
 /** A running attempt, in memory. */
 export interface Lease extends Omit<StoredLease, "holder"> {
   holder: LeaseHolder;
+  /** By the monotonic clock; absent: by an earlier start of the coordinator. */
+  assignedAt?: number;
   /** What is stored of its logs, as far as this coordinator has seen it arrive. */
   logged: LogOffsets;
   /** False as soon as the attempt has ended, or was given away. */
@@ -42,6 +45,8 @@ export class LeaseTable {
   readonly queue = new TaskQueue();
   readonly leases = new Map<string, Lease>();
   readonly stats = { superseded: 0, lost: 0 };
+  /** In seconds: from when a task could be assigned, from there to its process, and its run. */
+  readonly latencies = { wait: new Histogram(), start: new Histogram(), run: new Histogram() };
   readonly grants = new ResourceGrants();
   readonly #limited = new Map<string, number>();
   #nextSeq: number;
@@ -121,6 +126,8 @@ export class LeaseTable {
         return;
       }
       task.spec = undefined;
+      const now = this.clock.monotonic();
+      if (task.since !== undefined) this.latencies.wait.observe((now - task.since) / 1_000);
       tasks++;
       bytes += specBytes(spec);
       const { id: holder, workerId } = assignee.holder.stored;
@@ -140,6 +147,7 @@ export class LeaseTable {
         atOnce: task.atOnce,
         resources: task.resources,
         granted,
+        assignedAt: now,
         startedAt: undefined,
         cancelRequested: false,
         logged: { stdout: 0, stderr: 0 },
@@ -174,6 +182,9 @@ export class LeaseTable {
     const lease = this.current(ref);
     if (lease === undefined || lease.holder !== holder || lease.startedAt !== undefined) return;
     lease.startedAt = at;
+    if (lease.assignedAt !== undefined) {
+      this.latencies.start.observe((this.clock.monotonic() - lease.assignedAt) / 1_000);
+    }
     const change = { kind: "start", seq: lease.seq, ref, at } as const;
     this.commits.add({ change, task: ref.taskId, lazy: true });
   }
@@ -241,6 +252,9 @@ export class LeaseTable {
     this.#drop(lease);
     const { seq, failures, losses, maxLost, retries, retryDelayMs, cancelRequested } = lease;
     const at = this.clock.now();
+    if (result.startedAt !== undefined) {
+      this.latencies.run.observe(Math.max(0, result.finishedAt - result.startedAt) / 1_000);
+    }
     const reason = result.reason?.slice(0, limits.maxReasonLength);
     const { state } = result;
     if (state === "lost") this.stats.lost++;
@@ -257,7 +271,8 @@ export class LeaseTable {
     if (after.state !== "queued") return;
     const notBefore = monotonicOf(after.notBefore, this.clock);
     const counts = { failures: after.failures, losses: after.losses };
-    const task = { ...this.#queued(lease, lease.ref.attempt), ...counts, notBefore };
+    const since = notBefore ?? this.clock.monotonic();
+    const task = { ...this.#queued(lease, lease.ref.attempt), ...counts, notBefore, since };
     this.queue.add(this.#avoiding(task, lease));
   }
 

@@ -69,6 +69,8 @@ export interface TaskStore extends Disposable {
   arrayEnd(arrayId: string): number | undefined;
   /** Bytes of a task's logs and artifacts. */
   outputBytes(seq: number): number;
+  /** Of the output of all attempts that have ended, and of the database itself. Cheap. */
+  storedBytes(): { output: number; database: number };
   /**
    * Returns some of the space of deleted tasks to the file system.
    *

@@ -92,10 +92,21 @@ async function store(context: CallContext, wanted: NewTasks) {
     },
   );
   if (commits.failing === undefined) {
+    const since = clock.monotonic();
     for (const { seq, id } of tasks) {
       const { selector, atOnce, resources } = spec;
       const counts = { failures: 0, losses: 0, attempts: 0 };
-      queue.add({ seq, id, selector, atOnce, resources, notBefore: undefined, ...counts, spec });
+      queue.add({
+        seq,
+        id,
+        selector,
+        atOnce,
+        resources,
+        notBefore: undefined,
+        ...counts,
+        spec,
+        since,
+      });
     }
   }
   await written;

@@ -22,6 +22,8 @@ export interface QueuedTask {
   attempts: number;
   /** Only until it is in the store. */
   spec: TaskSpec | undefined;
+  /** Since when it could have been assigned, by the monotonic clock; absent: not known. */
+  since?: number | undefined;
   /** The worker of its failed attempt: others are preferred, until then by the monotonic clock. */
   avoid?: { workerId: string; until: number };
 }

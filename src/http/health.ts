@@ -1,3 +1,4 @@
+import type { HistogramReading } from "../base/histogram.ts";
 import { type HttpServer, serveHttp } from "./server.ts";
 
 export interface HealthOptions {
@@ -15,12 +16,15 @@ export interface HealthOptions {
 export interface Metric {
   name: string;
   help: string;
-  kind: "counter" | "gauge";
-  value: MetricValue;
+  kind: "counter" | "gauge" | "histogram";
+  value: MetricValue | HistogramReading;
 }
 
-/** A number, or numbers by the value of one label. */
-type MetricValue = number | { label: string; values: Record<string, number> };
+/** A number, or numbers by the value of one label, or of several. */
+type MetricValue =
+  | number
+  | { label: string; values: Record<string, number> }
+  | { labels: string[]; rows: [...values: string[], number: number][] };
 
 export function gauge(name: string, help: string, value: MetricValue): Metric {
   return { name: `agent_${name}`, help, kind: "gauge", value };
@@ -39,16 +43,39 @@ export function lagGauge(longestSeconds: number): Metric {
   );
 }
 
+export function histogram(name: string, help: string, value: HistogramReading): Metric {
+  return { name: `agent_${name}`, help, kind: "histogram", value };
+}
+
 /** Prometheus's text format, version 0.0.4. */
 function metricsText(metrics: Metric[]): string {
   return metrics.map(({ name, help, kind, value }) => {
-    const lines = typeof value === "number"
-      ? [`${name} ${value}`]
-      : Object.entries(value.values).map(([each, number]) =>
-        `${name}{${value.label}=${JSON.stringify(each)}} ${number}`
-      );
+    const lines = linesOf(name, value);
     return [`# HELP ${name} ${help}`, `# TYPE ${name} ${kind}`, ...lines, ""].join("\n");
   }).join("");
+}
+
+function linesOf(name: string, value: Metric["value"]): string[] {
+  if (typeof value === "number") return [`${name} ${value}`];
+  if ("buckets" in value) {
+    const { buckets, sum, count } = value;
+    const lines = buckets.map(([bound, below]) => `${name}_bucket{le="${bound}"} ${below}`);
+    return [
+      ...lines,
+      `${name}_bucket{le="+Inf"} ${count}`,
+      `${name}_sum ${sum}`,
+      `${name}_count ${count}`,
+    ];
+  }
+  if ("label" in value) {
+    return Object.entries(value.values).map(([each, number]) =>
+      `${name}{${value.label}=${JSON.stringify(each)}} ${number}`
+    );
+  }
+  return value.rows.map((row) => {
+    const labels = value.labels.map((label, at) => `${label}=${JSON.stringify(row[at])}`);
+    return `${name}{${labels.join(",")}} ${row.at(-1)}`;
+  });
 }
 
 /**

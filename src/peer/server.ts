@@ -29,6 +29,7 @@ import { checkCaller } from "../tls/verify.ts";
 import type { PeerMode } from "../tls/mode.ts";
 import { prepareHttp2 } from "../deno/http2_sessions.ts";
 import { type Serving, tolerant } from "./server/calls.ts";
+import { CallCounts } from "./server/call_counts.ts";
 import { callersOf } from "./server/caller.ts";
 import { guarded } from "./server/guard.ts";
 import { TlsServerCredentials } from "./server/credentials.ts";
@@ -64,6 +65,8 @@ export interface PeerServer {
   /** For metrics. */
   connections(): Readonly<ConnectionCounts>;
   /** Callers that were turned away before their first call, by cause. For metrics. */
+  /** Calls that have ended, by method and status. For metrics. */
+  calls(): [method: string, code: string, count: number][];
   refusals(): Partial<Record<RefusalCause, number>>;
   /** Ends what still runs; twice is fine. */
   [Symbol.asyncDispose](): Promise<void>;
@@ -91,7 +94,7 @@ export async function servePeer(
   const callerOf = callersOf(mode);
   const serving: Serving = {
     ...{ log: env.log, signal: stopping, running: new Set() },
-    ...{ callerOf, slices: new TimeSlices() },
+    ...{ callerOf, slices: new TimeSlices(), counts: new CallCounts() },
   };
   addServices(server, options, health, serving);
   const refusals = new RefusalLog(env);
@@ -123,6 +126,7 @@ export async function servePeer(
     trouble,
     connections: () => listener.connections(),
     refusals: () => refusals.counts(),
+    calls: () => serving.counts.read(),
     async [Symbol.asyncDispose]() {
       stop.abort();
       await Promise.all([shutDown(server, listener, serving.running), following]);

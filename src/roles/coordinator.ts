@@ -14,7 +14,7 @@ import { printBanner, printReady } from "./banner.ts";
 import { peerMetrics } from "./peer_metrics.ts";
 import { coversName } from "../tls/verify.ts";
 import { roleEntry } from "./entry.ts";
-import { counter, gauge, lagGauge, type Metric, serveHealth } from "../http/health.ts";
+import { counter, gauge, histogram, lagGauge, type Metric, serveHealth } from "../http/health.ts";
 
 /** Maximum delay in noticing due retries and expired leases. */
 const advanceEveryMs = 100;
@@ -144,6 +144,26 @@ function coordinatorMetrics(stats: EngineStats, ready: boolean): Metric[] {
       "The slowest transaction since the start.",
       stats.slowestCommitSeconds,
     ),
+    histogram(
+      "commit_duration_seconds",
+      "Time of one transaction of the store.",
+      stats.durations.commit,
+    ),
+    histogram(
+      "task_wait_seconds",
+      "Time from when a task could be assigned until it was.",
+      stats.durations.wait,
+    ),
+    histogram(
+      "task_start_seconds",
+      "Time from the assignment of a task until its process was reported.",
+      stats.durations.start,
+    ),
+    histogram("task_run_seconds", "Time that attempts ran.", stats.durations.run),
+    gauge("stored_bytes", "Bytes that are stored.", {
+      label: "kind",
+      values: stats.storedBytes,
+    }),
     counter("log_bytes", "Bytes of logs received.", stats.logBytes),
     counter("superseded_results", "Results of lost leases.", stats.superseded),
     counter("lost_attempts", "Attempts that were lost.", stats.lostAttempts),

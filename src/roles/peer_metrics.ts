@@ -12,6 +12,7 @@ export function peerMetrics(server: PeerServer): Metric[] {
       label: "reason",
       values: { overdue, evicted, refused },
     }),
+    counter("rpcs", "Calls that have ended.", { labels: ["method", "code"], rows: server.calls() }),
     counter("refused_callers", "Callers turned away before their first call.", {
       label: "cause",
       values: server.refusals(),

@@ -36,7 +36,10 @@ Deno.test("a coordinator prints its address, answers probes, and stops in order"
   const { body } = await get(port, "/metrics");
   assert.match(body, /^agent_tasks\{state="queued"\} 1$/m);
   for (const line of body.trimEnd().split("\n")) {
-    assert.match(line, /^(# (HELP|TYPE) agent_\w+ .+|agent_\w+(\{\w+="\w+"\})? [\d.e+-]+)$/);
+    assert.match(
+      line,
+      /^(# (HELP|TYPE) agent_\w+ .+|agent_\w+(\{\w+="[^"]+"(,\w+="[^"]+")*\})? [\d.e+-]+)$/,
+    );
   }
   assert.deepEqual(await coordinator.stop(), { code: 0, signal: null });
 });

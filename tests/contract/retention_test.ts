@@ -66,9 +66,11 @@ Deno.test("a deleted task leaves no file, no row and no idempotency key", async 
   const worker = await FakeWorker.connect(engine);
   const id = await finish(engine, worker);
   assert.equal(files(harness).length, 2);
+  assert.equal(engine.stats().storedBytes.output, bytes + 3);
   const [deleted] = await engine.deleteTask(id);
   assert.equal(deleted!.state, "succeeded");
   assert.deepEqual(files(harness), []);
+  assert.equal(engine.stats().storedBytes.output, 0);
   await assert.rejects(engine.getTask(id), taskError("not_found"));
   await assert.rejects(engine.deleteTask(id), taskError("not_found"));
   await assert.rejects(engine.retryTask(id), taskError("not_found"));

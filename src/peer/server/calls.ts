@@ -1,16 +1,18 @@
 import { anySignal } from "../../deno/any_signal.ts";
-import type {
-  handleBidiStreamingCall,
-  handleServerStreamingCall,
-  handleUnaryCall,
-  MethodDefinition,
-  ServerWritableStream,
-  ServiceDefinition,
+import {
+  type handleBidiStreamingCall,
+  type handleServerStreamingCall,
+  type handleUnaryCall,
+  type MethodDefinition,
+  type ServerWritableStream,
+  type ServiceDefinition,
+  status,
 } from "@grpc/grpc-js";
 import type { Buffer } from "node:buffer";
 import { boundedFromBytes, BoundedReader } from "../bounded_reader.ts";
 import type { Log } from "../../base/log.ts";
 import type { TimeSlices } from "../../base/time_slices.ts";
+import type { CallCounts } from "./call_counts.ts";
 import type { CallerOf } from "./caller.ts";
 import { TaskError } from "../../tasks/service.ts";
 import type { Identity } from "../../tasks/task.ts";
@@ -26,6 +28,7 @@ export interface Serving {
   running: Set<Promise<void>>;
   callerOf: CallerOf;
   slices: TimeSlices;
+  counts: CallCounts;
 }
 
 function track(serving: Serving, call: Promise<void>): void {
@@ -87,8 +90,15 @@ export function unary<Request, Response>(
   return (call, callback) => {
     const by = serving.callerOf(call).certificate?.identity;
     const answered = Promise.resolve().then(() => answer(decoded(call.request), by)).then(
-      (response) => callback(null, response),
-      (error) => callback(statusFor(serving, call.getPath(), error)),
+      (response) => {
+        serving.counts.ended(call.getPath(), status.OK);
+        callback(null, response);
+      },
+      (error) => {
+        const refused = statusFor(serving, call.getPath(), error);
+        serving.counts.ended(call.getPath(), refused.code);
+        callback(refused);
+      },
     );
     track(serving, answered);
   };
@@ -121,10 +131,13 @@ async function give<Request, Response>(
     await answer(over);
     if (serving.signal.aborted) throw stopping();
     if (!call.cancelled) call.end();
+    serving.counts.ended(call.getPath(), call.cancelled ? status.CANCELLED : status.OK);
   } catch (error) {
-    if (call.cancelled) return;
+    if (call.cancelled) return serving.counts.ended(call.getPath(), status.CANCELLED);
     const cause = serving.signal.aborted ? stopping() : error;
-    call.emit("error", statusFor(serving, call.getPath(), cause));
+    const refused = statusFor(serving, call.getPath(), cause);
+    serving.counts.ended(call.getPath(), refused.code);
+    call.emit("error", refused);
   }
 }
 

@@ -39,6 +39,7 @@ export function guarded(
           if (callback === undefined) count(path, call as Streaming);
         } catch (error) {
           const status = statusFor(serving, path, error);
+          serving.counts.ended(path, status.code);
           if (callback === undefined) call.emit("error", status);
           else callback(status);
           return;

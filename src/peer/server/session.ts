@@ -1,4 +1,4 @@
-import type { handleBidiStreamingCall, ServerDuplexStream } from "@grpc/grpc-js";
+import { type handleBidiStreamingCall, type ServerDuplexStream, status } from "@grpc/grpc-js";
 import { limits } from "../../tasks/limits.ts";
 import {
   type ServedSession,
@@ -64,10 +64,13 @@ export function sessionHandler(
       if (ended) return;
       ended = true;
       clearTimeout(impatience);
-      if (!call.cancelled) {
-        if (error === undefined) call.end();
-        else call.emit("error", statusFor(serving, call.getPath(), error));
-      }
+      const refused = error === undefined || call.cancelled
+        ? undefined
+        : statusFor(serving, call.getPath(), error);
+      const code = refused?.code ?? (call.cancelled ? status.CANCELLED : status.OK);
+      serving.counts.ended(call.getPath(), code);
+      if (refused !== undefined) call.emit("error", refused);
+      else if (!call.cancelled) call.end();
       session?.closed();
     };
     const impatience = setTimeout(

@@ -123,6 +123,11 @@ const migrations: readonly string[] = [
   ALTER TABLE workers ADD COLUMN resources TEXT;
   ALTER TABLE attempts ADD COLUMN granted TEXT;
 `,
+  `
+  INSERT INTO numbers SELECT 'bytes.output',
+    (SELECT coalesce(sum(stdout_bytes + stderr_bytes), 0) FROM attempts) +
+    (SELECT coalesce(sum(size), 0) FROM artifacts);
+`,
 ];
 
 /** "agnt", which tells this database from others, and from other files. */

@@ -63,6 +63,9 @@ class SqliteStore implements TaskStore {
   readonly #prepare: ReturnType<typeof statementsOf>;
   readonly #write: Writer;
   readonly #counts: number[];
+  #outputBytes: number;
+  /** To `#outputBytes`, by the open transaction. */
+  #addedBytes = 0;
   /** Of `#counts`, by the open transaction. */
   #moves: number[] = stateNames.map(() => 0);
   readonly #callers = new Map<number, Identity>();
@@ -76,7 +79,8 @@ class SqliteStore implements TaskStore {
     this.#write = createWriter(db, (from, to, count) => {
       if (from >= 0) this.#moves[from]! -= count;
       if (to >= 0) this.#moves[to]! += count;
-    });
+    }, (bytes) => this.#addedBytes += bytes);
+    this.#outputBytes = this.#number("bytes.output");
     this.#counts = stateNames.map((state) => this.#number(`tasks.${state}`));
   }
 
@@ -93,7 +97,12 @@ class SqliteStore implements TaskStore {
           count,
         );
       });
+      const outputBytes = this.#outputBytes + this.#addedBytes;
+      if (this.#addedBytes !== 0) {
+        this.#run(`INSERT OR REPLACE INTO numbers VALUES ('bytes.output', ?)`, outputBytes);
+      }
       this.#run(`COMMIT`);
+      this.#outputBytes = outputBytes;
       counts.forEach((count, state) => this.#counts[state] = count);
       return outcomes;
     } catch (error) {
@@ -102,6 +111,7 @@ class SqliteStore implements TaskStore {
       throw explained(error, this.#path);
     } finally {
       this.#moves.fill(0);
+      this.#addedBytes = 0;
     }
   }
 
@@ -280,9 +290,17 @@ class SqliteStore implements TaskStore {
     return Number(this.#get(sql, seq)!.bytes);
   }
 
+  storedBytes(): { output: number; database: number } {
+    const database = this.#pragma("page_count") * this.#pragma("page_size");
+    return { output: this.#outputBytes, database };
+  }
+
+  #pragma(name: string): number {
+    return Number(Object.values(this.#get(`PRAGMA ${name}`) ?? { none: 0 })[0]);
+  }
+
   shrink(): boolean {
-    const number = (name: string) =>
-      Number(Object.values(this.#get(`PRAGMA ${name}`) ?? { none: 0 })[0]);
+    const number = (name: string) => this.#pragma(name);
     const spare = () => {
       const kept = Math.max(freePages.least, number("page_count") * freePages.share);
       return number("freelist_count") - kept;

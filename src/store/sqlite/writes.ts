@@ -15,10 +15,12 @@ const orNull = <T>(value: T | undefined): T | null => value ?? null;
  * The writing half of the store.
  *
  * @param moved called for each task that changes its state; new ones come from -1, deleted ones go there.
+ * @param stored called with the bytes of output that come, or go if negative.
  */
 export function createWriter(
   db: DatabaseSync,
   moved: (from: number, to: number, count: number) => void,
+  stored: (bytes: number) => void,
 ): Writer {
   const prepare = statementsOf(db);
   const run = (sql: string, ...values: SQLInputValue[]): number =>
@@ -160,6 +162,13 @@ export function createWriter(
         return;
       case "artifact": {
         const { attempt, path, size, sha256, mode } = change.artifact;
+        const before = get(
+          `SELECT size FROM artifacts WHERE seq = ? AND attempt = ? AND path = ?`,
+          change.seq,
+          attempt,
+          path,
+        );
+        stored(size - (before?.size ?? 0));
         run(
           `INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?, ?, ?, ?)`,
           change.seq,
@@ -234,6 +243,12 @@ export function createWriter(
   function remove(change: Change & { kind: "delete" }): void {
     const { seq, id, state } = change;
     one(run(`DELETE FROM tasks WHERE seq = ? AND state = ?`, seq, number(state)), change);
+    const { bytes } = get(
+      `SELECT (SELECT coalesce(sum(stdout_bytes + stderr_bytes), 0) FROM attempts WHERE seq = ?1) +
+        (SELECT coalesce(sum(size), 0) FROM artifacts WHERE seq = ?1) AS bytes`,
+      seq,
+    )!;
+    stored(-bytes!);
     run(`DELETE FROM attempts WHERE seq = ?`, seq);
     run(`DELETE FROM artifacts WHERE seq = ?`, seq);
     moved(number(state), -1, 1);
@@ -251,6 +266,7 @@ export function createWriter(
   }
 
   function end({ seq, result, after, at }: Change & { kind: "end" }): void {
+    stored(result.stdoutBytes + result.stderrBytes);
     run(
       `UPDATE attempts SET state = ?, started_at = coalesce(?, started_at), finished_at = ?,
          exit_code = ?, signal = ?, reason = ?, stdout_bytes = ?, stderr_bytes = ?
@@ -285,7 +301,7 @@ export function createWriter(
   function late(result: AttemptResult): boolean {
     const { taskId, attempt, fence } = result.ref;
     const row = get(
-      `SELECT a.seq, a.state FROM attempts a JOIN tasks t ON t.seq = a.seq
+      `SELECT a.seq, a.state, a.stdout_bytes + a.stderr_bytes AS bytes FROM attempts a JOIN tasks t ON t.seq = a.seq
        WHERE t.id = ? AND a.attempt = ? AND a.fence = ?`,
       taskId,
       attempt,
@@ -294,6 +310,7 @@ export function createWriter(
     // Running: at another worker, which is the one to say how it ends.
     if (row === undefined || row.state === number("running")) return true;
     if (row.state !== number("lost")) return false;
+    stored(result.stdoutBytes + result.stderrBytes - row.bytes!);
     run(
       `UPDATE attempts SET superseded = 1, started_at = coalesce(?, started_at), finished_at = ?,
          exit_code = ?, signal = ?, stdout_bytes = ?, stderr_bytes = ?
