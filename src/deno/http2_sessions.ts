@@ -100,14 +100,17 @@ function nameConnection(
 }
 
 /** By connection: the listener that waits for its client to start HTTP/2. */
-const awaitingGreeting = new Map<string, () => void>();
+const awaitingGreeting = new Map<string, (session: http2.ServerHttp2Session) => void>();
 
 /**
  * Calls the listener when the client of this connection has sent its SETTINGS: the TLS handshake and the
  * start of HTTP/2 (RFC 9113, 3.4) are complete. Deno 2.7 reports neither a client that sends something
  * else nor one that sends nothing.
  */
-export function onceGreeted(socket: Socket, listener: () => void): void {
+export function onceGreeted(
+  socket: Socket,
+  listener: (session: http2.ServerHttp2Session) => void,
+): void {
   const key = connectionKey(socket);
   awaitingGreeting.set(key, listener);
   socket.once("close", () => {
@@ -119,7 +122,7 @@ export function onceGreeted(socket: Socket, listener: () => void): void {
 function reportGreeting(session: http2.ServerHttp2Session): void {
   session.once("remoteSettings", () => {
     const key = session.socket === undefined ? "" : connectionKey(session.socket);
-    awaitingGreeting.get(key)?.();
+    awaitingGreeting.get(key)?.(session);
     awaitingGreeting.delete(key);
   });
 }

@@ -1,7 +1,9 @@
 import type { Server, ServerCredentials } from "@grpc/grpc-js";
+import type { ServerHttp2Session } from "node:http2";
 import { createServer, type Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import {
+  type Admission,
   type ConnectionCounts,
   ConnectionLimit,
   type ConnectionLimits,
@@ -61,7 +63,7 @@ export async function accept(
   const open = new Set<Socket>();
 
   /** Reports the first reason why the connection cannot be used, and no other. */
-  const follow = (socket: Socket, established: () => void) => {
+  const follow = (socket: Socket, admission: Admission) => {
     const address = socket.remoteAddress ?? "unknown";
     let isSettled = false;
     const refuse = (refusal: Refusal) => {
@@ -69,9 +71,9 @@ export async function accept(
       if (!isSettled && socket.bytesRead > 0) refused(address, refusal);
       isSettled = true;
     };
-    onceGreeted(socket, () => {
+    onceGreeted(socket, (session) => {
       isSettled = true;
-      established();
+      protectCalls(session, admission);
     });
     onceHandshakeFails(socket, (failure) => refuse(refusalOf(failure)));
     onceSecured(socket, (secure) => {
@@ -92,7 +94,7 @@ export async function accept(
     if (admission === undefined) return;
     open.add(socket);
     socket.once("close", () => open.delete(socket));
-    follow(socket, admission.established);
+    follow(socket, admission);
     // Small messages must not wait for one another (RFC 896).
     socket.setNoDelay(true);
     // Finds clients that vanished without a packet; see keepalive.ts.
@@ -107,4 +109,19 @@ export async function accept(
     close: () => void listener.close(),
     cut: () => open.forEach((socket) => socket.destroy()),
   };
+}
+
+/** A connection without a call may be closed where places are short: its client dials again. */
+function protectCalls(session: ServerHttp2Session, admission: Admission): void {
+  let calls = 0;
+  admission.waiting();
+  session.on("stream", (stream) => {
+    // On Deno 2.7 a call whose reset came with it is over already.
+    if (stream.destroyed) return;
+    calls++;
+    admission.established();
+    stream.once("close", () => {
+      if (--calls === 0) admission.waiting();
+    });
+  });
 }
