@@ -110,6 +110,9 @@ Deno.test({
     assert.match(workers.stdout, /alpha +healthy/, workers.stderr);
     const task = await agent.run(["submit", "--follow", "--", "echo", "hello"], { home, env });
     assert.deepEqual([task.code, task.stdout], [0, "hello\n"]);
+    const [url] = demo.said().match(/https:\/\/\S+\?token=\S+/) ?? [];
+    const page = await new Deno.Command("curl", { args: ["-ksS", "-D", "-", url!] }).output();
+    assert.match(new TextDecoder().decode(page.stdout), /^HTTP\/1\.1 200.*set-cookie: /is);
     demo.kill("SIGINT");
     assert.equal(await demo.code, 130);
     await assertNothingLeft(home);

@@ -23,14 +23,17 @@ export default command({
     a file. The results are checked, and everything is removed. It takes a few seconds, needs no
     network and changes nothing outside of a temporary folder.`,
   options: {
-    stay: { kind: "flag", help: "Keep everything running until Ctrl-C, to explore it" },
+    stay: {
+      kind: "flag",
+      help: "Start a node with the web UI too, and keep everything running until Ctrl-C",
+    },
   },
   examples: [
     { line: "agent demo", does: "Run everything, in a few seconds" },
     { line: "agent demo --stay", does: "Keep it running, and print how to explore it" },
   ],
   exits: { 1: "A step failed" },
-  // Three roles drain before their folder is removed.
+  // Four roles stop before their folder is removed.
   graceMs: 15_000,
   grants: () => ({
     ...noGrants,
@@ -63,7 +66,8 @@ export default command({
       const story = await Promise.race([tellStory(hosts, folder, tell), broken]);
       const result = { ...story, seconds: (env.clock.monotonic() - began) / 1000 };
       if (options.stay) {
-        await env.stderr.write(`\n${pageOf(result, env.stderr)}\n${howToExplore(hosts)}`);
+        const url = await Promise.race([hosts.startNode(), broken]);
+        await env.stderr.write(`\n${pageOf(result, env.stderr)}\n${howToExplore(hosts, url)}`);
         await Promise.race([aborted(env.signal), broken]);
       }
       return { ...result, stay: options.stay };
@@ -118,9 +122,12 @@ function howToGoOn(): string {
   ]);
 }
 
-function howToExplore({ configFile }: Hosts): string {
+function howToExplore({ configFile }: Hosts, url: string): string {
   return lines([
-    "It keeps running until Ctrl-C. In another terminal:",
+    "It keeps running until Ctrl-C. The web UI, whose certificate your browser does not know:",
+    `  ${url}`,
+    "",
+    "In another terminal:",
     `  export AGENT_CONFIG=${configFile}`,
     `  ${program} workers list`,
     `  ${program} submit --follow -- uname -a`,

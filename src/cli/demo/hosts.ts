@@ -12,6 +12,12 @@ export interface Hosts extends AsyncDisposable {
   /** Settings of a client that has the CA but no certificate. */
   withoutCertificate: Record<string, string>;
   client: Programs;
+  /**
+   * Starts a node with the web UI.
+   *
+   * @returns its login URL, which can be used once.
+   */
+  startNode(): Promise<string>;
   /** Settles when one of the roles ends, which none should. */
   broken: Promise<ProgramFailed>;
 }
@@ -57,6 +63,11 @@ export async function startHosts(folder: string, env: Env, step: Step): Promise<
   const client = { ...isolation, ...elsewhere, AGENT_CONFIG: configFile };
   const kept = open.move();
   return {
+    async startNode() {
+      const node = kept.use(await startNode(folder, coordinator.address, host, base));
+      const url = ["token", "url", `--server.url=https://${node.address}`];
+      return (await host.run(url, { env: base })).stdout.trim();
+    },
     coordinator: coordinator.address,
     configFile,
     withoutCertificate: {
@@ -114,6 +125,25 @@ function startWorker(
     `--peer.cert-file=${cert}`,
     `--peer.key-file=${key}`,
     `--peer.client-ca-file=${ca}`,
+  ], env);
+}
+
+/** On the host of the coordinator, whose TLS directory it shares. */
+function startNode(
+  folder: string,
+  coordinator: string,
+  host: Programs,
+  env: Variables,
+): Promise<Role> {
+  return host.start([
+    "node",
+    "--node.cluster=demo",
+    "--node.port=0",
+    "--node.health-port=0",
+    "--node.mdns=false",
+    `--node.coordinators=${coordinator}`,
+    `--node.data-dir=${join(folder, "node")}`,
+    "--peer.insecure=false",
   ], env);
 }
 
