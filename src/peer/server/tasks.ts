@@ -34,7 +34,7 @@ function taskHandlers(tasks: TaskServer, serving: Serving): Handlers<
       return await tasks.submit(specFrom(request.spec), {
         ...(array === undefined ? {} : { array: { ...array, ...more } }),
         ...(idempotencyKey === "" ? {} : { idempotencyKey }),
-        submitter,
+        ...(submitter === undefined ? {} : { submitter }),
       });
     }),
     getTask: streaming(
