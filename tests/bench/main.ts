@@ -21,6 +21,11 @@ const benches: Record<string, () => Promise<{ bench: Bench }>> = {
 
 const say = (line: string) => Deno.stdout.writeSync(new TextEncoder().encode(line + "\n"));
 
+const odd = Deno.args.find((arg) => arg.startsWith("-") && !/^--(quick|source)$/.test(arg));
+if (odd !== undefined) {
+  say(`Unknown option "${odd}"; options are --quick and --source`);
+  Deno.exit(2);
+}
 const { _: given, quick, source } = parseArgs(Deno.args, { boolean: ["quick", "source"] });
 const names = given.length > 0 ? given.map(String) : Object.keys(benches);
 const unknown = names.find((name) => !(name in benches));
