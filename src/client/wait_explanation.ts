@@ -62,7 +62,7 @@ function explainQueue(
   if (workers.length === 0) {
     return {
       reason: "No worker has ever connected",
-      next: "agent worker --worker.coordinators=HOST:PORT, on each host that shall run tasks",
+      next: "agent worker --worker.coordinators=HOST:PORT, on each host that is to run tasks",
     };
   }
   const matching = workersFor(selector, workers);

@@ -1,4 +1,4 @@
-/** A peer of `tls deploy`: how it is reached, what it shall have, and how its scripts are run. */
+/** A peer of `tls deploy`: how it is reached, what it is to have, and how its scripts are run. */
 import { UserError } from "../base/errors.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Certificate } from "../pki/x509/inspect.ts";

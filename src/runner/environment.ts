@@ -50,7 +50,7 @@ export function taskEnvironment(
   };
 }
 
-/** What a task is told of the resources that are its own. */
+/** The variables that name the resources granted to a task. */
 export function resourceVariables(granted: GrantedResources): Record<string, string> {
   const variables: Record<string, string> = {};
   for (const [name, numbers] of Object.entries(granted)) {

@@ -13,7 +13,7 @@ import { CoordinatorSession } from "./coordinator_session.ts";
 import { RunningAttempt } from "./running_attempt.ts";
 import type { Spool } from "./spool.ts";
 
-/** A clock on which whoever sleeps is woken as soon as nothing else goes on. */
+/** A clock that ends every sleep as soon as nothing else goes on. */
 class HurriedClock implements Clock {
   #now = 0;
   #sleepers: { at: number; wake: () => void }[] = [];

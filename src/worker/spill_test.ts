@@ -4,7 +4,7 @@ import { RunningAttempt } from "./running_attempt.ts";
 import { DiskSpill } from "./spill.ts";
 import type { Spool } from "./spool.ts";
 
-Deno.test("a disk that is full is told of once, whatever else has nothing to write", () => {
+Deno.test("a full disk is logged once, whatever else has nothing to write", () => {
   const full = () => {
     throw new Error("The disk is full");
   };

@@ -199,7 +199,7 @@ labTest("a foreign page can neither read nor post", async (lab) => {
       body: JSON.stringify({ argv: ["touch", "/tmp/owned"] }) })
       .then((answer) => answer.type, () => "refused"),
   ])`);
-  // Whoever asks without CORS may not see the answer: that nothing was done is seen elsewhere.
+  // A page that asks without CORS may not see the answer, so the effect is looked for elsewhere.
   assert.deepEqual(tried, ["refused", "refused", "opaque"]);
   const listed = await hosts.a.ok(
     "agent task list --json --coordinators a.lan:50055 --peer.insecure=false",
