@@ -34,7 +34,6 @@ const facts: Facts = {
   tokenSha256: "t1",
   roles: [],
   serviceManager: "systemd",
-  engines: [],
 };
 const certificate = { byOurCa: true, names: ["b.lan"], role: undefined, due: false };
 const present: PeerCertificates = { caFingerprint: ours, certificate };

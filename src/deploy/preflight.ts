@@ -39,8 +39,6 @@ export interface Facts {
   /** Roles of agent that run there, by the name of the subcommand. */
   roles: string[];
   serviceManager: "systemd" | "none";
-  /** Container engines in its PATH. */
-  engines: string[];
 }
 
 /**
@@ -124,7 +122,6 @@ for f in $(grep -lsE 'node|worker|coordinator' /proc/[0-9]*/cmdline 2>/dev/null)
     { prev = $0 }'
 done | sort -u
 if command -v systemctl >/dev/null && [ -d /run/systemd/system ]; then say manager systemd; else say manager none; fi
-for e in docker podman; do command -v $e >/dev/null && say engine $e; done
 say 'done' yes
 `;
 
@@ -182,7 +179,6 @@ export function readFacts(output: string): Facts | undefined {
     tokenSha256: one("token"),
     roles: values.get("role") ?? [],
     serviceManager: one("manager") === "systemd" ? "systemd" : "none",
-    engines: values.get("engine") ?? [],
   };
 }
 

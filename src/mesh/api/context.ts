@@ -10,7 +10,7 @@ import { HttpProblem } from "../../http/problem.ts";
 import type { Clock } from "../../base/clock.ts";
 import { messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
-import { type Caller, type Route, routes } from "../access.ts";
+import type { Caller, Route } from "../access.ts";
 import type { CallerCertificates } from "../trust.ts";
 import type { OwnFacts } from "../cluster_view.ts";
 import type { Membership } from "../membership.ts";
@@ -59,10 +59,6 @@ export type Handler = (context: ApiContext) => Response | Promise<Response>;
 
 /** Registers handlers by their names in the table of access.ts. */
 export type Serve = (handlers: Partial<Record<Route, Handler>>) => void;
-
-export function isRoute(name: string): name is Route {
-  return Object.hasOwn(routes, name);
-}
 
 /** Larger than any task (limits of the task contract) and any state value. */
 const maxBodyBytes = 2 * 1024 * 1024;
