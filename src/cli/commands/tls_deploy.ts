@@ -173,7 +173,7 @@ async function knownNodes(): Promise<string[]> {
   const ran = await new Deno.Command(command, { args: [...args, "cluster", "nodes", "--json"] })
     .output();
   if (!ran.success) {
-    const said = new TextDecoder().decode(ran.stderr).trim();
+    const said = reasonIn(new TextDecoder().decode(ran.stderr));
     throw new UserError(`No peer was named, and the local node did not answer: ${said}`, {
       next: "Name the peers: agent tls deploy PEER…",
     });
@@ -186,6 +186,15 @@ async function knownNodes(): Promise<string[]> {
   throw new UserError("No peer was named, and the local node knows no other node", {
     next: "Name the peers: agent tls deploy PEER…",
   });
+}
+
+/** The message of an error that another agent printed as JSON; what else it printed as it is. */
+function reasonIn(stderr: string): string {
+  try {
+    return JSON.parse(stderr).error.message;
+  } catch {
+    return stderr.trim();
+  }
 }
 
 function isBad({ state }: PeerResult): boolean {
