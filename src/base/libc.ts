@@ -4,6 +4,8 @@
  * result shows that.
  */
 
+import { closeSync, constants, openSync } from "node:fs"; // Deno cannot open a folder without following a link.
+
 const symbols = {
   signal: { parameters: ["i32", "usize"], result: "usize" },
   fcntl: { parameters: ["i32", "i32", "i32"], result: "i32" },
@@ -12,6 +14,8 @@ const symbols = {
   setgroups: { parameters: ["usize", "buffer"], result: "i32" },
   setresgid: { parameters: ["u32", "u32", "u32"], result: "i32" },
   setresuid: { parameters: ["u32", "u32", "u32"], result: "i32" },
+  // Since glibc 2.30.
+  getdents64: { parameters: ["i32", "buffer", "usize"], result: "isize", optional: true },
 } as const;
 
 type Libc = Deno.DynamicLibrary<typeof symbols>["symbols"];
@@ -102,5 +106,57 @@ export function becomeUser(uid: number, gid: number, groups: readonly number[]):
     calls.setresgid(gid, gid, gid) !== 0 || calls.setresuid(uid, uid, uid) !== 0;
   if (failed || Deno.uid() !== uid || Deno.gid() !== gid) {
     throw new Error(`Cannot become user ${uid} with group ${gid}`);
+  }
+}
+
+/** Of `struct linux_dirent64`, which is the same on every architecture (getdents(2)). */
+const entry = { sizeAt: 16, typeAt: 18, nameAt: 19 } as const;
+/** `DT_UNKNOWN` of some file systems, and `DT_DIR`. */
+const mayBeFolder = [0, 4];
+
+/**
+ * The names in a folder that are not UTF-8, each invalid byte as U+FFFD, and whether it names a folder.
+ * Deno 2.7 does not list them at all, later ones list them in this form. Empty where the folder cannot
+ * be read: listing it says why.
+ */
+export function namesNotUtf8(folder: string): Map<string, boolean> {
+  const found = new Map<string, boolean>();
+  const read = libc()?.getdents64;
+  if (typeof read !== "function") return found;
+  const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = constants;
+  let descriptor: number;
+  try {
+    descriptor = openSync(folder, O_RDONLY | O_DIRECTORY | O_NOFOLLOW);
+  } catch {
+    return found;
+  }
+  try {
+    const bytes = new Uint8Array(64 * 1024);
+    const view = new DataView(bytes.buffer);
+    for (let length; (length = Number(read(descriptor, bytes, BigInt(bytes.length)))) > 0;) {
+      for (let at = 0; at < length;) {
+        const next = at + view.getUint16(at + entry.sizeAt, isLittleEndian);
+        const name = bytes.subarray(at + entry.nameAt, bytes.indexOf(0, at + entry.nameAt));
+        if (name.some((byte) => byte > 0x7f) && !isUtf8(name)) {
+          found.set(lossy.decode(name), mayBeFolder.includes(bytes[at + entry.typeAt]!));
+        }
+        at = next;
+      }
+    }
+    return found;
+  } finally {
+    closeSync(descriptor);
+  }
+}
+
+const isLittleEndian = new Uint8Array(new Uint16Array([1]).buffer)[0] === 1;
+const lossy = new TextDecoder();
+
+function isUtf8(bytes: Uint8Array): boolean {
+  try {
+    new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+    return true;
+  } catch {
+    return false;
   }
 }

@@ -2,6 +2,7 @@ import { closeSync, constants, fstatSync, lstatSync, openSync } from "node:fs";
 import { join } from "node:path";
 import { messageOf } from "../base/errors.ts";
 import { formatBytes } from "../base/format_bytes.ts";
+import { namesNotUtf8 } from "../base/libc.ts";
 import { fixedFolder, globMatcher, leavesFolder, normalizeGlob } from "./glob.ts";
 
 /** Entries read for one attempt: a glob like `**` in a home folder must end. */
@@ -67,11 +68,12 @@ export function searchArtifacts(
     const matches = globMatcher(glob);
     let matched = 0;
     for (const { path, kind } of entriesBelow(walk, fixedFolder(glob))) {
-      if (!matches(path)) continue;
+      const isNeeded = matches(path) || kind === "unnamed_folder" && matches.mayMatchBelow(path);
+      if (!isNeeded) continue;
       matched++;
       if (seen.has(path)) continue;
-      if (kind === "link" || kind === "other") {
-        note(leftOut(path, kind === "link" ? "it is a link" : "not a regular file"));
+      if (kind !== "file" && kind !== "folder") {
+        note(leftOut(path, whyNot[kind]));
         continue;
       }
       if (seen.size >= maxFiles) {
@@ -92,6 +94,13 @@ export function searchArtifacts(
   return notes;
 }
 
+const whyNot = {
+  link: "it is a link",
+  other: "not a regular file",
+  unnamed: "its name is not UTF-8",
+  unnamed_folder: "the folder's name is not UTF-8",
+} as const;
+
 function leftOut(path: string, why: string): string {
   return `Artifact "${path}" was left out: ${why}`;
 }
@@ -106,7 +115,8 @@ interface Walk {
 interface Entry {
   /** Relative to the root. */
   path: string;
-  kind: "file" | "folder" | "link" | "other";
+  /** `unnamed`: its name is not UTF-8, so no string of ours can open it. */
+  kind: "file" | "folder" | keyof typeof whyNot;
 }
 
 /** Everything but folders at or below `start`, in the order of names. */
@@ -142,15 +152,21 @@ function kindOf(
 function entriesOf(walk: Walk, folder: string): Entry[] {
   const { root, note, progress } = walk;
   const found: Entry[] = [];
+  const below = (name: string) => folder === "" ? name : `${folder}/${name}`;
+  const unnamed = namesNotUtf8(join(root, folder));
+  for (const [name, isFolder] of unnamed) {
+    found.push({ path: below(name), kind: isFolder ? "unnamed_folder" : "unnamed" });
+  }
   try {
     for (const entry of Deno.readDirSync(join(root, folder))) {
       const { name } = entry;
+      if (unnamed.has(name)) continue;
       progress();
       if (--walk.entriesLeft < 0) {
         if (walk.entriesLeft === -1) note(`More than ${maxEntries} files: the rest was left out`);
         break;
       }
-      found.push({ path: folder === "" ? name : `${folder}/${name}`, kind: kindOf(entry) });
+      found.push({ path: below(name), kind: kindOf(entry) });
     }
   } catch (error) {
     note(leftOut(folder, messageOf(error)));

@@ -4,6 +4,12 @@ interface Step {
   skip?: number;
 }
 
+export interface GlobMatcher {
+  (path: string): boolean;
+  /** Whether a path below the folder could match. */
+  mayMatchBelow(folder: string): boolean;
+}
+
 /**
  * Matches paths of files against one glob: `*` and `?` within a name, `**` across folders, `[a-z]`
  * and `[!a-z]`. A path below a folder that matches is matched too.
@@ -11,24 +17,28 @@ interface Step {
  * It follows all ways through the glob at once (an automaton): a regular expression tries one after
  * the other, which takes practically forever for a glob with a few stars.
  */
-export function globMatcher(glob: string): (path: string) => boolean {
+export function globMatcher(glob: string): GlobMatcher {
   const steps = stepsOf([...glob]);
   const end = steps.length;
   const reach = (at: number | undefined, reached: Set<number>) => {
     for (; at !== undefined && !reached.has(at); at = steps[at]?.skip) reached.add(at);
   };
-  return (path) => {
+  /** The states that a path leads to; undefined where a folder on its way has matched. */
+  const after = (path: string): Set<number> | undefined => {
     let here = new Set<number>();
     reach(0, here);
     for (const char of path) {
-      if (char === "/" && here.has(end)) return true;
+      if (char === "/" && here.has(end)) return undefined;
       const next = new Set<number>();
       for (const at of here) reach(steps[at]?.to(char), next);
-      if (next.size === 0) return false;
+      if (next.size === 0) return next;
       here = next;
     }
-    return here.has(end);
+    return here;
   };
+  return Object.assign((path: string) => after(path)?.has(end) ?? true, {
+    mayMatchBelow: (folder: string) => after(`${folder}/`)?.size !== 0,
+  });
 }
 
 function stepsOf(glob: string[]): Step[] {

@@ -258,6 +258,30 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: "a file whose name is not UTF-8 is named, and so is one behind such a folder",
+  // Other systems refuse such names.
+  ignore: Deno.build.os !== "linux",
+  async fn() {
+    await using t = await place();
+    const script = `printf x >"$(printf 'x\\377')"; printf x >"$(printf '\\303\\251')"; mkdir in
+      printf x >in/"$(printf 'y\\377')"; mkdir "$(printf 'z\\377')"; printf x >"$(printf 'z\\377')"/f`;
+    await new Deno.Command("sh", { args: ["-c", script], cwd: t.folder }).output();
+    const query = { folder: t.folder, globs: ["**"], maxFiles: 10 };
+    const { files, notes } = await t.files.collect(query, t.into);
+    assert.deepEqual(files.map(({ path }) => path), ["é"]);
+    const leftOut = (name: string, of = "its name") =>
+      `Artifact "${name}\ufffd" was left out: ${of} is not UTF-8`;
+    const folder = leftOut("z", "the folder's name");
+    assert.deepEqual(notes, [leftOut("in/y"), leftOut("x"), folder]);
+    const below = { folder: t.folder, globs: ["**/f"], maxFiles: 10 };
+    assert.deepEqual((await t.files.collect(below, t.into)).notes, [folder]);
+    const other = { folder: t.folder, globs: ["*.log"], maxFiles: 10 };
+    const { notes: none } = await t.files.collect(other, t.into);
+    assert.deepEqual(none, ['Artifact "*.log" matched no file']);
+  },
+});
+
 Deno.test("a process that is stuck is killed, and the next job gets another", async () => {
   const flag = await Deno.makeTempFile();
   try {

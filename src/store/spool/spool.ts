@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { removeIfThere } from "../../base/fs/atomic_file.ts";
+import { removeIfThere, syncFolder } from "../../base/fs/atomic_file.ts";
 import { messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import type { Spool, SpooledResult, SpoolFile } from "../../worker/spool.ts";
@@ -19,6 +19,8 @@ export function openSpool(folder: string, log: Log): Spool {
       writeAll(file, new TextEncoder().encode(JSON.stringify(result)), next);
       file.syncSync();
       Deno.renameSync(next, path(result.key, "json"));
+      // Without its name the result is lost at a power cut, and so are the names of the output files.
+      syncFolder(folder);
     },
     remove(key) {
       for (const kind of ["json", "json.next", "stdout", "stderr"]) removeIfThere(path(key, kind));
