@@ -1,16 +1,22 @@
 /**
- * Runs the checks, then the tests from source, then the black-box tests again on the executable.
- * The last lines name what was skipped and what failed; the very last one is
+ * Runs the checks, then the tests from source and, beside them, the black-box tests again on the
+ * executable. The last lines name what was skipped and what failed; the very last one is
  * `N passed, N failed, N skipped`. With CI=true a skip is a failure.
  */
 import { join, normalize } from "node:path";
 import { type Counts, countsOf, failuresIn } from "./deno_test_output.ts";
+import { limited } from "../src/base/limited.ts";
 import { leftBehind, runVariable } from "./left_behind.ts";
 
-/** A run that takes longer hangs: it takes up to 12 minutes on 2 cores. */
+/** A run that takes longer hangs: it takes 7 minutes on 2 quiet cores. */
 const limitMs = 24 * 60_000;
+/**
+ * Checks and the compiler keep a core busy each. Tests wait as often as they work, so the two runs of
+ * them share the cores, with a thread for each core (DENO_JOBS) in each run.
+ */
+const oneForEachCore = limited(navigator.hardwareConcurrency);
 /** These start the program as users do, so they run on the source and on the executable. */
-const blackBox = ["tests/cli", "tests/scenario"];
+const blackBox = ["tests/scenario", "tests/cli"];
 const total: Counts = { passed: 0, failed: 0, skipped: 0 };
 /** The names of what failed, in the order of the run. */
 const failures: string[] = [];
@@ -22,21 +28,23 @@ const chosen = paths.length > 0 || filter !== undefined;
 const skips = await Deno.makeTempFile({ prefix: "agent-skips-" });
 const thisRun = crypto.randomUUID();
 
-if (!chosen) await checks();
 const files = await testFiles(paths.length > 0 ? paths : ["src", "scripts", "tests"]);
 const outside = files.filter(isBlackBox);
-const executable = chosen && outside.length === 0 ? undefined : await builtExecutable();
-await tests("from source", files.filter((file) => !isBlackBox(file)));
-if (executable?.path !== undefined) {
-  const installed = await ofInstalled(outside);
-  await tests("from source, as a user", outside.filter((file) => !installed.has(file)));
-  await tests("the executable, as a user", outside, { AGENT_UNDER_TEST: executable.path });
-} else {
-  const ran = await tests("from source, as a user", outside);
-  if (executable !== undefined) {
-    total.skipped += ran.passed + ran.failed + ran.skipped;
-    await Deno.writeTextFile(skips, `the executable: ${executable.reason}\n`, { append: true });
-  }
+let executable: { path?: string; reason?: string } | undefined;
+await Promise.all([
+  ...chosen && outside.length === 0 ? [] : [oneForEachCore(compile)],
+  ...chosen ? [] : checks(await shellScripts()).map(oneForEachCore),
+]);
+const installed = executable?.path === undefined ? new Set() : await ofInstalled(outside);
+await Promise.all([
+  tests("from source", longestFirst(files).filter((file) => !installed.has(file))),
+  ...executable?.path === undefined
+    ? []
+    : [tests("the executable", longestFirst(outside), { AGENT_UNDER_TEST: executable.path })],
+]);
+if (executable !== undefined && executable.path === undefined) {
+  total.skipped += outside.length;
+  await Deno.writeTextFile(skips, `the executable: ${executable.reason}\n`, { append: true });
 }
 
 const left = await leftBehind(thisRun);
@@ -53,15 +61,17 @@ if (failures.length > 0) say("\nFailed:", ...failures);
 say(`${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
 Deno.exit(total.failed > 0 ? 1 : 0);
 
-async function checks(): Promise<void> {
+function checks(scripts: string[]): (() => Promise<void>)[] {
   const deno = Deno.execPath();
-  await check("formatting", deno, "fmt", "--check", "--quiet");
-  await check("lint", deno, "lint", "--quiet");
-  await check("types", deno, "check", "--quiet", ".");
-  await check("generated code", "scripts/proto", "--check");
-  await check("web UI", "scripts/web", "--check");
-  await check("generated docs", "scripts/docs", "--check");
-  await check("shell scripts", "shellcheck", ...await shellScripts());
+  return [
+    () => check("types", deno, "check", "--quiet", "."),
+    () => check("formatting", deno, "fmt", "--check", "--quiet"),
+    () => check("lint", deno, "lint", "--quiet"),
+    () => check("generated code", "scripts/proto", "--check"),
+    () => check("web UI", "scripts/web", "--check"),
+    () => check("generated docs", "scripts/docs", "--check"),
+    () => check("shell scripts", "shellcheck", ...scripts),
+  ];
 }
 
 /** Every script that a shell runs, by its first line. */
@@ -94,6 +104,10 @@ function checked(name: string, ok: boolean): void {
   say(`check ${name} ... ${ok ? "ok" : "FAILED"}`);
 }
 
+async function compile(): Promise<void> {
+  executable = await builtExecutable();
+}
+
 /** The executable, or why there is none: an unavailable runtime skips tests, it fails none. */
 async function builtExecutable(): Promise<{ path?: string; reason?: string }> {
   const given = Deno.env.get("AGENT_UNDER_TEST");
@@ -119,29 +133,31 @@ async function tests(
   title: string,
   where: string[],
   env: Record<string, string> = {},
-): Promise<Counts> {
-  if (where.length === 0) return { passed: 0, failed: 0, skipped: 0 };
-  say(`\n== ${title}`);
+): Promise<void> {
+  if (where.length === 0) return;
   const began = performance.now();
   const args = ["test", "-A", "--no-check", "--parallel", "--quiet"];
   if (filter !== undefined) args.push("--filter", filter);
   const own = { AGENT_TEST_SKIPS: skips, [runVariable]: thisRun, NO_COLOR: "1" };
-  const ran = await run(Deno.execPath(), [...args, ...where], { ...env, ...own }, true);
+  const ran = await run(Deno.execPath(), [...args, ...where], { ...env, ...own }, `${title} | `);
   say(`${title}: ${((performance.now() - began) / 1000).toFixed(0)} s`);
   const counts = countsOf(ran!.output, ran!.success);
   for (const name of ["passed", "failed", "skipped"] as const) total[name] += counts[name];
   failures.push(...failuresIn(ran!.output).map((name) => `${title}: ${name}`));
   if (over.aborted) failures.push(`${title}: not over after ${limitMs / 60_000} minutes`);
   else if (counts.brokeOff) failures.push(`${title}: the run ended without a summary`);
-  return counts;
 }
 
-/** Runs a program to its end; `undefined` where it does not exist. */
+/**
+ * Runs a program to its end; `undefined` where it does not exist.
+ *
+ * @param label shows its output meanwhile, with this before each line.
+ */
 async function run(
   program: string,
   args: string[] = [],
   env: Record<string, string> = {},
-  shown = false,
+  label = "",
 ): Promise<{ success: boolean; output: string } | undefined> {
   let child: Deno.ChildProcess;
   try {
@@ -154,9 +170,12 @@ async function run(
   }
   let output = "";
   const gather = async (stream: ReadableStream<Uint8Array>) => {
+    let line = "";
     for await (const text of stream.pipeThrough(new TextDecoderStream())) {
       output += text;
-      if (shown) await Deno.stdout.write(new TextEncoder().encode(text));
+      const lines = (line + text).split("\n");
+      line = lines.pop()!;
+      if (label !== "") say(...lines.map((line) => label + line));
     }
   };
   const [status] = await Promise.all([child.status, gather(child.stdout), gather(child.stderr)]);
@@ -175,6 +194,16 @@ async function ofInstalled(files: string[]): Promise<Set<string>> {
     if (/\/support\/(hosts|containers)\.ts"/.test(text)) found.add(file);
   }
   return found;
+}
+
+/** So that no core is idle at the end. */
+function longestFirst(files: string[]): string[] {
+  const place = (file: string) => {
+    const at = folders.findIndex((folder) => file.startsWith(`${folder}/`));
+    return at < 0 ? folders.length : at;
+  };
+  const folders = [...blackBox, "tests"];
+  return files.toSorted((a, b) => place(a) - place(b));
 }
 
 function isBlackBox(path: string): boolean {
