@@ -173,6 +173,21 @@ Deno.test("a guardian that is killed or stopped is replaced", async () => {
   assert.ok(!t.reports.some((it) => it.kind === "exited" && it.key === key));
 });
 
+Deno.test("a guardian that stands still is replaced before it would act", async () => {
+  // Time as the runner sees it stands still short of a guardian's silence of 4 s.
+  const since = systemClock.monotonic();
+  let aheadMs = 0;
+  await using t = await startRunner({
+    clock: { ...systemClock, monotonic: () => since + aheadMs },
+  });
+  const first = t.runner.guardianPid!;
+  signal(first, "SIGSTOP");
+  await t.until(() => {
+    aheadMs = Math.min(aheadMs + 100, 3_900);
+    return ![undefined, first].includes(t.runner.guardianPid) ? true : undefined;
+  });
+});
+
 Deno.test("processes of an earlier start are ended before any task is, in the group or out of it", async () => {
   await using folder = await temporaryFolder();
   const opened = await openWorkerDirectory(folder.path, await findTaskUser(undefined));
