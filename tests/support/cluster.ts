@@ -151,10 +151,10 @@ function isGone(error: unknown): boolean {
   return error instanceof Error && /No such process/.test(error.message);
 }
 
-/** Script of a task that leaves a trace: a line every 50 ms, which shows when it ran. */
-export function tracedScript(folder: string, lines: number): string {
+/** Script of a task that leaves a trace: a line every 50 ms, or as given, which shows when it ran. */
+export function tracedScript(folder: string, lines: number, everySeconds = 0.05): string {
   return `for i in $(seq ${lines}); do echo "$AGENT_TASK_ID $AGENT_ATTEMPT $(date +%s%N)"; ` +
-    `sleep 0.05; done >> ${folder}/trace; echo "$AGENT_TASK_ID $AGENT_ATTEMPT end" >> ${folder}/ends`;
+    `sleep ${everySeconds}; done >> ${folder}/trace; echo "$AGENT_TASK_ID $AGENT_ATTEMPT end" >> ${folder}/ends`;
 }
 
 /** Tasks with two attempts that ran at the same time, according to their traces. */

@@ -31,17 +31,31 @@ export async function sampleMemory(
   return [...samples.values()];
 }
 
-/**
- * The series that keep growing: the last quarter is more than a fifth above the one before it.
- * Series under ten minutes are ignored, because a heap first grows to its working size.
- */
+/** A heap needs this time to grow to its working size; a slope needs as much after it. */
+const warmUpMs = 600_000;
+
+/** With less, a process grows by 50 MiB in two days; more is not told from noise within an hour. */
+const mostGrowthMibPerHour = 24;
+
+/** Growth after the warm-up, by least squares; undefined if the series is too short. */
+export function growthMibPerHour({ mib }: MemorySample, everyMs = lookEveryMs): number | undefined {
+  const values = mib.slice(warmUpMs / everyMs);
+  if (values.length < warmUpMs / everyMs) return undefined;
+  const middle = (values.length - 1) / 2;
+  const level = mean(values);
+  const [above, below] = [
+    values.reduce((sum, value, at) => sum + (at - middle) * (value - level), 0),
+    values.reduce((sum, _, at) => sum + (at - middle) ** 2, 0),
+  ];
+  return above / below * (3_600_000 / everyMs);
+}
+
+/** The series that keep growing. */
 export function growing(samples: MemorySample[]): string[] {
-  const fewest = 600_000 / lookEveryMs;
-  return samples.filter(({ mib }) => mib.length >= fewest).flatMap(({ name, mib }) => {
-    const quarter = Math.floor(mib.length / 4);
-    const [before, last] = [mib.slice(-2 * quarter, -quarter), mib.slice(-quarter)].map(mean);
-    return last! > before! * 1.2
-      ? [`${name}: from ${before!.toFixed()} to ${last!.toFixed()} MiB`]
+  return samples.flatMap((sample) => {
+    const growth = growthMibPerHour(sample) ?? 0;
+    return growth > mostGrowthMibPerHour
+      ? [`${sample.name}: ${growth.toFixed()} MiB in an hour`]
       : [];
   });
 }

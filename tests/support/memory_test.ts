@@ -2,18 +2,23 @@ import assert from "node:assert/strict";
 import { growing, sampleMemory } from "./memory.ts";
 
 Deno.test("memory that keeps growing is distinguished from memory that settles", () => {
-  const series = (name: string, mib: (at: number) => number) => ({
+  const series = (name: string, mib: (minute: number) => number, minutes = 60) => ({
     name,
     pid: 1,
-    mib: Array.from({ length: 200 }, (_, at) => mib(at)),
+    mib: Array.from({ length: minutes * 12 }, (_, at) => mib(at / 12)),
   });
   const samples = [
-    series("leaks", (at) => 50 + at),
-    series("settles", (at) => 100 - 50 / (at + 1)),
-    series("saws", (at) => 80 + at % 10),
+    series("leaks", (minute) => 50 + minute),
+    series("leaks in steps", (minute) => 50 + 10 * Math.floor(minute / 10)),
+    series("settles", (minute) => 100 - 50 / (minute + 1)),
+    series("saws", (minute) => 80 + minute * 12 % 10),
+    series("falls", (minute) => 200 - minute),
+    series("short", (minute) => 50 + minute, 15),
   ];
-  assert.deepEqual(growing(samples), ["leaks: from 175 to 225 MiB"]);
-  assert.deepEqual(growing([{ name: "short", pid: 1, mib: [50, 100, 200, 400] }]), []);
+  assert.deepEqual(growing(samples), [
+    "leaks: 60 MiB in an hour",
+    "leaks in steps: 58 MiB in an hour",
+  ]);
 });
 
 Deno.test({

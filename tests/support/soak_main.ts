@@ -1,6 +1,6 @@
 /** Runs `scripts/soak`: prints each fault, and a report at the end. */
 import { parseArgs } from "node:util";
-import { growing } from "./memory.ts";
+import { growing, growthMibPerHour } from "./memory.ts";
 import { soak } from "./soak.ts";
 
 const { values: { minutes, seed, workers, quiet } } = parseArgs({
@@ -22,26 +22,39 @@ const time = () => `${((performance.now() - began) / 1000).toFixed(0)} s`.padSta
 const report = await soak({
   forMs: Number(minutes) * 60_000,
   workers: Number(workers),
+  idleMs: 60_000,
   ...(seed === undefined ? {} : { seed: Number(seed) }),
   say: (line) => {
-    if (!quiet || !/^soak: (kill|stop|cut|hold|restart) /.test(line)) say(`${time()}  ${line}`);
+    if (!quiet || !/^soak: (kill|stop|cut|hold|restart|fill) /.test(line)) {
+      say(`${time()}  ${line}`);
+    }
   },
 });
 const faults = Object.entries(report.faults).map(([name, count]) => `${count} × ${name}`);
-const peaks = Map.groupBy(report.memory, ({ name }) => name);
 say(`
 seed ${report.seed}, ${minutes} minutes, ${workers} workers
 ${report.accepted} tasks accepted, all ended; ${report.succeeded} succeeded, ${report.lost} lost
 ${report.lostAttempts} attempts were lost and given to others
 faults: ${faults.join(", ")}
-memory at its peak: ${
-  [...peaks].map(([name, samples]) =>
-    `${name} ${Math.max(...samples.flatMap(({ mib }) => mib)).toFixed()} MiB`
-  ).join(", ")
-}`);
+processes of tasks that a guardian ended: ${report.guarded}`);
+for (const sample of report.memory) {
+  const growth = growthMibPerHour(sample);
+  const idle = report.idle.find(({ pid }) => pid === sample.pid)?.mib.at(-1);
+  say(
+    `memory of the ${sample.name} in MiB: ${someOf(sample.mib).join(" ")}; ` +
+      `at most ${Math.max(...sample.mib).toFixed()}, idle ${idle?.toFixed()}` +
+      (growth === undefined ? "" : `, growth in an hour ${growth.toFixed()}`),
+  );
+}
 const grown = growing(report.memory);
 if (grown.length > 0) say(`Memory that keeps growing: ${grown.join("; ")}`);
 Deno.exit(grown.length > 0 ? 1 : 0);
+
+/** A twentieth of the samples. */
+function someOf(mib: number[]): string[] {
+  const step = Math.max(1, Math.round(mib.length / 20));
+  return mib.filter((_, at) => at % step === 0).map((value) => value.toFixed());
+}
 
 function say(line: string): void {
   Deno.stdout.writeSync(new TextEncoder().encode(`${line}\n`));
