@@ -21,10 +21,26 @@ export function openCoordinatorStorage(
 ): { store: TaskStore; logs: LogFiles; artifacts: ArtifactFiles; disk: DataDisk } {
   const setting = "coordinator.data_dir";
   makeDataDirectory({ path: folder, sign: "tasks.db", mode: 0o700, setting });
+  const disk = dataDisk(folder);
   return {
-    store: openSqliteStore(join(folder, "tasks.db")),
+    store: openStore(join(folder, "tasks.db"), disk),
     logs: logFiles(join(folder, "logs")),
     artifacts: artifactFiles(join(folder, "artifacts")),
-    disk: dataDisk(folder),
+    disk,
   };
+}
+
+/**
+ * On a full disk, opening the database takes the reserve, as every later write of it does. The space
+ * tells: SQLite calls some of these errors "disk I/O error".
+ */
+function openStore(path: string, disk: DataDisk): TaskStore {
+  try {
+    return openSqliteStore(path);
+  } catch (error) {
+    const isFull = (disk.space()?.free ?? Infinity) < disk.reserveBytes;
+    if (!isFull || !disk.hasReserve) throw error;
+    disk.giveUpReserve();
+    return openSqliteStore(path);
+  }
 }

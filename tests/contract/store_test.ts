@@ -349,3 +349,27 @@ Deno.test({
     }
   },
 });
+
+Deno.test({
+  name: "a coordinator that was killed on a full disk starts there again with its reserve",
+  ignore: Deno.build.os !== "linux" || Deno.uid() !== 0,
+  fn: async () => {
+    const folder = Deno.makeTempDirSync({ prefix: "agent-full-" });
+    mount("mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder);
+    try {
+      const data = join(folder, "data");
+      const before = openCoordinatorStorage(data);
+      before.disk.restoreReserve();
+      before.store[Symbol.dispose]();
+      const filler = join(folder, "filler");
+      assert.throws(() => Deno.writeFileSync(filler, new Uint8Array(16 * 2 ** 20)));
+      const { store, disk } = openCoordinatorStorage(data);
+      assert.equal(disk.hasReserve, false);
+      store.commit([submitted(1)]);
+      store[Symbol.dispose]();
+    } finally {
+      mount("umount", folder);
+      Deno.removeSync(folder);
+    }
+  },
+});
