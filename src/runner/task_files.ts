@@ -23,6 +23,12 @@ const idleMs = 10_000;
 /** A process that sends nothing for this time hangs, and is killed. A start on a busy host takes seconds. */
 const stuckMs = 20_000;
 
+/**
+ * How often a job is begun if its process ends by itself. The guardian ends it when the worker was
+ * stopped for a while; a task's result must not be short of its artifacts for that.
+ */
+const maxStarts = 3;
+
 /** When the worker stops: how long a process may still work before it is killed. */
 const endMs = 2_000;
 
@@ -83,12 +89,18 @@ export class TaskFiles implements AsyncDisposable {
     signal?: AbortSignal,
   ): Promise<{ files: Collected[]; notes: string[] }> {
     const maxBytes = spaceBelow(dirname(into));
-    const copies = new Copies(into, { maxFiles: query.maxFiles, maxBytes });
+    const most = { maxFiles: query.maxFiles, maxBytes };
+    let copies = new Copies(into, most);
+    const receive = (answer: Received) => {
+      signal?.throwIfAborted();
+      return copies.receive(answer);
+    };
+    const restart = () => {
+      copies.discard();
+      copies = new Copies(into, most);
+    };
     try {
-      await this.#run({ kind: "collect", ...query, maxBytes }, (answer) => {
-        signal?.throwIfAborted();
-        return copies.receive(answer);
-      });
+      await this.#run({ kind: "collect", ...query, maxBytes }, receive, restart);
     } catch (error) {
       copies.notes.push(`Not all artifacts could be collected: ${messageOf(error)}`);
     } finally {
@@ -108,17 +120,24 @@ export class TaskFiles implements AsyncDisposable {
     await Promise.all([...this.#all].map((helper) => helper[Symbol.asyncDispose]()));
   }
 
-  async #run(job: Job, receive: Receive): Promise<void> {
+  /** @param restart forgets what was received: the job begins again, in another process. */
+  async #run(job: Job, receive: Receive, restart = () => {}): Promise<void> {
     if (this.#running >= maxProcesses) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     }
     this.#running++;
     try {
-      if (this.#closing) throw new Error("The worker is stopping");
-      const helper = this.#idle.pop() ?? this.#start();
-      await helper.run(job, receive);
-      this.#idle.push(helper);
-      helper.rest(this.#bounds.idleMs);
+      for (let starts = 1;; starts++) {
+        if (this.#closing) throw new Error("The worker is stopping");
+        const helper = this.#idle.pop() ?? this.#start();
+        const end = await helper.run(job, receive);
+        if (end === "done") {
+          this.#idle.push(helper);
+          return helper.rest(this.#bounds.idleMs);
+        }
+        if (starts === maxStarts) throw new Error("The process that reads tasks' files ended");
+        restart();
+      }
     } finally {
       this.#running--;
       this.#waiting.shift()?.();
@@ -182,19 +201,24 @@ class Helper implements AsyncDisposable {
     this.ended = child.status.then(() => unwatch(child.pid));
   }
 
-  /** @throws if the process ends before the job is done, or hangs; it is killed then. */
-  async run(job: Job, receive: Receive): Promise<void> {
+  /**
+   * @returns `ended` if the process ended before the job was done.
+   * @throws if it hangs or is refused; it is killed then.
+   */
+  async run(job: Job, receive: Receive): Promise<"done" | "ended"> {
     clearTimeout(this.#idleTimer);
     const endAt = performance.now() + (job.kind === "empty" ? longestRemovalMs : Infinity);
     try {
-      await this.#input.write(new TextEncoder().encode(JSON.stringify(job) + "\n"));
+      const text = new TextEncoder().encode(JSON.stringify(job) + "\n");
+      // If it has ended, so has what it sends.
+      await this.#input.write(text).catch(() => {});
       for (;;) {
         const { done, value } = await this.#next();
-        if (done) throw new Error("The process that reads tasks' files ended");
+        if (done) return "ended";
         const received = decoded(value);
         await receive(received);
         if (performance.now() > endAt) throw new Error("It took too long");
-        if (received.kind === "done") return;
+        if (received.kind === "done") return "done";
       }
     } catch (error) {
       signal(this.#child.pid, "SIGKILL");
@@ -210,16 +234,20 @@ class Helper implements AsyncDisposable {
 
   async #next(): Promise<IteratorResult<{ type: number; content: Uint8Array }>> {
     const stuck = Promise.withResolvers<never>();
-    const timer = setTimeout(
-      () => stuck.reject(new Error(`Reading made no progress for ${this.stuckMs / 1000} s`)),
-      this.stuckMs,
-    );
+    // In steps: while this process is stopped, the silence of the other one says nothing.
+    const stepMs = this.stuckMs / 10;
+    let silentMs = 0;
+    const timer = setInterval(() => {
+      silentMs += stepMs;
+      if (silentMs < this.stuckMs) return;
+      stuck.reject(new Error(`Reading made no progress for ${this.stuckMs / 1000} s`));
+    }, stepMs);
     const next = this.#frames.next();
     next.catch(() => {/* The timeout won the race. */});
     try {
       return await Promise.race([next, stuck.promise]);
     } finally {
-      clearTimeout(timer);
+      clearInterval(timer);
     }
   }
 
@@ -292,6 +320,17 @@ class Copies {
     // Part of a file is useless, and its space may be needed: the disk may be full.
     Deno.removeSync(entry.file);
     this.notes.push(`Artifact "${entry.path}" was left out: ${why}`);
+  }
+
+  /** Removes what was copied, for another try. */
+  discard(): void {
+    this.#open?.file.close();
+    this.#open = undefined;
+    try {
+      Deno.removeSync(this.into, { recursive: true });
+    } catch (error) {
+      if (!(error instanceof Deno.errors.NotFound)) throw error;
+    }
   }
 
   #begin({ path, size, mode }: Extract<Answer, { kind: "file" }>): void {

@@ -346,3 +346,36 @@ Deno.test("collecting stops when it is told to, and leaves no part of a file", a
   assert.ok(!exists(join(t.into, "a")));
   await eventually(10_000, () => t.watched.size === 0);
 });
+
+Deno.test("a process that ends while it collects, or before, is replaced, and nothing is missing", async () => {
+  let kill = true;
+  await using t = await place({
+    watch: (pid) => {
+      if (kill) Deno.kill(pid, "SIGKILL");
+      kill = false;
+      last = pid;
+    },
+  });
+  let last = 0;
+  for (const name of ["a", "b"]) await Deno.writeTextFile(join(t.folder, name), name);
+  const query = { folder: t.folder, globs: ["*"], maxFiles: 10 };
+  for (const into of ["first", "second"]) {
+    const { files, notes } = await t.files.collect(query, join(t.into, into));
+    assert.deepEqual(files.map(({ path }) => path), ["a", "b"], into);
+    assert.deepEqual(notes, []);
+    Deno.kill(last, "SIGKILL");
+  }
+});
+
+Deno.test("a worker that was stopped for long does not take this for a process that is stuck", async () => {
+  await using folder = await temporaryFolder();
+  const done = new TextEncoder().encode(JSON.stringify({ kind: "done", notes: [] }));
+  await Deno.writeFile(join(folder.path, "frames"), encodeFrame(frame.json, done));
+  const args = ["-c", `read line; sleep 0.3; cat ${folder.path}/frames; read line`];
+  const bounds = { stuckMs: 2_000, idleMs: 10 };
+  await using t = await place({ command: { command: "/bin/sh", args }, bounds });
+  const collected = t.files.collect({ folder: t.folder, globs: ["a"], maxFiles: 10 }, t.into);
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2_500);
+  assert.deepEqual((await collected).notes, []);
+});
