@@ -13,6 +13,7 @@ export const taskArgument: ArgSpec = {
   name: "ID",
   help: "Id of the task or array, its beginning, or @last for the newest",
   required: true,
+  completes: "task",
 };
 
 export interface Changed {

@@ -105,7 +105,12 @@ export interface ArgSpec {
   required?: boolean;
   /** Only for the last one: takes all remaining words. */
   repeat?: boolean;
+  completes?: LiveKind;
 }
+
+/** What a shell completes by asking the coordinators. */
+export const liveKinds = ["task", "open_task", "finished_task", "worker", "state_key"] as const;
+export type LiveKind = (typeof liveKinds)[number];
 
 export interface Example {
   /** A full command line. Each one is parsed by a test. */
@@ -126,6 +131,7 @@ export type OptionSpec = ValueSpec & {
   repeat?: boolean;
   required?: boolean;
   default?: string | number | boolean;
+  completes?: LiveKind;
 };
 
 export type OptionValues<O extends OptionSpecs> = {

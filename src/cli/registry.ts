@@ -63,6 +63,7 @@ export const registry: Readonly<Record<string, Load>> = {
   "sandbox show": () => import("./commands/sandbox_show.ts"),
   "completion": () => import("./commands/completion.ts"),
   "entrypoint": () => import("./commands/entrypoint.ts"),
+  "completion ids": () => import("./commands/completion_ids.ts"),
   "completion reply": () => import("./commands/completion_reply.ts"),
   "version": () => import("./commands/version.ts"),
 };

@@ -22,6 +22,9 @@ export async function run(argv: readonly string[], signal: AbortSignal): Promise
     if (argv[0] === "entrypoint" && !argv.slice(1, 2).some((word) => word.startsWith("-"))) {
       return await afterEntrypoint(argv.slice(1), signal);
     }
+    if (argv.slice(0, 3).join(" ") === "completion reply --") {
+      return await completionReply(argv.slice(3), signal);
+    }
     return await dispatch(argv, signal);
   } catch (error) {
     return outcomeOf({ facts: errorFacts(error) }, signal);
@@ -34,6 +37,31 @@ async function afterEntrypoint(words: readonly string[], signal: AbortSignal): P
   return prepared.exit === exitCode.done && words.length > 0
     ? await dispatch(words, signal)
     : prepared;
+}
+
+/** A person who has pressed Tab waits no longer. */
+const completionMs = 2_000;
+
+/**
+ * What only coordinators know is asked by a command of its own, which may dial them. Without an answer
+ * in time it prints nothing: there is no place for an error in a line that is being typed.
+ */
+async function completionReply(words: readonly string[], signal: AbortSignal): Promise<RunResult> {
+  const { complete } = await import("./complete.ts");
+  const found = await complete(words);
+  if (found === undefined || !("live" in found)) {
+    return await dispatch(["completion", "reply", "--", ...words], signal);
+  }
+  const { kind, namespace = "", typed, prefix, except, dial } = found.live;
+  const flags = Object.entries({ kind, namespace, typed, prefix })
+    .map(([name, value]) => `--${name}=${value}`);
+  const named = except.map((word) => `--except=${word}`);
+  const ask = ["completion", "ids", ...flags, ...named, ...dial, "--log.level=error"];
+  const silent = { exit: exitCode.done };
+  return await Promise.race([
+    dispatch(ask, signal).then(() => silent, () => silent),
+    new Promise<RunResult>((resolve) => setTimeout(resolve, completionMs, silent)),
+  ]);
 }
 
 async function dispatch(argv: readonly string[], signal: AbortSignal): Promise<RunResult> {

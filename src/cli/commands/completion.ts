@@ -30,26 +30,65 @@ export default command({
   text: ({ script }) => script,
 });
 
-/** The scripts ask the program itself what may follow. */
+/**
+ * The scripts ask the program itself what may follow: lines of a word, a tab, and what it is. Exit code
+ * 1 leaves it to the shell.
+ *
+ * bash splits the line at `=`, `:` and `@` too, so words without a blank between them are joined, and
+ * what it keeps of them, which is what ends with `=` or `:`, is taken off the answers. Descriptions are for lists only, as what is common
+ * to all answers is put into the line. Nothing here needs more than bash 3.2, which macOS has.
+ */
 const scripts: Record<string, string> = {
   bash: `_agent() {
-  local IFS=$'\\n'
-  COMPREPLY=($(agent completion reply -- "\${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null))
+  local words=() word kept='' line=$COMP_LINE i n=-1 found IFS=$' \\t\\n'
+  for ((i = 0; i <= COMP_CWORD; i++)); do
+    word=\${COMP_WORDS[i]}
+    if ((n < 0)) || [[ $line == [[:space:]]* ]]; then
+      line=\${line#"\${line%%[![:space:]]*}"} kept=''
+      ((++n))
+      words[n]=$word
+    else
+      kept=\${words[n]}
+      words[n]=$kept$word
+    fi
+    line=\${line#"$word"}
+  done
+  if [[ $word == [=:] ]]; then kept=\${words[n]}; fi
+  kept=\${kept%@}
+  COMPREPLY=()
+  if ! found=$(agent completion reply -- "\${words[@]:1}" 2>/dev/null); then return; fi
+  compopt +o default 2>/dev/null
+  local count=0 shown
+  while IFS=$'\\t' read -r word shown; do
+    if [[ -z $word ]]; then continue; fi
+    printf -v word %q "\${word#"$kept"}"
+    if [[ -n $shown && ( $COMP_TYPE == 63 || $COMP_TYPE == 33 ) ]]; then
+      word="$word  ($shown)"
+    fi
+    COMPREPLY[count++]=$word
+  done <<<"$found"
+  if ((count == 1)); then COMPREPLY[0]=\${COMPREPLY[0]%%  (*}; fi
 }
-complete -o default -F _agent agent
+complete -o default -o nosort -F _agent agent 2>/dev/null || complete -o default -F _agent agent
 `,
-  zsh: `_agent() {
-  local -a found
-  found=("\${(@f)$(agent completion reply -- "\${(@)words[2,CURRENT]}" 2>/dev/null)}")
-  if [[ -n "\${found[1]}" ]]; then compadd -- "\${found[@]}"; else _files; fi
+  zsh: `#compdef agent
+_agent() {
+  local text word shown
+  local -a all
+  text=$(agent completion reply -- "\${(@)words[2,CURRENT]}" 2>/dev/null) || { _files; return }
+  while IFS=$'\\t' read -r word shown; do
+    [[ -z $word ]] || all+=("\${word//:/\\\\:}\${shown:+:$shown}")
+  done <<<"$text"
+  (( $#all )) && _describe -V agent all
 }
 (( $+functions[compdef] )) || { autoload -Uz compinit && compinit; }
-compdef _agent agent
+if [[ $funcstack[1] == _agent ]]; then _agent "$@"; else compdef _agent agent; fi
 `,
   fish: `function __agent_complete
   set -l words (commandline -opc) (commandline -ct)
   agent completion reply -- $words[2..] 2>/dev/null
+  or __fish_complete_path (commandline -ct)
 end
-complete -c agent -a '(__agent_complete)'
+complete -c agent -f -k -a '(__agent_complete)'
 `,
 };

@@ -10,7 +10,7 @@ export default command({
     that is still its revision; otherwise the current revision is printed, and the exit code is 1.`,
   args: [
     { name: "NS", help: "Namespace", required: true },
-    { name: "KEY", help: "Key in it", required: true },
+    { name: "KEY", help: "Key in it", required: true, completes: "state_key" },
   ],
   options: {
     ifRevision: { kind: "integer", min: 1, help: "Remove it only if this is its current revision" },

@@ -9,7 +9,7 @@ export default command({
   description: "The bytes are written unchanged; --json shows the revision too.",
   args: [
     { name: "NS", help: "Namespace", required: true },
-    { name: "KEY", help: "Key in it", required: true },
+    { name: "KEY", help: "Key in it", required: true, completes: "state_key" },
   ],
   options: {},
   ...dialSettings,

@@ -17,7 +17,7 @@ export default command({
     printed, and the exit code is 1.`,
   args: [
     { name: "NS", help: "Namespace", required: true },
-    { name: "KEY", help: "Key in it", required: true },
+    { name: "KEY", help: "Key in it", required: true, completes: "state_key" },
     { name: "VALUE", help: "The value; - or nothing reads standard input" },
   ],
   options: {

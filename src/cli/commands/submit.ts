@@ -49,6 +49,7 @@ export default command({
     },
     worker: {
       kind: "worker_id",
+      completes: "worker",
       help: "Run it on this worker; the same as --selector worker=ID",
     },
     each: { kind: "flag", help: "Run it once on every connected worker that matches" },

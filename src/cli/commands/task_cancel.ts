@@ -8,7 +8,7 @@ export default command({
   summary: "Cancel tasks, or the unfinished elements of arrays",
   description:
     "A queued task ends at once. A running one gets SIGTERM, and is killed if it does not end.",
-  args: [{ ...taskArgument, repeat: true }],
+  args: [{ ...taskArgument, repeat: true, completes: "open_task" }],
   options: {},
   ...dialSettings,
   examples: [

@@ -8,7 +8,7 @@ export default command({
   description:
     `Frees their space on the coordinator at once. A task that is queued or running, or an array
     with such an element, is not touched: cancel it first.`,
-  args: [{ ...taskArgument, repeat: true }],
+  args: [{ ...taskArgument, repeat: true, completes: "finished_task" }],
   options: {},
   ...dialSettings,
   examples: [

@@ -8,7 +8,7 @@ export default command({
   summary: "Queue finished tasks again",
   description:
     "Adds an attempt to the same task, under the same id. Of an array, the elements that did not succeed.",
-  args: [{ ...taskArgument, repeat: true }],
+  args: [{ ...taskArgument, repeat: true, completes: "finished_task" }],
   options: {
     failed: { kind: "flag", help: "Leave out tasks that succeeded, or have not ended" },
   },

@@ -9,7 +9,12 @@ export default command({
   summary: "Assign no new tasks to a worker",
   description:
     "It finishes its running tasks, and gets no new ones until agent workers resume, even after a restart.",
-  args: [{ name: "ID", help: "Id of the worker, as agent workers list shows it", required: true }],
+  args: [{
+    name: "ID",
+    help: "Id of the worker, as agent workers list shows it",
+    required: true,
+    completes: "worker",
+  }],
   options: {},
   ...dialSettings,
   examples: [{ line: "agent workers drain gpu1", does: "Drain it before its host is updated" }],

@@ -12,7 +12,12 @@ export default command({
   description:
     "Its tasks count as lost at once, instead of after coordinator.lost_after, and run elsewhere. " +
     "Only for a host that is really gone: one that is merely cut off may still run them.",
-  args: [{ name: "ID", help: "Id of the worker, as agent workers list shows it", required: true }],
+  args: [{
+    name: "ID",
+    help: "Id of the worker, as agent workers list shows it",
+    required: true,
+    completes: "worker",
+  }],
   options: { yes: { kind: "flag", help: "Do not ask for confirmation" } },
   ...dialSettings,
   examples: [{

@@ -8,7 +8,12 @@ export default command({
   path: "workers resume",
   summary: "Assign tasks to a drained worker again",
   description: "The opposite of agent workers drain.",
-  args: [{ name: "ID", help: "Id of the worker, as agent workers list shows it", required: true }],
+  args: [{
+    name: "ID",
+    help: "Id of the worker, as agent workers list shows it",
+    required: true,
+    completes: "worker",
+  }],
   options: {},
   ...dialSettings,
   examples: [{ line: "agent workers resume gpu1", does: "Let it take tasks again" }],
