@@ -1,13 +1,13 @@
 /**
  * Bundles the program for `deno compile`: `bundle.ts FOLDER COMMIT`. The entries share chunks, so
  * `import()` of a command stays lazy and a thread loads only what it needs. URLs of thread entries
- * are changed to the URLs of their bundles, and the commit is inserted.
+ * are changed to the URLs of their bundles, and the commit and its day are inserted.
  */
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { pointAtBundles, threadEntries } from "./entries.ts";
 
-const [folder, commit = ""] = Deno.args;
+const [folder, commit = "", day = ""] = Deno.args;
 if (folder === undefined) throw new Error("Usage: bundle.ts FOLDER [COMMIT]");
 const root = fileURLToPath(new URL("..", import.meta.url));
 const entries = [...(await threadEntries(root)).keys()];
@@ -23,7 +23,8 @@ for await (const file of filesBelow(folder)) {
     throw new Error(`A CommonJS package is imported by import() itself, see ${file}: "${text}"`);
   }
   const pointed = pointAtBundles(text, file, entries)
-    .replaceAll("@commit-of-the-build@", (placeholder) => commit || placeholder);
+    .replaceAll("@commit-of-the-build@", (placeholder) => commit || placeholder)
+    .replaceAll("@day-of-the-build@", (placeholder) => day || placeholder);
   if (pointed !== text) await Deno.writeTextFile(path, pointed);
 }
 

@@ -4,10 +4,13 @@ import { fileURLToPath } from "node:url";
 import { commandHelp } from "../src/cli/help.ts";
 import { loadCommand, registry } from "../src/cli/registry.ts";
 import completion from "../src/cli/commands/completion.ts";
-import { releasedOn, version } from "../src/base/version.ts";
+import { version } from "../src/base/version.ts";
 
-const [folder] = Deno.args;
-if (folder === undefined) throw new Error("release_files.ts wants the folder to write to");
+const [folder, epoch] = Deno.args;
+if (folder === undefined || epoch === undefined) {
+  throw new Error("release_files.ts wants the folder to write to, and the time of the release");
+}
+const day = new Date(Number(epoch) * 1000).toISOString().slice(0, 10);
 const root = fileURLToPath(new URL("..", import.meta.url));
 
 await Deno.writeTextFile(join(folder, "agent.1"), await manPage());
@@ -29,7 +32,7 @@ async function manPage(): Promise<string> {
       .join("\n")
   );
   return [
-    `.TH AGENT 1 "${releasedOn}" "agent ${version}"`,
+    `.TH AGENT 1 "${day}" "agent ${version}"`,
     ".SH NAME",
     "agent \\- private CA, task execution over mutual TLS, and an HTTPS mesh",
     ".SH SYNOPSIS",
@@ -41,9 +44,11 @@ async function manPage(): Promise<string> {
   ].join("\n");
 }
 
-/** A line that begins with a dot or an apostrophe would be a macro. */
+/** A line that begins with a dot or an apostrophe would be a macro; troff reads ASCII. */
 function escaped(text: string): string {
-  return text.replaceAll("\\", "\\e").replaceAll("-", "\\-").replaceAll(/^(?=[.'])/gm, "\\&");
+  const code = (char: string) => char.codePointAt(0)!.toString(16).toUpperCase().padStart(4, "0");
+  return text.replaceAll("\\", "\\e").replaceAll("-", "\\-").replaceAll(/^(?=[.'])/gm, "\\&")
+    .replaceAll(/[^\n -~]/gu, (char) => `\\[u${code(char)}]`);
 }
 
 /** CycloneDX 1.5: every package of deno.lock, with the checksum that it was verified by. */

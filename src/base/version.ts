@@ -4,11 +4,14 @@ import manifest from "../../deno.json" with { type: "json" };
 /** The version of this program, from deno.json. */
 export const version: string = manifest.version;
 
+/** scripts/compile writes the day of the commit in place of this text. */
+const embeddedDay = "@day-of-the-build@";
+
 /**
- * No host runs this version before this day, so an earlier clock is wrong. Set it at each release;
- * an earlier day only means that fewer wrong clocks are noticed.
+ * No host runs this version before this day, so an earlier clock is wrong. A checkout may be older
+ * than the day that is used for it; then fewer wrong clocks are noticed.
  */
-export const releasedOn = "2026-11-22";
+export const releasedOn: string = embeddedDay.startsWith("@") ? "2026-11-22" : embeddedDay;
 
 /** scripts/compile writes the commit in place of this text. */
 const embeddedCommit = "@commit-of-the-build@";

@@ -7,8 +7,14 @@ import { temporaryFolder } from "../support/temporary.ts";
 const script = join(import.meta.dirname!, "../../packaging/install.sh");
 const ready = await component("tar and sha256sum", programs("tar", "gzip", "sha256sum"));
 
-async function run(program: string, args: string[], cwd: string, home = cwd) {
-  const ran = await new Deno.Command(program, { args, cwd, env: { HOME: home } }).output();
+async function run(
+  program: string,
+  args: string[],
+  cwd: string,
+  options: Deno.CommandOptions = {},
+) {
+  const ran = await new Deno.Command(program, { args, cwd, env: { HOME: cwd }, ...options })
+    .output();
   const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
   return { code: ran.code, stdout: text(ran.stdout), stderr: text(ran.stderr) };
 }
@@ -48,6 +54,27 @@ Deno.test({
     assert.deepEqual([...Deno.readDirSync(bin!)].map(({ name }) => name), ["agent"]);
   },
 });
+
+for (const shell of [["sh"], ["dash"], ["busybox", "sh"], ["bash"]]) {
+  Deno.test({
+    name: `a user who is not root installs it for himself with ${shell.join(" ")}`,
+    ...await component(`install.sh in ${shell[0]}`, programs(shell[0]!, "tar", "sha256sum")),
+    async fn() {
+      await using temporary = await temporaryFolder();
+      const release = join(temporary.path, "release");
+      await makeRelease(release, works);
+      const nobody = 65_534;
+      const isRoot = Deno.uid() === 0;
+      if (isRoot) await Deno.chown(temporary.path, nobody, nobody);
+      const [program, ...args] = [...shell, join(release, "install.sh")];
+      const who = isRoot ? { uid: nobody, gid: nobody } : {};
+      const ran = await run(program!, args, temporary.path, who);
+      assert.equal(ran.code, 0, ran.stderr);
+      const installed = join(temporary.path, ".local/bin/agent");
+      assert.equal((await run(installed, [], temporary.path)).stdout, "agent 9.9.9\n");
+    },
+  });
+}
 
 Deno.test({
   name: "a damaged archive, or one that does not run, changes nothing",
