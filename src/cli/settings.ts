@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import type { Env } from "../base/env.ts";
 import { UserError } from "../base/errors.ts";
+import { whyNoAccess } from "../base/fs/no_access.ts";
 import { type Account, folders } from "../config/folders.ts";
 import { type Findings, loadConfig, requireSound, withValues } from "../config/load.ts";
 import { type Config, configKeys, variablesOf } from "../config/schema.ts";
@@ -47,10 +48,12 @@ export async function settingsFor(
   });
   const { config: _, ...found } = loaded;
   let tlsSettings: Promise<TlsSettings> | undefined;
-  const tls = () => tlsSettings ??= tlsSettingsIn(roots.configRoot);
+  const tls = () => tlsSettings ??= tlsSettingsIn(roots.configRoot, usage.lenient);
   const sound = usage.lenient ? loaded.config : requireSound(loaded);
-  const { config, warnings } = await withHost(usage, sound, tls, roots);
-  const findings = { ...found, warnings: [...found.warnings, ...warnings] };
+  const { config, idleDirectory } = await withHost(usage, sound, tls, roots);
+  const findings = idleDirectory === undefined
+    ? found
+    : { ...found, idleDirectory, warnings: [...found.warnings, idleDirectory] };
   // A command logs for the person who typed it: warnings, as text, unless set otherwise.
   const logs = (key: "log.level" | "log.format") =>
     usage.entry !== undefined || config.origins[key] !== "default";
@@ -69,33 +72,41 @@ export async function settingsFor(
   };
 }
 
-/** What the files of this host add to the configuration, and what they make worth a warning. */
+/** What the files of this host add to the configuration, and the warning of `idleTlsDirectory`. */
 async function withHost(
   usage: Usage & { entry?: string },
   loaded: Config,
   tls: () => Promise<TlsSettings>,
   roots: Pick<EnvFacts, "configRoot">,
-): Promise<{ config: Config; warnings: string[] }> {
+): Promise<{ config: Config; idleDirectory: string | undefined }> {
   let config = loaded;
-  const warnings: string[] = [];
+  let idleDirectory: string | undefined;
   if (usage.config?.includes("peer")) {
     config = await withTlsDirectory(config, tls);
     const servesPeers = usage.entry === "coordinator" || usage.entry === "worker";
-    const idle = servesPeers || usage.lenient ? await idleTlsDirectory(config, tls) : undefined;
-    if (idle !== undefined) warnings.push(idle);
+    if (servesPeers || usage.lenient) idleDirectory = await idleTlsDirectory(config, tls);
   }
   if (usage.config?.includes("server")) {
     config = await withLocalNode(config, { ...roots, variable });
   }
-  return { config, warnings };
+  return { config, idleDirectory };
 }
 
-/** Loaded late: only commands with peers need it. */
-async function tlsSettingsIn(configRoot: string): Promise<TlsSettings> {
-  const { readTlsSettings, settle, tlsRoot } = await import("../pki/directory/settings.ts");
+/**
+ * Loaded late: only commands with peers need it.
+ *
+ * @param lenient a command that reports a damaged file goes on with the defaults.
+ */
+async function tlsSettingsIn(configRoot: string, lenient = false): Promise<TlsSettings> {
+  const { parseTlsSettings, readTlsSettings, settle, tlsRoot } = await import(
+    "../pki/directory/settings.ts"
+  );
   const root = tlsRoot({ configRoot, variable });
   await settle(root);
-  return await readTlsSettings(root);
+  return await readTlsSettings(root).catch((error) => {
+    if (!lenient || !(error instanceof UserError)) throw error;
+    return parseTlsSettings("", root);
+  });
 }
 
 const peerFileKeys = ["peer.cert_file", "peer.key_file", "peer.client_ca_file"] as const;
@@ -162,7 +173,7 @@ async function configFile(flag: string | undefined, configRoot: string) {
     const reason = error instanceof Deno.errors.NotFound
       ? "it does not exist"
       : error instanceof Deno.errors.PermissionDenied
-      ? "permission denied"
+      ? permissionDenied(path, error)
       : String(error);
     throw new UserError(`Reading the configuration "${path}" failed: ${reason}`, {
       exit: 2,
@@ -174,6 +185,14 @@ async function configFile(flag: string | undefined, configRoot: string) {
   // Loaded late: most hosts have no file, and a YAML parser costs each start a few milliseconds.
   const { parseFile } = await import("../config/file.ts");
   return parseFile(path, text);
+}
+
+function permissionDenied(path: string, error: Error): string {
+  const uid = Deno.uid();
+  const why = whyNoAccess(path, error, uid);
+  return why.cause === "owner"
+    ? `permission denied: "${why.folder}" belongs to user ${why.owner}, and this is user ${uid}`
+    : "permission denied";
 }
 
 /** By https://no-color.org: any value that is not empty switches colour off. */

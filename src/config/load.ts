@@ -38,6 +38,8 @@ export interface Findings {
   /** Nothing starts while there is one. */
   problems: Problem[];
   warnings: string[];
+  /** The one of them that says that gRPC does not use the TLS directory, which is enabled. */
+  idleDirectory?: string;
   /** `AGENT_*` variables without a meaning, each with the nearest known name if any. */
   unknownVariables: { name: string; nearest?: string }[];
 }
@@ -174,9 +176,17 @@ function attempt(
     return { value: readSetting(setting, text, folder) };
   } catch (error) {
     if (!(error instanceof InvalidValue)) throw error;
-    const shown = JSON.stringify(typeof text === "string" ? text : text.join(","));
+    const shown = JSON.stringify(maskUrls(typeof text === "string" ? text : text.join(",")));
     return { problem: { message: `${name} is ${shown}, must be ${error.wanted}` } };
   }
+}
+
+/** Passwords and tokens that someone wrote into an address: messages go into logs and reports. */
+function maskUrls(text: string): string {
+  return text.replaceAll(/(?<=:\/\/)[^\/@\s]*@/g, "…@").replaceAll(
+    /(?<=:\/\/[^\s?#]*)[?#]\S*/g,
+    "?…",
+  );
 }
 
 function readSetting(setting: Setting, text: Candidate["text"], folder?: string): unknown {

@@ -252,8 +252,9 @@ function readListenHost(text: string): string {
   return checked(bare, isIP(bare) !== 0, 'an IP address such as "127.0.0.1", "0.0.0.0" or "::"');
 }
 
+/** Without what may be secret: a password, or the token of a login URL. */
 function isUrl(text: string): boolean {
   const url = URL.parse(text);
-  return url !== null && /^https?:$/.test(url.protocol) && url.username === "" &&
-    url.password === "";
+  return url !== null && /^https?:$/.test(url.protocol) && !/[?#]/.test(text) &&
+    url.username === "" && url.password === "";
 }

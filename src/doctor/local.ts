@@ -16,18 +16,20 @@ export interface LocalOptions {
   findings: {
     problems: { message: string; next?: string }[];
     warnings: string[];
+    idleDirectory?: string;
     unknownVariables: { name: string; nearest?: string }[];
   };
   tls: Facts["tls"];
   tokenFile: string;
   releasedOn: string;
+  hasSystemd: boolean;
   now: number;
 }
 
 export function localFacts(options: LocalOptions): LocalFacts {
-  const { config, findings, tls, tokenFile, releasedOn, now } = options;
+  const { config, findings, tls, tokenFile, releasedOn, hasSystemd, now } = options;
   const { values } = config;
-  const idle = idleTls(config);
+  const { idleDirectory } = findings;
   return {
     now,
     releasedOn: Date.parse(releasedOn),
@@ -37,8 +39,8 @@ export function localFacts(options: LocalOptions): LocalFacts {
     config: {
       file: config.file,
       problems: findings.problems,
-      warnings: findings.warnings,
-      idle,
+      warnings: findings.warnings.filter((warning) => warning !== idleDirectory),
+      idle: idleTls(config) ?? idleDirectory,
       unknownVariables: findings.unknownVariables,
       refused: findings.problems.length > 0 ? [] : refusedRoles(config),
     },
@@ -49,7 +51,7 @@ export function localFacts(options: LocalOptions): LocalFacts {
     cgroups: cgroups(),
     worker: { user: values["worker.user"], isRoot: Deno.uid() === 0 },
     units: units(),
-    hasSystemd: exists("/run/systemd/system"),
+    hasSystemd,
   };
 }
 
@@ -105,9 +107,37 @@ function nearestFolder(path: string): string {
 function isWritable(path: string): boolean {
   try {
     accessSync(path, constants.W_OK);
-    return true;
+    return !isReadOnlyMount(Deno.realPathSync(path));
   } catch {
     return false;
+  }
+}
+
+/** Deno's `access` asks the modes alone, and those let root pass everywhere. */
+function isReadOnlyMount(path: string): boolean {
+  if (Deno.build.os !== "linux") return false;
+  let [longest, isReadOnly] = ["", false];
+  for (const line of mountinfo().split("\n")) {
+    // proc_pid_mountinfo(5): the mount point is the fifth field, with blanks as octal numbers.
+    const fields = line.split(" ");
+    const mount = (fields[4] ?? "").replaceAll(
+      /\\([0-7]{3})/g,
+      (_, octal) => String.fromCharCode(parseInt(octal, 8)),
+    );
+    const holds = path === mount || path.startsWith(mount.endsWith("/") ? mount : `${mount}/`);
+    if (mount === "" || !holds || mount.length < longest.length) continue;
+    const options = `${fields[5]},${fields.at(-1)}`.split(",");
+    [longest, isReadOnly] = [mount, options.includes("ro")];
+  }
+  return isReadOnly;
+}
+
+/** Empty if /proc is not mounted, which is a finding of its own. */
+function mountinfo(): string {
+  try {
+    return Deno.readTextFileSync("/proc/self/mountinfo");
+  } catch {
+    return "";
   }
 }
 
@@ -115,8 +145,8 @@ function isWritable(path: string): boolean {
 function cgroups(): Facts["cgroups"] {
   if (Deno.build.os !== "linux") return "none";
   try {
-    const mounts = Deno.readTextFileSync("/proc/self/mountinfo");
-    // proc_pid_mountinfo(5): the mount point is the fifth field, the type follows the dash.
+    const mounts = mountinfo();
+    // proc_pid_mountinfo(5): the type follows the dash.
     const [, mount] = /^(?:\S+ ){4}(\S+) .* - cgroup2 /m.exec(mounts) ?? [];
     if (mount === undefined) return mounts.includes(" - cgroup ") ? "v1" : "none";
     const own = /^0::(.*)$/m.exec(Deno.readTextFileSync("/proc/self/cgroup"))?.[1] ?? "/";

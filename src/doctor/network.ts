@@ -1,16 +1,15 @@
 /** The facts that need the network. Dials only named hosts and this host's own ports. */
 import { createSocket } from "node:dgram";
-import { isIP } from "node:net";
 import { request as httpRequest } from "node:http";
-import { connect as connectTls, type TLSSocket } from "node:tls";
 import { joinHost, splitHost } from "../base/address.ts";
 import type { Clock } from "../base/clock.ts";
 import { addressesOf } from "../deno/host_addresses.ts";
 import { PkiError } from "../pki/errors.ts";
+import type { Certificate } from "../pki/x509/inspect.ts";
 import type { Loaded } from "../tls/credentials.ts";
-import { diagnose } from "../tls/diagnose.ts";
+import { type ConnectionError, diagnose } from "../tls/diagnose.ts";
 import type { PeerMode } from "../tls/mode.ts";
-import { probeTcp } from "../tls/probe.ts";
+import { dialTls, probeTcp } from "../tls/probe.ts";
 import { checkChain, presented } from "../tls/verify.ts";
 import type { PortFacts, TargetFacts } from "./facts.ts";
 
@@ -41,9 +40,13 @@ export async function targetFacts({ address, from }: Target, ways: Ways): Promis
     address,
     from,
     addresses,
-    fault: error && { code: error.diagnosis, message: error.message, next: error.next },
+    fault: faultOf(error),
     clockOffsetMs: undefined,
   };
+}
+
+function faultOf(error: ConnectionError | undefined): TargetFacts["fault"] {
+  return error && { code: error.diagnosis, message: error.message, next: error.next };
 }
 
 /** A node answers /api/health without a token, over HTTPS or HTTP; undefined: it is no node. */
@@ -67,12 +70,12 @@ async function nodeAt(
     };
     return { fault, clockOffsetMs };
   }
-  return { fault: chainFault(at, secure.socket, loaded, clock), clockOffsetMs };
+  return { fault: chainFault(at, secure.chain, loaded, clock), clockOffsetMs };
 }
 
 function chainFault(
   at: string,
-  socket: TLSSocket,
+  [leaf, ...others]: Certificate[],
   { ca }: Loaded,
   clock: Clock,
 ): TargetFacts["fault"] {
@@ -83,7 +86,6 @@ function chainFault(
       next: "agent tls install --ca FILE, with the file of agent tls export-ca there",
     };
   }
-  const [leaf, ...others] = presented(socket);
   try {
     if (leaf !== undefined) checkChain(leaf, others, ca.certificates, clock.now());
     return undefined;
@@ -99,11 +101,17 @@ function chainFault(
 
 interface Health {
   date: string;
-  socket: TLSSocket;
+  /** The certificates that it presented over HTTPS. */
+  chain: Certificate[];
 }
 
 function healthOf(scheme: "https" | "http", address: string): Promise<Health | undefined> {
   const { host, port } = splitHost(address);
+  // Not node:https: its agent reads the system's CAs, which this thread may not do. The certificate
+  // is verified afterwards, so that the report can say what is wrong with it.
+  const secure = scheme === "https"
+    ? dialTls({ host, port, rejectUnauthorized: false })
+    : undefined;
   return new Promise((resolve) => {
     const request = httpRequest({
       host,
@@ -111,10 +119,10 @@ function healthOf(scheme: "https" | "http", address: string): Promise<Health | u
       path: "/api/health",
       agent: false,
       timeout: answerMs,
-      // Not node:https: its agent reads the system's CAs, which this thread may not do. The
-      // certificate is verified afterwards, so that the report can say what is wrong with it.
-      ...(scheme === "https" ? { createConnection: () => unverified(host, port) } : {}),
+      ...(secure === undefined ? {} : { createConnection: () => secure }),
     }, (response) => {
+      // Now: when the other side has hung up, they are gone.
+      const chain = secure === undefined ? [] : presented(secure);
       let body = "";
       response.setEncoding("utf8");
       // A node's answer is short. Anything longer is not from a node.
@@ -125,8 +133,7 @@ function healthOf(scheme: "https" | "http", address: string): Promise<Health | u
       response.on("error", () => resolve(undefined));
       response.on("end", () => {
         const isNode = response.statusCode === 200 && /"role":"node"/.test(body);
-        const date = response.headers.date ?? "";
-        resolve(isNode ? { date, socket: response.socket as TLSSocket } : undefined);
+        resolve(isNode ? { date: response.headers.date ?? "", chain } : undefined);
       });
     });
     request.on("timeout", () => request.destroy());
@@ -136,11 +143,6 @@ function healthOf(scheme: "https" | "http", address: string): Promise<Health | u
   });
 }
 
-function unverified(host: string, port: number): TLSSocket {
-  const servername = isIP(host) === 0 ? { servername: host } : {};
-  return connectTls({ host, port, rejectUnauthorized: false, ...servername });
-}
-
 export interface OwnPort {
   role: "coordinator" | "node";
   setting: string;
@@ -148,21 +150,34 @@ export interface OwnPort {
   port: number;
 }
 
-/** What listens on a port of this host that a role would use. */
-export async function portFacts(own: OwnPort, ways: Ways): Promise<PortFacts> {
+/** Diagnoses after which a stranger listens there, and no coordinator. */
+const strangers: ReadonlySet<string> = new Set(["not_a_coordinator", "handshake_failed"]);
+
+/** What listens on a port of this host that a role would use; a role there is a target too. */
+export async function portFacts(
+  own: OwnPort,
+  ways: Ways,
+): Promise<{ port: PortFacts; target?: TargetFacts }> {
   const host = own.host === "0.0.0.0" ? "127.0.0.1" : own.host === "::" ? "::1" : own.host;
   const address = joinHost(host, own.port);
   const { role, setting } = own;
+  const port = (state: PortFacts["state"]) => ({ role, setting, address, state });
   const tcp = await probeTcp(host, own.port);
-  if ("failure" in tcp) return { role, setting, address, state: "free" };
+  if ("failure" in tcp) return { port: port("free") };
   tcp.socket.destroy();
+  const target = { address, from: `the local ${role}`, addresses: [host] };
   if (role === "node") {
     const node = await nodeAt(address, ways);
-    return { role, setting, address, state: node === undefined ? "other" : "agent" };
+    return node === undefined
+      ? { port: port("other") }
+      : { port: port("agent"), target: { ...target, ...node } };
   }
-  const h2c = await diagnose(address, { mode: "h2c" }, ways.loaded, ways.clock);
-  const speaks = h2c === undefined || h2c.diagnosis === "plaintext_to_tls";
-  return { role, setting, address, state: speaks ? "agent" : "other" };
+  const { mode = { mode: "h2c" }, loaded, clock } = ways;
+  const error = await diagnose(address, mode, loaded, clock);
+  if (error !== undefined && strangers.has(error.diagnosis)) return { port: port("other") };
+  // Without a mode the settings are at fault, which is a finding of its own.
+  const fault = ways.mode === undefined ? undefined : faultOf(error);
+  return { port: port("agent"), target: { ...target, fault, clockOffsetMs: undefined } };
 }
 
 /** The group and port of multicast DNS (RFC 6762, section 3). */

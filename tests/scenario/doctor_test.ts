@@ -72,16 +72,49 @@ Deno.test("a bundle for a report holds no secret", async () => {
   await using home = await tempHome();
   await using folder = await temporaryFolder();
   await agent.run(["tls", "init"], { home });
-  const secret = "s".repeat(43);
-  await Deno.writeTextFile(join(home.tls, "..", "token"), `${secret}\n`, { mode: 0o600 });
+  const secret = (name: string) => `${name}-${crypto.randomUUID()}`;
+  const [value, variable, password] = ["value", "variable", "password"].map(secret);
+  await using coordinator = await agent.start(
+    "coordinator",
+    ["--coordinator.port=0", "--coordinator.health-port=0"],
+    { home },
+  );
+  const dial = `--coordinators=${coordinator.address}`;
+  const put = ["state", "put", dial, "build", "key", value!];
+  assert.equal((await agent.run(put, { home })).code, 0);
+  const submit = ["submit", dial, "--env", `SECRET=${variable}`, "--", "true"];
+  assert.equal((await agent.run(submit, { home })).code, 0);
+  await using node = await agent.start(
+    "node",
+    ["--node.port=0", "--node.health-port=0", "--node.mdns=false"],
+    { home },
+  );
+  const token = (await Deno.readTextFile(join(home.tls, "..", "token"))).trim();
+  using client = Deno.createHttpClient({
+    caCerts: [await Deno.readTextFile(join(home.tls, "ca/ca.crt"))],
+  });
+  const session = await fetch(`https://${node.address}/?token=${token}`, { client });
+  await session.body?.cancel();
+  const [cookie] = /[\w-]{20,}(?=;)/.exec(session.headers.get("set-cookie") ?? "") ?? [];
+  assert.ok(cookie, "no session");
+
+  const env = {
+    DATABASE_PASSWORD: variable!,
+    AGENT_TYPO: variable!,
+    HTTPS_PROXY: `http://user:${password}@proxy.lan:3128`,
+    AGENT_SERVER_URL: `https://user:${password}@gpu1.lan:8765/?token=${token}`,
+  };
   const file = join(folder.path, "report.json");
-  const ran = await agent.run(["doctor", ...quiet(), "--bundle", file], { home });
+  const args = ["doctor", ...quiet(), "--bundle", file, coordinator.address, node.address];
+  const ran = await agent.run(args, { home, env });
   assert.ok(ran.code === 0 || ran.code === 3, ran.stderr);
   const text = await Deno.readTextFile(file);
   assert.ok(Array.isArray(JSON.parse(text).findings));
+  assert.equal((await Deno.stat(file)).mode! & 0o777, 0o600);
   const keys = await Promise.all(
     ["ca/ca.key", "server.key"].map((name) => Deno.readTextFile(join(home.tls, name))),
   );
   const lines = keys.flatMap((key) => key.split("\n")).filter((line) => line.length > 20);
-  for (const each of [secret, "PRIVATE KEY", ...lines]) assert.ok(!text.includes(each), each);
+  const secrets = [token, value!, variable!, password!, cookie, "PRIVATE KEY", ...lines];
+  for (const each of secrets) assert.ok(!`${text}${ran.stdout}`.includes(each), each);
 });

@@ -36,12 +36,14 @@ export default command({
   prepare: async (request) => {
     const { localFacts } = await import("../../doctor/local.ts");
     const { releasedOn } = await import("../../base/version.ts");
+    const { hasSystemd } = await import("../../service/systemd.ts");
     return localFacts({
       config: request.config,
       findings: request.findings!,
       tls: await tlsStatus(),
       tokenFile: identityFiles(request.env).token,
       releasedOn,
+      hasSystemd: hasSystemd(),
       now: request.env.clock.now(),
     });
   },
@@ -129,19 +131,16 @@ async function gather({ args, config, env, prepared }: DoctorRequest) {
   const local = prepared as LocalFacts;
   const ways = { ...await waysOf(config), clock: env.clock };
   const ports = await Promise.all(portsOf(config).map((own) => portFacts(own, ways)));
-  const running = ports.filter(({ state }) => state === "agent")
-    .map(({ address, role }) => ({ address, from: `the local ${role}` }));
-  const named = targetsOf(args, config);
-  const targets = [
-    ...named,
-    ...running.filter(({ address }) => !named.some((each) => each.address === address)),
-  ];
+  const running = ports.flatMap(({ target }) => target ?? []);
+  const others = targetsOf(args, config)
+    .filter(({ address }) => !running.some((each) => each.address === address));
+  const dialled = await Promise.all(others.map((target) => targetFacts(target, ways)));
   return {
     ...local,
     ownAddresses: await addressesOf(local.hostname, 0).catch(() => undefined),
     usableInterfaces: usableInterfaces(Deno.networkInterfaces()).map(({ address }) => address),
-    ports,
-    targets: await Promise.all(targets.map((target) => targetFacts(target, ways))),
+    ports: ports.map(({ port }) => port),
+    targets: [...dialled, ...running],
     multicast: config.values["node.mdns"] ? await multicast() : "not_tried" as const,
   };
 }
