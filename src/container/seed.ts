@@ -5,6 +5,7 @@
 import { join } from "node:path";
 import { messageOf, UserError } from "../base/errors.ts";
 import { exists, syncFolder } from "../base/fs/atomic_file.ts";
+import { whyNoAccess } from "../base/fs/no_access.ts";
 import { parseCertificates, readSmallText } from "../pki/x509/inspect.ts";
 
 /** Where `scripts/image-build` puts it; AGENT_SEED names another place. */
@@ -76,31 +77,25 @@ export function unwritableVolume(folder: string, cause: unknown): UserError {
   const what = `Cannot write the state folder "${folder}"`;
   const uid = Deno.uid();
   const gid = Deno.gid();
-  if (/read-only|os error 30/i.test(messageOf(cause))) {
-    return new UserError(`${what}: it is mounted read-only`, {
-      next: "Mount it writable",
-      cause,
-    });
-  }
-  const owner = ownerOf(folder);
-  if (owner !== undefined && owner !== uid) {
-    return new UserError(
-      `${what}: it belongs to user ${owner}, and this container runs as user ${uid}`,
-      {
-        next: `On the host: chown -R ${uid}:${gid} VOLUME; or run the container as ${owner} ` +
-          `(scripts/image-run: PUID=${owner})`,
+  const why = whyNoAccess(folder, cause, uid);
+  switch (why.cause) {
+    case "read_only":
+      return new UserError(`${what}: it is mounted read-only`, {
+        next: "Mount it writable",
         cause,
-      },
-    );
-  }
-  return new UserError(`${what}: ${messageOf(cause)}`, { next: "Check the volume", cause });
-}
-
-function ownerOf(folder: string): number | undefined {
-  try {
-    return Deno.statSync(folder).uid ?? undefined;
-  } catch {
-    return undefined; // The caller's error is more specific.
+      });
+    case "owner":
+      return new UserError(
+        `${what}: it belongs to user ${why.owner}, and this container runs as user ${uid}`,
+        {
+          next:
+            `On the host: chown -R ${uid}:${gid} VOLUME; or run the container as ${why.owner} ` +
+            `(scripts/image-run: PUID=${why.owner})`,
+          cause,
+        },
+      );
+    case "other":
+      return new UserError(`${what}: ${messageOf(cause)}`, { next: "Check the volume", cause });
   }
 }
 

@@ -2,11 +2,13 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { agent } from "../support/agent.ts";
-import { component } from "../support/component.ts";
+import { component, findProgram } from "../support/component.ts";
 import { type Containers, containersCheck, run, startContainers } from "../support/containers.ts";
+import { eventually } from "../support/eventually.ts";
 import { tempHome } from "../support/home.ts";
 
 const ready = await component("containers", ...containersCheck);
+type Engine = Pick<Containers, "env" | "folder" | "base">;
 const root = join(import.meta.dirname!, "../..");
 const image = "localhost/agent:test";
 
@@ -40,10 +42,19 @@ Deno.test({
       "volumes that cannot be used are named with the cause",
       () => unusable(containers),
     );
+    await t.step("PUID and PGID own the volumes and run the node", () => owned(containers));
+    await t.step(
+      "a volume that a killed container left is completed by the next start",
+      () => killed(containers),
+    );
+    await t.step("the state of a former version is kept as it is", () => former(containers));
+    if (await findProgram("docker") !== undefined) {
+      await t.step("the docker command works like podman", () => byDocker(containers));
+    }
   },
 });
 
-async function build(containers: Containers, tag: string, env: Record<string, string> = {}) {
+async function build(containers: Engine, tag: string, env: Record<string, string> = {}) {
   const ran = await run(join(root, "scripts/image-build"), [tag], {
     ...containers.env,
     BUILD_ARGS: `BASE=${containers.base} EXECUTABLE=dist/agent`,
@@ -54,14 +65,14 @@ async function build(containers: Containers, tag: string, env: Record<string, st
   return ran;
 }
 
-async function podman(containers: Containers, ...args: string[]): Promise<string> {
+async function podman(containers: Engine, ...args: string[]): Promise<string> {
   const ran = await run("podman", args, containers.env);
   assert.equal(ran.code, 0, `podman ${args.join(" ")}: ${ran.stderr}`);
   return ran.stdout;
 }
 
 /** scripts/image-run in a folder without docker.env; each container has a port of its own. */
-function imageRun(containers: Containers, name: string, env: Record<string, string> = {}) {
+function imageRun(containers: Engine, name: string, env: Record<string, string> = {}) {
   using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const port = String(listener.addr.port);
   const all = {
@@ -85,7 +96,7 @@ async function health(port: string, ca: string): Promise<string> {
   return new TextDecoder().decode(ran.stdout) + new TextDecoder().decode(ran.stderr);
 }
 
-async function tlsInit(containers: Containers): Promise<void> {
+async function tlsInit(containers: Engine): Promise<void> {
   const { port, script } = imageRun(containers, "init", { TLS_INIT: "1" });
   const first = await script();
   assert.equal(first.code, 0, first.stderr);
@@ -121,7 +132,7 @@ async function chownAll(folder: string, uid: number): Promise<void> {
   assert.ok(owned.success);
 }
 
-async function bindMount(containers: Containers): Promise<void> {
+async function bindMount(containers: Engine): Promise<void> {
   const folder = join(containers.folder, "bind");
   await Deno.mkdir(folder);
   const state = await hostState(folder);
@@ -133,7 +144,7 @@ async function bindMount(containers: Containers): Promise<void> {
   await script("--rm");
 }
 
-async function minted(containers: Containers): Promise<void> {
+async function minted(containers: Engine): Promise<void> {
   const folder = join(containers.folder, "minted");
   await Deno.mkdir(folder);
   const head = await hostState(folder);
@@ -159,7 +170,7 @@ async function minted(containers: Containers): Promise<void> {
   await script("--rm");
 }
 
-async function baked(containers: Containers): Promise<void> {
+async function baked(containers: Engine): Promise<void> {
   const folder = join(containers.folder, "baked");
   await Deno.mkdir(folder);
   const state = await hostState(folder);
@@ -203,21 +214,22 @@ async function baked(containers: Containers): Promise<void> {
   await script("--rm");
 }
 
-async function deployed(containers: Containers): Promise<void> {
+async function deployed(containers: Engine): Promise<void> {
   await using home = await tempHome();
   assert.equal((await agent.run(["tls", "init"], { home })).code, 0);
-  const { port, script } = imageRun(containers, "peer");
+  const peer = `peer-of-${containers.env.ENGINE}`;
+  const { port, script } = imageRun(containers, peer);
   const started = await script("--", "node", "-H", "127.0.0.1", "--port", port);
   assert.equal(started.code, 0, started.stderr);
   const deploy = () =>
-    agent.run(["tls", "deploy", "--container", "peer", "localhost"], {
+    agent.run(["tls", "deploy", "--container", peer, "localhost"], {
       home,
       env: containers.env,
     });
   const first = await deploy();
   assert.equal(first.code, 0, first.stdout + first.stderr);
   assert.match(first.stdout, /^localhost +changed +certificate \(no CA yet\)/m);
-  const listed = await podman(containers, "exec", "peer", "ls", "-ln", "/etc/agent/tls/server.key");
+  const listed = await podman(containers, "exec", peer, "ls", "-ln", "/etc/agent/tls/server.key");
   assert.match(listed, /^-rw------- .* 10001 +10001 /);
   assert.match((await deploy()).stdout, /^localhost +unchanged/m);
   assert.equal((await script("--recreate")).code, 0);
@@ -225,10 +237,134 @@ async function deployed(containers: Containers): Promise<void> {
   await script("--rm");
   const gone = await deploy();
   assert.equal(gone.code, 1);
-  assert.match(gone.stdout, /there is no container "peer"/);
+  assert.match(gone.stdout, new RegExp(`there is no container "${peer}"`));
 }
 
-async function unusable(containers: Containers): Promise<void> {
+/** Without PUID the volumes of another user are refused, and the log names both. */
+async function owned(containers: Engine): Promise<void> {
+  const env = { TLS_INIT: "1", PUID: "1234", PGID: "1235" };
+  const { script } = imageRun(containers, "owned", env);
+  const ran = await script();
+  assert.equal(ran.code, 0, ran.stderr);
+  const inside = (...args: string[]) => podman(containers, "exec", "owned", ...args);
+  assert.match(await inside("id"), /uid=1234.* gid=1235/);
+  assert.match(
+    await inside("ls", "-ln", "/etc/agent/tls/server.key"),
+    /^-rw------- .* 1234 +1235 /,
+  );
+  assert.match(await inside("ls", "-ldn", "/var/lib/agent/node"), /^drwx------ .* 1234 +1235 /);
+  const other = imageRun(containers, "owned", { PUID: "1300" });
+  const changed = await other.script("--recreate");
+  assert.equal(changed.code, 0, changed.stderr);
+  assert.match(await inside("id"), /uid=1300/);
+  const without = await imageRun(containers, "owned").script("--recreate");
+  assert.equal(without.code, 1);
+  assert.match(without.stderr, /"\/etc\/agent" belongs to user 1300, and this is user 10001/);
+  await script("--rm");
+}
+
+/** Kills the first start at moments that lie in its preparation, with both ways to prepare. */
+async function killed(containers: Engine): Promise<void> {
+  for (const tag of [image, "localhost/agent:baked"]) {
+    const volume = `killed-${tag.split(":")[1]}`;
+    const how = [
+      "--pull=never",
+      "--network=none",
+      "-e",
+      "TLS_INIT=1",
+      "-v",
+      `${volume}:/etc/agent`,
+    ];
+    for (const ms of [30, 80, 130, 200]) {
+      const args = ["run", "-d", ...how, tag, "tls", "status"];
+      const id = (await podman(containers, ...args)).trim();
+      await new Promise((resolve) => setTimeout(resolve, ms));
+      // It may have ended by itself.
+      await run("podman", ["kill", id], containers.env);
+      await podman(containers, "rm", "-f", id);
+    }
+    const whole = await run(
+      "podman",
+      ["run", "--rm", ...how, tag, "tls", "status", "--check"],
+      containers.env,
+    );
+    assert.equal(whole.code, 0, whole.stdout + whole.stderr);
+    const left = await podman(
+      containers,
+      ...[
+        "run",
+        "--rm",
+        ...how,
+        "--entrypoint",
+        "sh",
+        tag,
+        "-c",
+        "ls -A /etc/agent /etc/agent/tls",
+      ],
+    );
+    assert.doesNotMatch(left, /\.tls\.seed|\.new|journal/);
+  }
+}
+
+/** Made by openssl, with fewer settings and files than today, and one setting that is gone. */
+async function former(containers: Engine): Promise<void> {
+  const folder = join(containers.folder, "former");
+  const script = `mkdir -p tls/ca && cd tls && umask 077
+    openssl req -x509 -newkey rsa:2048 -nodes -days 3650 -subj '/CN=Former CA' \\
+      -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign \\
+      -keyout ca/ca.key -out ca/ca.crt
+    openssl req -newkey rsa:2048 -nodes -subj /CN=former -keyout server.key -out server.csr
+    printf 'subjectAltName=DNS:localhost,IP:127.0.0.1\\nextendedKeyUsage=serverAuth,clientAuth\\n' >ext
+    openssl x509 -req -in server.csr -CA ca/ca.crt -CAkey ca/ca.key -CAcreateserial -days 800 \\
+      -extfile ext -out server.crt
+    rm server.csr ext; chmod 644 *.crt ca/*.crt
+    printf 'enabled: true\\nformer_setting: 1\\n' >config.yaml`;
+  await Deno.mkdir(folder);
+  const made = await run("sh", ["-euc", script], containers.env, folder);
+  assert.equal(made.code, 0, made.stderr);
+  const token = "f".repeat(43);
+  const id = "0f0f0f0f-0000-4000-8000-000000000000";
+  await Deno.writeTextFile(join(folder, "token"), token, { mode: 0o600 });
+  await Deno.writeTextFile(join(folder, "node-id"), id, { mode: 0o600 });
+  await chownAll(folder, 10001);
+  const before = await Deno.readTextFile(join(folder, "tls/server.crt"));
+  const { port, script: container } = imageRun(containers, "former", {
+    STATE_VOLUME: folder,
+    TLS_INIT: "1",
+  });
+  const ran = await container();
+  assert.equal(ran.code, 0, ran.stderr);
+  const text = await health(port, join(folder, "tls/ca/ca.crt"));
+  assert.equal(JSON.parse(text).node_id, id);
+  assert.equal((await container("--token")).stdout.trim(), token);
+  assert.equal(await Deno.readTextFile(join(folder, "tls/server.crt")), before);
+  await container("--rm");
+}
+
+/** The real docker command, on podman's implementation of its interface. */
+async function byDocker(containers: Engine): Promise<void> {
+  const socket = `unix://${join(containers.folder, "docker.sock")}`;
+  const service = new Deno.Command("podman", {
+    args: ["system", "service", "--time=0", socket],
+    env: containers.env,
+    clearEnv: true,
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  try {
+    const docker: Engine = {
+      ...containers,
+      env: { ...containers.env, DOCKER_HOST: socket, ENGINE: "docker" },
+    };
+    await eventually(10_000, async () => (await run("docker", ["ps"], docker.env)).code === 0);
+    await deployed(docker);
+  } finally {
+    service.kill("SIGTERM");
+    await service.status;
+  }
+}
+
+async function unusable(containers: Engine): Promise<void> {
   const folder = join(containers.folder, "unusable");
   await Deno.mkdir(folder, { mode: 0o755 });
   const once = async (...options: string[]) => {

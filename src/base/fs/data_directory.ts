@@ -1,5 +1,6 @@
 import { setMode } from "./file_permissions.ts";
 import { messageOf, UserError } from "../errors.ts";
+import { whyNoAccess } from "./no_access.ts";
 
 export interface DataDirectory {
   path: string;
@@ -29,10 +30,23 @@ export function makeDataDirectory({ path, sign, mode, setting }: DataDirectory):
       return;
     }
   } catch (error) {
-    const reason = messageOf(error);
-    throw new UserError(`Cannot use the data folder "${path}": ${reason}`, { next, cause: error });
+    throw unusable(path, next, error);
   }
   throw new UserError(`The data folder "${path}" holds other things, such as "${names[0]}"`, {
     next,
   });
+}
+
+function unusable(path: string, next: string, cause: unknown): UserError {
+  const what = `Cannot use the data folder "${path}"`;
+  const uid = Deno.uid();
+  const why = whyNoAccess(path, cause, uid);
+  if (why.cause !== "owner") {
+    return new UserError(`${what}: ${messageOf(cause)}`, { next, cause });
+  }
+  const { folder, owner } = why;
+  return new UserError(
+    `${what}: "${folder}" belongs to user ${owner}, and this is user ${uid}`,
+    { next: `Run it as user ${owner}, or: ${next}`, cause },
+  );
 }

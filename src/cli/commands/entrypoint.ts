@@ -1,3 +1,4 @@
+import type { Env } from "../../base/env.ts";
 import { UserError } from "../../base/errors.ts";
 import { tlsGrants } from "../../sandbox/tls.ts";
 import { command } from "../command.ts";
@@ -30,37 +31,44 @@ export default command({
   },
   run: async ({ env }) => {
     const { copySeed, defaultSeed, unwritableVolume } = await import("../../container/seed.ts");
-    const { pkiOf } = await import("../../pki/directory/context.ts");
-    const { isThere } = await import("../../pki/directory/tls_directory.ts");
-    const seeded = copySeed(env.variable("AGENT_SEED") ?? defaultSeed, env.configRoot);
-    if (seeded.kind === "kept" && seeded.differs) {
-      env.log.warn("the state volume belongs to another CA than the image's state, and is kept", {
-        next: "to use the image's, start with an empty volume",
-      });
-    }
-    const pki = pkiOf(env);
-    const wantsInit = ["1", "true"].includes(env.variable("TLS_INIT") ?? "");
-    if (!wantsInit || isThere(`${pki.root}/config.yaml`)) return { seeded, made: false };
-    const { initTls } = await import("../../pki/operations/init.ts");
-    const { isIP } = await import("node:net");
-    const named = (env.variable("AGENT_NODE_ADVERTISE") ?? "").split(",")
-      .map((address) => address.trim().replace(/^\[?(.*?)\]?(:\d+)?$/, "$1"))
-      .filter((host) => host !== "");
     try {
-      Deno.mkdirSync(env.configRoot, { recursive: true, mode: 0o700 });
-      await initTls(pki, {
-        hostnames: named.filter((host) => isIP(host) === 0),
-        ips: named.filter((host) => isIP(host) !== 0),
-      });
+      const seeded = copySeed(env.variable("AGENT_SEED") ?? defaultSeed, env.configRoot);
+      if (seeded.kind === "kept" && seeded.differs) {
+        env.log.warn("the state volume belongs to another CA than the image's state, and is kept", {
+          next: "to use the image's, start with an empty volume",
+        });
+      }
+      return { seeded, made: await init(env) };
     } catch (error) {
-      const isVolume = !(error instanceof UserError) || error.code === "file_unwritable";
+      const isVolume = !(error instanceof UserError) || unusable.has(error.code);
       throw isVolume ? unwritableVolume(env.configRoot, causeOf(error)) : error;
     }
-    return { seeded, made: true };
   },
   // On stderr: the command that follows has stdout.
   streams: true,
 });
+
+const unusable: ReadonlySet<string> = new Set(["file_unwritable", "file_unreadable"]);
+
+/** Makes a CA and a certificate where they are wanted and missing. */
+async function init(env: Env): Promise<boolean> {
+  const { pkiOf } = await import("../../pki/directory/context.ts");
+  const { isThere } = await import("../../pki/directory/tls_directory.ts");
+  const pki = pkiOf(env);
+  const isWanted = ["1", "true"].includes(env.variable("TLS_INIT") ?? "");
+  if (!isWanted || isThere(`${pki.root}/config.yaml`)) return false;
+  const { initTls } = await import("../../pki/operations/init.ts");
+  const { isIP } = await import("node:net");
+  const named = (env.variable("AGENT_NODE_ADVERTISE") ?? "").split(",")
+    .map((address) => address.trim().replace(/^\[?(.*?)\]?(:\d+)?$/, "$1"))
+    .filter((host) => host !== "");
+  Deno.mkdirSync(env.configRoot, { recursive: true, mode: 0o700 });
+  await initTls(pki, {
+    hostnames: named.filter((host) => isIP(host) === 0),
+    ips: named.filter((host) => isIP(host) !== 0),
+  });
+  return true;
+}
 
 function causeOf(error: unknown): unknown {
   return error instanceof Error && error.cause !== undefined ? error.cause : error;
