@@ -16,6 +16,7 @@ const benches: Record<string, () => Promise<{ bench: Bench }>> = {
   tls: () => import("./tls.ts"),
   ui: () => import("./ui.ts"),
   node: () => import("./node.ts"),
+  image: () => import("./image.ts"),
   mesh: () => import("./mesh.ts"),
 };
 
