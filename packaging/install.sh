@@ -36,7 +36,7 @@ case $(uname -m) in
   *) fail "there is no release for $(uname -m)" ;;
 esac
 if ls /lib/ld-musl-* >/dev/null 2>&1 && ! getconf GNU_LIBC_VERSION >/dev/null 2>&1; then
-  fail 'the C library here is musl, and agent needs glibc (Alpine: apk add gcompat, or use a container)'
+  fail 'the C library here is musl, and agent needs glibc: run its container image here (docs/containers.md)'
 fi
 
 work=$(mktemp -d)

@@ -178,8 +178,8 @@ function binaryProblems(facts: Facts, binary: NonNullable<Wanted["binary"]>): Pr
   } else if (facts.libc === "musl" && binary.libc === "glibc") {
     found.push({
       what: "its C library is musl, and the executable needs glibc",
-      next: "Install a glibc compatibility package there (Alpine: apk add gcompat), or use a " +
-        "container image with glibc",
+      next: "Run agent there in a container with glibc (scripts/image-build), or leave out " +
+        "--push-binary: certificates need no executable",
     });
   }
   if (facts.binUnwritable) {

@@ -113,6 +113,8 @@ function healthOf(scheme: "https" | "http", address: string): Promise<Health | u
     ? dialTls({ host, port, rejectUnauthorized: false })
     : undefined;
   return new Promise((resolve) => {
+    // It stays: an error without a listener ends the process.
+    secure?.on("error", () => resolve(undefined));
     const request = httpRequest({
       host,
       port,
