@@ -51,9 +51,14 @@ function settings(spec: AnyCommand, width: number): string {
   }
   const which = sections.length > 3
     ? "Every setting is a flag"
-    : `The settings of ${sections.slice(0, -1).join(", ")} and ${sections.at(-1)} are flags`;
-  const line =
-    `${which} too, such as --peer.insecure=false. agent config show --help describes them.`;
+    : `The settings of ${
+      [sections.slice(0, -1).join(", "), sections.at(-1)].filter((text) => text !== "")
+        .join(" and ")
+    } are flags`;
+  const example = sections.includes("peer")
+    ? "--peer.insecure=false"
+    : `--${configFlags(spec)[0]!.name}`;
+  const line = `${which} too, such as ${example}. agent config show --help describes them.`;
   return section("Settings", wrapped(line, width - 2).split("\n").map((text) => `  ${text}`));
 }
 

@@ -65,6 +65,18 @@ Deno.test("a client command shows its own flags and points to the settings", asy
   assert.match(help.replaceAll(/\s+/g, " "), /agent config show --help describes them/);
 });
 
+Deno.test("the setting that help names as an example is a flag of that command", async () => {
+  for (const path of Object.keys(registry)) {
+    const spec = await loadCommand(path);
+    const help = commandHelp(spec, 100).replaceAll(/\s+/g, " ");
+    const [, example] = /are flags? too, such as --([\w.-]+)/.exec(help) ?? [];
+    if (example === undefined) continue;
+    const names = flagsOf(spec).map(({ name }) => name);
+    assert.ok(names.includes(example.replace(/\.$/, "")), `${path}: --${example}`);
+    assert.doesNotMatch(help, /settings of {2}|settings of and/);
+  }
+});
+
 Deno.test("a role describes its own settings, and no other role's", async () => {
   const help = commandHelp(await loadCommand("worker"), 100);
   assert.match(help, /--worker\.slots N/);

@@ -22,7 +22,8 @@ case $1 in
   stop) echo exited >"$STATE/$last" ;;
   rm) rm -f "$STATE/$last" ;;
   logs) echo 'ready role=node' ;;
-  exec) echo "did $*" ;;
+  exec)
+    case $* in *' token url') echo 'https://10.88.0.2:8765/?token=t' ;; *) echo "did $*" ;; esac ;;
 esac
 `;
 
@@ -117,9 +118,21 @@ Deno.test("each setting of image-run has its effect", async () => {
       const ran = await run([], env);
       assert.equal(ran.code, 0, ran.stderr);
       assert.equal(ran.calls.findLast((call) => call.startsWith("run ")), wanted);
-      assert.equal(/token url/.test(ran.stdout), env.NO_AUTH === undefined);
+      assert.equal(/token=t/.test(ran.stdout), env.NO_AUTH === undefined);
     });
   }
+});
+
+Deno.test("the login URL leads to the published port", async () => {
+  for (
+    const [env, url] of [
+      [{ PORT: "9000" }, "https://localhost:9000/?token=t\n"],
+      [{ HOST_BIND: "0.0.0.0" }, "https://localhost:8765/?token=t\n"],
+      [{ HOST_BIND: "10.0.0.5" }, "https://10.0.0.5:8765/?token=t\n"],
+      [{ NETWORK: "host" }, "https://10.88.0.2:8765/?token=t\n"],
+      [{ CLUSTER: "c", CLUSTER_ADDRESS: "gpu1:1" }, "https://10.88.0.2:8765/?token=t\n"],
+    ] as [Record<string, string>, string][]
+  ) await withEngine(async (run) => assert.equal((await run([], env)).stdout, url));
 });
 
 Deno.test("the volumes of image-run get the owner that PUID names, a folder of the host does not", async () => {
