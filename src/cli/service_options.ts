@@ -14,6 +14,14 @@ export const userOption = {
   user: { kind: "flag", help: "A service of this user, not of the whole system" },
 } as const;
 
+export const drainOption = {
+  drain: {
+    kind: "duration",
+    placeholder: "TIME",
+    help: "Let the running tasks of a worker end first, and wait so long for them",
+  },
+} as const;
+
 /** Where units and configurations of this user are. */
 export function configHome(): string {
   return Deno.env.get("XDG_CONFIG_HOME") ?? `${Deno.env.get("HOME") ?? ""}/.config`;

@@ -10,7 +10,7 @@ import { Runner } from "../runner/runner.ts";
 import { findTaskUser, type TaskUser } from "../runner/user.ts";
 import { aborted } from "../base/lifetimes.ts";
 import { leaseTimes, limits } from "../tasks/limits.ts";
-import { outputWindowBytes, type RunnerReady } from "../tasks/orders.ts";
+import { outputWindowBytes, type Report, type RunnerReady } from "../tasks/orders.ts";
 
 /** The umask that most systems set at login. */
 const taskUmask = 0o022;
@@ -60,7 +60,14 @@ export async function serveRunner(port: MessagePort, config: Config, env: Env): 
   port.onmessage = ({ data }) => runner.obey(data);
   port.postMessage(ready);
   isReady = true;
-  await aborted(env.signal);
+  const retire = () => port.postMessage([{ kind: "retire" } satisfies Report]);
+  // SIGUSR1 would open the debugger's port.
+  if (Deno.build.os !== "windows") Deno.addSignalListener("SIGUSR2", retire);
+  try {
+    await aborted(env.signal);
+  } finally {
+    if (Deno.build.os !== "windows") Deno.removeSignalListener("SIGUSR2", retire);
+  }
 }
 
 /** Warnings about files that tasks can read and should not. */

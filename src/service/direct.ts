@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { UserError } from "../base/errors.ts";
 import { removeIfThere, writeFileAtomic } from "../base/fs/atomic_file.ts";
 import {
+  drains,
   lookEveryMs,
   notInstalled,
   notReady,
@@ -17,6 +18,7 @@ import {
   type ServiceSpec,
   type ServiceState,
   type ServiceSupervisor,
+  stillRuns,
 } from "./supervisor.ts";
 
 /** As TimeoutStopSec of the systemd units: a worker gives its tasks this time at most. */
@@ -30,9 +32,12 @@ export class DirectSupervisor implements ServiceSupervisor {
     this.#folder = join(options.stateRoot, "service");
   }
 
-  async install(spec: ServiceSpec): Promise<ServiceState> {
+  async install(spec: ServiceSpec, drainMs?: number): Promise<ServiceState> {
     const { role, command, variables } = spec;
     Deno.mkdirSync(this.#folder, { recursive: true, mode: 0o700 });
+    if (drains(role, drainMs) && !await this.#ended(role, "USR2", drainMs)) {
+      throw stillRuns(drainMs, "agent service restart worker starts it again");
+    }
     await this.#stop(role);
     writeFileAtomic(this.#at(role, "json"), JSON.stringify(spec), 0o600);
     const log = this.#at(role, "log");
@@ -45,10 +50,10 @@ export class DirectSupervisor implements ServiceSupervisor {
     return await this.status(role);
   }
 
-  async restart(role: ServiceRole): Promise<ServiceState> {
+  async restart(role: ServiceRole, drainMs?: number): Promise<ServiceState> {
     const spec = textOf(this.#at(role, "json"));
     if (spec === "") throw notInstalled(role);
-    return await this.install(JSON.parse(spec));
+    return await this.install(JSON.parse(spec), drainMs);
   }
 
   async uninstall(role: ServiceRole): Promise<ServiceState> {
@@ -106,12 +111,16 @@ export class DirectSupervisor implements ServiceSupervisor {
   }
 
   /** Sends a signal; resolves to whether the process has ended in time. */
-  async #ended(role: ServiceRole, name: "TERM" | "KILL"): Promise<boolean> {
+  async #ended(
+    role: ServiceRole,
+    name: "USR2" | "TERM" | "KILL",
+    withinMs = stopsWithinMs,
+  ): Promise<boolean> {
     const { clock, signal } = this.options;
     const pid = await this.#pid(role);
     if (pid === undefined) return true;
     await output("sh", ["-c", `kill -${name} "$0"`, `${pid}`]);
-    const end = clock.monotonic() + stopsWithinMs;
+    const end = clock.monotonic() + withinMs;
     while (await this.#pid(role) !== undefined) {
       if (clock.monotonic() > end) return false;
       await clock.sleep(lookEveryMs, signal);

@@ -1,6 +1,7 @@
 /** Runs a role as a service: the interface of both ways, systemd and a direct start. */
 import { UserError } from "../base/errors.ts";
 import type { Clock } from "../base/clock.ts";
+import { formatDuration } from "../base/durations.ts";
 
 export const serviceRoles = ["node", "coordinator", "worker"] as const;
 export type ServiceRole = (typeof serviceRoles)[number];
@@ -34,10 +35,19 @@ export interface ServiceState {
 /** Installs, controls and shows the services of roles. */
 export interface ServiceSupervisor {
   readonly kind: "systemd" | "none";
-  /** Writes and starts the service; resolves when the role has logged that it is ready. */
-  install(spec: ServiceSpec): Promise<ServiceState>;
-  /** Starts what is installed again; resolves as `install` does. */
-  restart(role: ServiceRole): Promise<ServiceState>;
+  /**
+   * Writes and starts the service; resolves when the role has logged that it is ready.
+   *
+   * @param drainMs as for `restart`.
+   */
+  install(spec: ServiceSpec, drainMs?: number): Promise<ServiceState>;
+  /**
+   * Starts what is installed again; resolves as `install` does.
+   *
+   * @param drainMs how long to wait for the tasks of a running worker, which takes no more. Without it
+   * they are ended after a few seconds, and run elsewhere.
+   */
+  restart(role: ServiceRole, drainMs?: number): Promise<ServiceState>;
   uninstall(role: ServiceRole): Promise<ServiceState>;
   status(role: ServiceRole): Promise<ServiceState>;
   /** The command that shows the log, for this terminal. */
@@ -65,6 +75,20 @@ export function notReady(role: ServiceRole, ended: boolean, log: string): UserEr
     `agent ${role} ${ended ? "does not start" : "is not ready after 30 s"}; its log:\n${last}`,
     { next: `Correct the cause, then run agent service install ${role} again` },
   );
+}
+
+/** @param then what happens when the tasks have ended. */
+export function stillRuns(drainMs: number, then: string): UserError {
+  return new UserError(
+    `agent worker still runs tasks after ${formatDuration(drainMs)}; it takes no more, and when ` +
+      `they have ended ${then}`,
+    { next: "Wait for them, or end them, so that they run elsewhere: agent service restart worker" },
+  );
+}
+
+/** Whether a role is to end by itself before it is stopped: only a worker has something to finish. */
+export function drains(role: ServiceRole, drainMs: number | undefined): drainMs is number {
+  return role === "worker" && drainMs !== undefined && drainMs > 0;
 }
 
 export function notInstalled(role: ServiceRole): UserError {

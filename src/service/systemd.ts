@@ -3,6 +3,7 @@ import { dirname, join } from "node:path";
 import { messageOf, UserError } from "../base/errors.ts";
 import { writeFileAtomic } from "../base/fs/atomic_file.ts";
 import {
+  drains,
   lookEveryMs,
   notInstalled,
   notReady,
@@ -14,6 +15,7 @@ import {
   type ServiceSpec,
   type ServiceState,
   type ServiceSupervisor,
+  stillRuns,
 } from "./supervisor.ts";
 import { systemdUnit, unitName } from "./systemd_unit.ts";
 
@@ -37,7 +39,7 @@ export class SystemdSupervisor implements ServiceSupervisor {
     this.#folder = user ? join(configHome, "systemd", "user") : "/etc/systemd/system";
   }
 
-  async install(spec: ServiceSpec): Promise<ServiceState> {
+  async install(spec: ServiceSpec, drainMs?: number): Promise<ServiceState> {
     const { user } = this.options;
     const path = this.#file(spec.role);
     try {
@@ -51,17 +53,38 @@ export class SystemdSupervisor implements ServiceSupervisor {
     }
     await this.#systemctl("daemon-reload");
     await this.#systemctl("enable", "--quiet", unitName(spec.role));
-    await this.#systemctl("restart", unitName(spec.role));
+    await this.#start(spec.role, drainMs);
     if (user) await keepRunning();
     await this.#ready(spec.role);
     return await this.status(spec.role);
   }
 
-  async restart(role: ServiceRole): Promise<ServiceState> {
+  async restart(role: ServiceRole, drainMs?: number): Promise<ServiceState> {
     if (!(await this.status(role)).installed) throw notInstalled(role);
-    await this.#systemctl("restart", unitName(role));
+    await this.#start(role, drainMs);
     await this.#ready(role);
     return await this.status(role);
+  }
+
+  /** Starts the unit again, after the worker's tasks have ended if that is wanted. */
+  async #start(role: ServiceRole, drainMs: number | undefined): Promise<void> {
+    const { pid } = await this.status(role);
+    if (pid === undefined || !drains(role, drainMs)) {
+      await this.#systemctl("restart", unitName(role));
+      return;
+    }
+    await this.#systemctl("kill", "--kill-who=main", "--signal=USR2", unitName(role));
+    const { clock, signal } = this.options;
+    const end = clock.monotonic() + drainMs;
+    // The worker ends by itself; systemd starts it again, as Restart=always says.
+    for (;;) {
+      const now = await this.status(role);
+      if (now.pid !== pid && (now.pid !== undefined || now.state.startsWith("failed"))) return;
+      if (now.pid === pid && clock.monotonic() > end) {
+        throw stillRuns(drainMs, "systemd starts it again");
+      }
+      await clock.sleep(lookEveryMs, signal);
+    }
   }
 
   async uninstall(role: ServiceRole): Promise<ServiceState> {

@@ -90,7 +90,9 @@ export type Report =
   /** Once a second: the runner works. The role renews no lease without it. */
   | { kind: "alive" }
   /** Why no task could be started; undefined if one could. */
-  | { kind: "tested"; problem: string | undefined };
+  | { kind: "tested"; problem: string | undefined }
+  /** The worker is to take no more tasks, and to end when the running ones have ended. */
+  | { kind: "retire" };
 
 /**
  * A task's output that the runner has sent and the role has neither passed on nor written to disk.

@@ -63,6 +63,8 @@ export class SlotScheduler implements SessionEvents {
   #meanMs: number | undefined;
   #served = 0;
   #stopping = false;
+  #retiring = false;
+  readonly #retired = Promise.withResolvers<void>();
   readonly #spill: DiskSpill;
   readonly #health: HostHealth;
   #settledSome = () => {};
@@ -201,6 +203,7 @@ export class SlotScheduler implements SessionEvents {
     for (const report of reports) {
       if (report.kind === "alive") this.#health.alive();
       else if (report.kind === "tested") this.#health.tested(report.problem);
+      else if (report.kind === "retire") this.#retire();
       else this.#heardOf(report, begun, room);
     }
     if (room.length > 0) this.options.order(room);
@@ -247,6 +250,7 @@ export class SlotScheduler implements SessionEvents {
     const now = this.options.clock.monotonic();
     this.#running--;
     session.running--;
+    if (this.#retiring && this.#running === 0) this.#retired.resolve();
     if (exited.cause === "exit") this.#meanMs = nextMeanMs(this.#meanMs, now - attempt.startedAt);
     if (!exited.collects) this.#started.delete(attempt.key);
     if (attempt.phase === "gone") return;
@@ -356,14 +360,34 @@ export class SlotScheduler implements SessionEvents {
     );
   }
 
-  /** Takes no more work; resolves when every attempt has finished, was ended or handed back. */
-  async drain(): Promise<void> {
-    const { log, order } = this.options;
+  /** Resolves when it was told to retire and no task runs. */
+  get retired(): Promise<void> {
+    return this.#retired.promise;
+  }
+
+  /** Tasks may take days: they get all the time that they need. */
+  #retire(): void {
+    if (this.#stopping) return;
+    this.options.log.info("taking no more tasks; ends when the running ones have ended", {
+      running: this.#running,
+    });
+    this.#takeNoMore();
+    this.#retiring = true;
+    if (this.#running === 0) this.#retired.resolve();
+  }
+
+  #takeNoMore(): void {
     this.#stopping = true;
     for (const session of this.sessions) {
       session.release(() => true);
       session.revokeCredits();
     }
+  }
+
+  /** Takes no more work; resolves when every attempt has finished, was ended or handed back. */
+  async drain(): Promise<void> {
+    const { log, order } = this.options;
+    this.#takeNoMore();
     if (this.#running > 0) log.info("waiting for running tasks", { running: this.#running });
     await this.#until(() => this.#running === 0, stop.runMs);
     if (this.#running > 0) {

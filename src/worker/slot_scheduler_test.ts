@@ -74,6 +74,7 @@ async function place(options: { slots: number; acknowledges?: boolean }) {
   return {
     seen,
     worker,
+    served,
     assign(count: number): AttemptRef[] {
       seen.credits -= count;
       const refs = Array.from({ length: count }, () => ({
@@ -192,4 +193,17 @@ Deno.test("what a new session calls lost is ended, and its result is not deliver
   await eventually(5_000, () => Promise.resolve(t.seen.credits > 0));
   t.exit(attemptKey(kept!));
   assert.deepEqual(t.seen.finished.map(({ ref }) => ref), [kept]);
+});
+
+Deno.test("a worker that retires hands back what waits, and ends when the running task has", async () => {
+  await using t = await place({ slots: 1 });
+  const [running, waiting] = t.assign(2);
+  t.report({ kind: "retire" });
+  assert.deepEqual(t.seen.released.map(({ refs }) => refs), [[waiting]]);
+  const soon = new Promise((resolve) => setTimeout(resolve, 100, "it runs on"));
+  assert.equal(await Promise.race([t.served, soon]), "it runs on");
+  assert.ok(t.seen.credits <= 0, "it asks for no more");
+  t.exit(attemptKey(running!));
+  await t.served;
+  assert.deepEqual(t.seen.finished.map(({ ref, state }) => [ref, state]), [[running, "succeeded"]]);
 });

@@ -12,6 +12,7 @@ export interface Worker {
    * Keeps sessions with all coordinators and runs what they assign, in slots that they share. When
    * the signal aborts it takes no more work, hands back attempts that have not started, lets running
    * tasks continue for a while, then ends them and reports them as lost, so that others get them at once.
+   * Told to retire by the runner, it takes no more work and returns when no task runs.
    */
   serve(signal: AbortSignal): Promise<void>;
 }
@@ -34,7 +35,7 @@ export function createWorker(options: WorkerOptions): Worker {
         ...scheduler.sessions.map((session) => (until: AbortSignal) => session.serve(until)),
         (until) => every({ ...rounds, signal: until }, () => scheduler.tick()),
         async (until) => {
-          await Promise.race([aborted(signal), aborted(until)]);
+          await Promise.race([aborted(signal), aborted(until), scheduler.retired]);
           if (!until.aborted) await scheduler.drain();
           closing.abort(signal.reason);
         },

@@ -92,6 +92,9 @@ case $1 in
     eval "set -- $(sed -n 's/^ExecStart=//p' $file)"
     setsid env -i PATH="$PATH" HOME=/root DENO_DIR="$DENO_DIR" "$@" >>$dir/log 2>&1 </dev/null &
     echo $! >$dir/pid ;;
+  kill)
+    pid=$(cat $dir/pid); kill -USR2 $pid
+    { while kill -0 $pid; do sleep 0.1; done; rm $dir/pid; $0 restart $4; } >/dev/null 2>&1 & ;;
   show)
     for unit; do :; done
     if [ ! -e /etc/systemd/system/$unit ]; then echo LoadState=not-found; echo ActiveState=inactive
@@ -123,6 +126,12 @@ Deno.test({
     assert.match(await a.ok("agent service logs coordinator"), /ready/);
     await a.ok("agent service restart coordinator");
     await a.ok("agent service uninstall coordinator");
+    const pidOf = async (verb: string) =>
+      JSON.parse(await a.ok(`agent service ${verb} worker --json`)).pid;
+    const before = await pidOf("install");
+    assert.notEqual(await pidOf("restart --drain 30s"), before);
+    assert.match(await a.ok("agent service logs worker"), /taking no more tasks/);
+    await a.ok("agent service uninstall worker");
     assert.equal(await a.ok("ls /etc/systemd/system | grep agent || true"), "");
   },
 });

@@ -12,8 +12,9 @@ import {
 } from "../../config/schema.ts";
 import { showValue } from "../../config/values.ts";
 import type { ServiceRole } from "../../service/supervisor.ts";
-import { command, type Request } from "../command.ts";
+import { command } from "../command.ts";
 import {
+  drainOption,
   requireRoot,
   roleArg,
   roleOfArg,
@@ -34,6 +35,7 @@ export default command({
   args: [roleArg],
   options: {
     ...userOption,
+    ...drainOption,
     print: {
       kind: "choice",
       choices: ["systemd", "openrc", "launchd"],
@@ -61,7 +63,7 @@ export default command({
     const self = selfCommand();
     const spec = {
       role,
-      command: [self.command, ...self.args, role, ...roleFlags(request, role)],
+      command: [self.command, ...self.args, role, ...roleFlags(request.config, role)],
       user: options.user,
       ...await pathsOf(request.config, env, role),
       variables: await passedVariables(env),
@@ -78,7 +80,7 @@ export default command({
     }
     const manager = await supervisorOf(env, options.user);
     requireRoot(options.user, manager.kind);
-    return stateView(await manager.install(spec));
+    return stateView(await manager.install(spec, options.drain));
   },
   text: (done) => {
     if ("unit" in done) return done.unit;
@@ -91,7 +93,7 @@ export default command({
 });
 
 /** The given flags in their long form. Flags of another role are refused: they would have no effect. */
-function roleFlags({ config }: Request, role: string): string[] {
+export function roleFlags(config: Config, role: string): string[] {
   const given = configKeys.filter((key) => config.origins[key] === "flag");
   const other = given.find((key) => ![role, "peer", "log"].includes(sectionOf(key)));
   if (other !== undefined) {

@@ -12,7 +12,8 @@ export default role({
 
     On SIGTERM or Ctrl-C it takes no more tasks, lets running ones continue for 5 s, and then ends
     them; the coordinator assigns them to other workers. A second signal ends everything at once. To
-    let long tasks finish, run agent workers drain first.
+    let long tasks finish, run agent workers drain first; or send SIGUSR2, on which it takes no more
+    tasks and ends when the running ones have ended.
 
     Tasks run as the user of the worker. To run them as another user, start it as root with
     --worker.user=NAME.`,
