@@ -1,7 +1,8 @@
 /**
  * Generates `src/peer/gen` from `src/peer/proto`: TypeScript by ts-proto, driven by buf, and the
  * descriptors that the reflection service returns. `--check` generates elsewhere and compares,
- * and lints names and layout of the protos with buf.
+ * lints names and layout of the protos with buf, and refuses what the last release (tests/wire/proto)
+ * would not understand.
  *
  * Both tools come from npm, with exact versions, into the user's cache; after that it works offline.
  */
@@ -38,6 +39,7 @@ async function main(args: string[]): Promise<void> {
     return await generate(buf, tools, generated);
   }
   await run(buf, ["lint", "."]);
+  await run(buf, ["breaking", ".", "--against", `${root}tests/wire/proto`]);
   await run(buf, ["format", "--diff", "--exit-code", "."]);
   const fresh = await Deno.makeTempDir({ prefix: "agent-proto-" });
   try {

@@ -154,7 +154,8 @@ function checkWelcome(
   if (protocol !== protocolVersion) {
     throw new TaskError(
       "wrong_state",
-      `The coordinator wants version ${protocol} of the protocol, which was not offered`,
+      `The coordinator wants version ${protocol} of the protocol, and the worker speaks only ` +
+        `${protocolVersion}; update the older of the two`,
     );
   }
   if (heartbeatMs === 0 || leaseMs <= heartbeatMs || leaseMs > limits.maxLostAfterMs) {
