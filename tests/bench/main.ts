@@ -18,6 +18,7 @@ const benches: Record<string, () => Promise<{ bench: Bench }>> = {
   node: () => import("./node.ts"),
   image: () => import("./image.ts"),
   mesh: () => import("./mesh.ts"),
+  deploy: () => import("./deploy.ts"),
 };
 
 const say = (line: string) => Deno.stdout.writeSync(new TextEncoder().encode(line + "\n"));
