@@ -12,8 +12,9 @@ export async function askSudoPassword(env: Env): Promise<string> {
       next: "Run it in a terminal, or allow sudo without a password and use --sudo",
     });
   }
-  await env.stderr.write("Password for sudo on the peers: ");
+  // First, because what is typed after the question must not be shown.
   Deno.stdin.setRaw(true, { cbreak: true });
+  await env.stderr.write("Password for sudo on the peers: ");
   const reader = env.stdin.readable.getReader();
   const decoder = new TextDecoder();
   let typed = "";

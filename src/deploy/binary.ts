@@ -1,22 +1,21 @@
 /** The executable that is pushed: this one, or another one for other hosts. */
 import { createHash } from "node:crypto";
 import { UserError } from "../base/errors.ts";
+import type { WantedBinary } from "./plan.ts";
 
-export interface Binary {
+export interface Binary extends WantedBinary {
   path: string;
-  sha256: string;
-  bytes: number;
-  /** As in `archOf`. */
-  arch: string;
-  libc: "glibc" | "any";
 }
 
 /** e_machine of ELF headers (ELF-64 object file format, and the ABI supplements). */
 const machines: Record<number, string> = { 62: "x86_64", 183: "aarch64" };
 const chunkBytes = 1024 * 1024;
 
-/** @throws {UserError} where the file is not an executable for Linux. */
-export async function readBinary(path: string): Promise<Binary> {
+/**
+ * @param version of the executable, if it is known.
+ * @throws {UserError} where the file is not an executable for Linux.
+ */
+export async function readBinary(path: string, version?: string): Promise<Binary> {
   const file = await Deno.open(path).catch((cause) => {
     throw new UserError(`Could not read the executable "${path}": ${cause.message}`, { cause });
   });
@@ -43,7 +42,7 @@ export async function readBinary(path: string): Promise<Binary> {
       next: "Build one with scripts/compile, and name it with --binary FILE",
     });
   }
-  return { path, sha256: hash.digest("hex"), bytes, arch, libc: "glibc" };
+  return { path, sha256: hash.digest("hex"), bytes, arch, libc: "glibc", version };
 }
 
 export async function openBinary(path: string): Promise<ReadableStream<Uint8Array>> {

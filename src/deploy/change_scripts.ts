@@ -1,43 +1,57 @@
 /** The shell scripts that change a peer. Each cleans up after itself however it ends. */
+import { roleProcesses } from "./preflight.ts";
 
 /**
  * The start of every script that changes state: a lock in the configuration folder, a private folder
  * for temporary files, and their removal when the script ends, also when the connection breaks (the
  * script then reads the end of its input, or gets SIGHUP or SIGPIPE).
  *
- * The lock names its owner. A lock is stale if its process is gone, if the host was restarted since
- * then, or after ten minutes: no script that takes the lock runs that long.
+ * The lock is a symbolic link whose target names its owner: it is made together with its content, or
+ * not at all. An owner is gone if its process is, if the host was restarted since then, or after ten
+ * minutes: no script that takes the lock runs that long. What it left may be removed only by the one
+ * who makes the link `deploy.lock.of.OWNER`. Otherwise two scripts could find the same stale lock, and
+ * the slower one would remove the lock that the faster one has taken meanwhile. That link is stale
+ * like the lock itself if the script that made it is gone.
  */
 const prologue = `
 PATH=$PATH:/usr/local/bin:/usr/sbin:/sbin
 umask 077
-lock=$config/deploy.lock work=''
+lock=$config/deploy.lock work='' me=''
 boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || echo none)
 mkdir -p "$config" || exit 73
+drop() { [ "$(readlink "$1" 2>/dev/null)" != "$2" ] || rm -f "$1"; }
 cleanup() {
   [ -z "$work" ] || rm -rf "$work"
-  rm -rf "$lock"
+  [ -z "$me" ] || drop "$lock" "$me"
 }
+trap cleanup EXIT
+trap 'exit 71' HUP INT TERM PIPE
 tries=0
-until mkdir "$lock" 2>/dev/null; do
+while [ -z "$me" ]; do
   tries=$((tries + 1))
-  [ $tries -le 6 ] || { echo "the lock $lock cannot be taken" >&2; exit 75; }
-  if { read -r pid owner_boot since by <"$lock/owner"; } 2>/dev/null; then
-    now=$(date +%s)
-    if [ "$owner_boot" = "$boot" ] && kill -0 "$pid" 2>/dev/null && [ $((now - since)) -lt 600 ]; then
+  [ $tries -le 20 ] || { echo "the lock $lock cannot be taken" >&2; exit 75; }
+  mine="$$ $boot $(date +%s) $by_host"
+  at=$lock stale=''
+  set --
+  until ln -s "$mine" "$at" 2>/dev/null; do
+    owner=$(readlink "$at") || continue 2
+    [ -n "$stale" ] || stale=$owner
+    read -r pid owner_boot since by <<END
+$owner
+END
+    if [ "$owner_boot" = "$boot" ] && kill -0 "$pid" 2>/dev/null && [ $(($(date +%s) - since)) -lt 600 ]; then
+      # The script of a run that was cut off needs a moment to notice.
+      [ $tries -gt 10 ] || { sleep 1; continue 2; }
       echo "another deploy, from $by, works on it" >&2
       exit 75
     fi
-  elif [ $tries -le 3 ]; then
-    # Its owner has not written its name yet; after three seconds it never will.
-    sleep 1
-    continue
-  fi
-  rm -rf "$lock"
+    at=$lock.of.$pid.$since
+    set -- "$@" "$at"
+  done
+  [ "$at" != "$lock" ] || { me=$mine; continue; }
+  drop "$lock" "$stale"
+  rm -f "$@"
 done
-trap cleanup EXIT
-trap 'exit 71' HUP INT TERM PIPE
-echo "$$ $boot $(date +%s) $by_host" >"$lock/owner"
 rm -rf "$config"/.deploy.*
 work=$(mktemp -d "$config/.deploy.XXXXXX") || exit 73
 # Reads the next N bytes of standard input into a file.
@@ -107,6 +121,40 @@ mv -f "$work/ca.crt" "$tls/ca/ca.crt" && mv -f "$work/bundle.crt" "$tls/ca-bundl
   mv -f "$work/config.yaml" "$tls/config.yaml" || exit 73
 ${takeToken}
 echo 'installed'
+`;
+
+/**
+ * Turns TLS on for gRPC in the configuration file, which does not say. Variables: config, agent,
+ * by_host.
+ */
+export const settingsScript = `${prologue}
+"$agent" config set peer.insecure false </dev/null >/dev/null || exit 70
+[ ! -e "$config/config.yaml" ] || own "$config/config.yaml"
+echo 'installed'
+`;
+
+/**
+ * The settings of the roles that run here, with the flags and variables that they run with.
+ * Variables: agent, roles.
+ */
+export const settingsOfRolesScript = `${roleProcesses}
+PATH=$PATH:/usr/local/bin:/usr/sbin:/sbin
+for role in $roles; do
+  for pid in $(role_processes | sed -n "s/ role=$role\$//p"); do
+    p=/proc/$pid
+    settings=$(
+      while IFS= read -r v; do [ -z "$v" ] || export "$v"; done <<END
+$(tr '\\0' '\\n' 2>/dev/null <"$p/environ" | grep -E '^(AGENT_[A-Z_]+|HOME|XDG_[A-Z]+_HOME)=')
+END
+      while IFS= read -r a; do [ -z "$a" ] || set -- "$@" "$a"; done <<END
+$(tr '\\0' '\\n' <"$p/cmdline" | awk -v role="$role" 'found; $0 == role { found = 1 }')
+END
+      "$agent" config show --json "$@" </dev/null 2>/dev/null
+    ) || continue
+    printf '%s<\\n%s\\n%s>\\n' "$role" "$settings" "$role"
+    break
+  done
+done
 `;
 
 /** The token alone. Variables: config, by_host, token_bytes. */

@@ -9,9 +9,12 @@ import { messageOf, UserError } from "../base/errors.ts";
 import {
   installCertificate,
   installService,
+  installSettings,
   installToken,
+  type PeerNames,
   pushExecutable,
-  restartRoles,
+  restartService,
+  restoreCommand,
 } from "./install.ts";
 import { look, transportOf } from "./look.ts";
 import {
@@ -23,13 +26,14 @@ import {
 } from "./peer.ts";
 import { certificatesThere } from "./peer_certificates.ts";
 import { namesFor, planPeer, planSelf, type Problem, type Step } from "./plan.ts";
+import { type RoleSettings, settingsOfRoles } from "./role_settings.ts";
 
 /** A role reloads its certificate within two seconds of the change. */
 const presentsWithinMs = 8_000;
 const lookEveryMs = 300;
 
-/** Where roles listen unless they are configured otherwise. */
-const ports = { node: 8765, coordinator: 50055 } as const;
+/** As long as a worker may need to reach its coordinator again. */
+const healthyWithinMs = 30_000;
 
 /** Deploys one peer. Never throws for what goes wrong there, unless the signal is aborted. */
 export async function deployPeer(peer: Peer, options: DeployOptions): Promise<PeerResult> {
@@ -70,15 +74,66 @@ async function bringUpToDate(
   if (plan.steps.length === 0) return;
   result.state = "changed";
   if (options.dryRun) return;
+  const isFirstExecutable = facts.agent === undefined;
   const target: Target = { peer, transport, facts, present, options };
   const has = (kind: Step["kind"]) => plan.steps.some((step) => step.kind === kind);
   if (has("executable")) await pushExecutable(target);
+  try {
+    await changeRest(target, names, plan.steps, result);
+  } catch (error) {
+    if (options.signal.aborted || !has("executable") || isFirstExecutable) throw error;
+    const roles = plan.steps.flatMap(({ role }) => role ?? []);
+    throw new UserError(messageOf(error), {
+      next: `${error instanceof UserError && error.next ? `${error.next}; or go` : "Go"} back to ` +
+        `the former executable: ${restoreCommand(target, roles)}`,
+      cause: error,
+    });
+  }
+}
+
+/** Everything but the executable. */
+async function changeRest(
+  target: Target,
+  names: PeerNames,
+  steps: Step[],
+  result: PeerResult,
+): Promise<void> {
+  const { facts, options } = target;
+  const has = (kind: Step["kind"]) => steps.some((step) => step.kind === kind);
   let fingerprint: string | undefined;
   if (has("certificate")) fingerprint = await installCertificate(target, names);
   else if (has("token")) await installToken(target);
-  if (has("service")) await installService(target);
-  if (has("executable")) await restartRoles(target, result);
-  if (fingerprint !== undefined) await dialRoles(target, fingerprint, result);
+  if (has("settings")) await installSettings(target);
+  const started: string[] = [];
+  if (has("service")) {
+    await installService(target);
+    started.push(options.wanted.service!);
+  }
+  for (const { role } of steps) {
+    if (role === undefined) continue;
+    await restartService(target, role);
+    started.push(role);
+  }
+  const running = [...new Set([...facts.roles, ...started])];
+  const byHand = running.filter((role) =>
+    !started.includes(role) && (has("executable") || facts.formerRoles.includes(role))
+  );
+  if (byHand.length > 0) {
+    result.next = `${
+      byHand.map((role) => `agent ${role}`).join(" and ")
+    } still runs with the former ` +
+      "executable: restart it";
+  }
+  if (running.length === 0) {
+    result.next ??= "Start a role there, for example with: agent node -H 0.0.0.0 --cluster NAME";
+    return;
+  }
+  const dials = fingerprint !== undefined;
+  const waits = options.waitsForHealth && started.length > 0;
+  if (!dials && !waits) return;
+  const settings = await settingsOfRoles(target, running);
+  if (dials) await dialRoles(target, settings, fingerprint!, result);
+  if (waits) await waitForHealth(target, settings, started);
 }
 
 function problemError(problems: Problem[]): UserError {
@@ -87,28 +142,50 @@ function problemError(problems: Problem[]): UserError {
 
 /** Checks that the roles on the peer present the new certificate. */
 async function dialRoles(
-  { peer, facts, options }: Target,
+  { peer, options }: Target,
+  settings: ReadonlyMap<string, RoleSettings>,
   fingerprint: string,
   result: PeerResult,
 ): Promise<void> {
-  if (facts.roles.length === 0) {
-    result.next ??= "Start a role there, for example with: agent node -H 0.0.0.0 --cluster NAME";
-    return;
-  }
   // The ports of a container may be mapped to any others of its host.
   if (peer.sshHost === undefined || peer.container !== undefined) return;
-  const serving = (["node", "coordinator"] as const).filter((role) => facts.roles.includes(role));
-  for (const role of serving) {
+  for (const [role, { address, usesTlsDirectory }] of settings) {
+    if (address === undefined || !usesTlsDirectory) continue;
     options.progress(peer, `dialling agent ${role}`);
-    const port = ports[role];
-    const found = await presentedAt(peer.sshHost, `127.0.0.1:${port}`, fingerprint, options);
+    const found = await presentedAt(peer.sshHost, address, fingerprint, options);
     const presents = found === fingerprint;
+    const port = address.slice(address.lastIndexOf(":") + 1);
     result.roles.push({ role, address: `${peer.name}:${port}`, presents });
     if (presents) continue;
     result.next = found === undefined
-      ? `agent ${role} does not answer with TLS on port ${port} there: restart it, unless it uses ` +
-        "another port"
+      ? `agent ${role} does not answer with TLS on port ${port} there: restart it`
       : `agent ${role} still presents another certificate: restart it`;
+  }
+}
+
+/** Waits until the roles that were started are ready by their own account. */
+async function waitForHealth(
+  { peer, options }: Target,
+  settings: ReadonlyMap<string, RoleSettings>,
+  started: string[],
+): Promise<void> {
+  const { unready, clock, signal } = options;
+  if (peer.sshHost === undefined || peer.container !== undefined) return;
+  for (const role of started) {
+    const health = settings.get(role)?.health;
+    if (health === undefined) continue;
+    options.progress(peer, `waiting until agent ${role} is healthy`);
+    const end = clock.monotonic() + healthyWithinMs;
+    for (;;) {
+      const trouble = await unready(peer.sshHost, health);
+      if (trouble === undefined) break;
+      if (clock.monotonic() > end) {
+        throw new UserError(
+          `agent ${role} runs, but is not healthy after ${healthyWithinMs / 1000} s: ${trouble}`,
+        );
+      }
+      await clock.sleep(lookEveryMs, signal);
+    }
   }
 }
 

@@ -1,14 +1,16 @@
 /** The steps that change a peer. Each is one script: it is done as a whole, or can be run again. */
+import { formatDuration } from "../base/durations.ts";
 import { UserError } from "../base/errors.ts";
+import { shellQuoted } from "../base/shell_quoted.ts";
 import type { PeerFiles } from "../pki/operations/issue_peer.ts";
-import { executableScript, filesScript, requestScript, tokenScript } from "./change_scripts.ts";
 import {
-  type PeerResult,
-  refuseUnreachable,
-  runScript,
-  scriptOptions,
-  type Target,
-} from "./peer.ts";
+  executableScript,
+  filesScript,
+  requestScript,
+  settingsScript,
+  tokenScript,
+} from "./change_scripts.ts";
+import { elevationOf, refuseUnreachable, runScript, scriptOptions, type Target } from "./peer.ts";
 import { open, type Ran } from "./remote.ts";
 
 /** Making a key and three atomic writes; the executable's first start takes most of it. */
@@ -126,34 +128,63 @@ export async function installToken(target: Target): Promise<void> {
   expectInstalled(target, ran, "the token");
 }
 
-export async function installService(target: Target): Promise<void> {
-  const { peer, facts, options } = target;
-  const { service } = options.wanted;
-  options.progress(peer, `starting agent ${service}`);
-  const words = options.serviceArgs.map((_, at) => `"$arg${at}"`).join(" ");
-  const script = `"$agent" service install "$role" ${words} >/dev/null && echo installed`;
-  const args = options.serviceArgs.map((arg, at) => [`arg${at}`, arg] as const);
-  const ran = await runScript(target, script, {
-    variables: { agent: facts.agent!.path, role: service, ...Object.fromEntries(args) },
-    timeoutMs: serviceMs,
-  });
-  expectInstalled(target, ran, `the service of agent ${service}`);
-  facts.roles.push(service!);
+/** TLS for gRPC, in the configuration file. */
+export async function installSettings(target: Target): Promise<void> {
+  const { facts, options } = target;
+  const variables = {
+    config: facts.configRoot,
+    agent: facts.agent!.path,
+    by_host: options.hostname,
+  };
+  const ran = await runScript(target, settingsScript, { variables, timeoutMs: installMs });
+  expectInstalled(target, ran, "the settings");
 }
 
-/** Restarts roles that ran with the previous executable, if they run as services. */
-export async function restartRoles(target: Target, result: PeerResult): Promise<void> {
+export async function installService(target: Target): Promise<void> {
   const { peer, facts, options } = target;
-  for (const role of facts.roles.filter((role) => role !== options.wanted.service)) {
-    options.progress(peer, `restarting agent ${role}`);
-    const script = `"$agent" service status "$role" >/dev/null || { echo manual; exit 0; }
-"$agent" service restart "$role" >/dev/null && echo installed`;
-    const variables = { agent: facts.agent!.path, role };
-    const ran = await runScript(target, script, { variables, timeoutMs: serviceMs });
-    if (ran.stdout.startsWith("manual")) {
-      result.next = `agent ${role} still runs with the previous executable: restart it`;
-    } else expectInstalled(target, ran, `the restart of agent ${role}`);
-  }
+  const { wanted, serviceArgs, drainMs } = options;
+  const service = wanted.service!;
+  options.progress(peer, `starting agent ${service}`);
+  const words = serviceArgs.map((_, at) => `"$arg${at}"`).join(" ");
+  const script =
+    `"$agent" service install "$role" --drain "$drain" ${words} >/dev/null && echo installed`;
+  const args = serviceArgs.map((arg, at) => [`arg${at}`, arg] as const);
+  const ran = await runScript(target, script, {
+    variables: { ...roleVariables(target, service), ...Object.fromEntries(args) },
+    timeoutMs: serviceMs + drainMs,
+  });
+  expectInstalled(target, ran, `the service of agent ${service}`);
+}
+
+export async function restartService(target: Target, role: string): Promise<void> {
+  const { peer, facts, options } = target;
+  const waits = role === "worker" && facts.roles.includes(role) && options.drainMs > 0;
+  options.progress(peer, `restarting agent ${role}${waits ? " when its tasks have ended" : ""}`);
+  const script = `"$agent" service restart "$role" --drain "$drain" >/dev/null && echo installed`;
+  const ran = await runScript(target, script, {
+    variables: roleVariables(target, role),
+    timeoutMs: serviceMs + options.drainMs,
+  });
+  expectInstalled(target, ran, `the restart of agent ${role}`);
+}
+
+function roleVariables({ facts, options }: Target, role: string) {
+  return { agent: facts.agent!.path, role, drain: formatDuration(options.drainMs) };
+}
+
+/** The command that brings the former executable back. */
+export function restoreCommand({ peer, facts, options }: Target, roles: string[]): string {
+  const agent = shellQuoted(facts.agent!.path);
+  const elevation = elevationOf(peer, facts, options);
+  const become = elevation === undefined ? "" : `${elevation.by} `;
+  const line = [
+    `${become}mv ${shellQuoted(`${facts.agent!.path}.previous`)} ${agent}`,
+    ...roles.map((role) => `${become}${agent} service restart ${role}`),
+  ].join(" && ");
+  if (peer.sshHost === undefined) return line;
+  const user = options.sshUser === undefined ? "" : `-l ${options.sshUser} `;
+  const terminal = elevation?.by === "sudo" && elevation.password !== undefined ? "-t " : "";
+  return `ssh ${terminal}${user}${peer.sshHost} ${shellQuoted(line)}`;
 }
 
 /** Turns the exit code of a changing script into an error with the cause. */

@@ -86,7 +86,7 @@ async function lookAs(
   elevation: Elevation,
 ): Promise<Facts> {
   const ran = await run(transport, preflightScript, {
-    variables: { want_sum: wanted.binary === undefined ? "no" : "yes" },
+    variables: { want_sum: wanted.binary?.sha256 },
     ...elevation && { elevation },
     timeoutMs: lookMs,
     clock,

@@ -31,7 +31,8 @@ export interface Peer {
   isSelf: boolean;
 }
 
-export type PeerState = "unchanged" | "changed" | "failed" | "unreachable";
+/** `skipped`: with --rolling, a peer before it failed. */
+export type PeerState = "unchanged" | "changed" | "failed" | "unreachable" | "skipped";
 
 export interface PeerResult {
   peer: string;
@@ -62,8 +63,16 @@ export interface DeployOptions {
    * nothing answers there.
    */
   presented: (sshHost: string, address: string) => Promise<string | undefined>;
+  /** What keeps a role from being ready, by its health port on an ssh host; undefined if nothing. */
+  unready: (sshHost: string, address: string) => Promise<string | undefined>;
   /** Flags of the role to install as a service. */
   serviceArgs: string[];
+  /** How long a worker's tasks may take to end before it is restarted. */
+  drainMs: number;
+  /** Whether a role that was restarted must become healthy. */
+  waitsForHealth: boolean;
+  /** As given with --ssh-user, for messages. */
+  sshUser: string | undefined;
   /** Whether scripts run as root. */
   elevated: boolean;
   sudoPassword: string | undefined;

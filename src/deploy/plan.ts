@@ -10,12 +10,23 @@ export interface Wanted {
   previousCas: string[];
   tokenSha256: string;
   /** The executable to push. */
-  binary: { sha256: string; bytes: number; arch: string; libc: "glibc" | "any" } | undefined;
+  binary: WantedBinary | undefined;
   role: string | undefined;
   service: string | undefined;
+  /** The flags of that service as its process has them; undefined if any will do. */
+  serviceFlags: string[] | undefined;
   force: boolean;
   /** Milliseconds since the epoch. */
   now: number;
+}
+
+export interface WantedBinary {
+  sha256: string;
+  bytes: number;
+  arch: string;
+  libc: "glibc" | "any";
+  /** Undefined if it is another one than this. */
+  version: string | undefined;
 }
 
 /** The certificates on the peer, already parsed: this file knows no formats. */
@@ -36,9 +47,11 @@ export interface Problem {
 }
 
 export interface Step {
-  kind: "executable" | "certificate" | "token" | "service";
+  kind: "executable" | "certificate" | "token" | "settings" | "service" | "restart";
   /** Why, for people: "no certificate yet". */
   why: string;
+  /** The role of a restart. */
+  role?: string;
 }
 
 export type Plan = { problems: Problem[] } | { steps: Step[] };
@@ -57,34 +70,87 @@ export function planPeer(
   const problems = problemsOf(facts, present, wanted);
   if (problems.length > 0) return { problems };
   const steps: Step[] = [];
-  const { agent } = facts;
-  if (wanted.binary !== undefined && agent?.sha256 !== wanted.binary.sha256) {
-    steps.push({ kind: "executable", why: agent === undefined ? "none there" : "another version" });
-  }
+  const replaces = replacesExecutable(facts, wanted);
+  if (replaces) steps.push({ kind: "executable", why: whyExecutable(facts, wanted.binary!) });
   const why = whyCertificate(facts, present, wanted, names);
   if (why !== undefined) steps.push({ kind: "certificate", why });
   if (facts.tokenSha256 !== wanted.tokenSha256) {
     const token = facts.tokenSha256 === undefined ? "none there" : "another token";
     steps.push({ kind: "token", why: token });
   }
-  if (wanted.service !== undefined && !facts.roles.includes(wanted.service)) {
-    steps.push(serviceStep(wanted.service));
-  }
+  if (facts.agent !== undefined || replaces) steps.push(...settingsStep(facts));
+  const service = serviceStep(facts, wanted);
+  steps.push(
+    ...service,
+    ...restartSteps(facts, service.length > 0 ? wanted.service : "", replaces),
+  );
   return { steps };
 }
 
 /** The CA holder itself: `--service node` installs the node there too. */
-export function planSelf(facts: Facts, { service }: Wanted): Plan {
-  if (service === undefined || facts.roles.includes(service)) return { steps: [] };
+export function planSelf(facts: Facts, wanted: Wanted): Plan {
+  const service = serviceStep(facts, wanted);
+  const restarts = restartSteps(facts, service.length > 0 ? wanted.service : "", false);
+  if (service.length + restarts.length === 0) return { steps: [] };
   const problems = serviceProblems(facts, {
     what: "agent is not installed in the PATH of this host",
     next: "Copy the executable to /usr/local/bin/agent, then run this again",
   });
-  return problems.length > 0 ? { problems } : { steps: [serviceStep(service)] };
+  if (problems.length > 0) return { problems };
+  return { steps: [...settingsStep(facts), ...service, ...restarts] };
 }
 
-function serviceStep(role: string): Step {
-  return { kind: "service", why: `agent ${role} does not run` };
+function replacesExecutable({ agent }: Facts, { binary }: Wanted): boolean {
+  return binary !== undefined && agent?.sha256 !== binary.sha256;
+}
+
+function whyExecutable({ agent }: Facts, { version }: WantedBinary): string {
+  if (agent === undefined) return "none there";
+  if (agent.version === undefined || version === undefined) return "another one there";
+  return agent.version === version
+    ? `another build of ${version} there`
+    : `${agent.version} there, this is ${version}`;
+}
+
+/**
+ * Roles and commands on a host with a certificate are to speak mutual TLS. A file that says something
+ * else is left alone; so is a host whose coordinator or worker runs already: its commands would speak
+ * TLS at once, and the role only after a restart.
+ */
+function settingsStep({ peerInsecureSet, roles }: Facts): Step[] {
+  const isUndecided = !peerInsecureSet && !roles.includes("coordinator") &&
+    !roles.includes("worker");
+  return isUndecided ? [{ kind: "settings", why: "peer.insecure=false" }] : [];
+}
+
+function serviceStep(facts: Facts, { service, serviceFlags }: Wanted): Step[] {
+  if (service === undefined) return [];
+  if (!facts.roles.includes(service)) {
+    return [{ kind: "service", why: `agent ${service} does not run` }];
+  }
+  const args = facts.services.find(({ role }) => role === service)?.args;
+  if (serviceFlags === undefined || args === undefined) return [];
+  const isSame = serviceFlags.toSorted().join("\n") === args.toSorted().join("\n");
+  return isSame ? [] : [{ kind: "service", why: `agent ${service} runs with other flags` }];
+}
+
+/**
+ * @param installed the role whose service is installed anyway.
+ * @param replaces whether the executable is replaced now.
+ */
+function restartSteps(facts: Facts, installed: string | undefined, replaces: boolean): Step[] {
+  // Services of the system are root's.
+  if (facts.serviceManager === "systemd" && facts.uid !== 0) return [];
+  return facts.services.filter(({ role }) => role !== installed).flatMap(({ role, down }) => {
+    const restart = (
+      why: string,
+    ): Step[] => [{ kind: "restart", role, why: `agent ${role} ${why}` }];
+    if (down) return restart("does not run");
+    if (!facts.roles.includes(role)) return [];
+    return replaces || facts.formerRoles.includes(role)
+      ? restart("runs the former executable")
+      : [];
+  });
 }
 
 function whyCertificate(
@@ -129,7 +195,9 @@ function problemsOf(facts: Facts, present: PeerCertificates, wanted: Wanted): Pr
   add(
     facts.unwritable !== undefined,
     `${facts.unwritable}`,
-    facts.root === "sudo" || facts.root === "password"
+    facts.readOnly
+      ? "Remount it there: mount -o remount,rw, or log in as another user with --ssh-user"
+      : facts.root === "sudo" || facts.root === "password"
       ? "Use --sudo, or --ask-sudo if sudo asks for a password"
       : "Log in as another user with --ssh-user",
   );
@@ -147,7 +215,7 @@ function problemsOf(facts: Facts, present: PeerCertificates, wanted: Wanted): Pr
     "Free some space there",
   );
   if (wanted.binary !== undefined) found.push(...binaryProblems(facts, wanted.binary));
-  if (wanted.service !== undefined && !facts.roles.includes(wanted.service)) {
+  if (serviceStep(facts, wanted).length > 0) {
     const missing = { what: "there is no agent to run as a service", next: "Add --push-binary" };
     found.push(...serviceProblems(facts, wanted.binary === undefined ? missing : undefined));
   }
@@ -167,7 +235,7 @@ function serviceProblems(facts: Facts, missing: Problem | undefined): Problem[] 
   return found;
 }
 
-function binaryProblems(facts: Facts, binary: NonNullable<Wanted["binary"]>): Problem[] {
+function binaryProblems(facts: Facts, binary: WantedBinary): Problem[] {
   if (facts.agent?.sha256 === binary.sha256) return [];
   const found: Problem[] = [];
   if (facts.os !== "Linux" || archOf(facts.arch) !== binary.arch) {

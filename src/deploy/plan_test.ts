@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { namesFor, type PeerCertificates, planPeer, planSelf, type Wanted } from "./plan.ts";
-import type { Facts } from "./preflight.ts";
+import type { Facts, ServiceFacts } from "./preflight.ts";
 
 const now = Date.parse("2027-01-01T00:00:00Z");
 const ours = "AA:AA:AA:AA:AA:AA:AA:AA:AA";
@@ -20,6 +20,7 @@ const facts: Facts = {
   configRoot: "/etc/agent",
   tlsRoot: "/etc/agent/tls",
   unwritable: undefined,
+  readOnly: false,
   freeKiB: 1_000_000,
   binFreeKiB: 1_000_000,
   binUnwritable: false,
@@ -32,7 +33,10 @@ const facts: Facts = {
   hasServerKey: true,
   enabled: true,
   tokenSha256: "t1",
+  peerInsecureSet: true,
   roles: [],
+  formerRoles: [],
+  services: [],
   serviceManager: "systemd",
 };
 const certificate = { byOurCa: true, names: ["b.lan"], role: undefined, due: false };
@@ -44,10 +48,14 @@ const wanted: Wanted = {
   binary: undefined,
   role: undefined,
   service: undefined,
+  serviceFlags: undefined,
   force: false,
   now,
 };
-const binary = { sha256: "b2", bytes: 100 * 1024 * 1024, arch: "x86_64", libc: "glibc" } as const;
+const binary = {
+  ...{ sha256: "b2", bytes: 100 * 1024 * 1024, arch: "x86_64", libc: "glibc" } as const,
+  version: "0.2.0",
+};
 
 interface Case {
   facts?: Partial<Facts>;
@@ -65,6 +73,9 @@ function plan(change: Case) {
 }
 
 const noAgent = { agent: undefined, binUnwritable: false };
+const service = (role: string, change: Partial<ServiceFacts> = {}) => [
+  { role, down: false, args: [], ...change },
+];
 const user = { user: "ada", uid: 1000, root: "sudo" } as const;
 
 const steps: [string, Case, string[]][] = [
@@ -82,7 +93,56 @@ const steps: [string, Case, string[]][] = [
   ["role", { wanted: { role: "worker" } }, ["certificate (another role)"]],
   ["no token", { facts: { tokenSha256: undefined } }, ["token (none there)"]],
   ["no executable", { facts: noAgent, wanted: { binary } }, ["executable (none there)"]],
-  ["old executable", { wanted: { binary } }, ["executable (another version)"]],
+  ["older executable", { wanted: { binary } }, ["executable (0.1.0 there, this is 0.2.0)"]],
+  [
+    "another build",
+    { wanted: { binary: { ...binary, version: "0.1.0" } } },
+    ["executable (another build of 0.1.0 there)"],
+  ],
+  [
+    "executable of a service that runs",
+    { facts: { roles: ["worker"], services: service("worker") }, wanted: { binary } },
+    [
+      "executable (0.1.0 there, this is 0.2.0)",
+      "restart (agent worker runs the former executable)",
+    ],
+  ],
+  [
+    "a restart that an earlier run did not come to",
+    { facts: { roles: ["node"], formerRoles: ["node"], services: service("node") } },
+    ["restart (agent node runs the former executable)"],
+  ],
+  [
+    "a service that does not run",
+    { facts: { services: service("node", { down: true }) } },
+    ["restart (agent node does not run)"],
+  ],
+  [
+    "a service of root, seen by another user",
+    { facts: { ...user, roles: ["node"], services: service("node"), formerRoles: ["node"] } },
+    [],
+  ],
+  [
+    "other flags",
+    {
+      facts: { roles: ["worker"], services: service("worker", { args: ["--worker.slots=4"] }) },
+      wanted: { service: "worker", serviceFlags: ["--worker.slots=8"] },
+    },
+    ["service (agent worker runs with other flags)"],
+  ],
+  ["plaintext by default", { facts: { peerInsecureSet: false } }, [
+    "settings (peer.insecure=false)",
+  ]],
+  [
+    "plaintext by default, and a worker runs",
+    { facts: { peerInsecureSet: false, roles: ["worker"] } },
+    [],
+  ],
+  [
+    "plaintext by default, and there is no agent",
+    { facts: { ...noAgent, peerInsecureSet: false } },
+    [],
+  ],
   ["no service", { wanted: { service: "node" } }, ["service (agent node does not run)"]],
   ["service runs", { facts: { roles: ["node"] }, wanted: { service: "node" } }, []],
   [

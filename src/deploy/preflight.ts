@@ -19,6 +19,8 @@ export interface Facts {
   tlsRoot: string;
   /** Why the configuration folder cannot be written; undefined if it can. */
   unwritable: string | undefined;
+  /** Whether that is because the file system is mounted read-only. */
+  readOnly: boolean;
   /** KiB that are free where the state lives, and where the executable goes. */
   freeKiB: number | undefined;
   binFreeKiB: number | undefined;
@@ -36,29 +38,83 @@ export interface Facts {
   hasServerKey: boolean;
   enabled: boolean;
   tokenSha256: string | undefined;
+  /** Whether its configuration file sets `peer.insecure`. */
+  peerInsecureSet: boolean;
   /** Roles of agent that run there, by the name of the subcommand. */
   roles: string[];
+  /** Those of them whose executable was replaced since they started. */
+  formerRoles: string[];
+  /** Roles that `agent service` has installed there. */
+  services: ServiceFacts[];
   serviceManager: "systemd" | "none";
 }
+
+export interface ServiceFacts {
+  role: string;
+  /** It should run, and does not. */
+  down: boolean;
+  /** The flags that it runs with; undefined if it does not run, or not exactly once. */
+  args: string[] | undefined;
+}
+
+/**
+ * A shell function that prints the roles that run, as lines `PID role=ROLE`, each followed by its flags
+ * as `PID arg=ROLE FLAG`. Only those of this network namespace: a container with its own is another
+ * host. `head` names the files, so that three programs read all processes.
+ */
+export const roleProcesses = `
+role_processes() {
+  net=$(readlink /proc/self/ns/net) known='' here=''
+  head -c 4096 /proc/[0-9]*/cmdline 2>/dev/null | tr '\\0' '\\n' | awk '
+    /^==> \\/proc\\/[0-9]+\\/cmdline <==$/ {
+      split($2, part, "/"); pid = part[3]; role = last = ""; words = 0; next
+    }
+    $0 == "" { next }
+    role != "" { print pid " arg=" role " " $0; next }
+    ++words <= 12 && last ~ /(^|\\/)(agent|main\\.ts)$/ && /^(node|worker|coordinator)$/ {
+      role = $0
+      print pid " role=" role
+    }
+    { last = $0 }' | while IFS=' ' read -r pid line; do
+      if [ "$pid" != "$known" ]; then
+        known=$pid here=no
+        [ "$(readlink "/proc/$pid/ns/net" 2>/dev/null)" != "$net" ] || here=yes
+      fi
+      [ "$here" = no ] || printf '%s %s\\n' "$pid" "$line"
+    done
+}
+`;
 
 /**
  * POSIX sh, for dash, bash, busybox and ksh. Prints `key=value` lines, and files between `key<` and
  * `key>`. Certificates are public; of the token only a hash is printed.
  */
-export const preflightScript = `
+export const preflightScript = `${roleProcesses}
 PATH=$PATH:/usr/local/bin:/usr/sbin:/sbin
 say() { printf '%s=%s\\n' "$1" "$2"; }
-show() { if [ -r "$2" ]; then printf '%s<\\n' "$1"; cat "$2"; printf '\\n%s>\\n' "$1"; fi; }
+# A file of 100 MB: openssl takes a fifth of the time where sha256sum has no code for the processor.
 sum() {
-  if command -v sha256sum >/dev/null; then sha256sum <"$1" | cut -d' ' -f1
+  if command -v openssl >/dev/null; then openssl dgst -sha256 <"$1" | sed 's/.*= *//'
+  elif command -v sha256sum >/dev/null; then sha256sum <"$1" | cut -d' ' -f1
   elif command -v shasum >/dev/null; then shasum -a 256 <"$1" | cut -d' ' -f1
-  elif command -v openssl >/dev/null; then openssl dgst -sha256 <"$1" | sed 's/.*= *//'
   fi
 }
-free() { d=$1; while [ ! -d "$d" ]; do d=\${d%/*}; d=\${d:-/}; done; df -Pk "$d" 2>/dev/null | awk 'NR==2{print $4}'; }
-say uid "$(id -u)"
-say user "$(id -un 2>/dev/null || id -u)"
-if [ "$(id -u)" = 0 ]; then say root is
+show() { if [ -r "$2" ]; then printf '%s<\\n' "$1"; cat "$2"; printf '\\n%s>\\n' "$1"; fi; }
+# Sets d to folder $1, or to the nearest one above that exists; free to the KiB that are free there, and
+# options to those that its file system is mounted with.
+space() {
+  d=$1 options='' on=''
+  while [ ! -d "$d" ]; do d=\${d%/*}; d=\${d:-/}; done
+  read -r free on <<END
+$(df -Pk "$d" 2>/dev/null | awk 'NR == 2 { print $4, $NF }')
+END
+  while read -r _ at _ has _; do [ "$at" != "$on" ] || options=$has; done 2>/dev/null </proc/mounts
+}
+mounted() { case ,$options, in *,$1,*) true ;; *) false ;; esac; }
+uid=$(id -u) user=$(id -un 2>/dev/null || id -u)
+say uid "$uid"
+say user "$user"
+if [ "$uid" = 0 ]; then say root is
 elif command -v sudo >/dev/null && sudo -n true 2>/dev/null; then say root sudo
 elif command -v doas >/dev/null && doas -n true 2>/dev/null; then say root doas
 elif command -v sudo >/dev/null; then say root password
@@ -77,34 +133,49 @@ else
   for a in $(hostname -I 2>/dev/null); do say address "$a"; done
 fi
 home=\${HOME:-/}
-if [ -n "\${XDG_CONFIG_HOME:-}" ]; then config=$XDG_CONFIG_HOME/agent
-elif [ "$(id -u)" = 0 ]; then config=/etc/agent
-else config=$home/.config/agent; fi
+if [ "$uid" = 0 ]; then config=/etc/agent state=/var/lib/agent
+else config=$home/.config/agent state=$home/.local/state/agent; fi
+[ -z "\${XDG_CONFIG_HOME:-}" ] || config=$XDG_CONFIG_HOME/agent
+[ -z "\${XDG_STATE_HOME:-}" ] || state=$XDG_STATE_HOME/agent
+tr -d "\\"'" 2>/dev/null <"\${AGENT_CONFIG:-$config/config.yaml}" | awk '
+  /^peer[ \t]*:/ || /^[{]/ { on = 1; if (/insecure[ \t]*:/) set = 1; next }
+  /^[^ \t#]/ { on = 0 }
+  on && /^[ \t]+insecure[ \t]*:/ { set = 1 }
+  END { if (set) print "insecure=set" }'
 tls=\${AGENT_TLS_DIR:-$config/tls}
 # Beside the TLS directory, wherever it is: the token, and our lock.
 config=\${tls%/*}
 say config "$config"
 say tls "$tls"
 d=\${tls%/*}; while [ ! -e "$d" ]; do d=\${d%/*}; d=\${d:-/}; done
-if [ ! -d "$d" ]; then say unwritable "$d is not a folder"
-elif [ ! -w "$d" ] || { [ -d "$tls" ] && [ ! -w "$tls" ]; }; then
-  say unwritable "$d cannot be written by $(id -un 2>/dev/null || id -u)"
+above=$d
+space "$tls"
+if [ ! -d "$above" ]; then say unwritable "$above is not a folder"
+elif mounted ro; then
+  say unwritable "$d is on a file system that is mounted read-only"
+  say readonly yes
+elif [ ! -w "$above" ] || { [ -d "$tls" ] && [ ! -w "$tls" ]; }; then
+  say unwritable "$above cannot be written by $user"
 fi
-say free "$(free "$tls")"
-if [ "$(id -u)" = 0 ]; then bin=/usr/local/bin; else bin=$home/.local/bin; fi
+say free "$free"
+if [ "$uid" = 0 ]; then bin=/usr/local/bin; else bin=$home/.local/bin; fi
 agent=$(command -v agent 2>/dev/null)
 [ -n "$agent" ] || { [ -x "$bin/agent" ] && agent=$bin/agent; }
 [ -z "$agent" ] || bin=\${agent%/*}
 say bin "$bin"
-say binfree "$(free "$bin")"
-d=$bin; while [ ! -d "$d" ]; do d=\${d%/*}; d=\${d:-/}; done
+space "$bin"
+say binfree "$free"
 [ -w "$d" ] || say binunwritable yes
-mount=$(df -P "$d" 2>/dev/null | awk 'NR==2{print $NF}')
-awk -v m="$mount" '$2==m{o=$4} END{if (","o"," ~ /,noexec,/) print "noexec=yes"}' /proc/mounts 2>/dev/null
+mounted noexec && say noexec yes
 if [ -n "$agent" ]; then
   say agent "$agent"
-  say version "$("$agent" version --json 2>/dev/null | sed -n 's/.*"version": *"\\([^"]*\\)".*/\\1/p')"
-  if [ "$want_sum" = yes ]; then say sum "$(sum "$agent")"; fi
+  if [ -n "$want_sum" ]; then
+    found=$(sum "$agent")
+    say sum "$found"
+    # Starting it takes longer than all the rest.
+    [ "$found" = "$want_sum" ] ||
+      say version "$("$agent" version --json 2>/dev/null </dev/null | sed -n 's/.*"version": *"\\([^"]*\\)".*/\\1/p')"
+  fi
 fi
 show ca "$tls/ca/ca.crt"
 show cert "$tls/server.crt"
@@ -112,16 +183,25 @@ show cert "$tls/server.crt"
 [ -s "$tls/server.key" ] && say serverkey yes
 grep -q '^enabled: *true' "$tls/config.yaml" 2>/dev/null && say enabled yes
 [ -r "$config/token" ] && say token "$(sum "$config/token")"
-# Only in this network namespace: a container with its own is another host.
-net=$(readlink /proc/self/ns/net)
-for f in $(grep -lsE 'node|worker|coordinator' /proc/[0-9]*/cmdline 2>/dev/null); do
-  p=\${f%/cmdline}
-  [ "$(readlink "$p/ns/net" 2>/dev/null)" = "$net" ] || continue
-  tr '\\0' '\\n' <"$p/cmdline" 2>/dev/null | awk '
-    NR <= 12 && prev ~ /(^|\\/)(agent|main\\.ts)$/ && /^(node|worker|coordinator)$/ { print "role="$0 }
-    { prev = $0 }'
-done | sort -u
-if command -v systemctl >/dev/null && [ -d /run/systemd/system ]; then say manager systemd; else say manager none; fi
+role_processes | while IFS=' ' read -r pid line; do
+  case $line in role=*)
+    say role "\${line#role=}"
+    case $(readlink "/proc/$pid/exe" 2>/dev/null) in
+      *' (deleted)') say former "\${line#role=}" ;;
+    esac ;;
+  *) printf '%s\\n' "$line" ;;
+  esac
+done
+manager=none
+if command -v systemctl >/dev/null && [ -d /run/systemd/system ]; then manager=systemd; fi
+say manager "$manager"
+for r in node worker coordinator; do
+  if [ "$manager" = none ]; then [ ! -e "$state/service/$r.json" ] || say service "$r"
+  elif [ -e "/etc/systemd/system/agent-$r.service" ]; then
+    say service "$r"
+    ! systemctl is-failed --quiet "agent-$r.service" || say failed "$r"
+  fi
+done
 say 'done' yes
 `;
 
@@ -151,6 +231,7 @@ export function readFacts(output: string): Facts | undefined {
     return undefined;
   }
   const path = one("agent");
+  const all = (key: string) => [...new Set(values.get(key) ?? [])];
   return {
     user: one("user") ?? "",
     uid: count("uid") ?? -1,
@@ -165,6 +246,7 @@ export function readFacts(output: string): Facts | undefined {
     configRoot,
     tlsRoot,
     unwritable: one("unwritable"),
+    readOnly: one("readonly") === "yes",
     freeKiB: count("free"),
     binFreeKiB: count("binfree"),
     binUnwritable: one("binunwritable") === "yes",
@@ -177,8 +259,23 @@ export function readFacts(output: string): Facts | undefined {
     hasServerKey: one("serverkey") === "yes",
     enabled: one("enabled") === "yes",
     tokenSha256: one("token"),
-    roles: values.get("role") ?? [],
+    peerInsecureSet: one("insecure") === "set",
+    roles: all("role"),
+    formerRoles: all("former"),
+    services: all("service").map((role) => serviceFacts(role, values)),
     serviceManager: one("manager") === "systemd" ? "systemd" : "none",
+  };
+}
+
+/** A service that was started directly is down if it does not run; systemd starts its own again. */
+function serviceFacts(role: string, values: Map<string, string[]>): ServiceFacts {
+  const runs = (values.get("role") ?? []).filter((running) => running === role).length;
+  const args = (values.get("arg") ?? []).filter((arg) => arg.startsWith(`${role} `));
+  const isDirect = values.get("manager")?.[0] !== "systemd";
+  return {
+    role,
+    down: runs === 0 && (isDirect || values.get("failed")?.includes(role) === true),
+    args: runs === 1 ? args.map((arg) => arg.slice(role.length + 1)) : undefined,
   };
 }
 

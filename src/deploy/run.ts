@@ -8,6 +8,8 @@ import { limited } from "../base/limited.ts";
 import type { Peer, PeerResult } from "./peer.ts";
 import { presentedBy } from "./presented.ts";
 import { run } from "./remote.ts";
+import { unreadyBy } from "./unready.ts";
+import { version } from "../base/version.ts";
 import { explainSsh, sshExit, type SshOptions, sshTransport } from "./ssh.ts";
 import { peersOf, selfPeer } from "./targets.ts";
 import { previousPrefix } from "../pki/directory/bundle.ts";
@@ -19,10 +21,17 @@ import type { CertificateRole } from "../pki/x509/roles.ts";
 /** More would only compete for the disk and the uplink of this host. */
 const uploadsAtOnce = 5;
 
+/** Longer than any gap between two scripts, while the CA holder works on other peers. */
+const persistMs = 60_000;
+/** A peer may wait for many others, and some of them for their tasks. */
+const rollingPersistMs = 3_600_000;
+
 export interface DeployRequest {
   args: string[];
   /** Flags of the role that is installed as a service. */
   serviceArgs: string[];
+  /** The same as its process has them; undefined if those that it has will do. */
+  serviceFlags: string[] | undefined;
   /** The name of this host. */
   self: string;
   env: Env;
@@ -48,6 +57,10 @@ export interface DeployRequest {
     askSudo: boolean;
     acceptNewHosts: boolean;
     parallel: number;
+    /** One after the other, until one fails. */
+    rolling: boolean;
+    /** How long a worker's tasks may take to end before it is restarted. */
+    drain: number;
   };
 }
 
@@ -93,6 +106,7 @@ export async function deployAll(request: DeployRequest): Promise<PeerResult[]> {
     user: options.sshUser,
     batch: options.batch || !env.stderr.isTerminal || !env.stdin.isTerminal,
     acceptNewHosts: options.acceptNewHosts,
+    persistMs: options.rolling ? rollingPersistMs : persistMs,
   };
   let peers: Peer[] = [];
   try {
@@ -105,11 +119,17 @@ export async function deployAll(request: DeployRequest): Promise<PeerResult[]> {
     const binary = await binaryOf(options);
     const sudoPassword = options.askSudo ? await request.askPassword() : undefined;
     if (!ssh.batch) await connectOneByOne(peers, ssh, env);
-    const turn = limited(options.parallel);
+    const turn = limited(options.rolling ? 1 : options.parallel);
+    let failed: string | undefined;
     const upload = limited(uploadsAtOnce);
     const issueTurn = limited(1);
     return await Promise.all(peers.map((peer) =>
       turn(async () => {
+        if (options.rolling && failed !== undefined) {
+          const result = skipped(peer, failed);
+          await progress.done(result);
+          return result;
+        }
         const result = await deployPeer(peer, {
           wanted: {
             caFingerprint: ca[0]!.fingerprint,
@@ -118,6 +138,7 @@ export async function deployAll(request: DeployRequest): Promise<PeerResult[]> {
             binary,
             role: options.role,
             service: options.service,
+            serviceFlags: request.serviceFlags,
             force: options.force,
             now: env.clock.now(),
           },
@@ -128,7 +149,11 @@ export async function deployAll(request: DeployRequest): Promise<PeerResult[]> {
           issue: (csr, names) =>
             issueTurn(() => issuePeer(pki, { csr, names, role: options.role })),
           presented: (host, address) => presentedBy(host, address, ssh),
+          unready: (host, address) => unreadyBy(host, address, ssh),
           serviceArgs: request.serviceArgs,
+          drainMs: options.drain,
+          waitsForHealth: options.rolling,
+          sshUser: options.sshUser,
           elevated: options.sudo || options.askSudo,
           sudoPassword,
           dryRun: options.dryRun,
@@ -139,6 +164,7 @@ export async function deployAll(request: DeployRequest): Promise<PeerResult[]> {
           signal: env.signal,
           progress: ({ name }, doing) => progress.doing(name, doing),
         });
+        if (result.state === "failed" || result.state === "unreachable") failed = peer.name;
         await progress.done(result);
         return result;
       })
@@ -146,6 +172,17 @@ export async function deployAll(request: DeployRequest): Promise<PeerResult[]> {
   } finally {
     await closeConnections(sshHostsOf(peers), ssh);
   }
+}
+
+function skipped(peer: Peer, failed: string): PeerResult {
+  return {
+    peer: peer.name,
+    state: "skipped",
+    steps: [],
+    error: `because ${failed} failed before it`,
+    next: undefined,
+    roles: [],
+  };
 }
 
 /**
@@ -169,7 +206,7 @@ async function binaryOf(
   { pushBinary, binary }: DeployRequest["options"],
 ): Promise<Binary | undefined> {
   if (binary !== undefined) return await readBinary(binary);
-  return pushBinary ? await readBinary(ownExecutable()) : undefined;
+  return pushBinary ? await readBinary(ownExecutable(), version) : undefined;
 }
 
 /** Names and addresses of other hosts: no peer may have them in its certificate. */

@@ -13,6 +13,8 @@ export interface SshOptions {
   batch: boolean;
   /** Accept the key of a host that is not known yet; a changed key is still refused. */
   acceptNewHosts: boolean;
+  /** How long a shared connection stays open without use. */
+  persistMs: number;
 }
 
 /** Anything that ssh can resolve: a name, an address, a Host of ~/.ssh/config, with or without user. */
@@ -45,13 +47,12 @@ export function sshExit(host: string, options: SshOptions): { program: string; a
   return { program: "ssh", args: [...sshArgs(options), "-O", "exit", "--", host] };
 }
 
-function sshArgs({ scratch, user, batch, acceptNewHosts }: SshOptions): string[] {
+function sshArgs({ scratch, user, batch, acceptNewHosts, persistMs }: SshOptions): string[] {
   const set = (option: string) => ["-o", option];
   return [
     ...set("ControlMaster=auto"),
     ...set(`ControlPath=${scratch}/%C`),
-    // Longer than any gap between two scripts, while the CA holder works on other peers.
-    ...set("ControlPersist=60"),
+    ...set(`ControlPersist=${persistMs / 1000}`),
     ...set("ConnectTimeout=10"),
     // A peer that dies is noticed after 15 s.
     ...set("ServerAliveInterval=5"),

@@ -1,6 +1,6 @@
 import { dirname, resolve } from "node:path";
 import { splitHost } from "../../base/address.ts";
-import { UserError } from "../../base/errors.ts";
+import { UsageError, UserError } from "../../base/errors.ts";
 import { selfCommand } from "../../base/self.ts";
 import type { PeerResult } from "../../deploy/peer.ts";
 import { identityFiles } from "../../pki/directory/identity_files.ts";
@@ -81,6 +81,16 @@ export default command({
       help: "Accept host keys that are not known yet; changed ones are still refused",
     },
     parallel: { kind: "integer", min: 1, max: 100, default: 10, help: "Peers at once" },
+    rolling: {
+      kind: "flag",
+      help: "One peer after the other: wait until its roles are healthy, stop at the first failure",
+    },
+    drain: {
+      kind: "duration",
+      placeholder: "TIME",
+      default: 10 * 60_000,
+      help: "How long a worker's tasks may take to end before it is restarted",
+    },
   },
   examples: [
     { line: "agent tls deploy b.lan c.lan", does: "Certificates for two hosts" },
@@ -90,6 +100,10 @@ export default command({
     },
     { line: "agent tls deploy --dry-run b.lan", does: "Show what differs there" },
     {
+      line: "agent tls deploy --push-binary --rolling b.lan c.lan",
+      does: "Upgrade hosts one by one",
+    },
+    {
       line: "agent tls deploy --container agent-web web1.lan",
       does: "The peer is a container on web1.lan",
     },
@@ -97,11 +111,13 @@ export default command({
   exits: { 1: "A peer failed or could not be reached", 3: "A question without a terminal" },
   // Time for the scripts on peers to remove their locks and temporary files.
   graceMs: 5_000,
-  prepare: async ({ args }) => {
+  prepare: async ({ args, options, rest }): Promise<Prepared> => {
     const { makeScratch } = await import("../../deploy/run.ts");
+    const serviceArgs = rest.length > 0 ? rest : defaultFlags(options.service);
+    const serviceFlags = await flagsOfService(options.service, serviceArgs);
     const peers = args.length > 0 ? args : await knownNodes();
     makeScratch();
-    return peers;
+    return { peers, serviceArgs, serviceFlags };
   },
   grants: async ({ options, args, env }) => {
     const { ownExecutable, scratchFolder } = await import("../../deploy/run.ts");
@@ -123,8 +139,8 @@ export default command({
   },
   run: async (request) => {
     const { deployAll } = await import("../../deploy/run.ts");
-    const { env, json, options, rest } = request;
-    const args = request.prepared as string[];
+    const { env, json, options } = request;
+    const { peers: args, serviceArgs, serviceFlags } = request.prepared as Prepared;
     const self = Deno.hostname();
     const names = options.service === "node" ? [...args, self] : args;
     const width = Math.max(...names.map((name) => name.length));
@@ -134,7 +150,8 @@ export default command({
       ...request,
       args,
       self,
-      serviceArgs: rest.length > 0 ? rest : defaultFlags(options.service),
+      serviceArgs,
+      serviceFlags,
       token: readToken(identityFiles(env).token),
       askPassword: () => askSudoPassword(env),
       progress: {
@@ -151,6 +168,41 @@ export default command({
   streams: true,
   exit: ({ peers }) => peers.some(isBad) ? 1 : 0,
 });
+
+/** What the main thread finds out first. */
+interface Prepared {
+  peers: string[];
+  serviceArgs: string[];
+  serviceFlags: string[] | undefined;
+}
+
+/**
+ * The flags as `agent service install` passes them on, to compare them with those of the process.
+ * Undefined if there is a path among them: a relative one means another file on each peer.
+ */
+async function flagsOfService(
+  role: string | undefined,
+  words: string[],
+): Promise<string[] | undefined> {
+  if (role === undefined) {
+    if (words.length === 0) return undefined;
+    throw new UsageError('What follows "--" are flags for a service, and there is no --service', {
+      next: "Name the role: --service node|worker|coordinator",
+    });
+  }
+  const [{ default: spec, roleFlags }, { parse }, { settingsFor }, { settingOf }] = await Promise
+    .all([
+      import("./service_install.ts"),
+      import("../parse.ts"),
+      import("../settings.ts"),
+      import("../../config/schema.ts"),
+    ]);
+  const parsed = parse(spec, [role, ...words]);
+  const { config } = await settingsFor({ ...spec, lenient: true }, parsed);
+  const flags = roleFlags(config, role);
+  const hasPath = [...parsed.config.keys()].some((key) => settingOf(key).kind === "path");
+  return hasPath ? undefined : flags;
+}
 
 /** What makes a role reachable for the others, where no flags were given. */
 function defaultFlags(service: string | undefined): string[] {

@@ -23,10 +23,11 @@ export function peerLine(
   const presents = roles.filter(({ presents }) => presents).map(({ role }) => role);
   const text = {
     unchanged: "nothing to do",
-    changed: `${dry ? "would install " : ""}${what}` +
+    changed: `${dry ? "would change: " : ""}${what}` +
       (presents.length > 0 ? `; agent ${presents.join(" and ")} presents it` : ""),
     failed: error ?? "",
     unreachable: error ?? "",
+    skipped: error ?? "",
   }[state];
   return `${peer.padEnd(width)}  ${state.padEnd("unreachable".length)}  ${text}`;
 }

@@ -22,13 +22,15 @@ export function progressOf(output: Output, names: string[]): Progress {
     };
   }
   const lines = new Map(names.map((name) => [name, `${name}  …`]));
+  const final = new Set<string>();
   let drawn = false;
   let last = Promise.resolve();
   const draw = () => {
     const up = drawn ? `\x1b[${names.length}A` : "";
     drawn = true;
-    // A longer line would wrap, and the cursor would then go up too little.
-    const text = names.map((name) => `\x1b[2K${cut(lines.get(name)!, size.columns)}\n`).join("");
+    // A longer line would wrap, and the cursor would then go up too little. The last time it may.
+    const fit = (line: string) => final.size === names.length ? line : cut(line, size.columns);
+    const text = names.map((name) => `\x1b[2K${fit(lines.get(name)!)}\n`).join("");
     last = last.then(() => output.write(up + text));
     return last;
   };
@@ -40,6 +42,7 @@ export function progressOf(output: Output, names: string[]): Progress {
     },
     done(name, text) {
       lines.set(name, text);
+      final.add(name);
       return draw();
     },
   };
