@@ -1,6 +1,8 @@
 import type { EndCause, OutputStream, Report, StartOrder } from "../tasks/orders.ts";
 import type { Clock } from "../base/clock.ts";
+import type { Output } from "../base/posix_spawn.ts";
 import { type AttemptProcesses, signal } from "./leftover_processes.ts";
+import type { TaskProcess } from "./task_process.ts";
 
 /** From SIGTERM to SIGKILL: half of what the stop commands of container engines allow. */
 export const graceMs = 5_000;
@@ -11,19 +13,6 @@ export const graceMs = 5_000;
  */
 const quietMs = 1_000;
 
-/** The capacity of a pipe on Linux, so the most that one read returns. */
-const readBytes = 64 * 1024;
-
-/** Fewer bytes than this are copied, so that the buffer can be used again. */
-const smallBytes = 16 * 1024;
-
-/**
- * Buffers to read into. Most tasks write little or nothing; a new buffer for each of their two pipes
- * would be most of the memory of a start, and Deno 2.9 frees them only after hundreds of MiB.
- */
-const spareBuffers: ArrayBuffer[] = [];
-const mostSpares = 64;
-
 /** The longest possible timer. */
 const longestTimerMs = 2 ** 31 - 1;
 
@@ -32,7 +21,7 @@ export interface AttemptContext {
   report: (report: Report) => void;
   processes: AttemptProcesses;
   /** Starts the process, which leads a group of its own. */
-  spawn: () => Deno.ChildProcess;
+  spawn: () => TaskProcess;
   watch: (group: number) => void;
   unwatch: (group: number) => void;
   /** Output is sent while fewer bytes than this are not taken. */
@@ -52,8 +41,7 @@ export interface Ended {
 export class Attempt {
   #cause: EndCause = "exit";
   #reason: string | undefined;
-  #child: Deno.ChildProcess | undefined;
-  #readers: ReadableStreamBYOBReader[] = [];
+  #process: TaskProcess | undefined;
   #pumps: Promise<void> | undefined;
   /** Sent, and not yet taken. */
   readonly #underway: Record<OutputStream, number> = { stdout: 0, stderr: 0 };
@@ -89,24 +77,25 @@ export class Attempt {
   async run(): Promise<Ended> {
     const { clock, report, spawn, watch, unwatch } = this.context;
     if (this.#cause !== "exit") return this.#neverStarted();
-    const child = this.#child = spawn();
-    watch(child.pid);
+    const process = this.#process = spawn();
+    const { pid } = process;
+    watch(pid);
     const startedAt = clock.now();
     report({ kind: "started", key: this.order.key, at: startedAt });
     const timeout = this.#timeout();
     this.#pumps = Promise.all([
-      this.#pump(child.stdout, "stdout"),
-      this.#pump(child.stderr, "stderr"),
+      this.#pump(process.stdout, "stdout"),
+      this.#pump(process.stderr, "stderr"),
     ]).then(() => {});
-    const { exitCode, signal } = await statusOf(child);
+    const { exitCode, signal } = await process.ended;
     this.#exited = true;
     const at = clock.now();
     clearTimeout(timeout);
-    await this.#endLeftovers(child.pid, exitCode !== 0);
+    await this.#endLeftovers(pid, exitCode !== 0);
     await this.#drained();
     clearTimeout(this.#killer);
-    unwatch(child.pid);
-    this.#child = undefined;
+    unwatch(pid);
+    this.#process = undefined;
     return { cause: this.#cause, startedAt, at, exitCode, signal };
   }
 
@@ -115,7 +104,7 @@ export class Attempt {
     if (this.#cause === "lost") return;
     this.#reason = reason;
     if (this.#cause === "exit" || cause === "lost") this.#cause = cause;
-    if (this.#child === undefined) return;
+    if (this.#process === undefined) return;
     if (grace <= 0) return this.#kill();
     this.#signalAll("SIGTERM");
     // A stopped process does not handle the SIGTERM.
@@ -143,12 +132,12 @@ export class Attempt {
   #kill(): void {
     this.#signalAll("SIGKILL");
     this.context.processes.kill();
-    if (this.#cause === "lost") { for (const reader of this.#readers) this.#close(reader); }
+    if (this.#cause === "lost") this.#close();
   }
 
   /** Before setsid has run there is no group, so both get the signal. */
   #signalAll(name: Deno.Signal): void {
-    const pid = this.#child!.pid;
+    const { pid } = this.#process!;
     if (!signal(-pid, name) && !this.#exited) signal(pid, name);
   }
 
@@ -190,55 +179,31 @@ export class Attempt {
       const waitsForRoom = this.#room.stdout !== undefined || this.#room.stderr !== undefined;
       if (over || waitsForRoom || before !== this.#bytesSeen) continue;
       if (++quiet === 1) await processes.clear(2);
-      else for (const reader of this.#readers) this.#close(reader);
+      else this.#close();
     }
     await pumps;
   }
 
-  async #pump(stream: ReadableStream<Uint8Array>, name: OutputStream): Promise<void> {
-    const reader = stream.getReader({ mode: "byob" });
-    this.#readers.push(reader);
-    let buffer = spareBuffers.pop() ?? new ArrayBuffer(readBytes);
+  async #pump(output: Output, name: OutputStream): Promise<void> {
     while (true) {
       if (this.#underway[name] >= this.context.windowBytes && this.#cause !== "lost") {
         await new Promise<void>((resolve) => this.#room[name] = resolve);
         this.#room[name] = undefined;
       }
-      const { done, value } = await reader.read(new Uint8Array(buffer));
-      if (value === undefined) return; // Closed from this side.
-      buffer = value.buffer;
-      if (done) break;
-      this.#bytesSeen += value.length;
+      const data = await output.read();
+      if (data === undefined) return;
+      this.#bytesSeen += data.length;
       if (this.#cause === "lost") continue;
-      this.#underway[name] += value.length;
-      const isSmall = value.length < smallBytes;
-      const data = isSmall ? value.slice() : value;
-      if (!isSmall) buffer = new ArrayBuffer(readBytes);
+      this.#underway[name] += data.length;
       this.context.report({ kind: "output", key: this.order.key, stream: name, data });
     }
-    if (spareBuffers.length < mostSpares) spareBuffers.push(buffer);
   }
 
-  /** Its pending read ends like at the end of the pipe. */
-  #close(reader: ReadableStreamBYOBReader): void {
-    for (const name of ["stdout", "stderr"] as const) this.#room[name]?.();
-    reader.cancel().catch(() => {/* The pipe broke, which was the purpose. */});
-  }
-}
-
-/**
- * How a process ended. Deno has no names for real-time signals and throws; they become exit codes,
- * like in a shell.
- */
-async function statusOf(child: Deno.ChildProcess): Promise<Pick<Ended, "exitCode" | "signal">> {
-  try {
-    const { code, signal } = await child.status;
-    return signal === null
-      ? { exitCode: code, signal: undefined }
-      : { exitCode: undefined, signal };
-  } catch (error) {
-    const number = /Invalid signal: (\d+)/.exec(String(error))?.[1];
-    if (number === undefined) throw error;
-    return { exitCode: 128 + Number(number), signal: undefined };
+  /** Pending reads end like at the end of the pipes. */
+  #close(): void {
+    for (const name of ["stdout", "stderr"] as const) {
+      this.#room[name]?.();
+      this.#process![name].close();
+    }
   }
 }

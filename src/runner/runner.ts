@@ -23,6 +23,7 @@ import { TaskFiles } from "./task_files.ts";
 import type { RunnerOptions } from "./runner_options.ts";
 import { startProblem } from "./start_problem.ts";
 import { CannotStart, notStarted, type StartRules, startTask } from "./task_start.ts";
+import type { TaskProcess } from "./task_process.ts";
 import { checkReach } from "./user.ts";
 import { WorkFolders } from "./work_folders.ts";
 
@@ -237,7 +238,7 @@ export class Runner {
 
   #attempt(
     order: StartOrder,
-    { cgroup, spawn }: { cgroup: () => Cgroup | undefined; spawn: () => Deno.ChildProcess },
+    { cgroup, spawn }: { cgroup: () => Cgroup | undefined; spawn: () => TaskProcess },
   ): Attempt {
     return new Attempt(order, {
       clock: this.options.clock,
@@ -275,9 +276,10 @@ export class Runner {
   /** Tests whether tasks can be started. */
   async #test(): Promise<void> {
     let own: string | undefined;
-    const problem = await startProblem(this.#rules, () => own = this.#folders.make(), (child) => {
-      this.#ownChildren.add(child.pid);
-      void child.status.finally(() => this.#ownChildren.delete(child.pid));
+    const made = () => own = this.#folders.make();
+    const problem = await startProblem(this.#rules, made, ({ pid, ended }) => {
+      this.#ownChildren.add(pid);
+      void ended.finally(() => this.#ownChildren.delete(pid));
     });
     if (own !== undefined) await this.#remove(own);
     this.#reports.add({ kind: "tested", problem });

@@ -4,6 +4,7 @@ import { taskEnvironment } from "./environment.ts";
 import { isHostFailure } from "./host_failure.ts";
 import { launch, type Launcher } from "./launch.ts";
 import { folderProblem, resolveProgram } from "./program.ts";
+import type { TaskProcess } from "./task_process.ts";
 import type { TaskUser } from "./user.ts";
 
 /** What this worker allows tasks to be. */
@@ -49,7 +50,7 @@ export function notStarted(reason: string): CannotStart {
  *
  * @throws {CannotStart}
  */
-export function startTask(rules: StartRules, start: TaskStart): Deno.ChildProcess {
+export function startTask(rules: StartRules, start: TaskStart): TaskProcess {
   const { user, allowed, variable, launcher } = rules;
   const { order, own, mark, enter } = start;
   checkVariables(rules, order.env);

@@ -1,4 +1,5 @@
 import { findLauncher, launch } from "../../src/runner/launch.ts";
+import { readAll } from "../../src/runner/task_process.ts";
 import { runAll, startCluster } from "./cluster.ts";
 import { spec } from "../support/spec.ts";
 import { type Bench, type BenchOptions, type Figure, median, perSecond } from "./report.ts";
@@ -63,11 +64,7 @@ async function bareStarts(count: number, folder: string): Promise<number> {
         isOwn: true,
         user: { name: "root", home: "/", ids: undefined },
       });
-      await Promise.all([
-        child.status,
-        child.stdout.pipeTo(new WritableStream()),
-        child.stderr.pipeTo(new WritableStream()),
-      ]);
+      await Promise.all([child.ended, readAll(child.stdout), readAll(child.stderr)]);
     }
   }));
   return performance.now() - start;
