@@ -4,13 +4,20 @@ import type { Report } from "../tasks/orders.ts";
 const shortMs = 20;
 
 /**
+ * While tasks are short, an end waits this long for others, unless so many wait already. Each message
+ * costs both threads, and the coordinator, about as much as five ends in it.
+ */
+const together = { ms: 2, ends: 4 };
+
+/**
  * Sends reports to the role in batches. While tasks are short, the report of a start waits for the
  * end: that saves a message and an entry in the coordinator's store for each task.
  */
 export class Reports implements Disposable {
   #batch: Report[] = [];
+  #ends = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
-  #isQueued = false;
+  #due = Infinity;
   /** How long the last attempts took; the newest counts an eighth. */
   #meanMs = Infinity;
 
@@ -18,18 +25,30 @@ export class Reports implements Disposable {
 
   add(report: Report): void {
     this.#batch.push(report);
-    if (report.kind === "exited" && report.startedAt !== undefined) {
-      const tookMs = report.at - report.startedAt;
-      this.#meanMs = this.#meanMs === Infinity
-        ? tookMs
-        : this.#meanMs + (tookMs - this.#meanMs) / 8;
+    if (report.kind === "exited") {
+      this.#ends++;
+      if (report.startedAt !== undefined) this.#measure(report.at - report.startedAt);
     }
-    if (report.kind === "started" && this.#meanMs < shortMs) {
-      this.#timer ??= setTimeout(() => this.#flush(), shortMs);
-    } else if (!this.#isQueued) {
-      this.#isQueued = true;
-      queueMicrotask(() => this.#flush());
-    }
+    this.#flushWithin(this.#patienceMs(report));
+  }
+
+  #measure(tookMs: number): void {
+    this.#meanMs = this.#meanMs === Infinity ? tookMs : this.#meanMs + (tookMs - this.#meanMs) / 8;
+  }
+
+  #patienceMs({ kind }: Report): number {
+    if (this.#meanMs >= shortMs) return 0;
+    if (kind === "started") return shortMs;
+    return this.#ends < together.ends && (kind === "exited" || kind === "output") ? together.ms : 0;
+  }
+
+  #flushWithin(ms: number): void {
+    const due = ms === 0 ? 0 : performance.now() + ms;
+    if (due >= this.#due) return;
+    clearTimeout(this.#timer);
+    this.#due = due;
+    if (ms === 0) queueMicrotask(() => this.#flush());
+    else this.#timer = setTimeout(() => this.#flush(), ms);
   }
 
   [Symbol.dispose](): void {
@@ -38,8 +57,8 @@ export class Reports implements Disposable {
 
   #flush(): void {
     clearTimeout(this.#timer);
-    this.#timer = undefined;
-    this.#isQueued = false;
+    this.#due = Infinity;
+    this.#ends = 0;
     const reports = this.#batch;
     this.#batch = [];
     const transfer: ArrayBuffer[] = [];

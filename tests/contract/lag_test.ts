@@ -107,6 +107,7 @@ function openSession(address: string, hello: Partial<wire.Hello>) {
         resources: new Map(),
         held: [],
         warnings: [],
+        takesBatches: false,
         ...hello,
       },
     },

@@ -8,6 +8,7 @@ import {
 import type { AttemptRef } from "../../tasks/task.ts";
 import { limits } from "../../tasks/limits.ts";
 import { validateRef, validateSpec } from "../../tasks/validation.ts";
+import { Batch } from "../batch.ts";
 import { assignmentFrom, numberFrom, refFrom, required } from "../from_wire.ts";
 import type * as wire from "../gen/agent/v1/agent.ts";
 import { protocolVersion } from "../protocol.ts";
@@ -41,6 +42,12 @@ export async function openSession(
   await dialled.ready();
   const call = open();
   const beats = new Map<bigint, Waiting>();
+  let takesBatches = false;
+  const results = new Batch<wire.Finished>((finished) =>
+    finished.length > 1 && takesBatches
+      ? write({ $case: "finishedBatch", value: { finished } })
+      : finished.forEach((value) => write({ $case: "finished", value }))
+  );
   /** "opening" until Welcome; the sink learns of an end only after that. */
   let phase: "opening" | "open" | "ended" = "opening";
   const welcomed = Promise.withResolvers<wire.Welcome>();
@@ -49,8 +56,12 @@ export async function openSession(
     welcomeWithinMs,
   );
 
-  const send = (message: Request) => {
+  const write = (message: Request) => {
     if (phase !== "ended") call.write({ message });
+  };
+  const send = (message: Request) => {
+    results.flush();
+    write(message);
   };
   const fail = (error: TaskError) => {
     if (phase === "ended") return;
@@ -94,12 +105,15 @@ export async function openSession(
   clearTimeout(impatience);
   phase = "open";
   limited(welcome.maxChunkBytes);
+  takesBatches = welcome.takesBatches;
   setTimeout(() => call.resume(), 0);
   return sessionOf(welcome, {
     send,
+    finished: (result) => results.add(result),
     beats,
     isOver: () => phase === "ended",
     close() {
+      results.flush();
       phase = "ended";
       // What was written before is still sent; the coordinator then ends the call.
       call.end();
@@ -110,6 +124,7 @@ export async function openSession(
 /** A call that Welcome has come on. */
 interface Conversation {
   send(message: Request): void;
+  finished(result: wire.Finished): void;
   /** Heartbeats that wait for their acknowledgement, by sequence. */
   beats: Map<bigint, Waiting>;
   isOver(): boolean;
@@ -134,7 +149,7 @@ function sessionOf(welcome: wire.Welcome, call: Conversation): WorkerSession {
     credit: (count) => send({ $case: "credit", value: { count } }),
     started: (ref, at) =>
       send({ $case: "started", value: { ref: wireRef(ref), at: wireTime(at) } }),
-    finished: (result) => send({ $case: "finished", value: wireResult(result) }),
+    finished: (result) => call.finished(wireResult(result)),
     released: (refs, reason) => send(wireReleased(refs, reason)),
     closed() {
       if (call.isOver()) return;
@@ -187,6 +202,11 @@ function tell(message: Response, sink: WorkerSink, beats: Map<bigint, Waiting>):
       return sink.cancel(refFrom(message.value.ref));
     case "finishedAck":
       return sink.finishedAck(refFrom(message.value.ref), message.value.superseded);
+    case "finishedAckBatch":
+      for (const { ref, superseded } of message.value.acks) {
+        sink.finishedAck(refFrom(ref), superseded);
+      }
+      return;
     case "drain":
       return sink.drain(message.value.draining);
     case "hold":
@@ -211,5 +231,6 @@ function wireHello(hello: WorkerHello): wire.Hello {
     resources: new Map(Object.entries(hello.resources ?? {})),
     held: hello.held.map(wireRef),
     warnings: hello.warnings,
+    takesBatches: true,
   };
 }

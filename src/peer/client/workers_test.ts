@@ -21,7 +21,7 @@ async function frugalCoordinator(maxChunkBytes: number, stored = 0n) {
       call.once("data", () => {
         const value = {
           ...{ protocol: protocolVersion, heartbeatMs: 1_000, leaseMs: 15_000, maxChunkBytes },
-          ...{ lost: [], draining: false },
+          ...{ lost: [], draining: false, takesBatches: false },
         };
         call.write({ message: { $case: "welcome", value } });
       });

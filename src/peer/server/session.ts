@@ -9,6 +9,7 @@ import {
   type WorkerSink,
 } from "../../tasks/service.ts";
 import type { Caller } from "./caller.ts";
+import { Batch } from "../batch.ts";
 import { refFrom, required, resultFrom, textFrom, timeFrom } from "../from_wire.ts";
 import * as wire from "../gen/agent/v1/agent.ts";
 import { protocolVersion } from "../protocol.ts";
@@ -83,7 +84,7 @@ export function sessionHandler(
       checkProtocol(hello);
       const accepted = await workers.connect(
         helloFrom(hello, serving.callerOf(call)),
-        sink(send, close),
+        sink(send, close, hello.takesBatches),
       );
       if (ended) return accepted.closed();
       session = accepted;
@@ -131,6 +132,9 @@ function receive(
     }
     case "finished":
       return session.finished(resultFrom(message.value));
+    case "finishedBatch":
+      for (const finished of message.value.finished) session.finished(resultFrom(finished));
+      return;
     case "released":
       return session.released(message.value.refs.map(refFrom), textFrom(message.value.reason));
   }
@@ -139,7 +143,13 @@ function receive(
 function sink(
   send: (message: Response, bytes?: number) => void,
   close: (error: unknown) => void,
+  takesBatches: boolean,
 ): WorkerSink {
+  const acks = new Batch<wire.FinishedAck>((acks) =>
+    acks.length > 1 && takesBatches
+      ? send({ $case: "finishedAckBatch", value: { acks } })
+      : acks.forEach((value) => send({ $case: "finishedAck", value }))
+  );
   return {
     assign(assignments) {
       for (const part of parts(assignments, assignmentBytes)) {
@@ -148,11 +158,13 @@ function sink(
       }
     },
     cancel: (ref) => send({ $case: "cancel", value: { ref: wireRef(ref) } }),
-    finishedAck: (ref, superseded) =>
-      send({ $case: "finishedAck", value: { ref: wireRef(ref), superseded } }),
+    finishedAck: (ref, superseded) => acks.add({ ref: wireRef(ref), superseded }),
     drain: (draining) => send({ $case: "drain", value: { draining } }),
     hold: (holdMs) => send({ $case: "hold", value: { holdMs: BigInt(Math.ceil(holdMs)) } }),
-    end: (error) => close(error),
+    end(error) {
+      acks.flush();
+      close(error);
+    },
   };
 }
 
@@ -198,5 +210,6 @@ function welcome(session: WorkerSession): wire.Welcome {
     maxChunkBytes: limits.maxChunkBytes,
     lost: session.lost.map(wireRef),
     draining: session.draining,
+    takesBatches: true,
   };
 }

@@ -239,6 +239,7 @@ export interface SessionRequest {
     | { $case: "started"; value: Started }
     | { $case: "finished"; value: Finished }
     | { $case: "released"; value: Released }
+    | { $case: "finishedBatch"; value: FinishedBatch }
     | undefined;
 }
 
@@ -251,6 +252,7 @@ export interface SessionResponse {
     | { $case: "finishedAck"; value: FinishedAck }
     | { $case: "drain"; value: Drain }
     | { $case: "hold"; value: Hold }
+    | { $case: "finishedAckBatch"; value: FinishedAckBatch }
     | undefined;
 }
 
@@ -272,6 +274,8 @@ export interface Hello {
   home: string;
   /** What tasks may have for themselves, by name: gpu=2. */
   resources: Map<string, number>;
+  /** The worker understands FinishedAckBatch. */
+  takesBatches: boolean;
 }
 
 export interface Hello_LabelsEntry {
@@ -293,6 +297,8 @@ export interface Welcome {
   /** Attempts of Hello.held whose lease the worker no longer has: it ends and forgets them. */
   lost: AttemptRef[];
   draining: boolean;
+  /** The coordinator understands FinishedBatch. */
+  takesBatches: boolean;
 }
 
 export interface Heartbeat {
@@ -364,6 +370,15 @@ export interface FinishedAck {
     | undefined;
   /** The lease was lost before; the result changes nothing. */
   superseded: boolean;
+}
+
+/** Several at once, only to who said that it takes them. */
+export interface FinishedBatch {
+  finished: Finished[];
+}
+
+export interface FinishedAckBatch {
+  acks: FinishedAck[];
 }
 
 /** Attempts that the worker gives back before any of their processes ran. They use up no retry. */
@@ -1755,6 +1770,9 @@ export const SessionRequest: MessageFns<SessionRequest> = {
       case "released":
         Released.encode(message.message.value, writer.uint32(50).fork()).join();
         break;
+      case "finishedBatch":
+        FinishedBatch.encode(message.message.value, writer.uint32(58).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1820,6 +1838,14 @@ export const SessionRequest: MessageFns<SessionRequest> = {
             message.message = { $case: "released", value: Released.decode(reader, reader.uint32()) };
             continue;
           }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.message = { $case: "finishedBatch", value: FinishedBatch.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1860,6 +1886,9 @@ export const SessionResponse: MessageFns<SessionResponse> = {
         break;
       case "hold":
         Hold.encode(message.message.value, writer.uint32(58).fork()).join();
+        break;
+      case "finishedAckBatch":
+        FinishedAckBatch.encode(message.message.value, writer.uint32(66).fork()).join();
         break;
     }
     return writer;
@@ -1934,6 +1963,14 @@ export const SessionResponse: MessageFns<SessionResponse> = {
             message.message = { $case: "hold", value: Hold.decode(reader, reader.uint32()) };
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.message = { $case: "finishedAckBatch", value: FinishedAckBatch.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1960,6 +1997,7 @@ function createBaseHello(): Hello {
     warnings: [],
     home: "",
     resources: new Map(),
+    takesBatches: false,
   };
 }
 
@@ -1998,6 +2036,9 @@ export const Hello: MessageFns<Hello> = {
     message.resources.forEach((value, key) => {
       Hello_ResourcesEntry.encode({ key: key as any, value }, writer.uint32(90).fork()).join();
     });
+    if (message.takesBatches !== false) {
+      writer.uint32(96).bool(message.takesBatches);
+    }
     return writer;
   },
 
@@ -2106,6 +2147,14 @@ export const Hello: MessageFns<Hello> = {
             if (entry11.value !== undefined) {
               message.resources.set(entry11.key, entry11.value);
             }
+            continue;
+          }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.takesBatches = reader.bool();
             continue;
           }
         }
@@ -2236,7 +2285,7 @@ export const Hello_ResourcesEntry: MessageFns<Hello_ResourcesEntry> = {
 };
 
 function createBaseWelcome(): Welcome {
-  return { protocol: 0, heartbeatMs: 0, leaseMs: 0, maxChunkBytes: 0, lost: [], draining: false };
+  return { protocol: 0, heartbeatMs: 0, leaseMs: 0, maxChunkBytes: 0, lost: [], draining: false, takesBatches: false };
 }
 
 export const Welcome: MessageFns<Welcome> = {
@@ -2258,6 +2307,9 @@ export const Welcome: MessageFns<Welcome> = {
     }
     if (message.draining !== false) {
       writer.uint32(48).bool(message.draining);
+    }
+    if (message.takesBatches !== false) {
+      writer.uint32(56).bool(message.takesBatches);
     }
     return writer;
   },
@@ -2321,6 +2373,14 @@ export const Welcome: MessageFns<Welcome> = {
             }
 
             message.draining = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.takesBatches = reader.bool();
             continue;
           }
         }
@@ -2947,6 +3007,98 @@ export const FinishedAck: MessageFns<FinishedAck> = {
             }
 
             message.superseded = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseFinishedBatch(): FinishedBatch {
+  return { finished: [] };
+}
+
+export const FinishedBatch: MessageFns<FinishedBatch> = {
+  encode(message: FinishedBatch, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    for (const v of message.finished) {
+      Finished.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FinishedBatch {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFinishedBatch();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.finished.push(Finished.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseFinishedAckBatch(): FinishedAckBatch {
+  return { acks: [] };
+}
+
+export const FinishedAckBatch: MessageFns<FinishedAckBatch> = {
+  encode(message: FinishedAckBatch, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    for (const v of message.acks) {
+      FinishedAck.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FinishedAckBatch {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFinishedAckBatch();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.acks.push(FinishedAck.decode(reader, reader.uint32()));
             continue;
           }
         }
