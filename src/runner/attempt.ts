@@ -170,6 +170,8 @@ export class Attempt {
     const { processes } = this.context;
     let over = false;
     const pumps = this.#pumps!.then(() => void (over = true));
+    // Usually both pipes end with the process: then no timer is needed.
+    await Promise.resolve();
     for (let quiet = 0; !over;) {
       const before = this.#bytesSeen;
       let timer: ReturnType<typeof setTimeout> | undefined;

@@ -1,3 +1,4 @@
+import { killByLibc } from "../base/libc.ts";
 import type { Cgroup } from "./cgroups.ts";
 
 /**
@@ -61,6 +62,8 @@ function startsWith(bytes: Uint8Array, start: number, end: number, wanted: Uint8
 
 /** Sends a signal to one process, or to a group by its negative id; false if there is none. */
 export function signal(pid: number, name: Deno.Signal): boolean {
+  const killed = name === "SIGKILL" ? killByLibc(pid) : undefined;
+  if (killed !== undefined) return killed;
   try {
     Deno.kill(pid, name);
     return true;
