@@ -42,12 +42,6 @@ export async function openSession(
   await dialled.ready();
   const call = open();
   const beats = new Map<bigint, Waiting>();
-  let takesBatches = false;
-  const results = new Batch<wire.Finished>((finished) =>
-    finished.length > 1 && takesBatches
-      ? write({ $case: "finishedBatch", value: { finished } })
-      : finished.forEach((value) => write({ $case: "finished", value }))
-  );
   /** "opening" until Welcome; the sink learns of an end only after that. */
   let phase: "opening" | "open" | "ended" = "opening";
   const welcomed = Promise.withResolvers<wire.Welcome>();
@@ -56,12 +50,8 @@ export async function openSession(
     welcomeWithinMs,
   );
 
-  const write = (message: Request) => {
-    if (phase !== "ended") call.write({ message });
-  };
   const send = (message: Request) => {
-    results.flush();
-    write(message);
+    if (phase !== "ended") call.write({ message });
   };
   const fail = (error: TaskError) => {
     if (phase === "ended") return;
@@ -105,15 +95,12 @@ export async function openSession(
   clearTimeout(impatience);
   phase = "open";
   limited(welcome.maxChunkBytes);
-  takesBatches = welcome.takesBatches;
   setTimeout(() => call.resume(), 0);
   return sessionOf(welcome, {
     send,
-    finished: (result) => results.add(result),
     beats,
     isOver: () => phase === "ended",
     close() {
-      results.flush();
       phase = "ended";
       // What was written before is still sent; the coordinator then ends the call.
       call.end();
@@ -124,7 +111,6 @@ export async function openSession(
 /** A call that Welcome has come on. */
 interface Conversation {
   send(message: Request): void;
-  finished(result: wire.Finished): void;
   /** Heartbeats that wait for their acknowledgement, by sequence. */
   beats: Map<bigint, Waiting>;
   isOver(): boolean;
@@ -132,7 +118,16 @@ interface Conversation {
 }
 
 function sessionOf(welcome: wire.Welcome, call: Conversation): WorkerSession {
-  const { send, beats } = call;
+  const { beats } = call;
+  const results = new Batch<wire.Finished>((finished) =>
+    finished.length > 1 && welcome.takesBatches
+      ? call.send({ $case: "finishedBatch", value: { finished } })
+      : finished.forEach((value) => call.send({ $case: "finished", value }))
+  );
+  const send = (message: Request) => {
+    results.flush();
+    call.send(message);
+  };
   let sequence = 0n;
   return {
     heartbeatMs: welcome.heartbeatMs,
@@ -149,10 +144,11 @@ function sessionOf(welcome: wire.Welcome, call: Conversation): WorkerSession {
     credit: (count) => send({ $case: "credit", value: { count } }),
     started: (ref, at) =>
       send({ $case: "started", value: { ref: wireRef(ref), at: wireTime(at) } }),
-    finished: (result) => call.finished(wireResult(result)),
+    finished: (result) => results.add(wireResult(result)),
     released: (refs, reason) => send(wireReleased(refs, reason)),
     closed() {
       if (call.isOver()) return;
+      results.flush();
       for (const { reject } of beats.values()) {
         reject(new TaskError("unavailable", "The session was closed"));
       }
