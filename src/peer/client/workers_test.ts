@@ -9,19 +9,29 @@ import { dialCoordinator } from "../client.ts";
 import * as wire from "../gen/agent/v1/agent.ts";
 import { protocolVersion } from "../protocol.ts";
 
+type Session = ServerDuplexStream<wire.SessionRequest, wire.SessionResponse>;
 type Log = ServerDuplexStream<wire.UploadLogRequest, wire.UploadLogResponse>;
 
-/** A coordinator by others, which takes small chunks. */
-async function frugalCoordinator(maxChunkBytes: number, stored = 0n) {
+/** A coordinator by others, which takes small chunks, and acknowledges what it gets together together. */
+async function frugalCoordinator(maxChunkBytes: number, stored = 0n, takesBatches = false) {
   const received: Buffer[] = [];
+  const finished: string[][] = [];
+  const acknowledge = (call: Session, results: wire.Finished[]) => {
+    finished.push(results.map(({ ref }) => ref!.taskId));
+    const acks = results.map(({ ref }) => ({ ref, superseded: false }));
+    call.write({ message: { $case: "finishedAckBatch", value: { acks } } });
+  };
   const server = new Server();
   const { session, uploadLog } = wire.WorkerServiceService;
   server.addService({ session, uploadLog }, {
-    session(call: ServerDuplexStream<wire.SessionRequest, wire.SessionResponse>) {
-      call.once("data", () => {
+    session(call: Session) {
+      call.on("data", ({ message }: wire.SessionRequest) => {
+        if (message?.$case === "finished") return acknowledge(call, [message.value]);
+        if (message?.$case === "finishedBatch") return acknowledge(call, message.value.finished);
+        if (message?.$case !== "hello") return;
         const value = {
           ...{ protocol: protocolVersion, heartbeatMs: 1_000, leaseMs: 15_000, maxChunkBytes },
-          ...{ lost: [], draining: false, takesBatches: false },
+          ...{ lost: [], draining: false, takesBatches },
         };
         call.write({ message: { $case: "welcome", value } });
       });
@@ -49,19 +59,53 @@ async function frugalCoordinator(maxChunkBytes: number, stored = 0n) {
   return {
     address: `127.0.0.1:${port}`,
     received,
+    finished,
     [Symbol.dispose]: () => server.forceShutdown(),
   };
 }
+
+const hello = {
+  ...{ workerId: "w1", instance: "1234567890", home: undefined, version: "1", warnings: [] },
+  ...{ labels: {}, slots: 1, address: "", identity: undefined, held: [] },
+};
+const nothing = () => {};
+
+Deno.test("results of one turn share a message where the coordinator takes that", async () => {
+  for (const takesBatches of [true, false]) {
+    using coordinator = await frugalCoordinator(1_000, 0n, takesBatches);
+    const env = { clock: systemClock, log: silentLog };
+    await using dialled = await dialCoordinator(coordinator.address, { mode: "h2c" }, env);
+    const acknowledged: string[] = [];
+    const session = await dialled.workers.connect(hello, {
+      ...{ assign: nothing, cancel: nothing, drain: nothing, hold: nothing, end: nothing },
+      finishedAck: ({ taskId }) => acknowledged.push(taskId),
+    });
+    const finish = (...ids: string[]) => {
+      for (const taskId of ids) {
+        session.finished({
+          ...{ ref: { taskId, attempt: 1, fence: 1 }, state: "succeeded", exitCode: 0 },
+          ...{ signal: undefined, reason: undefined, startedAt: 1, finishedAt: 2 },
+          ...{ stdoutBytes: 0, stderrBytes: 0 },
+        });
+      }
+    };
+    finish("a", "b");
+    session.credit(1);
+    finish("c");
+    await eventually(10_000, () => acknowledged.length === 3);
+    finish("d");
+    session.closed();
+    await eventually(10_000, () => coordinator.finished.flat().length === 4);
+    const batches = takesBatches ? [["a", "b"], ["c"], ["d"]] : [["a"], ["b"], ["c"], ["d"]];
+    assert.deepEqual(coordinator.finished, batches);
+    assert.deepEqual(acknowledged.slice(0, 3), ["a", "b", "c"]);
+  }
+});
 
 Deno.test("uploads keep to what the coordinator takes", async () => {
   using coordinator = await frugalCoordinator(1_000);
   const env = { clock: systemClock, log: silentLog };
   await using dialled = await dialCoordinator(coordinator.address, { mode: "h2c" }, env);
-  const hello = {
-    ...{ workerId: "w1", instance: "1234567890", home: undefined, version: "1", warnings: [] },
-    ...{ labels: {}, slots: 1, address: "", identity: undefined, held: [] },
-  };
-  const nothing = () => {};
   const session = await dialled.workers.connect(hello, {
     ...{ assign: nothing, cancel: nothing, finishedAck: nothing },
     ...{ drain: nothing, hold: nothing, end: nothing },
