@@ -13,6 +13,8 @@ export interface CommitEntry {
   lock?: string | undefined;
   /** No caller waits for it: it may wait for the next batch. */
   lazy?: boolean;
+  /** Under load it may wait for twice as many changes; see `patientFactor`. */
+  patient?: boolean;
   /** Called when the change is on disk. */
   done?: (outcome: ChangeResult) => void;
   /**
@@ -44,6 +46,13 @@ const commitEveryMs = 5;
 
 /** In units of `commitEveryMs`: changes that no caller waits for are on disk within 50 ms. */
 const lazyFactor = 10;
+
+/**
+ * In units of `commitEveryMs`: what keeps nothing waiting while workers have work ahead, as ends of
+ * tasks and credits of busy workers. Each commit also costs a message in each direction and what
+ * follows from it on the worker.
+ */
+const patientFactor = 2;
 
 /**
  * Maximum number of changes in one commit. With all notifications they take about 15 ms of the event
@@ -97,7 +106,7 @@ export class GroupCommit {
       this.#locks.set(entry.lock, (this.#locks.get(entry.lock) ?? 0) + 1);
     }
     if (entry.lazy && this.#failing === undefined) this.#schedule(this.#everyMs * lazyFactor);
-    else this.poke();
+    else this.poke(entry.patient);
   }
 
   /** Resolves when the change is on disk; rejects, after `undo`, if it could not be written. */
@@ -125,9 +134,10 @@ export class GroupCommit {
   }
 
   /** Schedules a batch, even without entries: `prepare` may add some. */
-  poke(): void {
+  poke(isPatient = false): void {
+    const waitMs = this.#everyMs * (isPatient ? patientFactor : 1);
     if (this.#failing !== undefined) this.#schedule(probeEveryMs);
-    else this.#schedule(this.#lastEnd + this.#everyMs - performance.now());
+    else this.#schedule(this.#lastEnd + waitMs - performance.now());
   }
 
   /** Schedules the next batch; the earliest request wins. */

@@ -63,8 +63,8 @@ export class LeaseTable {
   }
 
   /** There may be something to assign: queued tasks, or a worker with credits. */
-  assignSoon(): void {
-    this.commits.poke();
+  assignSoon(isPatient = false): void {
+    this.commits.poke(isPatient);
   }
 
   takeSeq(): number {
@@ -266,6 +266,7 @@ export class LeaseTable {
       change: { kind: "end", seq, result: { ...result, reason }, after, at },
       task: result.ref.taskId,
       lock: result.ref.taskId,
+      patient: true,
       ...(done === undefined ? {} : { done }),
     });
     if (after.state !== "queued") return;

@@ -114,8 +114,8 @@ export class Session implements ServedSession, Assignee {
     this.#assignSoon();
   }
 
-  #assignSoon(): void {
-    if (this.open && this.credits > 0) this.#options.leaseTable.assignSoon();
+  #assignSoon(isPatient = false): void {
+    if (this.open && this.credits > 0) this.#options.leaseTable.assignSoon(isPatient);
   }
 
   heartbeat(trouble?: string): Promise<void> {
@@ -132,7 +132,8 @@ export class Session implements ServedSession, Assignee {
     if (this.#ended) return;
     // A worker cannot hold more than this; the sum must not overflow.
     this.credits = Math.min(this.credits + Math.max(0, Math.trunc(count)), limits.maxHeld);
-    this.#assignSoon();
+    // A worker whose slots are taken asks for what comes after that.
+    this.#assignSoon(this.held >= this.slots);
   }
 
   started(ref: AttemptRef, at: number): void {
