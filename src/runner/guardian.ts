@@ -23,8 +23,11 @@ export interface GuardianOptions {
   acted: () => void;
 }
 
-/** Changes are sent after this delay, together; a group that starts and ends within it is not sent. */
-const tellAfterMs = 10;
+/**
+ * Changes are sent after this delay, together; a group that starts and ends within it is not sent.
+ * Until then the guardian would find its processes by cgroup or mark, which none has dropped so soon.
+ */
+const tellAfterMs = 50;
 
 /** From the end of a guardian to the start of the next: at once, then ever more rarely. */
 const restart = { firstMs: 20, factor: 3, longestMs: 2_000 };

@@ -76,8 +76,8 @@ async function allEnded({ client }: Cluster): Promise<void> {
   while (true) {
     const left = await client.tasks.listTasks({ states: ["queued", "running"], limit: 1 });
     if (left.tasks.length === 0) return;
-    // Longer than a task, much shorter than the run.
-    await systemClock.sleep(20);
+    // Asking costs both processors too, so not often: much shorter than the run.
+    await systemClock.sleep(50);
   }
 }
 
