@@ -25,7 +25,7 @@ export interface GuardianOptions {
 
 /**
  * Changes are sent after this delay, together; a group that starts and ends within it is not sent.
- * Until then the guardian would find its processes by cgroup or mark, which none has dropped so soon.
+ * Until then the guardian finds its processes by their cgroup or mark alone.
  */
 const tellAfterMs = 50;
 
