@@ -1,5 +1,4 @@
-/** A result may have a reason of some kilobytes, and a message is at most 4 MiB long. */
-const mostParts = 100;
+import { limits } from "../tasks/limits.ts";
 
 /**
  * Collects what is added in one turn of the event loop. A message costs both sides about as much as
@@ -14,7 +13,7 @@ export class Batch<T> {
   add(part: T): void {
     const count = this.#parts.push(part);
     if (count === 1) queueMicrotask(() => this.flush());
-    else if (count === mostParts) this.flush();
+    else if (count === limits.maxResults) this.flush();
   }
 
   flush(): void {

@@ -43,6 +43,8 @@ export const limits = {
   maxStateKeyLength: 500,
   maxStateValueBytes: 1024 * 1024,
   maxHeld: 20_000,
+  /** Results in one message, each with its reason: handled within some 10 ms. */
+  maxResults: 100,
   /** Of one worker, each a line that people read. */
   maxWarnings: 20,
   /** With a shorter one, a slow garbage collection or a lost packet would end running tasks. */

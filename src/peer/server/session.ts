@@ -132,9 +132,14 @@ function receive(
     }
     case "finished":
       return session.finished(resultFrom(message.value));
-    case "finishedBatch":
-      for (const finished of message.value.finished) session.finished(resultFrom(finished));
+    case "finishedBatch": {
+      const { finished } = message.value;
+      if (finished.length > limits.maxResults) {
+        throw new TaskError("invalid", `More than ${limits.maxResults} results in one message`);
+      }
+      for (const each of finished) session.finished(resultFrom(each));
       return;
+    }
     case "released":
       return session.released(message.value.refs.map(refFrom), textFrom(message.value.reason));
   }

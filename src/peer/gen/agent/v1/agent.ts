@@ -372,7 +372,7 @@ export interface FinishedAck {
   superseded: boolean;
 }
 
-/** Several at once, only to who said that it takes them. */
+/** Several at once, at most 100, only to who said that it takes them. */
 export interface FinishedBatch {
   finished: Finished[];
 }
