@@ -82,7 +82,9 @@ export function stillRuns(drainMs: number, then: string): UserError {
   return new UserError(
     `agent worker still runs tasks after ${formatDuration(drainMs)}; it takes no more, and when ` +
       `they have ended ${then}`,
-    { next: "Wait for them, or end them, so that they run elsewhere: agent service restart worker" },
+    {
+      next: "Wait for them, or end them, so that they run elsewhere: agent service restart worker",
+    },
   );
 }
 
