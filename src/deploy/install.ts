@@ -141,7 +141,7 @@ export async function installSettings(target: Target): Promise<void> {
 }
 
 export async function installService(target: Target): Promise<void> {
-  const { peer, facts, options } = target;
+  const { peer, options } = target;
   const { wanted, serviceArgs, drainMs } = options;
   const service = wanted.service!;
   options.progress(peer, `starting agent ${service}`);

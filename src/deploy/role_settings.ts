@@ -45,7 +45,8 @@ function read(role: string, json: string): RoleSettings | undefined {
     return {
       address: role === "worker" ? undefined : address(`${role}.host`, `${role}.port`),
       health: address(`${role}.health_host`, `${role}.health_port`),
-      usesTlsDirectory: certificate?.value == null || certificate.origin === "tls directory",
+      usesTlsDirectory: certificate === undefined || certificate.value === null ||
+        certificate.origin === "tls directory",
     };
   } catch {
     return undefined; // An executable that does not know the command.

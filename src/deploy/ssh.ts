@@ -117,5 +117,12 @@ export function explainSsh(host: string, stderr: string): SshFailure {
       next: "Start sshd there, or set its port in ~/.ssh/config",
     };
   }
-  return { askable: false, what: last || "ssh failed", next: `ssh -v ${host} true` };
+  if (last === "") {
+    return {
+      askable: false,
+      what: "the connection broke off",
+      next: "Run this again: it completes what is unfinished",
+    };
+  }
+  return { askable: false, what: last, next: `ssh -v ${host} true` };
 }

@@ -353,7 +353,7 @@ Deno.test({
 Deno.test({
   name: "a coordinator that was killed on a full disk starts there again with its reserve",
   ignore: Deno.build.os !== "linux" || Deno.uid() !== 0,
-  fn: async () => {
+  fn: () => {
     const folder = Deno.makeTempDirSync({ prefix: "agent-full-" });
     mount("mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder);
     try {
