@@ -1,6 +1,7 @@
 import http2 from "node:http2";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
+import { paceFrames } from "./http2_frames.ts";
 import { letWriterWait } from "./http2_writers.ts";
 
 /**
@@ -22,7 +23,8 @@ const receiveWindow = {
  *   (https://github.com/denoland/deno/issues/36788), so a client that ends could crash the
  *   coordinator. For peers the end of the connection means the same. Remove this when the issue is
  *   fixed in the oldest supported version.
- * - The connection of a client that keeps resetting calls is closed (Deno 2.7, see `resets`).
+ * - Servers take only so many calls in one turn of the event loop, and close the connection of a client
+ *   that keeps resetting them; see http2_frames.ts.
  * - Writers wait for slow readers; see http2_writers.ts.
  * - The server is told when a connection has completed its handshakes, or failed; grpc-js does not
  *   report this.
@@ -36,7 +38,7 @@ export function prepareHttp2(): void {
     server.prependListener("session", reportGreeting);
     server.prependListener("stream", letWriterWait);
     server.prependListener("stream", nameConnection);
-    server.prependListener("session", limitResets);
+    skipDeadStreams(server);
     return server;
   };
   Object.assign(http2, {
@@ -50,11 +52,13 @@ export function prepareHttp2(): void {
       session.goaway = () => {};
       return session;
     },
-    createServer: (options: http2.ServerOptions) => watched(createServer(roomy(options))),
+    createServer: (options: http2.ServerOptions) =>
+      watched(createServer(roomy(options))).prependListener("connection", paceFrames),
     createSecureServer: (options: http2.SecureServerOptions) =>
       watched(createSecureServer(roomy(options)))
         .prependListener("tlsClientError", reportFailure)
-        .prependListener("secureConnection", reportSecured),
+        .prependListener("secureConnection", reportSecured)
+        .prependListener("secureConnection", paceFrames),
   });
 }
 
@@ -179,27 +183,17 @@ function connectionKey({ localAddress, localPort, remoteAddress, remotePort }: S
 }
 
 /**
- * Calls that a client may reset in one connection: 500 at once, and 33 more each second. nghttp2
- * itself allows 1,000 and the same rate (against CVE-2023-44487), then ends the connection; on Deno 2.7
- * this frees memory twice, and the process aborts. Our limit ends the connection earlier, unless more
- * than 1,000 resets come in one read. Remove this when 2.9 is the oldest supported version.
+ * Passes on only streams that can be answered. A stream whose connection broke in the same read is over
+ * before it is reported; on Deno 2.9 gRPC's answer to it would throw, and end the process.
  */
-const resets = { burst: 500, perSecond: 33 } as const;
-
-function limitResets(session: http2.ServerHttp2Session): void {
-  let left: number = resets.burst;
-  let at = performance.now();
-  const count = () => {
-    const now = performance.now();
-    left = Math.min(resets.burst, left + (now - at) / 1000 * resets.perSecond) - 1;
-    at = now;
-    if (left < 0) session.destroy();
+function skipDeadStreams(server: http2.Http2Server | http2.Http2SecureServer): void {
+  const emit = server.emit.bind(server) as (event: string, ...args: unknown[]) => boolean;
+  const living = (event: string, ...args: unknown[]) => {
+    if (event !== "stream") return emit(event, ...args);
+    const stream = args[0] as http2.ServerHttp2Stream;
+    if (!stream.destroyed && stream.session?.destroyed === false) return emit(event, ...args);
+    stream.on("error", () => {/* No one else will hear of it. */});
+    return true;
   };
-  session.prependListener("stream", (stream) => {
-    // Deno 2.7 reports a call that came together with its reset only afterwards, without "aborted".
-    if (stream.destroyed) return count();
-    stream.once("close", () => {
-      if (stream.rstCode !== http2.constants.NGHTTP2_NO_ERROR) count();
-    });
-  });
+  server.emit = living as typeof server.emit;
 }

@@ -9,6 +9,7 @@ import * as wire from "../../src/peer/gen/agent/v1/agent.ts";
 import { wireSpec } from "../../src/peer/to_wire.ts";
 import { spec } from "../support/spec.ts";
 import { eventually } from "../support/eventually.ts";
+import { callFrame, openRaw } from "../support/http2_frames.ts";
 import { lineStream } from "../support/lines.ts";
 import { temporaryFolder } from "../support/temporary.ts";
 
@@ -215,6 +216,13 @@ Deno.test({
       await read(state.listState({ namespace: "n", prefix: "z" }));
     });
     await step("ListWorkers", () => read(fleet.listWorkers({})));
+    await step("20,000 small calls in one connection", async () => {
+      using caller = await openRaw(Number(address.split(":")[1]));
+      const path = "/agent.v1.TaskService/WatchTasks";
+      const calls = Array.from({ length: 20_000 }, (_, n) => callFrame(2 * n + 1, path)).flat();
+      await caller.send(calls);
+      await new Promise((resolve) => setTimeout(resolve, 2_000));
+    });
     await step("as many streams as a connection may have, closed at once", async () => {
       const { id: waiting } = await submit(tasks, { selector: { nobody: "yes" } }, 100);
       const session = connect(`http://${address}`);

@@ -1,0 +1,75 @@
+import assert from "node:assert/strict";
+import { fakeCoordinator } from "../../tests/support/fake_coordinator.ts";
+import {
+  callFrame,
+  endHeaders,
+  frame,
+  frameTypes,
+  openRaw,
+} from "../../tests/support/http2_frames.ts";
+import { silentLog } from "../../tests/support/silent_log.ts";
+import { eventually } from "../../tests/support/eventually.ts";
+import { systemClock } from "../base/clock.ts";
+import { dialCoordinator } from "./client.ts";
+import { servePeer } from "./server.ts";
+
+const env = { clock: systemClock, log: silentLog };
+
+async function startServer() {
+  return await servePeer(
+    { host: "127.0.0.1", port: 0, mode: { mode: "h2c" }, ...fakeCoordinator(), env },
+    new AbortController().signal,
+  );
+}
+
+async function assertServes(address: string) {
+  await using client = await dialCoordinator(address, { mode: "h2c" }, env);
+  assert.equal((await client.tasks.listWorkers())[0]?.id, "w1");
+}
+
+Deno.test("a call whose connection breaks in the same packet does not end the process", async () => {
+  await using server = await startServer();
+  for (const path of ["/agent.v1.TaskService/Nothing", "/agent.v1.TaskService/GetTask"]) {
+    using caller = await openRaw(server.port);
+    // HEADERS on stream 0 is a connection error (RFC 9113, 6.2).
+    const broken = frame(frameTypes.headers, endHeaders, 0, [0x82]);
+    await caller.send([...callFrame(1, path), ...broken]);
+    await caller.over;
+  }
+  await assertServes(server.address);
+});
+
+Deno.test("frames are read in whatever pieces they come", async () => {
+  await using server = await startServer();
+  using caller = await openRaw(server.port);
+  const empty = frame(frameTypes.data, 1, 1, [0, 0, 0, 0, 0]);
+  for (const byte of [...callFrame(1, "/agent.v1.FleetService/ListWorkers"), ...empty]) {
+    await caller.send([byte]);
+  }
+  const text = () => new TextDecoder("latin1").decode(caller.received());
+  await eventually(5_000, () => text().includes("w1"));
+});
+
+Deno.test("calls beyond what a turn takes are answered in later ones", async () => {
+  await using server = await startServer();
+  using caller = await openRaw(server.port);
+  const calls = 300;
+  const empty = (stream: number) => frame(frameTypes.data, 1, stream, [0, 0, 0, 0, 0]);
+  const one = (n: number) => [
+    ...callFrame(2 * n + 1, "/agent.v1.FleetService/ListWorkers"),
+    ...empty(2 * n + 1),
+  ];
+  await caller.send(Array.from({ length: calls }, (_, n) => one(n)).flat());
+  const ended = () => {
+    const came = caller.received();
+    let found = 0;
+    // Trailers: HEADERS that end the stream and the headers.
+    for (let at = 0; at + 9 <= came.length;) {
+      const length = (came[at]! << 16) + (came[at + 1]! << 8) + came[at + 2]!;
+      if (came[at + 3] === frameTypes.headers && came[at + 4] === 5) found++;
+      at += 9 + length;
+    }
+    return found;
+  };
+  await eventually(10_000, () => ended() === calls);
+});
