@@ -147,8 +147,11 @@ export class ConnectionLimit {
   }
 }
 
-/** IPv4 as it is, also where it is shown as a part of IPv6; of IPv6 the /64 (RFC 4291, 2.5.4). */
-function sourceOf(address: string | undefined): string {
+/**
+ * What one host can choose its addresses from: IPv4 as it is, also where it is shown as a part of IPv6;
+ * of IPv6 the /64 (RFC 4291, 2.5.4).
+ */
+export function sourceOf(address: string | undefined): string {
   if (address === undefined) return "";
   const mapped = /^::ffff:([\d.]+)$/i.exec(address)?.[1];
   if (mapped !== undefined) return mapped;

@@ -148,7 +148,9 @@ function superviseConnections(server: Server | HttpsServer, options: HttpOptions
       else if (isStopping) socket.destroySoon();
       else if (connection.active === 0) connection.idleSince = performance.now();
     });
-    options.handle(request, response);
+    if (repeatsHost(request)) {
+      response.writeHead(400, { connection: "close" }).end("A request has one Host header\n");
+    } else options.handle(request, response);
   });
   // One look at all instead of timers for each request, which cost a tenth of a small answer.
   server.once("listening", () => {
@@ -177,6 +179,16 @@ function superviseConnections(server: Server | HttpsServer, options: HttpOptions
       for (const { socket } of open.values()) socket.destroy();
     },
   };
+}
+
+/** A server must refuse it (RFC 9112, 3.2): a proxy in between may have looked at the other one. */
+function repeatsHost({ rawHeaders }: IncomingMessage): boolean {
+  let found = 0;
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at]!;
+    if (name.length === 4 && name.toLowerCase() === "host") found++;
+  }
+  return found > 1;
 }
 
 /**

@@ -219,3 +219,13 @@ Deno.test("a client that offers another protocol is answered in this one", async
   assert.match(text, /^HTTP\/1.1 200 OK/);
   assert.match(text, /nobody/);
 });
+
+Deno.test("a request with two Host headers is refused", async () => {
+  await using server = await serveHttp({ ...limits, handle });
+  using connection = await connect(server.port);
+  const head = "GET / HTTP/1.1\r\nHost: one.test\r\nhost: other.test\r\n\r\n";
+  await connection.write(new TextEncoder().encode(head));
+  const buffer = new Uint8Array(1024);
+  const text = new TextDecoder().decode(buffer.subarray(0, await connection.read(buffer) ?? 0));
+  assert.match(text, /^HTTP\/1.1 400 /);
+});

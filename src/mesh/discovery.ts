@@ -7,13 +7,14 @@
  * that was published without a network has no addresses.
  */
 import { Bonjour } from "bonjour-service"; // the mDNS responder and browser
+import { createSocket, type Socket } from "node:dgram";
 import { joinHost } from "../base/address.ts";
 import type { Clock } from "../base/clock.ts";
 import { messageOf } from "../base/errors.ts";
 import { every } from "../base/lifetimes.ts";
 import type { Log } from "../base/log.ts";
 import { type Interface, usableInterfaces } from "../base/interfaces.ts";
-import { PacketFilter } from "./packet_filter.ts";
+import { maxPacketBytes, PacketFilter } from "./packet_filter.ts";
 import { limits } from "./protocol.ts";
 
 export interface DiscoveryOptions {
@@ -87,7 +88,9 @@ function openResponder(address: string, options: DiscoveryOptions): Responder {
     log.debug("multicast failed", { address, reason: error.message });
   };
   // Without `bind` to all addresses a socket on one interface receives no multicast.
-  const settings = { interface: address, bind: "0.0.0.0" } as unknown as object;
+  const filter = new PacketFilter(options.clock);
+  const socket = openSocket(filter);
+  const settings = { interface: address, bind: "0.0.0.0", socket } as unknown as object;
   const bonjour = new Bonjour(settings, failed);
   const { mdns } = (bonjour as unknown as Inside).server;
   mdns.on("warning", failed);
@@ -95,7 +98,7 @@ function openResponder(address: string, options: DiscoveryOptions): Responder {
     failed(error);
     broken = true;
   });
-  contain(mdns, options.clock, failed);
+  contain(mdns, filter, failed);
   bonjour.publish({
     name: id,
     type: "agent",
@@ -124,10 +127,26 @@ function openResponder(address: string, options: DiscoveryOptions): Responder {
   };
 }
 
+/**
+ * Packets beyond the filter's rate are dropped before they are decoded. Deno takes a new buffer of
+ * `recvBufferSize`, on Linux of twice that, for each packet; with its default of 64 KiB a flood takes
+ * more than a gigabyte until the next garbage collection.
+ */
+function openSocket(filter: PacketFilter): Socket {
+  const recvBufferSize = maxPacketBytes / (Deno.build.os === "linux" ? 2 : 1);
+  const socket = createSocket({ type: "udp4", reuseAddr: true, recvBufferSize });
+  const emit = socket.emit.bind(socket) as (event: string, ...args: unknown[]) => boolean;
+  const admitted = (event: string, ...args: unknown[]) =>
+    event === "message" && !filter.admits((args[0] as Uint8Array).length)
+      ? true
+      : emit(event, ...args);
+  socket.emit = admitted as typeof socket.emit;
+  return socket;
+}
+
 /** Packets are anybody's: what a listener throws over one must not end the process. */
-function contain(mdns: Emitter, clock: Clock, failed: (error: Error) => void): void {
+function contain(mdns: Emitter, filter: PacketFilter, failed: (error: Error) => void): void {
   const emit = mdns.emit.bind(mdns);
-  const filter = new PacketFilter(clock);
   mdns.emit = (event, ...args) => {
     try {
       const isPacket = event === "query" || event === "response";

@@ -9,6 +9,8 @@ import type { Clock } from "../base/clock.ts";
 const maxRecords = 64;
 /** A question is answered each time that a packet repeats it. */
 const maxQuestions = 16;
+/** Larger ones are not multicast DNS (RFC 6762, 17). */
+export const maxPacketBytes = 9_000;
 /** A few hundred nodes that answer at once, where each one names all the others, and ordinary noise. */
 const packets = { burst: 200, perSecond: 100 };
 
@@ -29,11 +31,9 @@ export class PacketFilter {
     this.#at = clock.monotonic();
   }
 
-  /** Whether there is time for this packet, as it was decoded. */
-  accepts({ questions, answers, additionals, authorities }: Packet): boolean {
-    const records = [answers, additionals, authorities]
-      .reduce((sum, list) => sum + (list?.length ?? 0), 0);
-    if (records > maxRecords || (questions?.length ?? 0) > maxQuestions) return false;
+  /** Whether there is time for this packet, before it is decoded. */
+  admits(bytes: number): boolean {
+    if (bytes > maxPacketBytes) return false;
     const now = this.#clock.monotonic();
     const gained = (now - this.#at) / 1000 * packets.perSecond;
     this.#left = Math.min(packets.burst, this.#left + gained);
@@ -41,5 +41,12 @@ export class PacketFilter {
     if (this.#left < 1) return false;
     this.#left--;
     return true;
+  }
+
+  /** Whether it is looked at, as it was decoded. */
+  accepts({ questions, answers, additionals, authorities }: Packet): boolean {
+    const records = [answers, additionals, authorities]
+      .reduce((sum, list) => sum + (list?.length ?? 0), 0);
+    return records <= maxRecords && (questions?.length ?? 0) <= maxQuestions;
   }
 }

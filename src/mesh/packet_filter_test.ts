@@ -12,12 +12,13 @@ Deno.test("a packet with very many records or questions is not looked at", () =>
   assert.ok(!filter.accepts({ authorities: many(3_000) }));
   assert.ok(!filter.accepts({ questions: many(6_000) }));
   assert.ok(filter.accepts({}));
+  assert.ok(!filter.admits(60_000));
 });
 
 Deno.test("a flood of packets is cut down to a rate, and the next ones are heard again", () => {
   let now = 0;
   const filter = new PacketFilter({ ...systemClock, monotonic: () => now });
-  const heard = () => many(1_000).filter(() => filter.accepts({ answers: many(1) })).length;
+  const heard = () => many(1_000).filter(() => filter.admits(300)).length;
   assert.equal(heard(), 200);
   assert.equal(heard(), 0);
   now += 1_000;

@@ -43,8 +43,10 @@ export function factsOf(request: IncomingMessage, isProxy: TrustedProxies): Requ
   if (!isProxy(remote)) return own;
   const chain =
     header(request, "x-forwarded-for")?.split(",").map((each) => plainIp(each.trim())) ?? [];
+  // What stands before the last that is no proxy was written by the caller itself.
+  const last = chain.findLast((each) => !isProxy(each)) ?? remote;
   return {
-    source: chain.findLast((each) => isIP(each) !== 0 && !isProxy(each)) ?? remote,
+    source: isIP(last) === 0 ? remote : last,
     host: header(request, "x-forwarded-host")?.toLowerCase() ?? own.host,
     secure: (header(request, "x-forwarded-proto") ?? (own.secure ? "https" : "http")) === "https",
   };
@@ -55,9 +57,13 @@ function header(request: IncomingMessage, name: string): string | undefined {
   return Array.isArray(value) ? value.join(",") : value;
 }
 
-/** IPv4 as it is, also where a socket that listens on `::` shows it as a part of IPv6. */
+/**
+ * IPv4 as it is, also where a socket that listens on `::` shows it as a part of IPv6; without the port
+ * that some proxies add.
+ */
 function plainIp(address: string): string {
-  return address.replace(/^::ffff:(?=[\d.]+$)/i, "").replace(/^\[(.*)\]$/, "$1");
+  return address.replace(/^\[(.*)\](?::\d+)?$/, "$1").replace(/^([\d.]+):\d+$/, "$1")
+    .replace(/^::ffff:(?=[\d.]+$)/i, "");
 }
 
 /**

@@ -4,6 +4,7 @@
  * ends them, and so does a new bearer token.
  */
 import type { Clock } from "../base/clock.ts";
+import { sourceOf } from "../base/connection_limit.ts";
 import { newToken, Secret } from "./identity.ts";
 
 /** A session that is not used for this long ends: a week of work with its weekend. */
@@ -85,23 +86,24 @@ export class Sessions {
 
   /**
    * How long an address must wait before it may try another token, in milliseconds; 0: it may now.
-   * Only wrong tokens count.
+   * Only wrong tokens count, for all addresses of an IPv6 /64 together.
    */
-  waitMs(source: string): number {
-    const { left } = this.#allowance(source);
+  waitMs(address: string): number {
+    const { left } = this.#allowance(address);
     return left >= 1 ? 0 : Math.ceil((1 - left) / guessesPerSecond) * 1000;
   }
 
-  wrongGuess(source: string): void {
-    const { left, at } = this.#allowance(source);
+  wrongGuess(address: string): void {
+    const { left, at } = this.#allowance(address);
+    const source = sourceOf(address);
     this.#guesses.delete(source);
     trim(this.#guesses, maxSources - 1);
     this.#guesses.set(source, { left: Math.max(0, left - 1), at });
   }
 
-  #allowance(source: string): { left: number; at: number } {
+  #allowance(address: string): { left: number; at: number } {
     const now = this.#options.clock.monotonic();
-    const known = this.#guesses.get(source) ?? { left: guessBurst, at: now };
+    const known = this.#guesses.get(sourceOf(address)) ?? { left: guessBurst, at: now };
     const gained = (now - known.at) / 1000 * guessesPerSecond;
     return { left: Math.min(guessBurst, known.left + gained), at: now };
   }
