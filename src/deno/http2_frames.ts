@@ -5,6 +5,7 @@
  * frames wait.
  */
 import { Buffer } from "node:buffer";
+import type { ServerHttp2Session } from "node:http2";
 import type { Socket } from "node:net";
 
 /** Frame types, and the lengths of the client's preface and of a frame's head (RFC 9113, 3.4, 4.1, 6). */
@@ -78,8 +79,23 @@ class FrameReader {
   }
 }
 
+/** The newest connection: its session is reported in the same turn. */
+let newest: Socket | undefined;
+const sockets = new WeakMap<ServerHttp2Session, Socket>();
+
+/** For the "session" event of an HTTP/2 server. */
+export function keepSocket(session: ServerHttp2Session): void {
+  if (newest !== undefined) sockets.set(session, newest);
+}
+
+/** Ends a connection without a GOAWAY, which `session.destroy()` sends on Deno 2.9. */
+export function hangUp(session: ServerHttp2Session): void {
+  (sockets.get(session) ?? session).destroy();
+}
+
 /** For each connection of an HTTP/2 server, before the runtime listens to its data. */
 export function paceFrames(socket: Socket): void {
+  newest = socket;
   const emit = socket.emit.bind(socket) as (event: string, ...args: unknown[]) => boolean;
   const frames = new FrameReader();
   let held: Buffer = Buffer.alloc(0);

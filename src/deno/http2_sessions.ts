@@ -1,7 +1,7 @@
 import http2 from "node:http2";
 import type { Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
-import { paceFrames } from "./http2_frames.ts";
+import { keepSocket, paceFrames } from "./http2_frames.ts";
 import { letWriterWait } from "./http2_writers.ts";
 
 /**
@@ -35,6 +35,7 @@ export function prepareHttp2(): void {
   const { connect, createServer, createSecureServer } = http2;
   const watched = <S extends http2.Http2Server | http2.Http2SecureServer>(server: S): S => {
     server.prependListener("session", prepare);
+    server.prependListener("session", keepSocket);
     server.prependListener("session", reportGreeting);
     server.prependListener("stream", letWriterWait);
     server.prependListener("stream", nameConnection);

@@ -10,6 +10,7 @@
  * rest when grpc-js or Deno limits this memory.
  */
 import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
+import { hangUp } from "./http2_frames.ts";
 import { pingsWork } from "./http2_pings.ts";
 
 export const unreadLimits = {
@@ -67,7 +68,7 @@ class Outgoing {
   }
 
   close(): void {
-    this.#session.destroy();
+    hangUp(this.#session);
   }
 }
 

@@ -2,7 +2,9 @@ import assert from "node:assert/strict";
 import { fakeCoordinator } from "../../tests/support/fake_coordinator.ts";
 import {
   callFrame,
+  endedCalls,
   endHeaders,
+  endStream,
   frame,
   frameTypes,
   openRaw,
@@ -42,7 +44,7 @@ Deno.test("a call whose connection breaks in the same packet does not end the pr
 Deno.test("frames are read in whatever pieces they come", async () => {
   await using server = await startServer();
   using caller = await openRaw(server.port);
-  const empty = frame(frameTypes.data, 1, 1, [0, 0, 0, 0, 0]);
+  const empty = frame(frameTypes.data, endStream, 1, [0, 0, 0, 0, 0]);
   for (const byte of [...callFrame(1, "/agent.v1.FleetService/ListWorkers"), ...empty]) {
     await caller.send([byte]);
   }
@@ -54,22 +56,11 @@ Deno.test("calls beyond what a turn takes are answered in later ones", async () 
   await using server = await startServer();
   using caller = await openRaw(server.port);
   const calls = 300;
-  const empty = (stream: number) => frame(frameTypes.data, 1, stream, [0, 0, 0, 0, 0]);
+  const empty = (stream: number) => frame(frameTypes.data, endStream, stream, [0, 0, 0, 0, 0]);
   const one = (n: number) => [
     ...callFrame(2 * n + 1, "/agent.v1.FleetService/ListWorkers"),
     ...empty(2 * n + 1),
   ];
   await caller.send(Array.from({ length: calls }, (_, n) => one(n)).flat());
-  const ended = () => {
-    const came = caller.received();
-    let found = 0;
-    // Trailers: HEADERS that end the stream and the headers.
-    for (let at = 0; at + 9 <= came.length;) {
-      const length = (came[at]! << 16) + (came[at + 1]! << 8) + came[at + 2]!;
-      if (came[at + 3] === frameTypes.headers && came[at + 4] === 5) found++;
-      at += 9 + length;
-    }
-    return found;
-  };
-  await eventually(10_000, () => ended() === calls);
+  await eventually(10_000, () => endedCalls(caller.received()) === calls);
 });

@@ -9,7 +9,14 @@ import * as wire from "../../src/peer/gen/agent/v1/agent.ts";
 import { wireSpec } from "../../src/peer/to_wire.ts";
 import { spec } from "../support/spec.ts";
 import { eventually } from "../support/eventually.ts";
-import { callFrame, openRaw } from "../support/http2_frames.ts";
+import {
+  callFrame,
+  endedCalls,
+  endStream,
+  frame,
+  frameTypes,
+  openRaw,
+} from "../support/http2_frames.ts";
 import { lineStream } from "../support/lines.ts";
 import { temporaryFolder } from "../support/temporary.ts";
 
@@ -225,26 +232,16 @@ Deno.test({
     });
     await step("as many streams as a connection may have, closed at once", async () => {
       const { id: waiting } = await submit(tasks, { selector: { nobody: "yes" } }, 100);
-      const session = connect(`http://${address}`);
-      session.on("error", () => {/* It is cut off at the end. */});
-      const body = requestBody(wire.WatchTasksRequest.encode({ ids: [waiting] }).finish());
-      let refused = 0;
-      // In bursts, since a thousand calls in one packet are a thousand requests.
-      for (let n = 0; n < limits.maxStreamsPerConnection + 100; n++) {
-        const call = session.request({
-          ...{ ":method": "POST", ":path": "/agent.v1.TaskService/WatchTasks", te: "trailers" },
-          "content-type": "application/grpc",
-        });
-        call.on("error", () => {/* It is cut off at the end. */});
-        call.on("response", (headers) => {
-          if (headers["grpc-status"] === "8") refused++;
-        });
-        call.resume();
-        call.end(body);
-        if (n % 50 === 0) await new Promise((resolve) => setTimeout(resolve, 50));
-      }
-      await eventually(10_000, () => refused === 100);
-      session.destroy();
+      const message = wire.WatchTasksRequest.encode({ ids: [waiting] }).finish();
+      const watch = (stream: number) => [
+        ...callFrame(stream, "/agent.v1.TaskService/WatchTasks"),
+        ...frame(frameTypes.data, endStream, stream, [...requestBody(message)]),
+      ];
+      // node:http2 of Deno 2.9 may abort the process of a client that ends with many open calls.
+      using caller = await openRaw(Number(address.split(":")[1]));
+      const calls = limits.maxStreamsPerConnection + 100;
+      await caller.send(Array.from({ length: calls }, (_, n) => watch(2 * n + 1)).flat());
+      await eventually(20_000, () => endedCalls(caller.received()) === 100);
     });
     await step("messages of very many parts", async () => {
       const session = connect(`http://${address}`);

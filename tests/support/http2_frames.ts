@@ -1,6 +1,6 @@
 /** HTTP/2 frames by hand (RFC 9113), for what no client library sends. */
 export const frameTypes = { data: 0, headers: 1, reset: 3, settings: 4 } as const;
-export const endHeaders = 4;
+export const [endStream, endHeaders] = [1, 4];
 const cancel = [0, 0, 0, 8];
 
 export function frame(
@@ -34,6 +34,18 @@ export function callFrame(stream: number, path: string): number[] {
 /** A call that is reset at once. */
 export function resetCall(stream: number, path: string): number[] {
   return [...callFrame(stream, path), ...frame(frameTypes.reset, 0, stream, cancel)];
+}
+
+/** How many calls the server has ended, by what came from it. */
+export function endedCalls(bytes: Uint8Array): number {
+  let found = 0;
+  for (let at = 0; at + 9 <= bytes.length;) {
+    const length = (bytes[at]! << 16) + (bytes[at + 1]! << 8) + bytes[at + 2]!;
+    const isEnd = bytes[at + 4] === endStream + endHeaders;
+    if (bytes[at + 3] === frameTypes.headers && isEnd) found++;
+    at += 9 + length;
+  }
+  return found;
 }
 
 export interface RawConnection extends Disposable {
