@@ -37,10 +37,10 @@ await Promise.all([
 ]);
 const installed = executable?.path === undefined ? new Set() : await ofInstalled(outside);
 await Promise.all([
-  tests("from source", longestFirst(files).filter((file) => !installed.has(file))),
+  tests("from source", (await longestFirst(files)).filter((file) => !installed.has(file))),
   ...executable?.path === undefined
     ? []
-    : [tests("the executable", longestFirst(outside), { AGENT_UNDER_TEST: executable.path })],
+    : [tests("the executable", await longestFirst(outside), { AGENT_UNDER_TEST: executable.path })],
 ]);
 if (executable !== undefined && executable.path === undefined) {
   total.skipped += outside.length;
@@ -196,14 +196,14 @@ async function ofInstalled(files: string[]): Promise<Set<string>> {
   return found;
 }
 
-/** So that no core is idle at the end. */
-function longestFirst(files: string[]): string[] {
-  const place = (file: string) => {
-    const at = folders.findIndex((folder) => file.startsWith(`${folder}/`));
-    return at < 0 ? folders.length : at;
-  };
+/** So that no core is idle at the end. The length of a file tells roughly how long it takes. */
+async function longestFirst(files: string[]): Promise<string[]> {
   const folders = [...blackBox, "tests"];
-  return files.toSorted((a, b) => place(a) - place(b));
+  const known = await Promise.all(files.map(async (file) => {
+    const at = folders.findIndex((folder) => file.startsWith(`${folder}/`));
+    return { file, at: at < 0 ? folders.length : at, size: (await Deno.stat(file)).size };
+  }));
+  return known.toSorted((a, b) => a.at - b.at || b.size - a.size).map(({ file }) => file);
 }
 
 function isBlackBox(path: string): boolean {

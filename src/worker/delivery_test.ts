@@ -80,7 +80,7 @@ async function delivered(attempt: RunningAttempt, service: WorkerService): Promi
   let taken = 0;
   await deliver(attempt, {
     service,
-    signal: AbortSignal.timeout(10_000),
+    signal: AbortSignal.timeout(60_000),
     clock: systemClock,
     taken: (_attempt, _stream, bytes) => taken += bytes,
     readFile: async function* () {

@@ -1,4 +1,5 @@
 import { systemClock } from "../../src/base/clock.ts";
+import { agent, type RunOptions } from "../support/agent.ts";
 import { silentLog } from "../support/silent_log.ts";
 import { fakeTasks } from "../support/fake_tasks.ts";
 import { servedAnswers } from "../support/answers.ts";
@@ -42,5 +43,15 @@ export async function fakeCoordinator(answers: Partial<TaskService>): Promise<Fa
       server = await serve(port, given);
     },
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
+  };
+}
+
+/** The same, with a function that runs a command line on it. */
+export async function asking(answers: Partial<TaskService>) {
+  const coordinator = await fakeCoordinator(answers);
+  return {
+    ...coordinator,
+    run: (line: string, options: RunOptions = {}) =>
+      agent.run(line.split(" "), { home: coordinator.home, ...options }),
   };
 }

@@ -1,13 +1,12 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
-import { anAttempt, aTask, aWorker } from "../support/fake_tasks.ts";
+import { anAttempt, aTask } from "../support/fake_tasks.ts";
 import { TaskError, type TaskService } from "../../src/tasks/service.ts";
-import type { StateEntry, Task } from "../../src/tasks/task.ts";
-import { agent, type RunOptions } from "../support/agent.ts";
+import type { Task } from "../../src/tasks/task.ts";
 import { eventually } from "../support/eventually.ts";
 import { startCommand } from "./start_command.ts";
-import { fakeCoordinator } from "./fake_coordinator.ts";
+import { asking } from "./fake_coordinator.ts";
 
 const id = "01jd3p9xabcdef";
 const task = aTask({
@@ -21,15 +20,6 @@ const task = aTask({
   ],
   spec: { ...aTask().spec, argv: ["sh", "-c", "exit 3"], artifacts: ["out/*"] },
 });
-
-async function asking(answers: Partial<TaskService>) {
-  const coordinator = await fakeCoordinator(answers);
-  return {
-    ...coordinator,
-    run: (line: string, options: RunOptions = {}) =>
-      agent.run(line.split(" "), { home: coordinator.home, ...options }),
-  };
-}
 
 const knows: Partial<TaskService> = {
   getTask: (asked) =>
@@ -244,47 +234,6 @@ Deno.test("artifacts are listed, and saved only inside the given folder", async 
   await assert.rejects(Deno.stat(join(home.path, "evil/evil")), Deno.errors.NotFound);
 });
 
-Deno.test("workers are listed with health, identity and warnings; drained and resumed", async () => {
-  const gpu = aWorker("gpu1", {
-    health: "late",
-    running: 1,
-    labels: { gpu: "a100" },
-    identity: "CN=gpu1",
-    warnings: ["ca.key is readable by tasks; set worker.user"],
-    lastHeartbeatAt: Date.now() - 7_000,
-  });
-  await using coordinator = await asking({
-    listWorkers: () => Promise.resolve([gpu]),
-    drainWorker: () => Promise.resolve({ ...gpu, draining: true }),
-    resumeWorker: () => Promise.resolve({ ...gpu, running: 0 }),
-    forgetWorker: () => Promise.resolve(gpu),
-  });
-  const list = await coordinator.run("workers list");
-  assert.match(
-    list.stdout,
-    /\ngpu1 +late +\d\.\ds +1\/2 +0\.1\.0 +127\.0\.0\.1 +CN=gpu1 +gpu=a100\n/,
-  );
-  assert.match(list.stdout, /\nWarning of gpu1: ca\.key is readable by tasks; set worker\.user\n$/);
-  const json = JSON.parse((await coordinator.run("workers list --json")).stdout);
-  assert.equal(json.workers[0].identity, "CN=gpu1");
-  const drained = await coordinator.run("workers drain gpu1");
-  assert.equal(drained.stdout, "gpu1 is draining; it still runs 1 task\n");
-  const resumed = await coordinator.run("workers resume gpu1");
-  assert.equal(resumed.stdout, "gpu1 takes tasks again; it runs 0 tasks\n");
-  const unsure = await coordinator.run("workers forget gpu1");
-  assert.equal(unsure.code, 3);
-  assert.match(unsure.stderr, /agent workers forget gpu1 --yes/);
-  const forgotten = await coordinator.run("workers forget gpu1 --yes");
-  assert.equal(forgotten.stdout, "gpu1 is forgotten; 1 task of it counted as lost\n");
-});
-
-Deno.test("a worker that can start nothing says why", async () => {
-  const ill = aWorker("gpu1", { trouble: "no inode is free in /var/lib/agent" });
-  await using coordinator = await asking({ listWorkers: () => Promise.resolve([ill]) });
-  const list = await coordinator.run("workers list");
-  assert.match(list.stdout, /\nNo tasks for gpu1: no inode is free in \/var\/lib\/agent\n$/);
-});
-
 Deno.test("logs and artifacts of a whole array are told apart by index", async () => {
   const elements = [0, 1].map((i) =>
     aTask({ id: `a.${i}`, arrayId: "a", arrayIndex: i, attempts: [anAttempt(1)] })
@@ -319,64 +268,6 @@ Deno.test("logs and artifacts of a whole array are told apart by index", async (
     json.tasks.map(({ task_id }: { task_id: string }) => task_id),
     ["a.0", "a.1"],
   );
-});
-
-Deno.test("workers are watched: a line for each that changed", async () => {
-  let running = 0;
-  await using coordinator = await asking({
-    listWorkers: () =>
-      Promise.resolve([
-        aWorker("a", { lastHeartbeatAt: Date.now() }),
-        aWorker("b", { running: running++ === 0 ? 0 : 1, connected: false }),
-      ]),
-  });
-  await using watching = startCommand(coordinator.home, "workers", "list", "--watch");
-  const text = () => new TextDecoder().decode(watching.stdout());
-  const expected = "a healthy 0/2\nb healthy, disconnected 0/2\nb healthy, disconnected 1/2\n";
-  await eventually(20_000, () => text() === expected);
-  watching.kill("SIGINT");
-  assert.equal(await watching.code, 130);
-});
-
-Deno.test("state stores any bytes, and a conflict prints the current revision", async () => {
-  const values = new Map<string, StateEntry>();
-  const tooMany = new TaskError("exhausted", "too many for one answer");
-  await using coordinator = await asking({
-    getState: (_, key) => Promise.resolve(values.get(key)!),
-    putState(namespace, key, value, ifRevision) {
-      const revision = values.get(key)?.revision ?? 0;
-      if (ifRevision !== undefined && ifRevision !== revision) {
-        return Promise.reject(new TaskError("conflict", "another was first", revision));
-      }
-      const entry = { namespace, key, value, revision: revision + 1, updatedAt: 0 };
-      values.set(key, entry);
-      return Promise.resolve(entry);
-    },
-    deleteState: () => Promise.resolve({ revision: 9 }),
-    listState: (namespace) =>
-      namespace === "ns" ? Promise.resolve([...values.values()]) : Promise.reject(tooMany),
-  });
-  const { run } = coordinator;
-  assert.equal((await run("state put ns text hello --if-revision 0")).stdout, "1\n");
-  const stdin = new Uint8Array([0, 1, 255, 10]);
-  assert.equal((await run("state put ns bytes -", { stdin })).stdout, "1\n");
-  assert.deepEqual([...(await run("state get ns bytes")).bytes], [...stdin]);
-  assert.equal((await run("state get ns text")).stdout, "hello");
-  assert.equal(
-    JSON.parse((await run("state get ns bytes --json")).stdout).value_base64,
-    "AAH/Cg==",
-  );
-
-  const conflict = await run("state put ns text again --if-revision 7");
-  assert.deepEqual([conflict.code, conflict.stdout], [1, "1\n"]);
-  assert.match(conflict.stderr, /Another was first\n.*--if-revision 1/);
-  assert.match(
-    (await run("state list ns")).stdout,
-    /\ntext +1 +\S+ +hello\nbytes +1 +\S+ +\(4 B\)\n$/,
-  );
-  assert.equal((await run("state delete ns text")).stdout, "9\n");
-  const large = await run("state list large");
-  assert.match(large.stderr, /Too many .*\n +next: agent state list large --prefix P\n$/);
 });
 
 Deno.test("tasks are deleted by id, and old ones are pruned or only counted", async () => {

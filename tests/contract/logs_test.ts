@@ -167,7 +167,7 @@ Deno.test("a follower gets the last bytes also when they and the end come while 
     await worker.finish(ref, { stdoutBytes: 10 });
   };
   const query = { taskId: id, follow: true };
-  const read = await collect(engine.readLog(query, AbortSignal.timeout(10_000)));
+  const read = await collect(engine.readLog(query, AbortSignal.timeout(60_000)));
   assert.equal(atEnd, undefined);
   assert.deepEqual(read, { "1 stdout": "first last" });
 });
@@ -182,7 +182,7 @@ Deno.test("a log that is shorter than its result says is read to its end, and fo
   }
   await worker.finish(ref, { stdoutBytes: 1_000, stderrBytes: 7 });
   for (const follow of [false, true]) {
-    const read = engine.readLog({ taskId: id, follow }, AbortSignal.timeout(10_000));
+    const read = engine.readLog({ taskId: id, follow }, AbortSignal.timeout(60_000));
     assert.deepEqual(await collect(read), { "1 stdout": "kept" });
   }
 });
@@ -286,7 +286,7 @@ Deno.test("of two uploads of a log at the same time, one continues", async () =>
   );
   assert.deepEqual(sent.map(({ status }) => status).sort(), ["fulfilled", "rejected"]);
   let text = "";
-  for await (const { data } of engine.readLog({ taskId: id }, AbortSignal.timeout(10_000))) {
+  for await (const { data } of engine.readLog({ taskId: id }, AbortSignal.timeout(60_000))) {
     text += new TextDecoder().decode(data);
   }
   assert.equal(text, "once");

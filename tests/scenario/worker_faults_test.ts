@@ -1,9 +1,8 @@
-/** What happens to tasks when a worker, its guardian, its coordinator or the network fails. */
+/** What happens to tasks when a worker or its guardian fails. */
 import assert from "node:assert/strict";
 import { agent } from "../support/agent.ts";
 import { overlaps, startCluster, tracedScript } from "../support/cluster.ts";
 import { eventually } from "../support/eventually.ts";
-import { forward } from "../support/forwarder.ts";
 
 Deno.test("when a worker is killed its tasks end completely, and run again", async () => {
   await using cluster = await startCluster();
@@ -101,97 +100,6 @@ Deno.test("a worker that was stopped has lost its tasks, and none ran twice at o
   assert.deepEqual(await overlaps(cluster.folder), []);
 });
 
-Deno.test("a restart of the coordinator does not disturb tasks", async () => {
-  await using cluster = await startCluster();
-  await cluster.startWorker();
-  const id = await cluster.submit("echo one; sleep 3; echo two");
-  await cluster.started(id);
-  await cluster.restartCoordinator();
-  const [task] = await cluster.finished(id);
-  assert.deepEqual(task!.attempts.map(({ state }) => state), ["succeeded"]);
-  let output = "";
-  const log = cluster.tasks.readLog({ taskId: id }, AbortSignal.timeout(10_000));
-  for await (const { data } of log) output += new TextDecoder().decode(data);
-  assert.equal(output, "one\ntwo\n");
-});
-
-Deno.test("a coordinator that stops in order may be away for longer than a lease", async () => {
-  await using cluster = await startCluster();
-  await cluster.startWorker();
-  const id = await cluster.submit("sleep 16; echo over");
-  await cluster.started(id);
-  await cluster.coordinator.stop();
-  // The worker would have ended it after 11 s.
-  await new Promise((resolve) => setTimeout(resolve, 13_000));
-  await cluster.restartCoordinator();
-  const [task] = await cluster.finished(id);
-  assert.deepEqual(task!.attempts.map(({ state }) => state), ["succeeded"]);
-});
-
-Deno.test("no task runs twice at once after its coordinator was away", async () => {
-  await using cluster = await startCluster();
-  await cluster.startWorker();
-  const { folder } = cluster;
-  const count = 400;
-  const id = await cluster.submit(
-    `echo $AGENT_TASK_ID >> ${folder}/runs; echo out; echo err >&2`,
-    {},
-    count,
-  );
-  const runs = async () => {
-    const text = await Deno.readTextFile(`${folder}/runs`).catch(() => "");
-    return text.trim().split("\n");
-  };
-  for (const how of ["stop", "kill", "stop", "kill"] as const) {
-    const before = (await runs()).length;
-    await eventually(20_000, async () => (await runs()).length >= Math.min(before + 30, count));
-    await cluster.restartCoordinator(how);
-  }
-  for (const { state, attempts } of await cluster.finished(id)) {
-    assert.equal(state, "succeeded");
-    assert.equal(attempts.at(-1)!.stdoutBytes, 4);
-    assert.equal(attempts.at(-1)!.stderrBytes, 4);
-  }
-  const all = await runs();
-  assert.equal(new Set(all).size, count);
-  assert.equal(all.length, count);
-});
-
-Deno.test("a short network failure does not disturb tasks", async () => {
-  await using cluster = await startCluster();
-  await using network = await forward(portOf(cluster.coordinator.address));
-  await cluster.startWorker({ dial: network.address });
-  const id = await cluster.submit("echo one; sleep 4; echo two");
-  await cluster.started(id);
-  network.pointTo(1);
-  network.cut();
-  await new Promise((resolve) => setTimeout(resolve, 5_000));
-  network.pointTo(portOf(cluster.coordinator.address));
-  const [task] = await cluster.finished(id);
-  assert.deepEqual(task!.attempts.map(({ state }) => state), ["succeeded"]);
-  assert.equal(task!.attempts[0]!.stdoutBytes, 8);
-});
-
-Deno.test("a disconnected worker ends its tasks before another worker gets them", async () => {
-  await using cluster = await startCluster();
-  await using network = await forward(portOf(cluster.coordinator.address));
-  const first = await cluster.startWorker({ id: "w1", dial: network.address });
-  const id = await cluster.submit(tracedScript(cluster.folder, 400));
-  await cluster.started(id);
-  await cluster.startWorker({ id: "w2" });
-  network.pointTo(1);
-  network.cut();
-  await eventually(20_000, async () => {
-    const [task] = await cluster.tasks.getTask(id);
-    return task!.attempts.length > 1;
-  });
-  assert.deepEqual(await first.processes(), []);
-  await cluster.tasks.cancelTask(id);
-  const [task] = await cluster.finished(id);
-  assert.deepEqual(task!.attempts.map(({ state }) => state), ["lost", "cancelled"]);
-  assert.deepEqual(await overlaps(cluster.folder), []);
-});
-
 Deno.test("a task that starts processes as fast as it can leaves none when its worker is killed", async () => {
   await using cluster = await startCluster();
   const worker = await cluster.startWorker();
@@ -220,53 +128,6 @@ Deno.test("a data folder belongs to one worker", async () => {
   assert.match(second.stderr, /in use by another worker[^]*next: .*--worker\.id/);
 });
 
-Deno.test("an undelivered result survives a restart of the worker", async () => {
-  await using cluster = await startCluster();
-  const worker = await cluster.startWorker();
-  const id = await cluster.submit(
-    `echo ran >> ${cluster.folder}/runs; mkdir out; echo x > out/y; sleep 1; echo over`,
-    { artifacts: ["out/*"] },
-  );
-  await cluster.started(id);
-  cluster.coordinator.kill("SIGSTOP");
-  try {
-    await eventually(15_000, async () => {
-      for await (const { name } of Deno.readDir(`${worker.dataDir}/spool`)) {
-        if (name.endsWith(".json")) return true;
-      }
-      return false;
-    });
-    worker.role.kill();
-    await worker.role.exit;
-  } finally {
-    cluster.coordinator.kill("SIGCONT");
-  }
-  await worker.restart();
-  const [task] = await cluster.finished(id);
-  assert.deepEqual(task!.attempts.map(({ state }) => state), ["succeeded"]);
-  assert.equal(await Deno.readTextFile(`${cluster.folder}/runs`), "ran\n");
-  assert.equal((await cluster.tasks.listArtifacts(id)).length, 1);
-  // Delivered output uses no space any more.
-  await eventually(5_000, () => {
-    const kept = ["spool", "artifacts"].flatMap((folder) => [
-      ...Deno.readDirSync(`${worker.dataDir}/${folder}`),
-    ]);
-    return Promise.resolve(kept.length === 0);
-  });
-});
-
-Deno.test("a coordinator that a worker knows by two names does not reassign running tasks", async () => {
-  await using cluster = await startCluster();
-  const { address } = cluster.coordinator;
-  const dial = `${address},localhost:${portOf(address)}`;
-  const worker = await cluster.startWorker({ dial });
-  const id = await cluster.submit("sleep 3; echo over");
-  await cluster.started(id);
-  await worker.role.said("name each coordinator once");
-  const [task] = await cluster.finished(id);
-  assert.deepEqual(task!.attempts.map(({ state }) => state), ["succeeded"]);
-});
-
 Deno.test("a stopping worker hands over its running tasks", async () => {
   await using cluster = await startCluster();
   const first = await cluster.startWorker({ id: "w1" });
@@ -279,10 +140,6 @@ Deno.test("a stopping worker hands over its running tasks", async () => {
   assert.deepEqual(task!.attempts.map(({ workerId }) => workerId), ["w1", "w2"]);
   assert.deepEqual(await first.processes(), []);
 });
-
-function portOf(address: string): number {
-  return Number(address.split(":").at(-1));
-}
 
 Deno.test("100 tasks survive kills at random moments", async () => {
   const seed = Number(Deno.env.get("TEST_SEED") ?? Math.floor(Math.random() * 2 ** 31));

@@ -23,7 +23,7 @@ const pidNamespaces = await component("pid namespaces", asRoot, async () => {
 async function outputOf(cluster: Cluster, id: string): Promise<string> {
   await cluster.finished(id);
   let text = "";
-  const pieces = cluster.tasks.readLog({ taskId: id }, AbortSignal.timeout(10_000));
+  const pieces = cluster.tasks.readLog({ taskId: id }, AbortSignal.timeout(60_000));
   for await (const { stream, data } of pieces) {
     if (stream === "stdout") text += new TextDecoder().decode(data);
   }

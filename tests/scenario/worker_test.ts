@@ -2,31 +2,49 @@
 import assert from "node:assert/strict";
 import { agent } from "../support/agent.ts";
 import { startCluster } from "../support/cluster.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually, slowness } from "../support/eventually.ts";
 
 Deno.test("two coordinators share a worker's slots evenly", async () => {
   await using one = await startCluster();
   await using two = await startCluster();
   const dial = `${one.coordinator.address},${two.coordinator.address}`;
-  const first = await one.submit("sleep 1.5", {}, 10);
-  const second = await two.submit("sleep 1.5", {}, 10);
+  const { folder } = one;
+  const script =
+    `until test -e ${folder}/over.$AGENT_TASK_ID -o -e ${folder}/over; do sleep 0.05; done`;
+  const ids = [await one.submit(script, {}, 12), await two.submit(script, {}, 12)] as const;
   await one.startWorker({ dial, slots: 4 });
+  const told = new Set<string>();
   const running = async () =>
-    await Promise.all([[one, first] as const, [two, second] as const].map(async ([cluster, id]) => {
-      const tasks = await cluster.tasks.getTask(id);
-      return tasks.filter(({ attempts }) => attempts.at(-1)?.state === "running").length;
+    await Promise.all([one, two].map(async ({ tasks }, at) => {
+      const all = await tasks.getTask(ids[at]!);
+      return all.filter(({ id, attempts }) => attempts.at(-1)?.state === "running" && !told.has(id))
+        .map(({ id }) => id);
     }));
-  await eventually(20_000, async () => String(await running()) === "2,2");
-  const all = await Promise.all([one.finished(first), two.finished(second)]);
+  /** Ends one of the coordinator that has more running, and returns how many each has then. */
+  const step = async () => {
+    const [more] = (await running()).toSorted((a, b) => b.length - a.length);
+    told.add(more![0]!);
+    await Deno.writeTextFile(`${folder}/over.${more![0]}`, "");
+    return await full();
+  };
+  const full = () =>
+    eventually(20_000, async () => {
+      const counts = (await running()).map(({ length }) => length);
+      return counts[0]! + counts[1]! === 4 && String(counts);
+    });
+  // The first coordinator may have all slots during one task, and has half of them after that.
+  let counts = await full();
+  for (let ended = 0; ended < 4 && counts !== "2,2"; ended++) counts = await step();
+  for (let ended = 0; ended < 4; ended++) {
+    assert.equal(counts, "2,2");
+    counts = await step();
+  }
+  await Deno.writeTextFile(`${folder}/over`, "");
+  const all = await Promise.all([one.finished(ids[0]), two.finished(ids[1])]);
   for (const { attempts, state } of all.flat()) {
     assert.equal(state, "succeeded");
     assert.equal(attempts.length, 1);
   }
-  // The first coordinator has all slots during one task, and half of them after that.
-  const ends = all.map((tasks) => tasks.map((task) => task.finishedAt ?? Infinity));
-  const firstOver = Math.min(...ends.map((each) => Math.max(...each)));
-  const fewest = Math.min(...ends.map((each) => each.filter((at) => at <= firstOver).length));
-  assert.ok(fewest >= 5, `${fewest} of 10 tasks were over when all of the other's were`);
 });
 
 Deno.test("a worker is ready before its coordinator, and works as soon as that is up", async () => {
@@ -71,7 +89,8 @@ Deno.test("the second signal ends a worker and its tasks at once", async () => {
   const before = performance.now();
   worker.role.kill("SIGTERM");
   assert.equal((await worker.role.exit).code, 143);
-  assert.ok(performance.now() - before < 3_000);
+  // A stop in order waits that long before it ends them.
+  assert.ok(performance.now() - before < 5_000 * slowness());
   await eventually(5_000, async () => (await worker.processes()).length === 0);
 });
 
@@ -92,7 +111,7 @@ Deno.test({
     const [task] = await cluster.finished(id);
     const output = { stdout: "", stderr: "" };
     for await (
-      const { stream, data } of cluster.tasks.readLog({ taskId: id }, AbortSignal.timeout(10_000))
+      const { stream, data } of cluster.tasks.readLog({ taskId: id }, AbortSignal.timeout(60_000))
     ) output[stream] += new TextDecoder().decode(data);
     assert.equal(output.stdout, "nobody\nnobody:700\n");
     assert.equal(output.stderr.match(/Permission denied/g)?.length, 2);
@@ -167,8 +186,8 @@ Deno.test("a task starts in an empty folder, whatever names earlier tasks used",
   await cluster.startWorker();
   // Invalid UTF-8.
   await cluster.finished(await cluster.submit(`touch "$(printf 'a\\377')"`, {}, 8));
-  // Long enough for folders to be reused.
-  for (const end = Date.now() + 2_500; Date.now() < end;) {
+  // Often enough for folders to be reused.
+  for (let turn = 0; turn < 5; turn++) {
     for (const { attempts } of await cluster.finished(await cluster.submit("ls -A", {}, 8))) {
       assert.equal(attempts[0]!.stdoutBytes, 0);
     }

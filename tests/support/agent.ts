@@ -5,7 +5,7 @@ import { type Home, tempHome } from "./home.ts";
 /** Time for a role to become ready; from source on a busy machine it takes 2 s. */
 const readyWithinMs = 30_000;
 /** Longer than the grace period of any role. */
-const stopWithinMs = 20_000;
+const stopWithinMs = 60_000;
 /** Longer than any command under test takes. */
 const runWithinMs = 120_000;
 

@@ -1,14 +1,25 @@
 /**
+ * How many times longer everything takes now than on a quiet machine: processes that want to run for
+ * each processor, as a mean of the last minute.
+ */
+export function slowness(): number {
+  return Math.max(1, (Deno.loadavg()[0] ?? 0) / navigator.hardwareConcurrency);
+}
+
+/**
  * Calls `check` until it returns something other than `undefined` or `false`, and returns that. An
  * error counts as "not yet"; when the time is over, the last error is thrown.
+ *
+ * @param withinMs on a quiet machine; a busy one gets more.
  */
 export async function eventually<T>(
   withinMs: number,
   check: () => T | Promise<T>,
 ): Promise<Exclude<T, undefined | false | void>> {
-  const endMs = performance.now() + withinMs;
+  const beganMs = performance.now();
   let waitMs = 5;
   while (true) {
+    const checkedMs = performance.now();
     let last: unknown;
     try {
       const answer = await check();
@@ -19,8 +30,11 @@ export async function eventually<T>(
     } catch (error) {
       last = error;
     }
-    if (performance.now() > endMs) throw last;
-    await new Promise((resolve) => setTimeout(resolve, waitMs));
+    if (performance.now() - beganMs > withinMs * slowness()) throw last;
+    // A check that starts programs would keep a core busy.
+    const tookMs = performance.now() - checkedMs;
+    const pauseMs = Math.max(waitMs, Math.min(tookMs * 2, 1_000));
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
     waitMs = Math.min(waitMs * 1.5, 200);
   }
 }

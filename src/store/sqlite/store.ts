@@ -31,14 +31,12 @@ import {
   taskRowOf,
   workerOf,
 } from "./rows.ts";
+import { type ListQuery, listTasks, type Reads } from "./list.ts";
 import { createWriter, type Writer } from "./writes.ts";
 
 /** Without the spec of an array's element, which is its array's: a large one is read and kept once. */
 const taskColumns = `t.seq, t.id, t.state, t.submitted_at, t.finished_at, t.array_id,
   t.array_index, t.not_before, t.cancel_requested, t.reason, t.spec, t.submitter`;
-
-/** Text of specs in one page of a list; a spec may have 1.7 MB, and a page 1,000 of them. */
-const pageSpecLetters = 16 * 1024 * 1024;
 
 /**
  * Free pages of 4 KiB that stay in the file, for what is stored next, and how many are given back in
@@ -62,6 +60,7 @@ class SqliteStore implements TaskStore {
   readonly #path: string;
   readonly #prepare: ReturnType<typeof statementsOf>;
   readonly #write: Writer;
+  readonly #read: Reads;
   readonly #counts: number[];
   #outputBytes: number;
   /** To `#outputBytes`, by the open transaction. */
@@ -80,6 +79,10 @@ class SqliteStore implements TaskStore {
       if (from >= 0) this.#moves[from]! -= count;
       if (to >= 0) this.#moves[to]! += count;
     }, (bytes) => this.#addedBytes += bytes);
+    this.#read = {
+      get: (sql, ...values) => this.#get(sql, ...values),
+      all: (sql, ...values) => this.#all(sql, ...values),
+    };
     this.#outputBytes = this.#number("bytes.output");
     this.#counts = stateNames.map((state) => this.#number(`tasks.${state}`));
   }
@@ -191,55 +194,8 @@ class SqliteStore implements TaskStore {
     };
   }
 
-  list(
-    query: { states: readonly TaskState[]; limit: number; before?: string; submitter?: string },
-  ): { ids: string[]; more: boolean } {
-    const { states, limit, before, submitter } = query;
-    const from = before === undefined ? Number.MAX_SAFE_INTEGER : this.#placeOf(before);
-    // A partial index is used only where its own condition stands in the query word for word.
-    const byState = states.length === 0 ? ["true"] : states.map((name) => {
-      const state = stateNames.indexOf(name);
-      const index = state < 2 ? "state < 2" : state > 2 ? "state > 2" : "state = 2";
-      return `state = ${state} AND ${index}`;
-    });
-    const conditions = submitter === undefined
-      ? byState
-      : this.#callerIds(submitter).flatMap((id) =>
-        byState.map((state) => `submitter = ${id} AND submitter IS NOT NULL AND ${state}`)
-      );
-    const found = conditions.flatMap((condition) =>
-      this.#all(
-        `SELECT seq FROM tasks WHERE ${condition} AND seq < ? ORDER BY seq DESC LIMIT ?`,
-        from,
-        limit + 1,
-      ).map((row) => row.seq as number)
-    ).sort((a, b) => b - a);
-    const ids: string[] = [];
-    let letters = 0;
-    for (const seq of found.slice(0, limit)) {
-      const row = this.#get(`SELECT id, length(spec) AS letters FROM tasks WHERE seq = ?`, seq)!;
-      letters += (row.letters as number | null) ?? 0;
-      if (ids.length > 0 && letters > pageSpecLetters) break;
-      ids.push(row.id as string);
-    }
-    return { ids, more: found.length > ids.length };
-  }
-
-  #callerIds(nameOrFingerprint: string): number[] {
-    const sql = `SELECT id FROM callers WHERE name = ?1 OR fingerprint = ?1`;
-    return this.#all(sql, nameOrFingerprint).map((row) => row.id as number);
-  }
-
-  /** The first seq that is no longer older than this id; ids of other coordinators sort by time, too. */
-  #placeOf(id: string): number {
-    const own = this.#get(`SELECT seq FROM tasks WHERE id = ?`, id);
-    if (own !== undefined) return own.seq as number;
-    const older = this.#get(`SELECT id FROM tasks WHERE id < ? ORDER BY id DESC LIMIT 1`, id);
-    if (older === undefined) return 0;
-    // By its text it need not be the last element of its array.
-    const base = (older.id as string).split(".")[0]!;
-    const sql = `SELECT max(seq) + 1 AS place FROM tasks WHERE id = ? OR id > ? AND id < ?`;
-    return this.#get(sql, base, `${base}.`, `${base}/`)!.place as number;
+  list(query: ListQuery): { ids: string[]; more: boolean } {
+    return listTasks(this.#read, query);
   }
 
   unfinished(seq: number, limit: number): { seq: number; id: string }[] {
