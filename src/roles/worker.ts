@@ -8,7 +8,7 @@ import { dialCoordinator } from "../peer/client.ts";
 import { openSpool, readPieces } from "../store/spool/spool.ts";
 import { withHost } from "../tasks/selectors.ts";
 import type { Report, RunnerReady } from "../tasks/orders.ts";
-import type { WorkerStats } from "../worker/slot_scheduler.ts";
+import type { WorkerStats } from "../worker/worker_stats.ts";
 import { createWorker } from "../worker/worker.ts";
 import { printBanner, printReady } from "./banner.ts";
 import { roleEntry } from "./entry.ts";

@@ -10,6 +10,7 @@ import { helloTo } from "./hello.ts";
 import { FirstOutput } from "./first_output.ts";
 import { HostHealth } from "./host_health.ts";
 import type { WorkerOptions } from "./worker_options.ts";
+import type { WorkerStats } from "./worker_stats.ts";
 
 /**
  * Memory for undelivered output, shared by the slots, so that the worker stays below 200 MiB. One stream
@@ -35,22 +36,6 @@ const graceMs = 5_000;
  * the last results may take. Together well below the 30 s that container runtimes wait.
  */
 const stop = { runMs: 5_000, graceMs: 5_000, deliverMs: 3_000 };
-
-export interface WorkerStats {
-  slots: number;
-  running: number;
-  /** Assigned and waiting for a slot. */
-  waiting: number;
-  /** Finished and not acknowledged yet. */
-  undelivered: number;
-  sessions: number;
-  coordinators: number;
-  /** Attempts since the start, by state. */
-  finished: Record<string, number>;
-  outputBytes: number;
-  /** Why no task can be started on this host; undefined if tasks can be. */
-  trouble: string | undefined;
-}
 
 /** Gives the worker's slots to the attempts of all coordinators. */
 export class SlotScheduler implements SessionEvents {

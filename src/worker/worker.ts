@@ -1,6 +1,7 @@
 import { messageOf } from "../base/errors.ts";
 import { aborted, every, together } from "../base/lifetimes.ts";
-import { SlotScheduler, type WorkerStats } from "./slot_scheduler.ts";
+import { SlotScheduler } from "./slot_scheduler.ts";
+import type { WorkerStats } from "./worker_stats.ts";
 import type { WorkerOptions } from "./worker_options.ts";
 
 /** How often things that only depend on time are checked. */
