@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
 import { agent, type Running } from "../support/agent.ts";
-import { eventually, freePort } from "../support/eventually.ts";
+import { eventually, freePort, slowness } from "../support/eventually.ts";
 import { type Home, tempHome } from "../support/home.ts";
 import { ask } from "../support/node_api.ts";
 import { makeAuthority } from "../support/openssl.ts";
@@ -218,15 +218,18 @@ Deno.test("2,000 idle connections do not keep others from being served", async (
   const ca = Deno.readTextFileSync(join(home.tls, "ca-bundle.crt"));
   const idle: Deno.TcpConn[] = [];
   try {
-    for (let n = 0; n < 2_000; n++) {
-      const connection = await Deno.connect({ hostname: "127.0.0.1", port });
-      // Every third begins a handshake and leaves it at that.
-      if (n % 3 === 0) await connection.write(new Uint8Array([22, 3, 1, 2, 0]));
-      idle.push(connection);
+    while (idle.length < 2_000) {
+      const more = Array.from({ length: 100 }, () => Deno.connect({ hostname: "127.0.0.1", port }));
+      idle.push(...await Promise.all(more));
     }
+    // Every third begins a handshake and leaves it at that.
+    const begun = idle.filter((_, n) => n % 3 === 0);
+    const hello = new Uint8Array([22, 3, 1, 2, 0]);
+    // The node may have ended the first ones already.
+    await Promise.allSettled(begun.map((connection) => connection.write(hello)));
     const start = performance.now();
     assert.equal((await ask(port, "/api/health", { ca })).status, 200);
-    assert.ok(performance.now() - start < 5_000);
+    assert.ok(performance.now() - start < 5_000 * slowness());
   } finally {
     for (const connection of idle) connection.close();
   }
