@@ -76,8 +76,10 @@ Deno.test("a stopping worker logs no warning", async () => {
   await using cluster = await startCluster();
   const { role } = await cluster.startWorker();
   await cluster.finished(await cluster.submit("true"));
+  // On a busy machine it may have had a reason to warn before.
+  const before = role.stderr().length;
   assert.equal((await role.stop()).code, 0);
-  assert.doesNotMatch(role.stderr(), /warn|error/);
+  assert.doesNotMatch(role.stderr().slice(before), /warn|error/);
 });
 
 Deno.test("the second signal ends a worker and its tasks at once", async () => {
