@@ -51,8 +51,9 @@ export class Reports implements Disposable {
     else this.#timer = setTimeout(() => this.#flush(), ms);
   }
 
+  /** Sends what waits. */
   [Symbol.dispose](): void {
-    clearTimeout(this.#timer);
+    this.#flush();
   }
 
   #flush(): void {

@@ -29,5 +29,8 @@ Deno.test("ends of short tasks are told together, those of long ones at once", a
   reports.add(ended("short", 1));
   reports.add({ kind: "alive" });
   await Promise.resolve();
-  assert.deepEqual(sent, [["exited", "alive"]], "nothing else waits, and takes along what does");
+  assert.deepEqual(sent.splice(0), [["exited", "alive"]], "what does not wait takes others along");
+  reports.add(ended("last", 1));
+  reports[Symbol.dispose]();
+  assert.deepEqual(sent, [["exited"]], "nothing is lost at the end");
 });
