@@ -4,7 +4,7 @@ import { connect } from "node:http2";
 import { join } from "node:path";
 import { ChannelCredentials, type ClientReadableStream } from "@grpc/grpc-js";
 import { elementId } from "../../src/tasks/ids.ts";
-import { limits } from "../../src/tasks/limits.ts";
+import { leaseTimes, limits } from "../../src/tasks/limits.ts";
 import * as wire from "../../src/peer/gen/agent/v1/agent.ts";
 import { wireSpec } from "../../src/peer/to_wire.ts";
 import { spec } from "../support/spec.ts";
@@ -189,8 +189,13 @@ Deno.test({
         held.push(...message.value.assignments.map(({ ref }) => ref!));
         if (held.length === limits.maxArray) all.resolve();
       });
+      // On a busy machine this takes longer than a silent worker gets tasks.
+      const beats = setInterval(() => {
+        session.send({ $case: "heartbeat", value: { sequence: 1n, trouble: "" } });
+      }, leaseTimes.heartbeatMs);
       session.send({ $case: "credit", value: { count: limits.maxHeld } });
       await all.promise;
+      clearInterval(beats);
       session.close();
     });
     await step("Hello that holds all that a worker may hold", async () => {
