@@ -1,9 +1,10 @@
 import type { Env } from "../base/env.ts";
-import { messageOf, UserError } from "../base/errors.ts";
+import { messageOf } from "../base/errors.ts";
 import { printable } from "../base/printable.ts";
+import { requireMatch, submitToEach } from "../client/submit_to_workers.ts";
 import { taskView } from "../client/views.ts";
 import { unmatched, workersFor } from "../client/wait_explanation.ts";
-import { ownLabels, showLabels } from "../tasks/selectors.ts";
+import { ownLabels } from "../tasks/selectors.ts";
 import type { SubmitOptions, TaskService } from "../tasks/service.ts";
 import type { Labels, Task, TaskSpec } from "../tasks/task.ts";
 import { leashVariable } from "./leash.ts";
@@ -46,7 +47,7 @@ function isInputIgnored({ stdin, variable }: Env): boolean {
 async function submitOne(context: Context, wanted: Submission): Promise<number> {
   const { tasks, env, json } = context;
   const { spec, options, follow } = wanted;
-  if (wanted.requireMatch) await requireMatch(context, spec.selector);
+  if (wanted.requireMatch) await requireMatch(tasks, spec.selector);
   const { id, taskIds } = await tasks.submit(spec, options);
   if (follow) {
     await env.stderr.write(`${id}\n`);
@@ -77,25 +78,13 @@ async function sayIfUnmatched({ tasks, env }: Context, selector: Labels): Promis
   await env.stderr.write(`agent: the task waits: ${printable(reason)}\n  next: ${next}\n`);
 }
 
-async function requireMatch({ tasks }: Context, selector: Labels): Promise<void> {
-  if (workersFor(selector, await tasks.listWorkers()).length > 0) return;
-  const { reason, next } = unmatched(selector);
-  throw new UserError(`Nothing was submitted: ${printable(reason)}`, {
-    code: "no_match",
-    ...(next === null ? {} : { next }),
-  });
-}
-
 async function submitEach(context: Context, wanted: Submission): Promise<number> {
   const { tasks, env, json } = context;
   const { spec, options, follow } = wanted;
   const ids: string[] = [];
-  for (const worker of await eachWorker(context, spec.selector)) {
-    const selector = { ...spec.selector, [ownLabels.worker]: worker };
-    const once = options.idempotencyKey === undefined
-      ? {}
-      : { idempotencyKey: `${options.idempotencyKey} ${worker}` };
-    const { id } = await tasks.submit({ ...spec, selector }, once);
+  const drained = (worker: string) =>
+    env.stderr.write(`agent: ${printable(worker)} is drained and gets no task\n`);
+  for await (const { id, worker } of submitToEach(tasks, spec, options, drained)) {
     ids.push(id);
     if (follow) await env.stderr.write(`${id} on ${printable(worker)}\n`);
     else if (!json) await env.stdout.write(`${id}\n`);
@@ -109,20 +98,4 @@ async function submitEach(context: Context, wanted: Submission): Promise<number>
     await env.stdout.write(JSON.stringify({ tasks: all.flat().map(taskView) }, null, 2) + "\n");
   }
   return 0;
-}
-
-/** Ids of the workers that match and get tasks; says which ones do not. */
-async function eachWorker({ tasks, env }: Context, selector: Labels): Promise<string[]> {
-  const connected = workersFor(selector, await tasks.listWorkers())
-    .filter((worker) => worker.connected);
-  const active = connected.filter((worker) => !worker.draining);
-  for (const { id } of connected.filter((worker) => worker.draining)) {
-    await env.stderr.write(`agent: ${printable(id)} is drained and gets no task\n`);
-  }
-  if (active.length > 0) return active.map(({ id }) => id);
-  const labels = Object.keys(selector).length === 0 ? "" : ` with ${showLabels(selector)}`;
-  throw new UserError(`Nothing was submitted: no worker${labels} is connected and not drained`, {
-    code: "no_match",
-    next: "agent workers list",
-  });
 }

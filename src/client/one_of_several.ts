@@ -56,6 +56,8 @@ export function oneOfSeveral(
         : await owners.groups(ids);
       yield* interleaved(groups.map(([tasks, own]) => tasks.watchTasks(own, signal)));
     },
+    watchChanges: (signal) =>
+      interleaved(coordinators.map(({ tasks }) => tasks.watchChanges(signal))),
     cancelTask: async (id) => (await owner(id)).cancelTask(id),
     retryTask: async (id) => (await owner(id)).retryTask(id),
     deleteTask: async (id) => (await owner(id)).deleteTask(id),

@@ -123,6 +123,9 @@ Deno.test("watching merges the streams of the coordinators that own the tasks", 
           await Promise.resolve();
         }
       },
+      async *watchChanges() {
+        yield { deletedId: own[0]! };
+      },
     });
   const { tasks } = over(watched("a", "b"), watched("c", "d"));
   const { signal } = new AbortController();
@@ -130,6 +133,8 @@ Deno.test("watching merges the streams of the coordinators that own the tasks", 
     (await Array.fromAsync(tasks.watchTasks(asked, signal))).map(({ id }) => id).sort();
   assert.deepEqual(await ids(["a", "d"]), ["a", "d"]);
   assert.deepEqual(await ids([]), ["a", "b", "c", "d"]);
+  const changes = await Array.fromAsync(tasks.watchChanges(signal));
+  assert.deepEqual(changes, [{ deletedId: "a" }, { deletedId: "c" }]);
 });
 
 Deno.test("state is on the first coordinator only", async () => {

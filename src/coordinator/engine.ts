@@ -17,7 +17,7 @@ import * as state from "./state_calls.ts";
 import type { Recovered, TaskStore } from "./store.ts";
 import { submit } from "./submit.ts";
 import { cancelTask, retryTask } from "./task_changes.ts";
-import { getTask, listTasks, watchTasks } from "./task_reads.ts";
+import { getTask, listTasks, watchChanges, watchTasks } from "./task_reads.ts";
 import { WorkerRegistry } from "./worker_registry.ts";
 import { idMaker } from "../tasks/ids.ts";
 import { leaseTimes, limits } from "../tasks/limits.ts";
@@ -179,6 +179,7 @@ function clientCalls(parts: Parts): TaskServer {
     getTask: (id) => getTask(parts, id),
     listTasks: call((query) => listTasks(parts, query)),
     watchTasks: (ids, signal) => watchTasks(parts, ids, signal),
+    watchChanges: (signal) => watchChanges(parts, signal),
     cancelTask: (id) => cancelTask(parts, id),
     retryTask: (id) => retryTask(parts, id),
     deleteTask: (id) => deleteTask(parts, id),

@@ -1,7 +1,7 @@
 import { anySignal } from "../deno/any_signal.ts";
 import { baseId, isTaskId } from "../tasks/ids.ts";
 import { limits } from "../tasks/limits.ts";
-import { TaskError, type TaskQuery } from "../tasks/service.ts";
+import { type TaskChange, TaskError, type TaskQuery } from "../tasks/service.ts";
 import { isFinished, type Task, type TaskSpec } from "../tasks/task.ts";
 import { type CallContext, noSuchTask, taskIdsOf, throwIfStopping } from "./call_context.ts";
 import { waitReason } from "./policy.ts";
@@ -145,25 +145,58 @@ export async function* watchTasks(
   if (ids.length > limits.maxArray) {
     throw new TaskError("invalid", `More than ${limits.maxArray} ids to watch in one call`);
   }
+  if (ids.length === 0) {
+    for await (const change of watchChanges(context, signal)) {
+      if ("task" in change) yield change.task;
+    }
+    return;
+  }
   const distinct = new Set(ids);
-  using subscription = context.changes.subscribe(ids.length === 0 ? undefined : [...distinct]);
+  using subscription = context.changes.subscribe([...distinct]);
   using stop = anySignal(signal, context.stopping);
   /** Watched tasks that have not finished. */
   const open = new Set<string>();
-  let changed: Iterable<string> = ids.length === 0
-    ? unfinishedIds(context)
-    : watchedIds(context, distinct);
+  let changed: Iterable<string> = watchedIds(context, distinct);
   for (;;) {
     for await (const task of tasksNow(context, changed)) {
       if (signal.aborted) return;
       if (isFinished(task.state)) open.delete(task.id);
-      else if (ids.length > 0) open.add(task.id);
+      else open.add(task.id);
       yield task;
     }
-    if (ids.length > 0 && open.size === 0) return;
+    if (open.size === 0) return;
     await subscription.wait(stop);
     if (signal.aborted) return;
     throwIfStopping(context);
     changed = subscription.take();
+  }
+}
+
+/** The tasks that have not finished, then each change of any task. */
+export async function* watchChanges(
+  context: CallContext,
+  signal: AbortSignal,
+): AsyncGenerator<TaskChange> {
+  throwIfStopping(context);
+  using subscription = context.changes.subscribe();
+  using stop = anySignal(signal, context.stopping);
+  for await (const task of tasksNow(context, unfinishedIds(context))) {
+    if (signal.aborted) return;
+    yield { task };
+  }
+  for (;;) {
+    await subscription.wait(stop);
+    if (signal.aborted) return;
+    throwIfStopping(context);
+    const changed = subscription.take();
+    for await (const task of tasksNow(context, changed)) {
+      if (signal.aborted) return;
+      changed.delete(task.id);
+      yield { task };
+    }
+    for (const deletedId of changed) {
+      // A change that was announced before the task's row was there is announced again.
+      if (context.leaseTable.store.progress(deletedId) === undefined) yield { deletedId };
+    }
   }
 }

@@ -4,6 +4,7 @@ import type { TaskDescription } from "../client/task_spec.ts";
 import {
   type LogPiece,
   type SubmitOptions,
+  type TaskChange,
   TaskError,
   type TaskErrorCode,
   taskErrorCodes,
@@ -63,7 +64,12 @@ function tasksOver(node: NodeClient, call: Call) {
     },
     getTask: (id) => tasksOf("GET", `/api/tasks/${part(id)}`),
     listTasks: list,
-    watchTasks: (ids, signal) => watch(node, ids, signal, () => current(ids)),
+    async *watchTasks(ids, signal) {
+      for await (const change of watch(node, ids, signal, () => current(ids))) {
+        if ("task" in change) yield change.task;
+      }
+    },
+    watchChanges: (signal) => watch(node, [], signal, () => current([])),
     cancelTask: (id) => tasksOf("POST", `/api/tasks/${part(id)}/cancel`),
     retryTask: (id) => tasksOf("POST", `/api/tasks/${part(id)}/retry`),
     deleteTask: (id) => tasksOf("DELETE", `/api/tasks/${part(id)}`),
@@ -133,12 +139,12 @@ async function* watch(
   ids: string[],
   signal: AbortSignal,
   current: () => Promise<Task[]>,
-): AsyncGenerator<Task> {
+): AsyncGenerator<TaskChange> {
   const open = new Map<string, boolean>();
   const over = () => ids.length > 0 && open.size > 0 && ![...open.values()].includes(true);
   const seen = (task: Task) => {
     open.set(task.id, !isFinished(task.state));
-    return task;
+    return { task };
   };
   const isWanted = ({ id, arrayId }: Task) =>
     ids.length === 0 || ids.includes(id) || (arrayId !== undefined && ids.includes(arrayId));
@@ -149,6 +155,10 @@ async function* watch(
       isAsked = true;
       for (const task of await current()) yield seen(task);
       if (over()) return;
+    }
+    if (event.name === "task_deleted") {
+      const { id } = event.data as { id: string };
+      if (ids.length === 0) yield { deletedId: id };
     }
     if (event.name !== "task") continue;
     const task = taskOf(event.data as TaskView);

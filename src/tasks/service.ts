@@ -108,6 +108,9 @@ export interface Pruned {
   bytes: number;
 }
 
+/** A task as it is now, or the id of one that was deleted. */
+export type TaskChange = { task: Task } | { deletedId: string };
+
 /** The calls of clients, over any wire. */
 export interface TaskService {
   /** Settles when the task is on disk. */
@@ -121,6 +124,8 @@ export interface TaskService {
    * those that have not finished, then each change of any task.
    */
   watchTasks(ids: string[], signal: AbortSignal): AsyncIterable<Task>;
+  /** As `watchTasks` without ids; also which tasks are deleted. */
+  watchChanges(signal: AbortSignal): AsyncIterable<TaskChange>;
   cancelTask(id: string): Promise<Task[]>;
   retryTask(id: string): Promise<Task[]>;
   /**

@@ -129,6 +129,34 @@ Deno.test("pruning takes old tasks in the given states only, and can be tried fi
   assert.deepEqual(await ids(engine), [young]);
 });
 
+Deno.test("those who watch all tasks are told which are deleted, however", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const worker = await FakeWorker.connect(engine);
+  const deleted = await finish(engine, worker);
+  const pruned = await finish(engine, worker);
+  const stop = new AbortController();
+  const gone: string[] = [];
+  const seen: string[] = [];
+  const watching = (async () => {
+    for await (const change of engine.watchChanges(stop.signal)) {
+      if ("deletedId" in change) gone.push(change.deletedId);
+      else seen.push(change.task.id);
+    }
+  })();
+  watching.catch(() => {}); // Awaited at the end.
+  const { id: open } = await engine.submit(spec({ selector: { no: "where" } }));
+  await eventually(5_000, () => seen.includes(open));
+  await engine.deleteTask(deleted);
+  await eventually(5_000, () => gone.length === 1);
+  await engine.pruneTasks({ olderThanMs: 0 });
+  await eventually(5_000, () => gone.length === 2);
+  assert.deepEqual(gone, [deleted, pruned]);
+  assert.ok(!seen.includes(deleted));
+  stop.abort();
+  await watching;
+});
+
 Deno.test("what is older than coordinator.retention goes by itself, and nothing else", async () => {
   await using harness = new EngineHarness();
   await harness.restart({ keepMs: 30 * day });

@@ -27,6 +27,7 @@ export function servedAnswers(tasks: TaskService): TaskServer {
   return {
     submit: (...args) => tasks.submit(...args),
     watchTasks: (...args) => tasks.watchTasks(...args),
+    watchChanges: (signal) => tasks.watchChanges(signal),
     readLog: (...args) => tasks.readLog(...args),
     readArtifact: (...args) => tasks.readArtifact(...args),
     drainWorker: (id) => tasks.drainWorker(id),

@@ -137,6 +137,7 @@ export function fakeCoordinator(): FakeCoordinator {
           );
           fake.events.push(["unwatched"]);
         },
+        async *watchChanges() {},
         cancelTask: (id) => Promise.resolve(find(id)),
         retryTask: (id) => Promise.resolve(find(id)),
         deleteTask: (id) => Promise.resolve(find(id)),

@@ -2,7 +2,7 @@ import type { Env } from "../../base/env.ts";
 import { printable } from "../../base/printable.ts";
 import { retryWhileUnavailable } from "../../client/follow.ts";
 import { taskView } from "../../client/views.ts";
-import type { TaskService } from "../../tasks/service.ts";
+import type { TaskChange, TaskService } from "../../tasks/service.ts";
 import type { Task, TaskState } from "../../tasks/task.ts";
 import { shellLine, shortened } from "./format.ts";
 import { lineStream } from "./line_stream.ts";
@@ -48,7 +48,11 @@ async function watchTable(watch: Watch): Promise<void> {
     // Watching begins with what has not ended; a table without what just ended would be puzzling.
     const recent = await tasks.listTasks({ limit: Math.min(most, 1_000) });
     recent.tasks.forEach(put);
-    await watchAll(watch, (task) => Promise.resolve(put(task)));
+    await watchAll(watch, (change) => {
+      if ("task" in change) put(change.task);
+      else if (shown.delete(change.deletedId)) view.changed();
+      return Promise.resolve();
+    });
   } finally {
     await view.close();
   }
@@ -74,20 +78,25 @@ async function watchLines(watch: Watch): Promise<void> {
   await using out = lineStream(env, json);
   await Promise.race([
     out.closed,
-    watchAll(watch, async (task) => {
-      if (isWanted(task, watch)) await out.write(line(task, json));
+    watchAll(watch, async (change) => {
+      if ("task" in change && isWanted(change.task, watch)) {
+        await out.write(line(change.task, json));
+      }
     }),
   ]);
 }
 
-async function watchAll({ tasks, env }: Watch, take: (task: Task) => Promise<void>): Promise<void> {
+async function watchAll(
+  { tasks, env }: Watch,
+  take: (change: TaskChange) => Promise<void>,
+): Promise<void> {
   const again = retryWhileUnavailable({
     ...env,
     silent: (error) => env.log.warn("waiting for the coordinator", { reason: error.message }),
   });
   while (!env.signal.aborted) {
     await again(async () => {
-      for await (const task of tasks.watchTasks([], env.signal)) await take(task);
+      for await (const change of tasks.watchChanges(env.signal)) await take(change);
     });
     await pause(env, askAgainMs, env.signal);
   }

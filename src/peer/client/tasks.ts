@@ -49,6 +49,7 @@ function taskCalls(
   | "getTask"
   | "listTasks"
   | "watchTasks"
+  | "watchChanges"
   | "cancelTask"
   | "retryTask"
   | "deleteTask"
@@ -74,8 +75,16 @@ function taskCalls(
       return { tasks: found, more };
     },
     async *watchTasks(ids, signal) {
-      const parts = read(dialled, () => tasks.watchTasks({ ids }), signal);
+      const request = { ids, deletions: false };
+      const parts = read(dialled, () => tasks.watchTasks(request), signal);
       for await (const part of parts) yield taskFrom(part.task);
+    },
+    async *watchChanges(signal) {
+      const request = { ids: [], deletions: true };
+      for await (const part of read(dialled, () => tasks.watchTasks(request), signal)) {
+        const { task, deletedId } = part;
+        yield deletedId === "" ? { task: taskFrom(task) } : { deletedId };
+      }
     },
     cancelTask: (id) => gather(read(dialled, () => tasks.cancelTask({ id }, none, soon()))),
     retryTask: (id) => gather(read(dialled, () => tasks.retryTask({ id }, none, soon()))),

@@ -52,8 +52,16 @@ function taskHandlers(tasks: TaskServer, serving: Serving): Handlers<
       for await (const part of taskParts(found)) yield { ...part, more };
     }),
     watchTasks: streaming(serving, async function* (request: wire.WatchTasksRequest, signal) {
+      if (request.ids.length === 0 && request.deletions) {
+        for await (const change of tasks.watchChanges(signal)) {
+          yield "task" in change
+            ? { task: wireTask(change.task), deletedId: "" }
+            : { task: undefined, deletedId: change.deletedId };
+        }
+        return;
+      }
       for await (const task of tasks.watchTasks(request.ids, signal)) {
-        yield { task: wireTask(task) };
+        yield { task: wireTask(task), deletedId: "" };
       }
     }),
     cancelTask: streaming(

@@ -521,10 +521,14 @@ export interface ListTasksResponse {
 export interface WatchTasksRequest {
   /** Empty: those that have not finished, then each change of any task, without an end. */
   ids: string[];
+  /** Without ids: also says which tasks are deleted. */
+  deletions: boolean;
 }
 
 export interface WatchTasksResponse {
+  /** Unset where deleted_id is set, which only a caller that asked for deletions is sent. */
   task: Task | undefined;
+  deletedId: string;
 }
 
 export interface CancelTaskRequest {
@@ -4307,13 +4311,16 @@ export const ListTasksResponse: MessageFns<ListTasksResponse> = {
 };
 
 function createBaseWatchTasksRequest(): WatchTasksRequest {
-  return { ids: [] };
+  return { ids: [], deletions: false };
 }
 
 export const WatchTasksRequest: MessageFns<WatchTasksRequest> = {
   encode(message: WatchTasksRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     for (const v of message.ids) {
       writer.uint32(10).string(v!);
+    }
+    if (message.deletions !== false) {
+      writer.uint32(16).bool(message.deletions);
     }
     return writer;
   },
@@ -4339,6 +4346,14 @@ export const WatchTasksRequest: MessageFns<WatchTasksRequest> = {
             message.ids.push(reader.string());
             continue;
           }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.deletions = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -4353,13 +4368,16 @@ export const WatchTasksRequest: MessageFns<WatchTasksRequest> = {
 };
 
 function createBaseWatchTasksResponse(): WatchTasksResponse {
-  return { task: undefined };
+  return { task: undefined, deletedId: "" };
 }
 
 export const WatchTasksResponse: MessageFns<WatchTasksResponse> = {
   encode(message: WatchTasksResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.task !== undefined) {
       Task.encode(message.task, writer.uint32(10).fork()).join();
+    }
+    if (message.deletedId !== "") {
+      writer.uint32(18).string(message.deletedId);
     }
     return writer;
   },
@@ -4383,6 +4401,14 @@ export const WatchTasksResponse: MessageFns<WatchTasksResponse> = {
             }
 
             message.task = Task.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.deletedId = reader.string();
             continue;
           }
         }
