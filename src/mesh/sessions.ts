@@ -1,11 +1,12 @@
 /**
  * How a browser proves that it may: a bearer token or a single-use login token becomes a session, a
- * random value in a cookie that scripts cannot read. Sessions live in memory: a restart of the node
- * ends them, and so does a new bearer token.
+ * random value in a cookie that scripts cannot read. A new bearer token ends all sessions.
  */
+import { createHash } from "node:crypto";
 import type { Clock } from "../base/clock.ts";
 import { sourceOf } from "../base/connection_limit.ts";
 import { newToken, Secret } from "./identity.ts";
+import type { SessionFile } from "./kept_sessions.ts";
 
 /** A session that is not used for this long ends: a week of work with its weekend. */
 const sessionMs = 7 * 86_400_000;
@@ -13,6 +14,8 @@ const sessionMs = 7 * 86_400_000;
 const maxSessions = 1_000;
 /** Login URLs that were made and not used; each banner and each `agent token url` makes one. */
 const maxLogins = 1_000;
+/** Each use prolongs a session; it is written no more often than this. */
+const writeMs = 3_600_000;
 
 /** Wrong tokens that one address may try at once, and how fast it gets further ones. */
 const guessBurst = 10;
@@ -24,18 +27,33 @@ export interface SessionsOptions {
   clock: Clock;
   /** The bearer token as it is now. */
   token: () => string;
+  /** Where sessions outlive the process. */
+  file: SessionFile;
 }
 
 export class Sessions {
   readonly #options: SessionsOptions;
   readonly #bearer: Secret;
+  /** By hash: when each ends, the one unused for longest first. */
   readonly #sessions = new Map<string, number>();
   readonly #logins = new Map<string, number>();
   readonly #guesses = new Map<string, { left: number; at: number }>();
+  #writtenAt: number;
 
   constructor(options: SessionsOptions) {
     this.#options = options;
     this.#bearer = new Secret(options.token);
+    const now = options.clock.now();
+    this.#writtenAt = now;
+    const kept = options.file.read();
+    if (kept === undefined || kept.tokenHash !== hashOf(options.token())) return;
+    // Written under a clock that was ahead, they would last for longer than they may.
+    const latest = now + sessionMs;
+    for (const [hash, end] of kept.sessions) {
+      if (end > now) this.#sessions.set(hash, Math.min(end, latest));
+    }
+    trim(this.#sessions, maxSessions);
+    if ([...kept.sessions.values()].some((end) => end > latest)) this.#write();
   }
 
   isBearer(token: string): boolean {
@@ -60,28 +78,38 @@ export class Sessions {
     if (!this.isBearer(token) && (end === undefined || end < now)) return undefined;
     const session = newToken();
     trim(this.#sessions, maxSessions - 1);
-    this.#sessions.set(session, now + sessionMs);
+    this.#sessions.set(hashOf(session), now + sessionMs);
+    this.#write();
     return session;
   }
 
   /** Whether the session is open; each use prolongs it. */
   isOpen(session: string): boolean {
-    const end = this.#sessions.get(session);
+    const hash = hashOf(session);
+    const end = this.#sessions.get(hash);
     const now = this.#options.clock.now();
-    this.#sessions.delete(session);
+    this.#sessions.delete(hash);
     if (end === undefined || end < now) return false;
-    this.#sessions.set(session, now + sessionMs);
+    this.#sessions.set(hash, now + sessionMs);
+    if (Math.abs(now - this.#writtenAt) > writeMs) this.#write();
     return true;
   }
 
   close(session: string): void {
-    this.#sessions.delete(session);
+    if (this.#sessions.delete(hashOf(session))) this.#write();
   }
 
   /** All sessions and login tokens end. */
   closeAll(): void {
     this.#sessions.clear();
     this.#logins.clear();
+    this.#write();
+  }
+
+  #write(): void {
+    const { clock, file, token } = this.#options;
+    this.#writtenAt = clock.now();
+    file.write({ sessions: this.#sessions, tokenHash: hashOf(token()) });
   }
 
   /**
@@ -107,6 +135,11 @@ export class Sessions {
     const gained = (now - known.at) / 1000 * guessesPerSecond;
     return { left: Math.min(guessBurst, known.left + gained), at: now };
   }
+}
+
+/** Of random values of 256 bits, for which one round is enough. */
+function hashOf(text: string): string {
+  return createHash("sha256").update(text).digest("base64url");
 }
 
 /** Removes the oldest entries beyond `most`. */

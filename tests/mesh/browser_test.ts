@@ -1,7 +1,7 @@
 /** What browsers are made to send by other pages, and how people log in. */
 import assert from "node:assert/strict";
 import { trustedProxies } from "../../src/mesh/request_facts.ts";
-import { ask, nodeApi } from "../support/node_api.ts";
+import { ask, nodeApi, notKept } from "../support/node_api.ts";
 
 const json = { "content-type": "application/json" };
 
@@ -99,6 +99,7 @@ Deno.test("a login URL ends after its time, and the bearer itself is accepted", 
   const sessions = new (await import("../../src/mesh/sessions.ts")).Sessions({
     clock: real,
     token: () => api.token,
+    file: notKept,
   });
   const { token } = sessions.newLogin(600_000);
   now = 600_001;
@@ -168,10 +169,15 @@ Deno.test("the OpenAPI document names every route of the table", async () => {
   const { properties } =
     document.paths["/api/tasks"].post.requestBody.content["application/json"].schema;
   const { readTaskDescription } = await import("../../src/client/task_spec.ts");
-  const values: Record<string, unknown> = { string: "x", integer: 1, boolean: true, array: ["x"] };
+  const values: Record<string, unknown> = {
+    string: "eA==",
+    integer: 1,
+    boolean: true,
+    array: ["x"],
+  };
   for (const [name, { type }] of Object.entries(properties as Record<string, { type: string }>)) {
-    // A form's way to give argv.
-    if (name === "command") continue;
+    // A form's way to give argv, and where the task is submitted to.
+    if (["command", "each", "require_match"].includes(name)) continue;
     readTaskDescription({ [name]: values[type] ?? {} });
   }
 });

@@ -9,6 +9,7 @@ import { newToken } from "../../src/mesh/identity.ts";
 import { Membership } from "../../src/mesh/membership.ts";
 import { trustedProxies } from "../../src/mesh/request_facts.ts";
 import { nodeHandler } from "../../src/mesh/server.ts";
+import type { SessionFile } from "../../src/mesh/kept_sessions.ts";
 import { Sessions } from "../../src/mesh/sessions.ts";
 import { CallerCertificates } from "../../src/mesh/trust.ts";
 import { parseCertificates } from "../../src/pki/x509/inspect.ts";
@@ -22,6 +23,9 @@ export interface NodeApi extends AsyncDisposable {
   port: number;
   server: HttpServer;
 }
+
+/** Sessions that end with the test. */
+export const notKept: SessionFile = { read: () => undefined, write: () => {} };
 
 /** @param material undefined: plain HTTP. */
 export async function nodeApi(
@@ -54,7 +58,11 @@ export async function nodeApi(
         caFingerprint: undefined,
       },
     }),
-    sessions: new Sessions({ clock: systemClock, token: () => token }),
+    sessions: new Sessions({
+      clock: systemClock,
+      token: () => token,
+      file: notKept,
+    }),
     noAuth: false,
     tls: material !== undefined,
     url: () => `${material === undefined ? "http" : "https"}://127.0.0.1:${port}/`,
