@@ -91,7 +91,11 @@ export async function serveHttp(options: HttpOptions): Promise<HttpServer> {
   return {
     address: joinHost(options.host, port),
     port,
-    setMaterial: (material) => (server as HttpsServer).setSecureContext(contextOf(material)),
+    setMaterial(material) {
+      (server as HttpsServer).setSecureContext(contextOf(material));
+      // Read at each connection: CAs may come or go while the server runs.
+      Object.assign(server, { requestCert: false, ...clientCertificates(material) });
+    },
     stop,
     [Symbol.asyncDispose]: () => server.listening ? stop(0) : Promise.resolve(),
   };

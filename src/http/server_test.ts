@@ -98,6 +98,21 @@ Deno.test("later handshakes use the new certificate", async () => {
   await assert.rejects(ask({ port: server.port, ca: first.ca, agent }));
 });
 
+Deno.test("client certificates are asked for as soon as there is a CA, and no longer without", async () => {
+  await using folder = await temporaryFolder();
+  const { tls, ca, client } = await material(folder.path);
+  const { ca: _, ...alone } = tls;
+  await using server = await serveHttp({ ...limits, tls: alone, handle });
+  const agent = new SecureAgent({ keepAlive: false });
+  const asked = async () => (await ask({ port: server.port, ca, agent, ...client })).text;
+  assert.equal(await asked(), "nobody");
+  server.setMaterial(tls);
+  assert.equal(await asked(), "client");
+  assert.equal((await ask({ port: server.port, ca, agent })).text, "nobody");
+  server.setMaterial(alone);
+  assert.equal(await asked(), "nobody");
+});
+
 Deno.test("silent, half-open, trickling and idle connections are closed at their deadlines", async () => {
   await using folder = await temporaryFolder();
   const { ca, tls } = await material(folder.path);

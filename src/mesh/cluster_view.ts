@@ -56,6 +56,8 @@ export interface OwnFacts {
   firstSeen: number;
   /** Its own certificate as peers see it. */
   certificate: Pick<Observed, "certificateFingerprint" | "certificateNotAfter" | "caFingerprint">;
+  /** What has changed on its host and needs a restart, with the command. */
+  change?: { reason: string; next: string } | undefined;
 }
 
 const dayMs = 86_400_000;
@@ -161,10 +163,17 @@ function nodeView(row: Row, context: Context): NodeView {
     clock_offset_ms: observed?.clockOffsetMs ?? null,
     latency_ms: tenths(observed?.latencyMs),
     shared_identity: isShared,
-    warnings: warningsOf(row, isShared, context),
+    warnings: [
+      ...(member === undefined ? changeOf(own) : []),
+      ...warningsOf(row, isShared, context),
+    ],
     error: member?.error ?? null,
     can_sign_on: signOn && member !== undefined && state === "reachable",
   };
+}
+
+function changeOf({ change }: OwnFacts): string[] {
+  return change === undefined ? [] : [`${change.reason}: ${change.next}`];
 }
 
 function warningsOf(row: Row, isShared: boolean, { usual, wall }: Context): string[] {

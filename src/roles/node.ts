@@ -19,6 +19,7 @@ import { publishEvents } from "../mesh/api/events.ts";
 import { loginMs, loginUrl } from "../mesh/api/session.ts";
 import { discover } from "../mesh/discovery.ts";
 import { readNodeId, readToken, tokenIn } from "../mesh/identity.ts";
+import { sessionFile } from "../mesh/kept_sessions.ts";
 import { openKnownPeers } from "../mesh/known_peers.ts";
 import { Membership } from "../mesh/membership.ts";
 import type { NodeFacts } from "../mesh/protocol.ts";
@@ -34,7 +35,7 @@ import { roleEntry } from "./entry.ts";
 import { hostLoads } from "./host_facts.ts";
 import { type NodeCredentials, openNodeCredentials } from "./node_credentials.ts";
 import { localUrl, urlFile } from "./local_node.ts";
-import type { NodeTls } from "./node_tls.ts";
+import { type NodeTls, type ReceivedTls, receiveTls } from "./node_tls.ts";
 
 /** A few hundred nodes, their users' browsers, and room for a careless scanner. */
 const connections = { total: 2_000, perAddress: 1_000, pendingMs: 10_000 };
@@ -53,7 +54,8 @@ const expiredLogMs = 60_000;
 /** Serves the API and the UI, and keeps in touch with the other nodes, until the signal aborts. */
 async function serveNode(config: Config, env: Env, port: MessagePort): Promise<void> {
   const { values } = config;
-  const tls = await firstMessage(port, env.signal) as NodeTls;
+  const told = await receiveTls(port, env.signal);
+  const { tls } = told;
   await using open = new AsyncDisposableStack();
   makeDataDirectory({
     path: values["node.data_dir"],
@@ -66,7 +68,7 @@ async function serveNode(config: Config, env: Env, port: MessagePort): Promise<v
   const token = followToken(tls.tokenFile);
   const own = ownFacts(config, tls.nodeIdFile);
   const tasks = await dialled(config, env, open);
-  const parts: Parts = { config, env, tls, credentials, token, own, tasks };
+  const parts: Parts = { config, env, told, credentials, token, own, tasks };
   const { node, pull, known } = assemble(parts);
   const server = open.use(
     await serveHttp({
@@ -121,19 +123,19 @@ function tellUrl(folder: string, url: string): Disposable {
 interface Parts {
   config: Config;
   env: Env;
-  tls: NodeTls;
+  told: ReceivedTls;
   credentials: NodeCredentials;
   token: ReturnType<typeof followToken>;
   own: ReturnType<typeof ownFacts>;
   tasks: TaskService | undefined;
 }
 
-function assemble({ config, env, tls, credentials, token, own, tasks }: Parts) {
+function assemble({ config, env, told, credentials, token, own, tasks }: Parts) {
   const { values } = config;
   const membership = new Membership(own.identity);
   const known = openKnownPeers(values["node.data_dir"], membership, env.log);
   const cluster = values["node.cluster"];
-  const isPlain = tls.serve === undefined;
+  const isPlain = told.tls.serve === undefined;
   const pull = cluster === undefined ? undefined : new Pull({
     membership,
     cluster,
@@ -150,8 +152,13 @@ function assemble({ config, env, tls, credentials, token, own, tasks }: Parts) {
       facts: own.facts(),
       firstSeen: own.startedAt,
       certificate: credentials.observed(),
+      change: told.change(),
     }),
-    sessions: new Sessions({ clock: env.clock, token: token.current }),
+    sessions: new Sessions({
+      clock: env.clock,
+      token: token.current,
+      file: sessionFile(values["node.data_dir"], env.log),
+    }),
     noAuth: values["node.no_auth"],
     tls: !isPlain,
     url: () => `${isPlain ? "http" : "https"}://${own.facts().addresses[0]}/`,
@@ -191,7 +198,7 @@ function lookAfter(look: () => void, env: Env, signal: AbortSignal): Promise<voi
 }
 
 async function findOthers(
-  { config, env, tls, own }: Parts,
+  { config, env, told, own }: Parts,
   pull: Pull | undefined,
   port: number,
   signal: AbortSignal,
@@ -201,7 +208,7 @@ async function findOthers(
   await discover({
     id: own.identity.id,
     cluster,
-    tls: tls.serve !== undefined,
+    tls: told.tls.serve !== undefined,
     port,
     version,
     interfaces: networkInterfaces,
@@ -209,18 +216,6 @@ async function findOthers(
     log: env.log,
     found: (addresses) => pull.found(addresses),
   }, signal);
-}
-
-/** Receives facts that only the main thread may read. */
-function firstMessage(port: MessagePort, signal: AbortSignal): Promise<unknown> {
-  return new Promise((resolve, reject) => {
-    port.onmessage = ({ data }) => {
-      port.close();
-      resolve(data);
-    };
-    if (signal.aborted) return reject(signal.reason);
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-  });
 }
 
 function ownFacts({ values }: Config, nodeIdFile: string) {
@@ -342,7 +337,7 @@ function announce(
     tls: tls.serve === undefined ? "off" : "on",
     tls_from: tls.serve?.from ?? origins["node.tls"],
     cert: tls.serve?.certFile,
-    ca: tls.bundle,
+    ca: credentials.roots().length === 0 ? undefined : tls.bundle,
     certificate_ends: credentials.certificate()?.notAfter.toISOString(),
     auth: node.noAuth ? "none" : "token",
     data_dir: values["node.data_dir"],

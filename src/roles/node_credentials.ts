@@ -39,8 +39,8 @@ export async function openNodeCredentials(tls: NodeTls, env: Env): Promise<NodeC
     client = newClient();
     if (serving !== undefined) changed(materialOf(serving.loaded()));
   };
-  const serving = await read(tls.serve, tls.bundle, reload);
-  const other = await read(tls.other, tls.bundle, reload);
+  const serving = await read(tls.serve, tls.bundle, "ca", reload);
+  const other = await read(tls.other, tls.bundle, "all", reload);
   const ca = () => serving?.loaded().ca;
   const roots = () => ca()?.certificates ?? [];
   /** Whether a chain leads to the bundle takes a signature: asked again after a reload, and each minute. */
@@ -121,13 +121,15 @@ function standingOf(
 
 function read(
   pair: PairFiles | undefined,
-  caFile: string | undefined,
+  clientCaFile: string,
+  optional: "ca" | "all",
   changed: () => void,
 ): Promise<Credentials | undefined> {
   if (pair === undefined) return Promise.resolve(undefined);
   const { certFile, keyFile } = pair;
-  const files = { certFile, keyFile, ...(caFile === undefined ? {} : { clientCaFile: caFile }) };
-  return readCredentials({ mode: "mtls", ...files, skipVerify: false }, { prove: true, changed });
+  const files = { certFile, keyFile, clientCaFile };
+  const options = { prove: true, optional, changed };
+  return readCredentials({ mode: "mtls", ...files, skipVerify: false }, options);
 }
 
 function materialOf({ pair, ca }: Loaded): ServerMaterial {

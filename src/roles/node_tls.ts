@@ -1,5 +1,6 @@
-import { Refusal, UsageError } from "../base/errors.ts";
+import { messageOf, Refusal, UsageError, UserError } from "../base/errors.ts";
 import type { Env } from "../base/env.ts";
+import { every } from "../base/lifetimes.ts";
 import { isLoopback } from "../config/addresses.ts";
 import type { Config } from "../config/schema.ts";
 import { identityFiles } from "../pki/directory/identity_files.ts";
@@ -15,10 +16,13 @@ export interface PairFiles {
 export interface NodeTls {
   /** Undefined: plain HTTP. */
   serve: (PairFiles & { from: string }) | undefined;
-  /** The TLS directory's own pair, where another is served: for peers that trust only our CA. */
+  /**
+   * The TLS directory's own pair, where another is served: for peers that trust only our CA. It may be
+   * missing, and come later.
+   */
   other: PairFiles | undefined;
-  /** The CA bundle, where there is one; without it certificates of callers are not asked for. */
-  bundle: string | undefined;
+  /** The CA bundle. While it is missing, certificates of callers are not asked for. */
+  bundle: string;
   verifyHostname: boolean;
   tokenFile: string;
   nodeIdFile: string;
@@ -38,15 +42,111 @@ export async function nodeTls(
   const settings = await readTlsSettings(tlsRoot(env));
   const { token, nodeId } = identityFiles(env);
   const serve = servedPair(config, settings);
-  const own = directoryPair(settings);
+  const { serverCert: certFile, serverKey: keyFile } = settings;
   return {
     serve,
-    other: serve !== undefined && serve.certFile !== own?.certFile ? own : undefined,
-    bundle: isFile(settings.caBundle) ? settings.caBundle : undefined,
+    other: serve === undefined || serve.certFile === certFile ? undefined : { certFile, keyFile },
+    bundle: settings.caBundle,
     verifyHostname: settings.verifyHostname,
     tokenFile: token,
     nodeIdFile: nodeId,
   };
+}
+
+/** What a running node does not take over by itself. */
+export interface TlsChange {
+  reason: string;
+  next: string;
+}
+
+/** The command for a service; without one its user knows how it was started. */
+const restart = "agent service restart node";
+
+/** How soon a change is noticed that needs a restart. */
+const lookMs = 2_000;
+
+/**
+ * Tells the role, which may not read config.yaml: first the files, then each change that it does not
+ * take over by itself, which the log says too.
+ */
+export async function tellTls(
+  port: MessagePort,
+  config: Config,
+  env: Pick<Env, "configRoot" | "variable" | "clock" | "log" | "signal">,
+): Promise<void> {
+  const started = await nodeTls(config, env);
+  port.postMessage(started);
+  let said: TlsChange | undefined;
+  await every({
+    periodMs: lookMs,
+    clock: env.clock,
+    signal: env.signal,
+    failed: (error) =>
+      env.log.warn("could not look at the TLS directory", { reason: messageOf(error) }),
+  }, async () => {
+    const change = await tlsChange(started, config, env);
+    if (change?.reason === said?.reason) return;
+    said = change;
+    port.postMessage(change);
+    if (change !== undefined) env.log.warn(change.reason, { next: change.next });
+  });
+}
+
+export interface ReceivedTls {
+  tls: NodeTls;
+  change: () => TlsChange | undefined;
+}
+
+/** What `tellTls` tells, in the role. */
+export function receiveTls(port: MessagePort, signal: AbortSignal): Promise<ReceivedTls> {
+  let change: TlsChange | undefined;
+  return new Promise((resolve, reject) => {
+    port.onmessage = ({ data: tls }) => {
+      // What was undefined comes as null.
+      port.onmessage = ({ data }) => change = data ?? undefined;
+      resolve({ tls, change: () => change });
+    };
+    const stop = () => {
+      port.close();
+      reject(signal.reason);
+    };
+    if (signal.aborted) stop();
+    else signal.addEventListener("abort", stop, { once: true });
+  });
+}
+
+/**
+ * What has changed in the TLS directory since a node started, where only a restart takes it over: the
+ * files themselves are read again while it runs.
+ */
+async function tlsChange(
+  started: NodeTls,
+  config: Config,
+  env: Pick<Env, "configRoot" | "variable">,
+): Promise<TlsChange | undefined> {
+  let now: NodeTls;
+  try {
+    now = await nodeTls(config, env);
+  } catch (error) {
+    if (!(error instanceof UserError)) throw error;
+    const reason = `With the TLS directory as it is now, this node would not start again: ` +
+      error.message;
+    return { reason, next: error.next ?? "agent tls status" };
+  }
+  const change = (reason: string) => ({ reason, next: restart });
+  if (started.serve === undefined) {
+    return now.serve === undefined
+      ? undefined
+      : change("TLS was switched on for this host, and this node still serves plain HTTP");
+  }
+  if (now.serve === undefined) {
+    return change("TLS was switched off for this host, and this node still serves HTTPS");
+  }
+  const isSame = JSON.stringify({ ...now, serve: { ...now.serve, from: "" } }) ===
+    JSON.stringify({ ...started, serve: { ...started.serve, from: "" } });
+  return isSame
+    ? undefined
+    : change("The TLS directory's config.yaml names other files or rules than this node uses");
 }
 
 function servedPair({ values, origins }: Config, settings: TlsSettings): NodeTls["serve"] {

@@ -39,13 +39,15 @@ const reportedFailures = 2;
  *
  * @param options.prove whether the first pair is proven too: a server that TLS cannot use would drop
  * every caller, while a client reports the failure of its first connection.
+ * @param options.optional what may be missing, now or later: the CAs, or the pair too.
  * @param options.changed called with each later set that is usable; new connections use it.
  * @throws {UsageError} if they are not usable now.
  */
 export async function readCredentials(
   mode: TlsMode,
-  { prove = false, changed = () => {} }: {
+  { prove = false, optional, changed = () => {} }: {
     prove?: boolean;
+    optional?: "ca" | "all";
     changed?: (loaded: Loaded) => void;
   } = {},
 ): Promise<Credentials> {
@@ -54,7 +56,7 @@ export async function readCredentials(
   );
   /** How the files looked when they were last read, or when reading them last failed. */
   let seen = await appearance(files);
-  let loaded = await read(mode).catch(misconfigured);
+  let loaded = await read(mode, optional).catch(misconfigured);
   if (prove) await proveAlone(loaded).catch(misconfigured);
   let failures = 0;
 
@@ -64,7 +66,7 @@ export async function readCredentials(
     failures = now === seen ? failures : 0;
     seen = now;
     try {
-      const next = await read(mode);
+      const next = await read(mode, optional);
       refuseOlder(next, loaded, env.clock);
       await proveWithCa(next);
       failures = 0;
@@ -98,16 +100,33 @@ export async function readCredentials(
   };
 }
 
-async function read({ certFile, keyFile, clientCaFile }: TlsMode): Promise<Loaded> {
+async function read(
+  { certFile, keyFile, clientCaFile }: TlsMode,
+  optional: "ca" | "all" | undefined,
+): Promise<Loaded> {
   if ((certFile === undefined) !== (keyFile === undefined)) {
     throw new UsageError("A certificate needs its key, and a key its certificate", {
       next: "Set both peer.cert_file and peer.key_file",
     });
   }
+  const isHere = async (file: string | undefined, mayBeMissing: boolean) =>
+    file !== undefined && !(mayBeMissing && await isMissing(file));
+  const hasPair = await isHere(certFile, optional === "all") ||
+    await isHere(keyFile, optional === "all");
+  const hasCa = await isHere(clientCaFile, optional !== undefined);
   return {
-    pair: certFile === undefined ? undefined : await readPair(certFile, keyFile!),
-    ca: clientCaFile === undefined ? undefined : await readCa(clientCaFile),
+    pair: hasPair ? await readPair(certFile!, keyFile!) : undefined,
+    ca: hasCa ? await readCa(clientCaFile!) : undefined,
   };
+}
+
+async function isMissing(file: string): Promise<boolean> {
+  try {
+    await Deno.stat(file);
+    return false;
+  } catch (error) {
+    return error instanceof Deno.errors.NotFound; // Else the one who reads it says why it cannot.
+  }
 }
 
 /** At the start, unusable files are an error of the configuration. */

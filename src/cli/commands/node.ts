@@ -1,4 +1,4 @@
-import { nodeTls } from "../../roles/node_tls.ts";
+import { nodeTls, tellTls } from "../../roles/node_tls.ts";
 import { nodeGrants } from "../../sandbox/roles.ts";
 import { makeConfigFolder } from "../../sandbox/tls.ts";
 import { role } from "../command.ts";
@@ -42,6 +42,6 @@ export default role({
   },
   beside: async (port, { config, env }) => {
     await makeConfigFolder(env);
-    port.postMessage(await nodeTls(config, env));
+    await tellTls(port, config, env);
   },
 });
