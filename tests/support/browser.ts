@@ -59,8 +59,10 @@ export async function startBrowser(socket: string): Promise<OwnBrowser> {
   const script = `#!/bin/sh
 exec unshare --net sh -c '
   ip link set lo up
-  "$0" &
+  mkfifo "$0.up"
+  "$0" >"$0.up" &
   relay=$!
+  read -r _ <"$0.up"
   chromium "$@"
   kill $relay' '${join(home, "relay")}' "$@"
 `;

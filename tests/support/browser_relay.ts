@@ -1,6 +1,7 @@
 /**
  * Passes connections to a port of this network on to a socket file, which is not bound to a network:
- * a browser in a namespace of its own reaches a server of the tests by it. `PORT SOCKET`.
+ * a browser in a namespace of its own reaches a server of the tests by it. `PORT SOCKET`. Says "up"
+ * when it listens.
  */
 import { connect, createServer } from "node:net";
 
@@ -12,4 +13,8 @@ createServer((near) => {
     one.on("close", () => other.destroy());
     one.pipe(other);
   }
-}).listen(Number(port), "127.0.0.1");
+}).listen(Number(port), "127.0.0.1", up);
+
+function up(): void {
+  Deno.stdout.writeSync(new TextEncoder().encode("up\n"));
+}

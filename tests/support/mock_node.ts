@@ -37,7 +37,7 @@ export interface MockNode extends AsyncDisposable {
   followers(): number;
   /** Path and method of every call of the API. */
   calls: string[];
-  send(event: "cluster" | "task" | "workers" | "reset", body: unknown): void;
+  send(event: "cluster" | "task" | "task_deleted" | "workers" | "reset", body: unknown): void;
   /** Adds to the log of running tasks. */
   write(text: string, stream?: "stdout" | "stderr"): void;
   /** Ends all event streams, and refuses new ones while `isDown`. */
@@ -226,6 +226,10 @@ async function tasks(
     for (const each of changed) replace(state, each);
     return Response.json({ tasks: changed });
   }
+  if (request.method === "DELETE") {
+    state.data.tasks = state.data.tasks.filter((each) => !found.includes(each));
+    for (const { id } of found) state.send("task_deleted", { id });
+  }
   return Response.json({ tasks: found });
 }
 
@@ -326,7 +330,9 @@ function workers(state: State, [id, action]: string[]): Response {
   if (id === undefined) return Response.json({ workers: state.data.workers });
   const worker = state.data.workers.find((each) => each.id === id);
   if (worker === undefined) return problem(404, `There is no worker "${id}"`);
-  worker.draining = action === "drain";
+  if (action === "forget") {
+    state.data.workers = state.data.workers.filter((each) => each !== worker);
+  } else worker.draining = action === "drain";
   state.send("workers", { workers: state.data.workers });
   return Response.json(worker);
 }

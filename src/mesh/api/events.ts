@@ -74,9 +74,14 @@ async function publishWorkers(node: Node, tasks: TaskService, signal: AbortSigna
 async function publishTasks(node: Node, tasks: TaskService, signal: AbortSignal): Promise<void> {
   for (let failures = 0; !signal.aborted;) {
     try {
-      for await (const task of tasks.watchTasks([], signal)) {
+      for await (const change of tasks.watchChanges(signal)) {
         failures = 0;
-        node.events.publish(`task ${task.id}`, "task", taskView(task));
+        if ("task" in change) {
+          node.events.publish(`task ${change.task.id}`, "task", taskView(change.task));
+        } else {
+          const { deletedId: id } = change;
+          node.events.publish(`task ${id}`, "task_deleted", { id });
+        }
       }
     } catch (error) {
       node.log.debug("watching tasks failed", { reason: messageOf(error) });

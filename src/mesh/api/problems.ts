@@ -29,6 +29,9 @@ export function problemOf(error: unknown): HttpProblem | undefined {
   if (error instanceof UsageError) {
     return new HttpProblem(400, error.message, { next: error.next, cause: error });
   }
+  if (error instanceof UserError && error.code === "no_match") {
+    return new HttpProblem(409, error.message, { next: error.next, cause: error });
+  }
   if (error instanceof UserError) {
     return new HttpProblem(500, error.message, { next: error.next, cause: error });
   }

@@ -1,6 +1,7 @@
 /** Tasks, workers and state, through the coordinators. */
 import type { ServerResponse } from "node:http";
 import { artifactView, stateView, taskView, textOrBase64, workerView } from "../../client/views.ts";
+import { requireMatch, submitToEach } from "../../client/submit_to_workers.ts";
 import { readTaskDescription, taskSpec } from "../../client/task_spec.ts";
 import { HttpProblem } from "../../http/problem.ts";
 import { goneSignal, writePiece } from "../../http/stream.ts";
@@ -42,9 +43,19 @@ export function serveTasks(serve: Serve, node: Node): void {
       return answer(context, tasks, { more });
     },
     "POST /api/tasks": async (context) => {
-      const { spec, options } = taskSpec(readTaskDescription(withCommand(await readJson(context))));
-      const { id, taskIds, existing } = await service().submit(spec, options);
-      return context.json({ id, task_ids: taskIds, existing }, existing ? 200 : 201);
+      const { each, required, description } = submission(await readJson(context));
+      const { spec, options } = taskSpec(readTaskDescription(description));
+      if (required) await requireMatch(service(), spec.selector);
+      if (!each) {
+        const { id, taskIds, existing } = await service().submit(spec, options);
+        return context.json({ id, task_ids: taskIds, existing }, existing ? 200 : 201);
+      }
+      if (options.array !== undefined) {
+        throw new HttpProblem(400, '"each" and "array" contradict each other');
+      }
+      const made = await Array.fromAsync(submitToEach(service(), spec, options));
+      const ids = made.map(({ id }) => id);
+      return context.json({ id: ids[0], task_ids: ids, existing: false }, 201);
     },
     "GET /api/tasks/:id": async (context) => answer(context, await service().getTask(id(context))),
     "POST /api/tasks/:id/cancel": async (context) =>
@@ -120,14 +131,25 @@ function requiredNumber(context: ApiContext, name: string): number {
   return value;
 }
 
-/** `command` with `shell: true` is a line for the shell, as a form has it. */
-function withCommand(json: unknown): unknown {
-  if (typeof json !== "object" || json === null || !("command" in json)) return json;
-  const { command, ...others } = json;
+/**
+ * The description of a task, and where it is submitted to. `command` is a line for the shell, as a
+ * form has it.
+ */
+function submission(json: unknown): { each: boolean; required: boolean; description: unknown } {
+  if (typeof json !== "object" || json === null || Array.isArray(json)) {
+    return { each: false, required: false, description: json };
+  }
+  const { each, require_match: required, command, ...others } = json as Record<string, unknown>;
+  for (const [name, value] of Object.entries({ each, require_match: required })) {
+    if (value === undefined || value === null || typeof value === "boolean") continue;
+    throw new HttpProblem(400, `"${name}" must be true or false`);
+  }
+  const to = { each: each === true, required: required === true };
+  if (command === undefined) return { ...to, description: others };
   if (typeof command !== "string" || "argv" in others) {
     throw new HttpProblem(400, '"command" must be a line for the shell, and not beside "argv"');
   }
-  return { ...others, argv: [command], shell: true };
+  return { ...to, description: { ...others, argv: [command], shell: true } };
 }
 
 function requireTasks({ tasks }: Node): TaskService {

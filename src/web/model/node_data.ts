@@ -24,7 +24,8 @@ export const clusterName = computed(() =>
 
 /** Changed tasks arrive in batches, so that a busy cluster redraws a few times a second. */
 const batchMs = 150;
-const taskListeners = new Set<(tasks: TaskView[]) => void>();
+type TaskListener = (changed: TaskView[], deletedIds: string[]) => void;
+const taskListeners = new Set<TaskListener>();
 const resetListeners = new Set<() => void>();
 
 let wakeStream = () => {};
@@ -35,11 +36,8 @@ export function startNodeData(): void {
   loadShared();
 }
 
-/** Calls back with changed tasks, and when everything has to be loaded again. */
-export function onTaskChanges(
-  listener: (tasks: TaskView[]) => void,
-  reset: () => void,
-): () => void {
+/** Calls back with changed and deleted tasks, and when everything has to be loaded again. */
+export function onTaskChanges(listener: TaskListener, reset: () => void): () => void {
   taskListeners.add(listener);
   resetListeners.add(reset);
   return () => {
@@ -130,7 +128,10 @@ function onEvent({ name, data }: ServerEvent): void {
     workers.value = (JSON.parse(data) as { workers: WorkerView[] }).workers;
     workersProblem.value = undefined;
   } else if (name === "task") {
-    queueTask(JSON.parse(data) as TaskView);
+    const task = JSON.parse(data) as TaskView;
+    queueTask(task.id, task);
+  } else if (name === "task_deleted") {
+    queueTask((JSON.parse(data) as { id: string }).id, undefined);
   }
 }
 
@@ -140,18 +141,20 @@ function showCluster(view: NodesView): void {
   clusterProblem.value = undefined;
 }
 
-const pending = new Map<string, TaskView>();
+/** By id; undefined for a deleted one. */
+const pending = new Map<string, TaskView | undefined>();
 
-function queueTask(task: TaskView): void {
+function queueTask(id: string, task: TaskView | undefined): void {
   if (taskListeners.size === 0) return;
   if (pending.size === 0) {
     setTimeout(() => {
-      const tasks = [...pending.values()];
+      const changed = [...pending.values()].filter((each) => each !== undefined);
+      const deletedIds = [...pending].flatMap(([id, each]) => each === undefined ? [id] : []);
       pending.clear();
-      for (const listener of taskListeners) listener(tasks);
+      for (const listener of taskListeners) listener(changed, deletedIds);
     }, batchMs);
   }
-  pending.set(task.id, task);
+  pending.set(id, task);
 }
 
 effect(() => {

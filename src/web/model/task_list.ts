@@ -16,7 +16,7 @@ export class TaskList {
   readonly problem = signal<Problem | undefined>(undefined);
   #generation = 0;
   /** Changes received while a page loads: its response may be older. */
-  #changedMeanwhile: TaskView[] = [];
+  #meanwhile: { changed: TaskView[]; deletedIds: string[] }[] = [];
 
   constructor(readonly states: string[], readonly arrayId: string) {}
 
@@ -32,9 +32,9 @@ export class TaskList {
     await this.#load(last.id, pageSize.further);
   }
 
-  /** Takes in tasks that changed. */
-  apply(changed: TaskView[]): void {
-    if (this.isLoading.value) this.#changedMeanwhile.push(...changed);
+  /** Takes in tasks that changed, and drops those that were deleted. */
+  apply(changed: TaskView[], deletedIds: string[] = []): void {
+    if (this.isLoading.value) this.#meanwhile.push({ changed, deletedIds });
     const byId = new Map(this.tasks.value.map((task) => [task.id, task]));
     const oldest = this.tasks.value.at(-1);
     for (const task of changed) {
@@ -43,6 +43,7 @@ export class TaskList {
       if (!this.#matches(task)) byId.delete(task.id);
       else if (byId.has(task.id) || !isBelowWindow) byId.set(task.id, task);
     }
+    for (const id of deletedIds) byId.delete(id);
     this.tasks.value = [...byId.values()].sort(compareNewestFirst);
   }
 
@@ -50,7 +51,7 @@ export class TaskList {
   async #load(before: string | undefined, wanted: number): Promise<void> {
     const generation = ++this.#generation;
     this.isLoading.value = true;
-    this.#changedMeanwhile = [];
+    this.#meanwhile = [];
     const loaded = before === undefined ? [] : [...this.tasks.value];
     const enough = loaded.length + wanted;
     try {
@@ -65,7 +66,7 @@ export class TaskList {
       this.more.value = more;
       this.problem.value = undefined;
       this.isLoading.value = false;
-      this.apply(this.#changedMeanwhile);
+      for (const { changed, deletedIds } of this.#meanwhile) this.apply(changed, deletedIds);
     } catch (error) {
       if (generation !== this.#generation) return;
       this.problem.value = problemOf(error);

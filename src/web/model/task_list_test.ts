@@ -34,6 +34,14 @@ Deno.test("changes go to their place, and those that do not match leave", () => 
   assert.equal(ids(list.tasks.value), "c b");
 });
 
+Deno.test("a task that is deleted leaves, whatever its state", () => {
+  const list = new TaskList([], "");
+  list.more.value = false;
+  list.apply([task("b", "failed"), task("d"), task("c")]);
+  list.apply([task("c", "failed")], ["d", "b", "unknown"]);
+  assert.equal(ids(list.tasks.value), "c");
+});
+
 Deno.test("a task older than all that is loaded waits for its page", () => {
   const list = new TaskList([], "");
   list.tasks.value = [task("c"), task("b")];

@@ -5,11 +5,13 @@ import { plural } from "../parts/format.ts";
 import { Failure } from "../parts/problem.tsx";
 import { isFinished, stateText, taskStates } from "../parts/state.tsx";
 import { links } from "../route.ts";
+import { DeleteTask } from "./delete_task.tsx";
 import type { TaskView } from "../views.ts";
 
 /** An array above its elements: how many are in which state, with the actions on all of them. */
 export function ArrayBar({ id, tasks }: { id: string; tasks: TaskView[] }) {
   const problem = useSignal<Problem | undefined>(undefined);
+  const isDeleting = useSignal(false);
   const byState = Map.groupBy(tasks, ({ state }) => state);
   const counts = taskStates.flatMap((state) => {
     const count = byState.get(state)?.length ?? 0;
@@ -42,7 +44,22 @@ export function ArrayBar({ id, tasks }: { id: string; tasks: TaskView[] }) {
       {unsuccessful > 0 && (
         <button type="button" onClick={() => change("retry")}>{`Retry ${unsuccessful}`}</button>
       )}
+      {open === 0 && tasks.length > 0 && (
+        <button
+          type="button"
+          onClick={() => isDeleting.value = true}
+        >
+          {`Delete ${tasks.length}`}
+        </button>
+      )}
       <a href={links.tasks}>Show all tasks</a>
+      {isDeleting.value && (
+        <DeleteTask
+          id={id}
+          title={`Delete ${plural(tasks.length, "task")}?`}
+          onClose={() => isDeleting.value = false}
+        />
+      )}
       {problem.value !== undefined && <Failure problem={problem.value} />}
     </div>
   );

@@ -1,5 +1,6 @@
 import { useSignal } from "@preact/signals";
-import { useRef } from "preact/hooks";
+import { useEffect, useId, useRef } from "preact/hooks";
+import { loadWorkers, workers } from "../model/node_data.ts";
 import { call, type Problem, problemOf } from "../node_api.ts";
 import { announce } from "../parts/announcer.tsx";
 import { Dialog } from "../parts/dialog.tsx";
@@ -31,7 +32,8 @@ export function SubmitDialog({ onClose, initial }: SubmitProps) {
       );
       announce(made.existing ? "The task existed already" : "Submitted");
       onClose();
-      goTo(body.array === undefined ? links.task(made.id) : links.tasksWith({ array: made.id }));
+      if (body.array !== undefined) goTo(links.tasksWith({ array: made.id }));
+      else goTo(made.task_ids.length > 1 ? links.tasks : links.task(made.id));
     } catch (error) {
       problem.value = problemOf(error);
     } finally {
@@ -44,46 +46,13 @@ export function SubmitDialog({ onClose, initial }: SubmitProps) {
         <CommandFields initial={initial} />
         <div class="columns">
           <Field initial={initial} name="selector" label="Worker labels" hint="gpu=a100 zone=r2" />
+          <Field initial={initial} name="resources" label="Resources" hint="gpu=2" />
           <Field initial={initial} name="timeout" label="Timeout" hint="10m or 1h30m" />
           <Field initial={initial} name="retries" label="Retries" hint="0" inputMode="numeric" />
-          <Field initial={initial} name="retry_delay" label="Wait before each" hint="30s" />
         </div>
         <details open={initial !== undefined}>
           <summary>More</summary>
-          <div class="columns">
-            <Field
-              initial={initial}
-              name="cwd"
-              label="Folder on the worker"
-              hint="one of its own"
-            />
-            <Field initial={initial} name="array" label="Array" hint="0-9 or 1,3,5-9%2" />
-            <Field
-              initial={initial}
-              name="max_lost"
-              label="Again when lost"
-              hint="3"
-              inputMode="numeric"
-            />
-            <Field
-              initial={initial}
-              name="idempotency_key"
-              label="Idempotency key"
-              hint="starts nothing twice"
-            />
-            <Lines
-              initial={initial}
-              name="env"
-              label="Environment, one per line"
-              hint="NAME=value"
-            />
-            <Lines
-              initial={initial}
-              name="artifacts"
-              label="Files to keep, one per line"
-              hint="out/**"
-            />
-          </div>
+          <MoreFields initial={initial} />
         </details>
         {problem.value !== undefined && <Failure problem={problem.value} />}
         <footer>
@@ -92,6 +61,56 @@ export function SubmitDialog({ onClose, initial }: SubmitProps) {
         </footer>
       </form>
     </Dialog>
+  );
+}
+
+function MoreFields({ initial }: Pick<SubmitProps, "initial">) {
+  const known = useId();
+  useEffect(() => void loadWorkers(), []);
+  return (
+    <div class="columns">
+      <Field initial={initial} name="worker" label="Worker" hint="any" list={known} />
+      <datalist id={known}>
+        {workers.value?.map(({ id }) => <option key={id} value={id} />)}
+      </datalist>
+      <Field initial={initial} name="retry_delay" label="Wait before each retry" hint="30s" />
+      <Field
+        initial={initial}
+        name="max_lost"
+        label="Again when lost"
+        hint="3, or 0 for never"
+        inputMode="numeric"
+      />
+      <Field initial={initial} name="array" label="Array" hint="0-9 or 1,3,5-9%2" />
+      <Field initial={initial} name="cwd" label="Folder on the worker" hint="one of its own" />
+      <Field
+        initial={initial}
+        name="idempotency_key"
+        label="Idempotency key"
+        hint="starts nothing twice"
+      />
+      <Lines initial={initial} name="env" label="Environment, one per line" hint="NAME=value" />
+      <Lines
+        initial={initial}
+        name="artifacts"
+        label="Files to keep, one per line"
+        hint="out/**"
+      />
+      <Lines initial={initial} name="stdin" label="Standard input" hint="nothing" />
+      <div class="checks">
+        <Check name="each">Once on every worker that matches</Check>
+        <Check name="require_match">Only if a worker has these labels</Check>
+      </div>
+    </div>
+  );
+}
+
+function Check({ name, children }: { name: "each" | "require_match"; children: string }) {
+  return (
+    <label class="check">
+      <input type="checkbox" name={name} value="true" />
+      <span>{children}</span>
+    </label>
   );
 }
 
@@ -130,8 +149,10 @@ interface FieldProps {
 }
 
 function Field(
-  { initial, name, label, hint, inputMode = "text" }: FieldProps & {
+  { initial, name, label, hint, inputMode = "text", list }: FieldProps & {
     inputMode?: "text" | "numeric";
+    /** Id of the values that are offered. */
+    list?: string;
   },
 ) {
   return (
@@ -141,6 +162,7 @@ function Field(
         name={name}
         defaultValue={initial?.[name] ?? ""}
         inputMode={inputMode}
+        list={list}
         placeholder={hint}
         spellcheck={false}
         autocomplete="off"

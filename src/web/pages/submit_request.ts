@@ -11,7 +11,12 @@ export interface SubmitFields {
   command: string;
   /** Absent unless the box is ticked. */
   shell?: "true";
+  each?: "true";
+  require_match?: "true";
   selector: string;
+  /** An id: the label that every worker has. */
+  worker: string;
+  resources: string;
   timeout: string;
   retries: string;
   retry_delay: string;
@@ -20,11 +25,18 @@ export interface SubmitFields {
   array: string;
   env: string;
   artifacts: string;
+  stdin: string;
   idempotency_key: string;
 }
 
+/** A task, and where it is submitted to. */
+export type SubmitRequest = TaskDescription & {
+  each?: boolean | undefined;
+  require_match?: boolean | undefined;
+};
+
 /** @throws {Problem} for the first field that cannot be read. */
-export function submitRequest(fields: SubmitFields): TaskDescription {
+export function submitRequest(fields: SubmitFields): SubmitRequest {
   const text = (name: keyof SubmitFields) => (fields[name] ?? "").trim();
   const given = <T>(name: keyof SubmitFields, read: (text: string) => T): T | undefined =>
     text(name) === "" ? undefined : read(text(name));
@@ -34,7 +46,8 @@ export function submitRequest(fields: SubmitFields): TaskDescription {
       : { argv: splitCommand(text("command")) }),
     env: given("env", () => pairs(fields.env.split("\n"), "Environment")),
     cwd: given("cwd", (folder) => folder),
-    selector: given("selector", (labels) => pairs(labels.split(/[\s,]+/), "Worker labels")),
+    selector: selector(text("selector"), text("worker")),
+    resources: given("resources", resources),
     timeout_ms: given("timeout", (value) => duration(value, "Timeout")),
     retries: given("retries", (value) => wholeNumber(value, "Retries")),
     max_lost: given("max_lost", (value) => wholeNumber(value, "Again when lost")),
@@ -44,17 +57,42 @@ export function submitRequest(fields: SubmitFields): TaskDescription {
         .filter((line) => line !== "")),
     array: given("array", (range) => range),
     idempotency_key: given("idempotency_key", (key) => key),
-    // A field that tasks get belongs into the form, too.
-  } satisfies Record<
-    Exclude<keyof TaskDescription, "shell" | "no_requeue" | "stdin_base64" | "resources">,
-    unknown
-  >;
+    // As it was typed, with the end of its last line.
+    stdin_base64: fields.stdin === "" ? undefined : base64(fields.stdin),
+    each: fields.each === "true" || undefined,
+    require_match: fields.require_match === "true" || undefined,
+    // A field that tasks get belongs into the form, too; "again when lost" 0 is no_requeue.
+  } satisfies Record<Exclude<keyof SubmitRequest, "shell" | "no_requeue">, unknown>;
   const filled = Object.entries(body).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(filled) as unknown as TaskDescription;
+  return Object.fromEntries(filled) as unknown as SubmitRequest;
 }
 
-/** The fields that give the same task again; undefined where its environment has line breaks. */
+function selector(labels: string, worker: string): Record<string, string> | undefined {
+  if (labels === "" && worker === "") return undefined;
+  const found = pairs(labels.split(/[\s,]+/), "Worker labels");
+  return worker === "" ? found : { ...found, worker };
+}
+
+function resources(text: string): Record<string, number> {
+  const counts = Object.entries(pairs(text.split(/[\s,]+/), "Resources"));
+  return Object.fromEntries(
+    counts.map(([name, count]) => [name, wholeNumber(count, `Resources, ${name}`)]),
+  );
+}
+
+/** Of the text as UTF-8. */
+function base64(text: string): string {
+  let bytes = "";
+  for (const byte of new TextEncoder().encode(text)) bytes += String.fromCharCode(byte);
+  return btoa(bytes);
+}
+
+/**
+ * The fields that give the same task again; undefined where its environment has line breaks, or where
+ * it had standard input, which the node does not show.
+ */
 export function fieldsOf(spec: TaskView["spec"]): SubmitFields | undefined {
+  if (spec.stdin_bytes > 0) return undefined;
   const env = Object.entries(spec.env).map(([name, value]) => `${name}=${value}`);
   if (env.some((line) => line.includes("\n"))) return undefined;
   const [program, option, line] = spec.argv;
@@ -62,7 +100,9 @@ export function fieldsOf(spec: TaskView["spec"]): SubmitFields | undefined {
   return {
     command: isShell ? line! : spec.argv.map(shellQuoted).join(" "),
     ...(isShell ? { shell: "true" as const } : {}),
-    selector: Object.entries(spec.selector).map(([key, value]) => `${key}=${value}`).join(" "),
+    selector: pairsText(spec.selector),
+    worker: "",
+    resources: pairsText(spec.resources),
     timeout: durationText(spec.timeout_ms ?? 0),
     retries: spec.retries === 0 ? "" : String(spec.retries),
     retry_delay: durationText(spec.retry_delay_ms),
@@ -71,8 +111,13 @@ export function fieldsOf(spec: TaskView["spec"]): SubmitFields | undefined {
     array: "",
     env: env.join("\n"),
     artifacts: spec.artifacts.join("\n"),
+    stdin: "",
     idempotency_key: "",
   };
+}
+
+function pairsText(record: Readonly<Record<string, string | number>>): string {
+  return Object.entries(record).map(([key, value]) => `${key}=${value}`).join(" ");
 }
 
 /** Exact, in the largest unit that divides it; empty for none. */

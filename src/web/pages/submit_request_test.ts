@@ -6,6 +6,9 @@ import { fieldsOf, splitCommand, type SubmitFields, submitRequest } from "./subm
 const empty: SubmitFields = {
   command: "uname -a",
   selector: "",
+  worker: "",
+  resources: "",
+  stdin: "",
   timeout: "",
   retries: "",
   max_lost: "",
@@ -27,6 +30,11 @@ Deno.test("every field is sent as the API takes it", () => {
   const { argv: _, ...rest } = submitRequest({
     command: "x",
     selector: "gpu=a100, zone=r2",
+    worker: "gpu1",
+    resources: "gpu=2 license=1",
+    stdin: "Grüße\n",
+    each: "true",
+    require_match: "true",
     timeout: "1h30m",
     retries: "2",
     max_lost: "0",
@@ -40,7 +48,11 @@ Deno.test("every field is sent as the API takes it", () => {
   assert.deepEqual(rest, {
     env: { A: "1", B: "x=y " },
     cwd: "/srv",
-    selector: { gpu: "a100", zone: "r2" },
+    selector: { gpu: "a100", zone: "r2", worker: "gpu1" },
+    resources: { gpu: 2, license: 1 },
+    stdin_base64: "R3LDvMOfZQo=",
+    each: true,
+    require_match: true,
     timeout_ms: 5_400_000,
     retries: 2,
     max_lost: 0,
@@ -57,6 +69,8 @@ Deno.test("what cannot be read names its field", () => {
     [{ retries: "-1" }, /^Retries: /],
     [{ env: "A" }, /^Environment: "A" has no "="/],
     [{ selector: "=a" }, /^Worker labels: /],
+    [{ resources: "gpu" }, /^Resources: "gpu" has no "="/],
+    [{ resources: "gpu=many" }, /^Resources, gpu: /],
     [{ command: 'echo "a' }, /^The command has a " that is not closed/],
   ];
   for (const [fields, message] of refused) {
@@ -73,6 +87,7 @@ Deno.test("the fields of a task give the same task again", () => {
     env: { A: "1", B: " x=y " },
     cwd: "/srv",
     selector: { gpu: "a100", zone: "r2" },
+    resources: { gpu: 2 },
     timeout_ms: 5_400_000,
     retries: 2,
     retry_delay_ms: 1_500,
@@ -80,6 +95,7 @@ Deno.test("the fields of a task give the same task again", () => {
     artifacts: ["out/*"],
   } as unknown as TaskView["spec"];
   assert.deepEqual(submitRequest(fieldsOf(spec)!), spec);
+  assert.equal(fieldsOf({ ...spec, stdin_bytes: 3 }), undefined);
   const shell = fieldsOf({ ...spec, argv: ["/bin/sh", "-c", "a | b\nc"] })!;
   assert.deepEqual(submitRequest(shell).argv, ["a | b\nc"]);
   assert.equal(fieldsOf({ ...spec, env: { A: "1\n2" } }), undefined);

@@ -12,6 +12,7 @@ import { links } from "../route.ts";
 import type { TaskView } from "../views.ts";
 import { Artifacts } from "./artifacts.tsx";
 import { Attempts } from "./attempts.tsx";
+import { DeleteTask } from "./delete_task.tsx";
 import { LogView } from "./log_view.tsx";
 import { SubmitDialog } from "./submit.tsx";
 import { fieldsOf } from "./submit_request.ts";
@@ -20,6 +21,7 @@ import { TaskFacts } from "./task_facts.tsx";
 export function TaskPage({ id }: { id: string }) {
   const task = useSignal<TaskView | undefined>(undefined);
   const problem = useSignal<Problem | undefined>(undefined);
+  const isDeleted = useSignal(false);
   /** Undefined: the newest. */
   const chosen = useSignal<number | undefined>(undefined);
   const show = (next: TaskView) => {
@@ -47,9 +49,13 @@ export function TaskPage({ id }: { id: string }) {
   };
   useEffect(() => {
     load();
-    return onTaskChanges((changed) => {
+    return onTaskChanges((changed, deletedIds) => {
       const mine = changed.find((each) => each.id === id);
       if (mine !== undefined) show(mine);
+      if (deletedIds.includes(id)) {
+        isDeleted.value = true;
+        announce("Task deleted");
+      }
     }, load);
   }, []);
   const attempt = chosen.value ?? task.value?.attempts.at(-1)?.attempt;
@@ -62,9 +68,14 @@ export function TaskPage({ id }: { id: string }) {
         </a>
       </nav>
       {problem.value !== undefined && <Failure problem={problem.value} retry={load} />}
+      {isDeleted.value && (
+        <p class="banner warning">
+          This task was deleted, with its output and its files. What you see is no longer there.
+        </p>
+      )}
       {task.value === undefined ? <h1 tabIndex={-1}>{`Task ${id}`}</h1> : (
         <>
-          <TaskHeading task={task.value} onChange={show} />
+          <TaskHeading task={task.value} isDeleted={isDeleted.value} onChange={show} />
           <TaskFacts task={task.value} />
           <Attempts
             attempts={task.value.attempts}
@@ -82,7 +93,11 @@ export function TaskPage({ id }: { id: string }) {
 }
 
 function TaskHeading(
-  { task, onChange }: { task: TaskView; onChange: (task: TaskView) => void },
+  { task, isDeleted, onChange }: {
+    task: TaskView;
+    isDeleted: boolean;
+    onChange: (task: TaskView) => void;
+  },
 ) {
   const problem = useSignal<Problem | undefined>(undefined);
   const change = async (action: "cancel" | "retry") => {
@@ -96,6 +111,7 @@ function TaskHeading(
     }
   };
   const isEditing = useSignal(false);
+  const isDeleting = useSignal(false);
   const fields = fieldsOf(task.spec);
   const isOver = isFinished(task.state);
   const reason = shortReason(task);
@@ -118,7 +134,16 @@ function TaskHeading(
             {task.cancel_requested ? "Cancelling…" : "Cancel"}
           </button>
         )}
-        {isOver && (
+        {isOver && !isDeleted && (
+          <button
+            type="button"
+            aria-label="Delete this task"
+            onClick={() => isDeleting.value = true}
+          >
+            Delete
+          </button>
+        )}
+        {isOver && !isDeleted && (
           <button
             type="button"
             class={task.state === "succeeded" ? "" : "primary"}
@@ -138,6 +163,13 @@ function TaskHeading(
       </p>
       {problem.value !== undefined && <Failure problem={problem.value} />}
       {isEditing.value && <SubmitDialog initial={fields} onClose={() => isEditing.value = false} />}
+      {isDeleting.value && (
+        <DeleteTask
+          id={task.id}
+          title="Delete this task?"
+          onClose={() => isDeleting.value = false}
+        />
+      )}
     </>
   );
 }

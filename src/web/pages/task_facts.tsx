@@ -1,6 +1,6 @@
 import type { ComponentChildren } from "preact";
 import { formatDuration } from "../../base/durations.ts";
-import { plural } from "../parts/format.ts";
+import { formatBytes, plural } from "../parts/format.ts";
 import { Duration, Time } from "../parts/time.tsx";
 import { links } from "../route.ts";
 import type { TaskView } from "../views.ts";
@@ -49,6 +49,17 @@ export function TaskFacts({ task }: { task: TaskView }) {
           {spec.retry_delay_ms > 0 && `, after ${formatDuration(spec.retry_delay_ms)}`}
         </Fact>
       )}
+      {Object.keys(spec.resources).length > 0 && (
+        <Fact name="Resources">
+          <code>{pairs(spec.resources)}</code>
+        </Fact>
+      )}
+      {spec.max_lost !== null && (
+        <Fact name="When lost">
+          {spec.max_lost === 0 ? "not again" : `again, up to ${plural(spec.max_lost, "time")}`}
+        </Fact>
+      )}
+      {spec.stdin_bytes > 0 && <Fact name="Standard input">{formatBytes(spec.stdin_bytes)}</Fact>}
       {spec.cwd !== null && (
         <Fact name="Folder">
           <code>{spec.cwd}</code>
@@ -80,6 +91,6 @@ function Fact({ name, children }: { name: string; children: ComponentChildren })
   );
 }
 
-function pairs(record: Readonly<Record<string, string>>): string {
+function pairs(record: Readonly<Record<string, string | number>>): string {
   return Object.entries(record).map(([key, value]) => `${key}=${value}`).join(" ");
 }

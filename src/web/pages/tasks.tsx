@@ -67,7 +67,7 @@ function useTaskList(filter: Filter): TaskList {
   );
   useEffect(() => {
     list.reload();
-    return onTaskChanges((tasks) => list.apply(tasks), () => list.reload());
+    return onTaskChanges((...changes) => list.apply(...changes), () => list.reload());
   }, [list]);
   return list;
 }

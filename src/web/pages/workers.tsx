@@ -5,6 +5,7 @@ import { loadWorkers, onTaskChanges, workers, workersProblem } from "../model/no
 import { call, type Problem, problemOf } from "../node_api.ts";
 import { announce } from "../parts/announcer.tsx";
 import { Command } from "../parts/copy.tsx";
+import { Confirm } from "../parts/dialog.tsx";
 import { commandLine, plural } from "../parts/format.ts";
 import { Empty, Failure } from "../parts/problem.tsx";
 import { Time } from "../parts/time.tsx";
@@ -19,7 +20,7 @@ export function WorkersPage() {
   useEffect(() => {
     loadWorkers();
     running.reload();
-    return onTaskChanges((tasks) => running.apply(tasks), () => running.reload());
+    return onTaskChanges((...changes) => running.apply(...changes), () => running.reload());
   }, []);
   const list = workers.value;
   const problem = workersProblem.value;
@@ -61,6 +62,7 @@ function NoWorkers() {
 
 function WorkersTable({ workers, tasks }: { workers: WorkerView[]; tasks: TaskView[] }) {
   const byWorker = Map.groupBy(tasks, (task) => task.attempts.at(-1)?.worker_id ?? "");
+  const toForget = useSignal<WorkerView | undefined>(undefined);
   return (
     <div class="scroller">
       <table class="cards workers">
@@ -80,15 +82,32 @@ function WorkersTable({ workers, tasks }: { workers: WorkerView[]; tasks: TaskVi
         </thead>
         <tbody>
           {workers.map((worker) => (
-            <WorkerRow key={worker.id} worker={worker} tasks={byWorker.get(worker.id) ?? []} />
+            <WorkerRow
+              key={worker.id}
+              worker={worker}
+              tasks={byWorker.get(worker.id) ?? []}
+              onForget={() => toForget.value = worker}
+            />
           ))}
         </tbody>
       </table>
+      {toForget.value !== undefined && (
+        <Forget
+          worker={toForget.value}
+          onClose={() => toForget.value = undefined}
+        />
+      )}
     </div>
   );
 }
 
-function WorkerRow({ worker, tasks }: { worker: WorkerView; tasks: TaskView[] }) {
+interface RowProps {
+  worker: WorkerView;
+  tasks: TaskView[];
+  onForget: () => void;
+}
+
+function WorkerRow({ worker, tasks, onForget }: RowProps) {
   const labels = Object.entries(worker.labels);
   return (
     <tr>
@@ -131,6 +150,11 @@ function WorkerRow({ worker, tasks }: { worker: WorkerView; tasks: TaskView[] })
       </td>
       <td class="actions">
         <DrainButton worker={worker} />
+        {!worker.connected && (
+          <button type="button" aria-label={`Forget ${worker.id}`} onClick={onForget}>
+            Forget
+          </button>
+        )}
       </td>
     </tr>
   );
@@ -201,5 +225,26 @@ function DrainButton({ worker }: { worker: WorkerView }) {
       </button>
       {problem.value !== undefined && <Failure problem={problem.value} />}
     </>
+  );
+}
+
+function Forget({ worker, onClose }: { worker: WorkerView; onClose: () => void }) {
+  const forget = async () => {
+    await call("POST", `/api/workers/${encodeURIComponent(worker.id)}/forget`);
+    workers.value = workers.value?.filter(({ id }) => id !== worker.id);
+    announce(`${worker.id} is forgotten`);
+  };
+  return (
+    <Confirm
+      title={`Forget ${worker.id}?`}
+      action={`Forget ${worker.id}`}
+      run={forget}
+      onClose={onClose}
+    >
+      <p>
+        Do this only if its host is gone for good: its running tasks count as lost at once, and may
+        start again on another worker.
+      </p>
+    </Confirm>
   );
 }
