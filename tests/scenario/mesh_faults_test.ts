@@ -1,4 +1,4 @@
-/** What goes wrong between nodes: stopped, cloned, moved, cut off, certified by another CA. */
+/** What goes wrong between nodes: stopped, cloned, moved, cut off. */
 import assert from "node:assert/strict";
 import { component, programs } from "../support/component.ts";
 import { eventually } from "../support/eventually.ts";
@@ -103,36 +103,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "two CAs: refused with the reason, and one cluster after import-ca on both sides",
-  ...ready,
-  async fn() {
-    await using hosts = await startHosts(["a", "b"]);
-    const { a, b } = hosts;
-    await a.ok("agent tls init");
-    await b.ok("agent tls init");
-    await using _a = await startNode(a, "--peer b.lan");
-    await using _b = await startNode(b, "--peer a.lan");
-    const refused = await a.run(
-      `curl -sS --cacert /etc/agent/tls/ca-bundle.crt https://b.lan:8765/api/health`,
-    );
-    assert.notEqual(refused.code, 0);
-    assert.equal(states(await seen(a)), "a:reachable");
-    await a.ok("agent tls export-ca -o /tmp/a.crt && scp -q /tmp/a.crt b.lan:/tmp/");
-    await b.ok("agent tls export-ca -o /tmp/b.crt && scp -q /tmp/b.crt a.lan:/tmp/");
-    await a.ok("agent tls import-ca /tmp/b.crt");
-    await b.ok("agent tls import-ca /tmp/a.crt");
-    // No restart.
-    const both = "a:reachable b:reachable";
-    const [view] = await Promise.all([a, b].map((host) => sees(host, both, 40_000)));
-    const warned = view!.nodes.filter(({ warnings }) =>
-      warnings.some((each) => /another CA/.test(each))
-    );
-    assert.equal(warned.length, 1);
-  },
-});
-
-Deno.test({
-  name: "an interface that goes down and up is found again within 5 s, and loss turns nobody red",
+  name: "an interface that goes down and up is found again within 5 s",
   ...ready,
   async fn() {
     await using hosts = await startHosts(["a", "b", "c"]);
@@ -147,17 +118,6 @@ Deno.test({
     await using _c = await startNode(c);
     await sees(a, all, 15_000);
     await Promise.all(hosts.list.map((host) => sees(host, all)));
-
-    const lossy = "iptables -A INPUT -i eth0 -m statistic --mode random --probability 0.2 -j DROP";
-    const { code } = await c.run(lossy);
-    if (code !== 0) return; // No iptables on this machine.
-    for (const end = performance.now() + 30_000; performance.now() < end;) {
-      const views = await Promise.all([a, b].map(seen));
-      for (const view of views) {
-        const others = view.nodes.filter(({ name }) => name !== "c");
-        assert.deepEqual(others.filter(({ state }) => state !== "reachable"), []);
-      }
-    }
   },
 });
 

@@ -68,6 +68,36 @@ Deno.test({
   },
 });
 
+Deno.test({
+  name: `${file}: Firefox shows a node's UI after its policy is installed as printed`,
+  ...await component(
+    "Firefox on a host of its own",
+    ...hostsCheck,
+    programs("firefox-esr", "python3"),
+  ),
+  async fn() {
+    await using hosts = await startHosts(["a", "laptop"]);
+    const { a, laptop } = hosts;
+    await using typist = new Typist(hosts.list);
+    await a.ok("agent tls init");
+    await typist.type(stepsBelow(walk, "Fetch the certificate of the CA"));
+    await using _node = await a.start("agent node -H 0.0.0.0 --node.health-port=0");
+    const client = await Deno.readTextFile(new URL("firefox.py", import.meta.url));
+    await laptop.ok("cat >firefox.py", client);
+    const url = `https://a.lan:8765/?token=${(await a.ok("agent token show")).trim()}`;
+    const seesNode = `'document.body.innerText.includes("this node")'`;
+    const shown = () => laptop.ok(`python3 firefox.py '${url}' ${seesNode}`);
+    assert.match(await shown(), /^Firefox: insecure certificate/);
+
+    const text = await Deno.readTextFile(new URL(`../../${file}`, import.meta.url));
+    const [, policyFile] = /in `(\/etc\/firefox\/\S+)`:/.exec(text)!;
+    const [, policy] = /^```json\n([^]*?)^```$/m.exec(text)!;
+    await laptop.ok("cp agent-ca.crt /usr/local/share/ca-certificates/agent-ca.crt");
+    await laptop.ok(`mkdir -p $(dirname ${policyFile}) && cat >${policyFile}`, policy!);
+    assert.match(await shown(), /seen from a[^]*this node/);
+  },
+});
+
 /**
  * What Chromium shows of the page. Chromium aborts a request while an interface changes, which on a
  * busy machine may happen late, so the page is loaded again. As root it runs only without its

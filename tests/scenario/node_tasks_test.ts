@@ -1,0 +1,215 @@
+/** The tasks, workers and state of coordinators through a node. */
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { agent } from "../support/agent.ts";
+import { tempHome } from "../support/home.ts";
+import { anywhere, type Event, Events, token } from "../support/lone_node.ts";
+
+Deno.test("tasks, logs, artifacts, workers, state and events through a coordinator", async () => {
+  await using home = await tempHome();
+  await using coordinator = await agent.start("coordinator", [
+    "--coordinator.port=0",
+    "--coordinator.health-port=0",
+  ], { home });
+  await using _worker = await agent.start("worker", [
+    `--worker.coordinators=${coordinator.address}`,
+    "--worker.health-port=0",
+    "--worker.slots=2",
+  ], { home });
+  await using node = await agent.start("node", [
+    ...anywhere,
+    `--node.coordinators=${coordinator.address}`,
+  ], { home });
+  const url = `http://${node.address}`;
+  const headers = { authorization: `Bearer ${token(home)}` };
+  const get = async (path: string) => (await fetch(url + path, { headers })).json();
+  const post = (path: string, body?: unknown) =>
+    fetch(url + path, {
+      method: "POST",
+      headers: { ...headers, "content-type": "application/json" },
+      ...(body === undefined ? {} : { body: JSON.stringify(body) }),
+    });
+
+  const events = new Events(`${url}/api/events`, headers);
+  await events.next((event) => event.name === "cluster");
+
+  const line =
+    "echo one; while [ ! -e go ]; do sleep 0.05; done; echo two >&2; printf 0123456789 > out";
+  const made = await post("/api/tasks", {
+    argv: [line.replace("go", join(home.path, "go"))],
+    shell: true,
+    artifacts: ["out"],
+  });
+  assert.equal(made.status, 201);
+  const { id } = await made.json();
+  await events.next(({ name, data }) => name === "task" && data.id === id);
+
+  // The log comes while the task runs.
+  const log = await fetch(`${url}/api/tasks/${id}/logs?follow=true`, { headers });
+  assert.equal(log.headers.get("content-type"), "application/x-ndjson");
+  const reader = log.body!.pipeThrough(new TextDecoderStream()).getReader();
+  const piece = JSON.parse((await reader.read()).value!);
+  assert.deepEqual([piece.stream, piece.data], ["stdout", "one\n"]);
+  await Deno.writeTextFile(join(home.path, "go"), "");
+  let rest = "";
+  for (let each = await reader.read(); !each.done; each = await reader.read()) rest += each.value;
+  assert.equal(JSON.parse(rest).data, "two\n");
+  await events.next(({ name, data }) => name === "task" && data.state === "succeeded");
+
+  const { tasks } = await get(`/api/tasks/${id}`);
+  assert.equal(tasks[0].state, "succeeded");
+  assert.equal((await get("/api/tasks?state=succeeded")).tasks.length, 1);
+  assert.equal((await get("/api/tasks?state=failed")).tasks.length, 0);
+  assert.equal((await get("/api/tasks?state=odd")).status, 400);
+  const tail = await fetch(`${url}/api/tasks/${id}/logs?tail_bytes=2`, { headers });
+  const tails = (await tail.text()).trim().split("\n").map((each) => JSON.parse(each).data);
+  assert.deepEqual(tails.sort(), ["e\n", "o\n"]);
+
+  assert.equal((await get(`/api/tasks/${id}/artifacts`)).artifacts[0].path, "out");
+  const artifact = `${url}/api/tasks/${id}/artifacts/out`;
+  assert.equal(await (await fetch(artifact, { headers })).text(), "0123456789");
+  const ranges: [range: string, status: number, text: string][] = [
+    ["bytes=2-4", 206, "234"],
+    ["bytes=7-", 206, "789"],
+    ["bytes=-3", 206, "789"],
+    ["bytes=0-99", 206, "0123456789"],
+    ["bytes=1-2,4-5", 200, "0123456789"],
+    ["lines=1-2", 200, "0123456789"],
+  ];
+  for (const [range, status, text] of ranges) {
+    const part = await fetch(artifact, { headers: { ...headers, range } });
+    assert.deepEqual([part.status, await part.text()], [status, text], range);
+  }
+  const beyond = await fetch(artifact, { headers: { ...headers, range: "bytes=10-" } });
+  assert.equal(beyond.status, 416);
+  await beyond.body?.cancel();
+  const none = await fetch(`${url}/api/tasks/${id}/artifacts/none`, { headers });
+  assert.equal(none.status, 404);
+  await none.body?.cancel();
+
+  const again = await (await post(`/api/tasks/${id}/retry`)).json();
+  assert.equal(again.tasks[0].id, id);
+  const { workers } = await get("/api/workers");
+  const worker = workers[0].id;
+  assert.equal((await (await post(`/api/workers/${worker}/drain`)).json()).draining, true);
+  await events.next(({ name, data }) => name === "workers" && data.workers[0]?.draining);
+  assert.equal((await (await post(`/api/workers/${worker}/resume`)).json()).draining, false);
+
+  const key = `${url}/api/state/build/last`;
+  const put = await fetch(`${key}?if_revision=0`, { method: "PUT", headers, body: "abc" });
+  assert.equal((await put.json()).value, "abc");
+  const conflict = await fetch(`${key}?if_revision=0`, { method: "PUT", headers, body: "x" });
+  assert.equal((await conflict.json()).status, 409);
+  assert.equal((await get("/api/state/build")).entries.length, 1);
+  assert.equal((await fetch(key, { method: "DELETE", headers })).status, 200);
+  assert.equal((await get("/api/state/build/last")).status, 404);
+
+  // A reader that comes back gets what it has missed.
+  const last = events.lastId;
+  await events.close();
+  const quick = await (await post("/api/tasks", { command: "exit 0", shell: true })).json();
+  const resumed = new Events(`${url}/api/events`, { ...headers, "last-event-id": last });
+  await resumed.next(({ name, data }) => name === "task" && data.id === quick.id);
+  await resumed.close();
+  const over = ({ name, data }: Event) =>
+    name === "task" && data.id === quick.id && data.state === "succeeded";
+  const also = new Events(`${url}/api/events`, { ...headers, "last-event-id": last });
+  await also.next(over);
+  assert.equal(
+    (await fetch(`${url}/api/tasks/${quick.id}`, { method: "DELETE", headers })).status,
+    200,
+  );
+  await also.next(({ name, data }) => name === "task_deleted" && data.id === quick.id);
+  await also.close();
+
+  // To each worker that matches.
+  const each = await (await post("/api/tasks", { argv: ["true"], each: true })).json();
+  assert.equal(each.task_ids.length, 1);
+  const { tasks: [there] } = await get(`/api/tasks/${each.id}`);
+  assert.equal(there.spec.selector.worker, worker);
+  for (const to of [{ each: true }, { require_match: true }]) {
+    const nowhere = await post("/api/tasks", { argv: ["true"], selector: { no: "where" }, ...to });
+    assert.equal(nowhere.status, 409);
+    assert.match((await nowhere.json()).detail, /Nothing was submitted/);
+  }
+  assert.equal((await post("/api/tasks", { argv: ["true"], each: 1 })).status, 400);
+  assert.equal((await post("/api/tasks", { argv: ["x"], each: true, array: "0-1" })).status, 400);
+  // A worker that is connected is not forgotten.
+  assert.equal((await post(`/api/workers/${worker}/forget`)).status, 409);
+
+  const foreign = new Events(`${url}/api/events`, { ...headers, "last-event-id": "other-5" });
+  await foreign.next(({ name }) => name === "reset");
+  await foreign.close();
+});
+
+Deno.test("task commands go through a node where server.url is set", async () => {
+  await using home = await tempHome();
+  await agent.run(["tls", "init"], { home });
+  const secure = ["--peer.insecure=false"];
+  await using coordinator = await agent.start("coordinator", [
+    "--coordinator.port=0",
+    "--coordinator.health-port=0",
+    ...secure,
+  ], { home });
+  await using _worker = await agent.start("worker", [
+    `--worker.coordinators=${coordinator.address}`,
+    "--worker.health-port=0",
+    "--worker.slots=4",
+    ...secure,
+  ], { home });
+  await using node = await agent.start("node", [
+    ...anywhere,
+    `--node.coordinators=${coordinator.address}`,
+    ...secure,
+  ], { home });
+  const env = { AGENT_SERVER_URL: `https://${node.address}` };
+  const run = async (args: string[], code = 0) => {
+    const ran = await agent.run(args, { home, env, stdin: "value" });
+    assert.equal(ran.code, code, `${args.join(" ")}: ${ran.stderr}`);
+    return ran;
+  };
+  const submitted = await run(
+    [
+      "submit",
+      "--follow",
+      "--artifact",
+      "out",
+      "--shell",
+      "--",
+      "echo hi; echo no >&2; echo x > out; exit 7",
+    ],
+    7,
+  );
+  assert.equal(submitted.stdout, "hi\n");
+  assert.match(submitted.stderr, /no\n/);
+  const array = await run([
+    "submit",
+    "--follow",
+    "--array",
+    "0-9",
+    "--shell",
+    "--",
+    "echo $AGENT_ARRAY_INDEX",
+  ]);
+  assert.equal(array.stdout.trim().split("\n").length, 10);
+  const { tasks } = JSON.parse((await run(["task", "list", "--json"])).stdout);
+  assert.equal(tasks.length, 11);
+  const { id } = tasks.at(-1);
+  assert.equal((await run(["task", "logs", id])).stdout, "hi\n");
+  await run(["task", "artifacts", id, "-o", "saved"]);
+  assert.equal(await Deno.readTextFile(join(home.path, "saved", "out")), "x\n");
+  assert.match((await run(["workers", "list"])).stdout, /healthy/);
+  await run(["state", "put", "a", "b", "-"]);
+  assert.equal((await run(["state", "get", "a", "b"])).stdout, "value");
+  const conflict = await run(["state", "put", "a", "b", "x", "--if-revision", "0"], 1);
+  assert.match(conflict.stderr, /revision/);
+  assert.match((await run(["task", "show", "nothing-like-it"], 1)).stderr, /nothing-like-it/);
+  const both = ["--server.url", env.AGENT_SERVER_URL, "--coordinators", coordinator.address];
+  assert.match((await run(["task", "list", ...both], 2)).stderr, /contradict/);
+  // Neither a wrong token nor a foreign server gets anything.
+  await Deno.writeTextFile(join(home.path, "wrong"), "x".repeat(43) + "\n");
+  const wrong = await run(["task", "list", "--server.token-file", join(home.path, "wrong")], 1);
+  assert.match(wrong.stderr, /does not accept the token/);
+  const plain = ["--server.url", "http://192.0.2.1:8765"];
+  assert.match((await run(["task", "list", ...plain], 3)).stderr, /without TLS/);
+});
