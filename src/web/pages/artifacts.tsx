@@ -5,6 +5,7 @@ import { CopyText } from "../parts/copy.tsx";
 import { formatBytes, shortFingerprint } from "../parts/format.ts";
 import { Failure } from "../parts/problem.tsx";
 import { isFinished } from "../parts/state.tsx";
+import { TableHead } from "../parts/table_head.tsx";
 import type { ArtifactView, TaskView } from "../views.ts";
 
 function inPath(path: string): string {
@@ -42,14 +43,7 @@ export function Artifacts({ task }: { task: TaskView }) {
       )}
       {files.value !== undefined && files.value.length > 0 && (
         <table class="cards">
-          <thead>
-            <tr>
-              <th scope="col">File</th>
-              <th scope="col">Size</th>
-              <th scope="col">SHA-256</th>
-              <th scope="col">Attempt</th>
-            </tr>
-          </thead>
+          <TableHead columns={["File", "Size", "SHA-256", "Attempt"]} />
           <tbody>
             {files.value.map((file) => (
               <tr key={`${file.attempt} ${file.path}`}>

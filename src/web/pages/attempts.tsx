@@ -1,5 +1,6 @@
 import { StateBadge } from "../parts/state.tsx";
 import { Duration, Time } from "../parts/time.tsx";
+import { TableHead } from "../parts/table_head.tsx";
 import type { TaskView } from "../views.ts";
 
 interface AttemptsProps {
@@ -15,19 +16,10 @@ export function Attempts({ attempts, current, onChoose }: AttemptsProps) {
     <section>
       <h2>Attempts</h2>
       <table class="cards attempts">
-        <thead>
-          <tr>
-            <th scope="col">Attempt</th>
-            <th scope="col">State</th>
-            <th scope="col">Reason</th>
-            <th scope="col">Worker</th>
-            <th scope="col">Started</th>
-            <th scope="col">Took</th>
-            <th scope="col">
-              <span class="unseen">Output</span>
-            </th>
-          </tr>
-        </thead>
+        <TableHead
+          columns={["Attempt", "State", "Reason", "Worker", "Started", "Took"]}
+          actions="Output"
+        />
         <tbody>
           {attempts.toReversed().map((each) => (
             <tr key={each.attempt} class={each.attempt === current ? "current" : ""}>

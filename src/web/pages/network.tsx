@@ -4,6 +4,7 @@ import { call, type Problem, problemOf } from "../node_api.ts";
 import { formatLatency, plural } from "../parts/format.ts";
 import { Empty, Failure } from "../parts/problem.tsx";
 import { exactTime, Time } from "../parts/time.tsx";
+import { TableHead } from "../parts/table_head.tsx";
 import type { ClusterView, EdgeView, NodeView } from "../views.ts";
 import { ClusterHeading } from "./cluster_tabs.tsx";
 import { Dot } from "./frame.tsx";
@@ -75,14 +76,7 @@ function ReachTable({ view }: { view: ClusterView }) {
     `${links.filter(({ reachable }) => reachable).length} of ${links.length}`;
   return (
     <table class="cards">
-      <thead>
-        <tr>
-          <th scope="col">Node</th>
-          <th scope="col">Reaches</th>
-          <th scope="col">Is reached by</th>
-          <th scope="col">Median round trip</th>
-        </tr>
-      </thead>
+      <TableHead columns={["Node", "Reaches", "Is reached by", "Median round trip"]} />
       <tbody>
         {view.nodes.map((node) => (
           <tr key={node.id}>
@@ -158,13 +152,7 @@ function Gaps({ nodes, gaps }: { nodes: NodeView[]; gaps: EdgeView[] }) {
     <section>
       <h2>Failing connections between nodes that are up</h2>
       <table class="cards">
-        <thead>
-          <tr>
-            <th scope="col">From</th>
-            <th scope="col">To</th>
-            <th scope="col">Last reached</th>
-          </tr>
-        </thead>
+        <TableHead columns={["From", "To", "Last reached"]} />
         <tbody>
           {gaps.map(({ from, to, last_seen }) => (
             <tr key={`${from} ${to}`}>

@@ -7,6 +7,7 @@ import { Confirm } from "../parts/dialog.tsx";
 import { formatBytes, formatIn, formatOffset, shortFingerprint } from "../parts/format.ts";
 import { Empty, Failure } from "../parts/problem.tsx";
 import { Day, Time } from "../parts/time.tsx";
+import { TableHead } from "../parts/table_head.tsx";
 import type { NodesView, NodeView } from "../views.ts";
 import { ClusterHeading } from "./cluster_tabs.tsx";
 import { Dot } from "./frame.tsx";
@@ -43,23 +44,21 @@ function NodesTable({ view }: { view: NodesView }) {
     <>
       <div class="scroller">
         <table class="cards nodes">
-          <thead>
-            <tr>
-              <th scope="col">Node</th>
-              <th scope="col">Address</th>
-              <th scope="col">Role</th>
-              <th scope="col">Version</th>
-              <th scope="col">CPU</th>
-              <th scope="col">Memory</th>
-              <th scope="col">CA</th>
-              <th scope="col">Certificate until</th>
-              <th scope="col">Clock</th>
-              <th scope="col">Last seen</th>
-              <th scope="col">
-                <span class="unseen">Actions</span>
-              </th>
-            </tr>
-          </thead>
+          <TableHead
+            columns={[
+              "Node",
+              "Address",
+              "Role",
+              "Version",
+              "CPU",
+              "Memory",
+              "CA",
+              "Certificate until",
+              "Clock",
+              "Last seen",
+            ]}
+            actions="Actions"
+          />
           <tbody>
             {view.nodes.map((node) => (
               <NodeRow

@@ -9,6 +9,7 @@ import { Confirm } from "../parts/dialog.tsx";
 import { commandLine, plural } from "../parts/format.ts";
 import { Empty, Failure } from "../parts/problem.tsx";
 import { Time } from "../parts/time.tsx";
+import { TableHead } from "../parts/table_head.tsx";
 import { links } from "../route.ts";
 import type { TaskView, WorkerView } from "../views.ts";
 
@@ -66,20 +67,18 @@ function WorkersTable({ workers, tasks }: { workers: WorkerView[]; tasks: TaskVi
   return (
     <div class="scroller">
       <table class="cards workers">
-        <thead>
-          <tr>
-            <th scope="col">Worker</th>
-            <th scope="col">Health</th>
-            <th scope="col">Slots</th>
-            <th scope="col">Running tasks</th>
-            <th scope="col">Labels</th>
-            <th scope="col">Version</th>
-            <th scope="col">Last heartbeat</th>
-            <th scope="col">
-              <span class="unseen">Actions</span>
-            </th>
-          </tr>
-        </thead>
+        <TableHead
+          columns={[
+            "Worker",
+            "Health",
+            "Slots",
+            "Running tasks",
+            "Labels",
+            "Version",
+            "Last heartbeat",
+          ]}
+          actions="Actions"
+        />
         <tbody>
           {workers.map((worker) => (
             <WorkerRow
