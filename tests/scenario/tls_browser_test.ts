@@ -94,7 +94,7 @@ Deno.test({
     const [, policy] = /^```json\n([^]*?)^```$/m.exec(text)!;
     await laptop.ok("cp agent-ca.crt /usr/local/share/ca-certificates/agent-ca.crt");
     await laptop.ok(`mkdir -p $(dirname ${policyFile}) && cat >${policyFile}`, policy!);
-    assert.match(await shown(), /seen from a[^]*this node/);
+    assert.match(await shown(), /stands alone[^]*this node/);
   },
 });
 
