@@ -73,6 +73,9 @@ Deno.test("a form of another site cannot pose as JSON", async () => {
 Deno.test("a login URL works once, by a page that refreshes itself", async () => {
   await using api = await nodeApi();
   const { token } = api.node.sessions.newLogin(60_000);
+  // What only looks at the headers, as some previews of links do, does not use it up.
+  const looked = await ask(api.port, `/?token=${token}`, { method: "HEAD" });
+  assert.equal(looked.headers["set-cookie"], undefined);
   const first = await ask(api.port, `/?token=${token}`);
   assert.equal(first.status, 200);
   assert.equal(first.headers.refresh, "0; url=/");
@@ -85,6 +88,7 @@ Deno.test("a login URL works once, by a page that refreshes itself", async () =>
   const second = await ask(api.port, `/?token=${token}`);
   assert.equal(second.status, 401);
   assert.equal(second.headers["set-cookie"], undefined);
+  assert.equal(second.headers["www-authenticate"], "Bearer");
 
   // Logged out, the cookie is worth nothing.
   const out = await ask(api.port, "/api/session", { method: "DELETE", headers });

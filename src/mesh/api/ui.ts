@@ -23,7 +23,8 @@ export async function servePage(
 ): Promise<Response | undefined> {
   const { path, method } = context.req;
   if (method !== "GET" && method !== "HEAD") return undefined;
-  const token = path === "/" ? context.req.query("token") : undefined;
+  // A login token is for one use, so looking at the headers must not be it.
+  const token = path === "/" && method === "GET" ? context.req.query("token") : undefined;
   if (token !== undefined) return logInByUrl(context, node, token);
   const asset = Object.hasOwn(assets, path) ? assets[path] : undefined;
   if (asset === undefined) return undefined;
@@ -65,7 +66,7 @@ function logInByUrl(context: ApiContext, node: Node, token: string): Response {
   return context.html(
     page("This login address was used already, or has expired", help),
     401,
-    headers,
+    { ...headers, "www-authenticate": "Bearer" },
   );
 }
 
