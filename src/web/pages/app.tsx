@@ -2,7 +2,6 @@ import { useEffect, useRef } from "preact/hooks";
 import { clusterName } from "../model/node_data.ts";
 import { isLoggedOut } from "../node_api.ts";
 import { Announcer } from "../parts/announcer.tsx";
-import { Empty } from "../parts/problem.tsx";
 import { links, type Route, route } from "../route.ts";
 import { Banners, Sidebar } from "./frame.tsx";
 import { Login } from "./login.tsx";
@@ -57,9 +56,12 @@ function Page({ route: { page, id = "" } }: { route: Route }) {
   if (page === "task") return <TaskPage key={id} id={id} />;
   if (page === "workers") return <WorkersPage />;
   return (
-    <Empty title="There is no such page">
-      <a href={links.nodes}>Go to the cluster</a>
-    </Empty>
+    <>
+      <h1 tabIndex={-1}>There is no such page</h1>
+      <p>
+        <a href={links.nodes}>Go to the cluster</a>
+      </p>
+    </>
   );
 }
 

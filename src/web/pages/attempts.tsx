@@ -41,6 +41,7 @@ export function Attempts({ attempts, current, onChoose }: AttemptsProps) {
               <td class="actions">
                 <button
                   type="button"
+                  aria-label={`Output of attempt ${each.attempt}`}
                   aria-pressed={each.attempt === current}
                   onClick={() =>
                     onChoose(each.attempt)}

@@ -56,7 +56,9 @@ export function LogBox(props: LogBoxProps) {
     <div
       ref={box}
       class={`log-box ${isWrapped ? "wrapped" : ""}`}
-      role="region"
+      role="log"
+      // What is drawn changes as the log moves: read aloud it would be all of it each time.
+      aria-live="off"
       aria-label={props.label}
       tabIndex={0}
       onScroll={onScroll}

@@ -30,7 +30,7 @@ export function Login() {
       <h1>Log in to this node</h1>
       {session.value !== undefined && (
         <p role="status">
-          Your session has ended: the node was restarted, or its token was changed.
+          Your session has ended: it was not used for a week, or the node’s token was changed.
         </p>
       )}
       <p>
