@@ -85,6 +85,7 @@ pageTest("empty pages name the command that fills them", async ({ node, page, go
   for (
     const [hash, command] of [
       ["#/cluster", "agent node -H 0.0.0.0 --cluster lab"],
+      ["#/cluster/network", "agent node -H 0.0.0.0 --cluster lab"],
       ["#/tasks", "agent submit --follow -- uname -a"],
       ["#/workers", "agent worker --worker.coordinators"],
     ] as const

@@ -42,12 +42,12 @@ export function Artifacts({ task }: { task: TaskView }) {
         </p>
       )}
       {files.value !== undefined && files.value.length > 0 && (
-        <table class="cards">
+        <table role="table" class="cards">
           <TableHead columns={["File", "Size", "SHA-256", "Attempt"]} />
-          <tbody>
+          <tbody role="rowgroup">
             {files.value.map((file) => (
-              <tr key={`${file.attempt} ${file.path}`}>
-                <th scope="row">
+              <tr role="row" key={`${file.attempt} ${file.path}`}>
+                <th scope="row" role="rowheader">
                   <a
                     href={`${path}/${inPath(file.path)}?attempt=${file.attempt}`}
                     download
@@ -55,15 +55,15 @@ export function Artifacts({ task }: { task: TaskView }) {
                     {file.path}
                   </a>
                 </th>
-                <td data-label="Size">{formatBytes(file.size)}</td>
-                <td data-label="SHA-256">
+                <td role="cell" data-label="Size">{formatBytes(file.size)}</td>
+                <td role="cell" data-label="SHA-256">
                   <CopyText
                     short={shortFingerprint(file.sha256)}
                     text={file.sha256}
                     label={`SHA-256 of ${file.path}`}
                   />
                 </td>
-                <td data-label="Attempt">{file.attempt}</td>
+                <td role="cell" data-label="Attempt">{file.attempt}</td>
               </tr>
             ))}
           </tbody>

@@ -15,30 +15,30 @@ export function Attempts({ attempts, current, onChoose }: AttemptsProps) {
   return (
     <section>
       <h2>Attempts</h2>
-      <table class="cards attempts">
+      <table role="table" class="cards attempts">
         <TableHead
           columns={["Attempt", "State", "Reason", "Worker", "Started", "Took"]}
           actions="Output"
         />
-        <tbody>
+        <tbody role="rowgroup">
           {attempts.toReversed().map((each) => (
-            <tr key={each.attempt} class={each.attempt === current ? "current" : ""}>
-              <th scope="row">
+            <tr role="row" key={each.attempt} class={each.attempt === current ? "current" : ""}>
+              <th scope="row" role="rowheader">
                 {`#${each.attempt}`}
                 {each.superseded && <span class="tag">superseded</span>}
               </th>
-              <td data-label="State">
+              <td role="cell" data-label="State">
                 <StateBadge state={each.state} />
               </td>
-              <td data-label="Reason">{reasonOf(each)}</td>
-              <td data-label="Worker">{each.worker_id}</td>
-              <td data-label="Started">
+              <td role="cell" data-label="Reason">{reasonOf(each)}</td>
+              <td role="cell" data-label="Worker">{each.worker_id}</td>
+              <td role="cell" data-label="Started">
                 <Time at={each.started_at} />
               </td>
-              <td data-label="Took">
+              <td role="cell" data-label="Took">
                 <Duration from={each.started_at} to={each.finished_at} />
               </td>
-              <td class="actions">
+              <td role="cell" class="actions">
                 <button
                   type="button"
                   aria-label={`Output of attempt ${each.attempt}`}

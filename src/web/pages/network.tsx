@@ -2,10 +2,11 @@ import { useSignal } from "@preact/signals";
 import { useEffect } from "preact/hooks";
 import { call, type Problem, problemOf } from "../node_api.ts";
 import { formatLatency, plural } from "../parts/format.ts";
-import { Empty, Failure } from "../parts/problem.tsx";
+import { Failure } from "../parts/problem.tsx";
 import { exactTime, Time } from "../parts/time.tsx";
 import { TableHead } from "../parts/table_head.tsx";
 import type { ClusterView, EdgeView, NodeView } from "../views.ts";
+import { Alone } from "./alone.tsx";
 import { ClusterHeading } from "./cluster_tabs.tsx";
 import { Dot } from "./frame.tsx";
 
@@ -45,7 +46,7 @@ export function NetworkPage() {
 
 function Network({ view }: { view: ClusterView }) {
   if (view.nodes.length < 2) {
-    return <Empty title="A network begins with two nodes" />;
+    return <Alone cluster={view.cluster} />;
   }
   const links = new Map(view.links.map((link) => [`${link.from} ${link.to}`, link]));
   const broken = view.links.filter(({ reachable }) => !reachable);
@@ -75,20 +76,20 @@ function ReachTable({ view }: { view: ClusterView }) {
   const share = (links: EdgeView[] = []) =>
     `${links.filter(({ reachable }) => reachable).length} of ${links.length}`;
   return (
-    <table class="cards">
+    <table role="table" class="cards">
       <TableHead columns={["Node", "Reaches", "Is reached by", "Median round trip"]} />
-      <tbody>
+      <tbody role="rowgroup">
         {view.nodes.map((node) => (
-          <tr key={node.id}>
-            <th scope="row">
+          <tr role="row" key={node.id}>
+            <th scope="row" role="rowheader">
               <span class="node">
                 <Dot node={node} />
                 <span class="name">{node.name}</span>
               </span>
             </th>
-            <td data-label="Reaches">{share(from.get(node.id))}</td>
-            <td data-label="Is reached by">{share(to.get(node.id))}</td>
-            <td data-label="Median round trip">{median(from.get(node.id))}</td>
+            <td role="cell" data-label="Reaches">{share(from.get(node.id))}</td>
+            <td role="cell" data-label="Is reached by">{share(to.get(node.id))}</td>
+            <td role="cell" data-label="Median round trip">{median(from.get(node.id))}</td>
           </tr>
         ))}
       </tbody>
@@ -105,19 +106,20 @@ function median(links: EdgeView[] = []): string {
 function Matrix({ nodes, links }: { nodes: NodeView[]; links: Map<string, EdgeView> }) {
   return (
     <div class="scroller" tabIndex={0} role="region" aria-label="Latency between nodes">
-      <table class="matrix">
-        <thead>
-          <tr>
-            <th scope="col">
+      <table role="table" class="matrix">
+        <thead role="rowgroup">
+          <tr role="row">
+            <th scope="col" role="columnheader">
               <span class="quiet">from ↓ to →</span>
             </th>
-            {nodes.map((node) => <th key={node.id} scope="col">{node.name}</th>)}
+            {nodes.map((node) => <th key={node.id} scope="col" role="columnheader">{node.name}
+            </th>)}
           </tr>
         </thead>
-        <tbody>
+        <tbody role="rowgroup">
           {nodes.map((from) => (
-            <tr key={from.id}>
-              <th scope="row">
+            <tr role="row" key={from.id}>
+              <th scope="row" role="rowheader">
                 <span class="node">
                   <Dot node={from} />
                   <span class="name">{from.name}</span>
@@ -135,15 +137,19 @@ function Matrix({ nodes, links }: { nodes: NodeView[]; links: Map<string, EdgeVi
 }
 
 function Cell({ link, isSelf }: { link: EdgeView | undefined; isSelf: boolean }) {
-  if (isSelf) return <td class="itself" aria-label="itself" />;
-  if (link === undefined) return <td class="quiet" aria-label="unknown">?</td>;
+  if (isSelf) return <td role="cell" class="itself" aria-label="itself" />;
+  if (link === undefined) return <td role="cell" class="quiet" aria-label="unknown">?</td>;
   if (!link.reachable) {
     const title = link.last_seen === null
       ? "Never reached"
       : `Reached ${exactTime(link.last_seen)}`;
-    return <td class="down" title={title}>no</td>;
+    return <td role="cell" class="down" title={title}>no</td>;
   }
-  return <td class="up">{link.latency_ms === null ? "yes" : formatLatency(link.latency_ms)}</td>;
+  return (
+    <td role="cell" class="up">
+      {link.latency_ms === null ? "yes" : formatLatency(link.latency_ms)}
+    </td>
+  );
 }
 
 function Gaps({ nodes, gaps }: { nodes: NodeView[]; gaps: EdgeView[] }) {
@@ -151,14 +157,14 @@ function Gaps({ nodes, gaps }: { nodes: NodeView[]; gaps: EdgeView[] }) {
   return (
     <section>
       <h2>Failing connections between nodes that are up</h2>
-      <table class="cards">
+      <table role="table" class="cards">
         <TableHead columns={["From", "To", "Last reached"]} />
-        <tbody>
+        <tbody role="rowgroup">
           {gaps.map(({ from, to, last_seen }) => (
-            <tr key={`${from} ${to}`}>
-              <th scope="row">{nameOf(from)}</th>
-              <td data-label="To">{nameOf(to)}</td>
-              <td data-label="Last reached">
+            <tr role="row" key={`${from} ${to}`}>
+              <th scope="row" role="rowheader">{nameOf(from)}</th>
+              <td role="cell" data-label="To">{nameOf(to)}</td>
+              <td role="cell" data-label="Last reached">
                 <Time at={last_seen} empty="never" />
               </td>
             </tr>

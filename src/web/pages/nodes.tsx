@@ -2,13 +2,14 @@ import { useSignal } from "@preact/signals";
 import { cluster, clusterProblem, loadCluster } from "../model/node_data.ts";
 import { call, type Problem, problemOf } from "../node_api.ts";
 import { announce } from "../parts/announcer.tsx";
-import { Command, CopyText } from "../parts/copy.tsx";
+import { CopyText } from "../parts/copy.tsx";
 import { Confirm } from "../parts/dialog.tsx";
 import { formatBytes, formatIn, formatOffset, shortFingerprint } from "../parts/format.ts";
-import { Empty, Failure } from "../parts/problem.tsx";
+import { Failure } from "../parts/problem.tsx";
 import { Day, Time } from "../parts/time.tsx";
 import { TableHead } from "../parts/table_head.tsx";
 import type { NodesView, NodeView } from "../views.ts";
+import { Alone } from "./alone.tsx";
 import { ClusterHeading } from "./cluster_tabs.tsx";
 import { Dot } from "./frame.tsx";
 import { signOnTo } from "./sign_on.ts";
@@ -21,20 +22,8 @@ export function NodesPage() {
       <ClusterHeading current="nodes" />
       {problem !== undefined && <Failure problem={problem} retry={loadCluster} />}
       {view !== undefined && <NodesTable view={view} />}
-      {view !== undefined && view.nodes.length === 1 && <Alone view={view} />}
+      {view !== undefined && view.nodes.length === 1 && <Alone cluster={view.cluster} />}
     </>
-  );
-}
-
-function Alone({ view }: { view: NodesView }) {
-  return (
-    <Empty title={view.cluster === null ? "This node stands alone" : "No other node is here yet"}>
-      <p>Start another one, on a host of the same network:</p>
-      <Command line={`agent node -H 0.0.0.0 --cluster ${view.cluster ?? "lab"}`} />
-      {view.cluster === null && (
-        <p class="quiet">This node has to be started with the same cluster name.</p>
-      )}
-    </Empty>
   );
 }
 
@@ -43,7 +32,7 @@ function NodesTable({ view }: { view: NodesView }) {
   return (
     <>
       <div class="scroller">
-        <table class="cards nodes">
+        <table role="table" class="cards nodes">
           <TableHead
             columns={[
               "Node",
@@ -59,7 +48,7 @@ function NodesTable({ view }: { view: NodesView }) {
             ]}
             actions="Actions"
           />
-          <tbody>
+          <tbody role="rowgroup">
             {view.nodes.map((node) => (
               <NodeRow
                 key={node.id}
@@ -91,8 +80,8 @@ function NodeRow({ node, onForget }: { node: NodeView; onForget: () => void }) {
     }
   };
   return (
-    <tr>
-      <th scope="row">
+    <tr role="row">
+      <th scope="row" role="rowheader">
         <span class="node">
           <Dot node={node} />
           <span class="name" title={`${node.name}, node id ${node.id}`}>{node.name}</span>
@@ -101,34 +90,34 @@ function NodeRow({ node, onForget }: { node: NodeView; onForget: () => void }) {
         <NodeNotes node={node} />
         {problem.value !== undefined && <Failure problem={problem.value} />}
       </th>
-      <td data-label="Address" class="address" title={node.addresses.join("\n")}>
+      <td role="cell" data-label="Address" class="address" title={node.addresses.join("\n")}>
         {node.address}
       </td>
-      <td data-label="Role">
+      <td role="cell" data-label="Role">
         {node.role === "master" ? <span class="tag strong">master</span> : "node"}
       </td>
-      <td data-label="Version">{node.version ?? <Unknown />}</td>
-      <td data-label="CPU">
+      <td role="cell" data-label="Version">{node.version ?? <Unknown />}</td>
+      <td role="cell" data-label="CPU">
         <Cpu node={node} />
       </td>
-      <td data-label="Memory">
+      <td role="cell" data-label="Memory">
         <Memory node={node} />
       </td>
-      <td data-label="CA">
+      <td role="cell" data-label="CA">
         <Fingerprint hex={node.ca_fingerprint} />
       </td>
-      <td data-label="Certificate until">
+      <td role="cell" data-label="Certificate until">
         <Day at={node.certificate_not_after} />
       </td>
-      <td data-label="Clock">
+      <td role="cell" data-label="Clock">
         {node.self
           ? <span class="quiet">reference</span>
           : node.clock_offset_ms === null
           ? <Unknown />
           : formatOffset(node.clock_offset_ms)}
       </td>
-      <td data-label="Last seen">{node.self ? "now" : <Time at={node.last_seen} />}</td>
-      <td class="actions">
+      <td role="cell" data-label="Last seen">{node.self ? "now" : <Time at={node.last_seen} />}</td>
+      <td role="cell" class="actions">
         {!node.self && node.can_sign_on && (
           <button
             type="button"

@@ -26,17 +26,17 @@ export function TasksTable({ tasks, isWhole, mayLoad, onNearEnd }: TableProps) {
     if (isNearEnd && !isWhole && mayLoad) onNearEnd();
   }, [isNearEnd, isWhole, mayLoad, tasks.length]);
   return (
-    <table class="rows tasks" aria-rowcount={isWhole ? tasks.length + 1 : -1}>
-      <thead>
-        <tr aria-rowindex={1}>
-          <th scope="col">State</th>
-          <th scope="col">Command</th>
-          <th scope="col">Worker</th>
-          <th scope="col">Submitted</th>
-          <th scope="col">Took</th>
+    <table role="table" class="rows tasks" aria-rowcount={isWhole ? tasks.length + 1 : -1}>
+      <thead role="rowgroup">
+        <tr role="row" aria-rowindex={1}>
+          <th scope="col" role="columnheader">State</th>
+          <th scope="col" role="columnheader">Command</th>
+          <th scope="col" role="columnheader">Worker</th>
+          <th scope="col" role="columnheader">Submitted</th>
+          <th scope="col" role="columnheader">Took</th>
         </tr>
       </thead>
-      <tbody ref={body}>
+      <tbody role="rowgroup" ref={body}>
         <Gap rows={first} height={rowHeight} />
         {tasks.slice(first, last).map((task, at) => (
           <TaskRow key={task.id} task={task} index={first + at + 2} />
@@ -66,20 +66,20 @@ function TaskRow({ task, index }: { task: TaskView; index: number }) {
     if ((event.target as Element).closest("a") === null) goTo(links.task(task.id));
   };
   return (
-    <tr class="task-row" aria-rowindex={index} onClick={open}>
-      <td>
+    <tr role="row" class="task-row" aria-rowindex={index} onClick={open}>
+      <td role="cell">
         <StateBadge state={task.state} />
       </td>
-      <td class="what">
+      <td role="cell" class="what">
         <a href={links.task(task.id)} title={line}>{line}</a>
         {task.array_index !== null && <span class="tag">{`[${task.array_index}]`}</span>}
         {reason !== "" && <span class="reason" title={reason}>{reason}</span>}
       </td>
-      <td class="worker">{attempt?.worker_id ?? <span class="quiet">–</span>}</td>
-      <td class="when">
+      <td role="cell" class="worker">{attempt?.worker_id ?? <span class="quiet">–</span>}</td>
+      <td role="cell" class="when">
         <Time at={task.submitted_at} />
       </td>
-      <td class="took">
+      <td role="cell" class="took">
         <Duration from={attempt?.started_at ?? null} to={attempt?.finished_at ?? null} />
       </td>
     </tr>

@@ -66,7 +66,7 @@ function WorkersTable({ workers, tasks }: { workers: WorkerView[]; tasks: TaskVi
   const toForget = useSignal<WorkerView | undefined>(undefined);
   return (
     <div class="scroller">
-      <table class="cards workers">
+      <table role="table" class="cards workers">
         <TableHead
           columns={[
             "Worker",
@@ -79,7 +79,7 @@ function WorkersTable({ workers, tasks }: { workers: WorkerView[]; tasks: TaskVi
           ]}
           actions="Actions"
         />
-        <tbody>
+        <tbody role="rowgroup">
           {workers.map((worker) => (
             <WorkerRow
               key={worker.id}
@@ -109,8 +109,8 @@ interface RowProps {
 function WorkerRow({ worker, tasks, onForget }: RowProps) {
   const labels = Object.entries(worker.labels);
   return (
-    <tr>
-      <th scope="row">
+    <tr role="row">
+      <th scope="row" role="rowheader">
         <span class="name" title={worker.address}>{worker.id}</span>
         {worker.draining && <span class="tag">draining</span>}
         {(worker.warnings.length > 0 || worker.trouble !== null) && (
@@ -122,19 +122,19 @@ function WorkerRow({ worker, tasks, onForget }: RowProps) {
           </ul>
         )}
       </th>
-      <td data-label="Health">
+      <td role="cell" data-label="Health">
         <span class={`state ${worker.health}`}>
           <span class="dot" aria-hidden="true" />
           {worker.health}
         </span>
       </td>
-      <td data-label="Slots">
+      <td role="cell" data-label="Slots">
         <Slots worker={worker} />
       </td>
-      <td data-label="Running tasks" class="wide">
+      <td role="cell" data-label="Running tasks" class="wide">
         <RunningTasks worker={worker} tasks={tasks} />
       </td>
-      <td data-label="Labels" class="wide">
+      <td role="cell" data-label="Labels" class="wide">
         {labels.length === 0 ? <span class="quiet">none</span> : (
           <ul class="chips">
             {labels.map(([key, value]) => (
@@ -143,11 +143,11 @@ function WorkerRow({ worker, tasks, onForget }: RowProps) {
           </ul>
         )}
       </td>
-      <td data-label="Version">{worker.version}</td>
-      <td data-label="Last heartbeat">
+      <td role="cell" data-label="Version">{worker.version}</td>
+      <td role="cell" data-label="Last heartbeat">
         <Time at={worker.last_heartbeat_at} empty="never" />
       </td>
-      <td class="actions">
+      <td role="cell" class="actions">
         <DrainButton worker={worker} />
         {!worker.connected && (
           <button type="button" aria-label={`Forget ${worker.id}`} onClick={onForget}>
