@@ -92,13 +92,13 @@ export function TaskPage({ id }: { id: string }) {
   );
 }
 
-function TaskHeading(
-  { task, isDeleted, onChange }: {
-    task: TaskView;
-    isDeleted: boolean;
-    onChange: (task: TaskView) => void;
-  },
-) {
+interface HeadingProps {
+  task: TaskView;
+  isDeleted: boolean;
+  onChange: (task: TaskView) => void;
+}
+
+function TaskHeading({ task, isDeleted, onChange }: HeadingProps) {
   const problem = useSignal<Problem | undefined>(undefined);
   const change = async (action: "cancel" | "retry") => {
     try {
@@ -110,10 +110,6 @@ function TaskHeading(
       problem.value = problemOf(error);
     }
   };
-  const isEditing = useSignal(false);
-  const isDeleting = useSignal(false);
-  const fields = fieldsOf(task.spec);
-  const isOver = isFinished(task.state);
   const reason = shortReason(task);
   return (
     <>
@@ -121,37 +117,7 @@ function TaskHeading(
         <h1 tabIndex={-1}>
           <code>{commandLine(task.spec.argv)}</code>
         </h1>
-        {fields !== undefined && (
-          <button type="button" onClick={() => isEditing.value = true}>Edit and submit</button>
-        )}
-        {!isOver && (
-          <button
-            type="button"
-            class="danger"
-            disabled={task.cancel_requested}
-            onClick={() => change("cancel")}
-          >
-            {task.cancel_requested ? "Cancelling…" : "Cancel"}
-          </button>
-        )}
-        {isOver && !isDeleted && (
-          <button
-            type="button"
-            aria-label="Delete this task"
-            onClick={() => isDeleting.value = true}
-          >
-            Delete
-          </button>
-        )}
-        {isOver && !isDeleted && (
-          <button
-            type="button"
-            class={task.state === "succeeded" ? "" : "primary"}
-            onClick={() => change("retry")}
-          >
-            {task.state === "succeeded" ? "Run again" : "Retry"}
-          </button>
-        )}
+        <TaskActions task={task} isDeleted={isDeleted} change={change} />
       </div>
       <p class="status-line">
         <StateBadge state={task.state} />
@@ -162,13 +128,54 @@ function TaskHeading(
         </span>
       </p>
       {problem.value !== undefined && <Failure problem={problem.value} />}
-      {isEditing.value && <SubmitDialog initial={fields} onClose={() => isEditing.value = false} />}
-      {isDeleting.value && (
-        <DeleteTask
-          id={task.id}
-          title="Delete this task?"
-          onClose={() => isDeleting.value = false}
-        />
+    </>
+  );
+}
+
+interface ActionsProps {
+  task: TaskView;
+  isDeleted: boolean;
+  change: (action: "cancel" | "retry") => void;
+}
+
+function TaskActions({ task, isDeleted, change }: ActionsProps) {
+  const dialog = useSignal<"edit" | "delete" | undefined>(undefined);
+  const close = () => dialog.value = undefined;
+  const fields = fieldsOf(task.spec);
+  const isOver = isFinished(task.state);
+  const isDone = task.state === "succeeded";
+  return (
+    <>
+      {fields !== undefined && (
+        <button type="button" onClick={() => dialog.value = "edit"}>Edit and submit</button>
+      )}
+      {!isOver && (
+        <button
+          type="button"
+          class="danger"
+          disabled={task.cancel_requested}
+          onClick={() => change("cancel")}
+        >
+          {task.cancel_requested ? "Cancelling…" : "Cancel"}
+        </button>
+      )}
+      {isOver && !isDeleted && (
+        <>
+          <button
+            type="button"
+            aria-label="Delete this task"
+            onClick={() => dialog.value = "delete"}
+          >
+            Delete
+          </button>
+          <button type="button" class={isDone ? "" : "primary"} onClick={() => change("retry")}>
+            {isDone ? "Run again" : "Retry"}
+          </button>
+        </>
+      )}
+      {dialog.value === "edit" && <SubmitDialog initial={fields} onClose={close} />}
+      {dialog.value === "delete" && (
+        <DeleteTask id={task.id} title="Delete this task?" onClose={close} />
       )}
     </>
   );
