@@ -119,7 +119,7 @@ for (const [width, viewport] of [["desktop", desktop], ["phone", phone]] as cons
     ];
     for (const [hash, waitFor, parts] of pages) {
       await go(hash);
-      await page.getByText(waitFor).first().waitFor();
+      await page.locator("main").getByText(waitFor).first().waitFor();
       for (const part of ["banner", "navigation Pages", "main", ...parts]) {
         await eventually(withinMs, async () => {
           const all = await told(page);
