@@ -1,9 +1,7 @@
 /** Every page on every kind of screen, and by every way to use it. */
 import assert from "node:assert/strict";
-import type { Page } from "playwright-core";
-import { eventually } from "../support/eventually.ts";
 import { taskView } from "../support/mock_data.ts";
-import { assertAccessible, desktop, failedTask, pageTest, phone, text, withinMs } from "./visit.ts";
+import { assertAccessible, desktop, failedTask, pageTest, phone, text } from "./visit.ts";
 
 for (const [width, viewport] of [["desktop", desktop], ["phone", phone]] as const) {
   for (const colorScheme of ["light", "dark"] as const) {
@@ -73,60 +71,6 @@ for (const [width, viewport] of [["desktop", desktop], ["phone", phone]] as cons
       await page.locator("main table, main .log-box").first().waitFor();
       const beyond = await page.evaluate("document.documentElement.scrollWidth - innerWidth");
       assert.ok(beyond as number <= 0, `${hash} is ${beyond} pixels too wide`);
-    }
-  }, { viewport });
-}
-
-/** What Chromium tells a screen reader, as "role name". */
-async function told(page: Page): Promise<string[]> {
-  const session = await page.context().newCDPSession(page);
-  const { nodes } = await session.send("Accessibility.getFullAXTree");
-  await session.detach();
-  return nodes.filter(({ ignored }) => !ignored)
-    .map(({ role, name }) => `${role?.value} ${name?.value ?? ""}`.trim());
-}
-
-for (const [width, viewport] of [["desktop", desktop], ["phone", phone]] as const) {
-  pageTest(`a screen reader is told what a page consists of, on a ${width}`, async (visit) => {
-    const { node, page, go } = visit;
-    const pages: [hash: string, waitFor: string, parts: string[]][] = [
-      ["#/cluster", "gpu4-clone", [
-        "heading Cluster",
-        "columnheader Certificate until",
-        "rowheader reachable: gpu1 this node",
-        "button Forget old-laptop",
-        "status",
-      ]],
-      ["#/cluster/network", "connections fail", ["heading Cluster", "columnheader gpu1"]],
-      ["#/tasks", "Queued", [
-        "heading Tasks",
-        "search Tasks",
-        "searchbox Filter by text",
-        "button Submit a task",
-      ]],
-      [`#/tasks/${failedTask(node)}`, "CUDA", [
-        "heading Output",
-        "log Output of attempt 1",
-        "button Delete this task",
-        "columnheader SHA-256",
-      ]],
-      ["#/workers", "old-laptop", [
-        "heading Workers",
-        "columnheader Slots",
-        "button Forget old-laptop",
-        "button drain gpu1",
-      ]],
-    ];
-    for (const [hash, waitFor, parts] of pages) {
-      await go(hash);
-      await page.locator("main").getByText(waitFor).first().waitFor();
-      for (const part of ["banner", "navigation Pages", "main", ...parts]) {
-        await eventually(withinMs, async () => {
-          const all = await told(page);
-          if (all.includes(part)) return true;
-          throw new Error(`${hash} has no "${part}":\n${all.join("\n")}`);
-        });
-      }
     }
   }, { viewport });
 }
