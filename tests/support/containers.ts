@@ -21,7 +21,9 @@ export interface Containers extends AsyncDisposable {
 }
 
 /** What the image needs: a shell, tini, and the libraries of the executable. */
-const packages = ["busybox-static", "bash", "tini", "libc6", "libgcc-s1", "libtinfo6"];
+const glibc = ["busybox-static", "bash", "tini", "libc6", "libgcc-s1", "libtinfo6"];
+/** The C library of Alpine and a shell, and nothing of glibc. */
+const musl = ["busybox-static", "musl"];
 
 export async function startContainers(): Promise<Containers> {
   const folder = await Deno.makeTempDir({ prefix: "agent-containers-" });
@@ -50,7 +52,7 @@ export async function startContainers(): Promise<Containers> {
     PATH: Deno.env.get("PATH")!,
     ENGINE: "podman",
   };
-  await makeBase(folder, env);
+  await makeBase(folder, env, "localhost/base:1", glibc);
   return {
     env,
     folder,
@@ -63,9 +65,21 @@ export async function startContainers(): Promise<Containers> {
   };
 }
 
-async function makeBase(folder: string, env: Record<string, string>): Promise<void> {
+/** An image with musl as its C library, on which the executable cannot run. */
+export async function makeMusl({ folder, env }: Containers): Promise<string> {
+  const tag = "localhost/musl:1";
+  await makeBase(folder, env, tag, musl);
+  return tag;
+}
+
+async function makeBase(
+  folder: string,
+  env: Record<string, string>,
+  tag: string,
+  packages: string[],
+): Promise<void> {
   const script = `
-    mkdir -p debs base && cd debs
+    rm -rf debs base; mkdir debs base && cd debs
     apt-get download -q ${packages.join(" ")} >/dev/null
     for deb in *.deb; do dpkg-deb -x "$deb" ../base; done
     cd ../base
@@ -79,9 +93,9 @@ async function makeBase(folder: string, env: Record<string, string>): Promise<vo
     done
     mkdir -p etc tmp root var proc sys dev && chmod 1777 tmp
     echo 'root:x:0:0:root:/root:/bin/sh' >etc/passwd; echo 'root:x:0:' >etc/group
-    tar -c . | podman import -q - localhost/base:1`;
+    tar -c . | podman import -q - ${tag}`;
   const made = await run("sh", ["-euc", `cd "$0"; ${script}`, folder], env);
-  if (made.code !== 0) throw new Error(`The base image could not be made: ${made.stderr}`);
+  if (made.code !== 0) throw new Error(`The image ${tag} could not be made: ${made.stderr}`);
 }
 
 /** Runs a program with the environment of the containers. */
