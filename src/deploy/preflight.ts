@@ -71,6 +71,8 @@ role_processes() {
     }
     $0 == "" { next }
     role != "" { print pid " arg=" role " " $0; next }
+    # In an image: agent entrypoint ROLE.
+    $0 == "entrypoint" && words == 1 && last ~ /(^|\\/)agent$/ { ++words; next }
     ++words <= 12 && last ~ /(^|\\/)(agent|main\\.ts)$/ && /^(node|worker|coordinator)$/ {
       role = $0
       print pid " role=" role

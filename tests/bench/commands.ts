@@ -6,6 +6,7 @@ import { type Bench, type BenchOptions, type Figure, median } from "./report.ts"
 const measured = {
   "workers list": ["workers", "list"],
   "task list": ["task", "list"],
+  "completion of task ids": ["completion", "reply", "--", "task", "show", ""],
   "submit": ["submit", "--", "true"],
   "submit --follow": ["submit", "--follow", "--", "true"],
 };

@@ -42,3 +42,21 @@ Deno.test("every container starts a role with flags and variables that exist", a
     }
   }
 });
+
+Deno.test("cert-manager keeps the key of workers, whose ids belong to it", async () => {
+  const text = await Deno.readTextFile(join(folder, "cert-manager.yaml"));
+  const policies = text.split(/^---$/m).map((part) => parse(part) as CertManager)
+    .filter(({ kind }) => kind === "Certificate")
+    .map(({ metadata, spec }) => [metadata.name, spec.privateKey.rotationPolicy]);
+  assert.deepEqual(Object.fromEntries(policies), {
+    "agent-coordinator": "Always",
+    "agent-worker": "Never",
+    "agent-node": "Always",
+  });
+});
+
+interface CertManager {
+  kind: string;
+  metadata: { name: string };
+  spec: { privateKey: { rotationPolicy: string } };
+}

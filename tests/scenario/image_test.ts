@@ -229,6 +229,7 @@ async function deployed(containers: Engine): Promise<void> {
   const first = await deploy();
   assert.equal(first.code, 0, first.stdout + first.stderr);
   assert.match(first.stdout, /^localhost +changed +certificate \(no CA yet\)/m);
+  assert.doesNotMatch(first.stdout, /Start a role there/, "the node of the container is seen");
   const listed = await podman(containers, "exec", peer, "ls", "-ln", "/etc/agent/tls/server.key");
   assert.match(listed, /^-rw------- .* 10001 +10001 /);
   assert.match((await deploy()).stdout, /^localhost +unchanged/m);

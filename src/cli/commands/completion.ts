@@ -5,8 +5,10 @@ import { command } from "../command.ts";
 export default command({
   path: "completion",
   summary: "Print the completion script of a shell",
-  description: `The script completes commands, flags and the values of flags. It asks the program
-    itself, so it stays current after an update.`,
+  description:
+    `The script completes commands, flags, the values of flags, and what coordinators know:
+    ids of tasks and workers, and keys of state. It asks the program itself, so it stays current
+    after an update; coordinators are asked as by any client command.`,
   args: [{ name: "SHELL", help: "bash, zsh or fish", required: true }],
   options: {},
   examples: [
