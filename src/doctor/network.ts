@@ -1,6 +1,6 @@
 /** The facts that need the network. Dials only named hosts and this host's own ports. */
 import { createSocket } from "node:dgram";
-import { request as httpRequest } from "node:http";
+import type { Socket } from "node:net";
 import { joinHost, splitHost } from "../base/address.ts";
 import type { Clock } from "../base/clock.ts";
 import { addressesOf } from "../deno/host_addresses.ts";
@@ -9,7 +9,7 @@ import type { Certificate } from "../pki/x509/inspect.ts";
 import type { Loaded } from "../tls/credentials.ts";
 import { type ConnectionError, diagnose } from "../tls/diagnose.ts";
 import type { PeerMode } from "../tls/mode.ts";
-import { dialTls, probeTcp } from "../tls/probe.ts";
+import { probeTcp, probeTls } from "../tls/probe.ts";
 import { checkChain, presented } from "../tls/verify.ts";
 import type { PortFacts, TargetFacts } from "./facts.ts";
 
@@ -105,43 +105,44 @@ interface Health {
   chain: Certificate[];
 }
 
-function healthOf(scheme: "https" | "http", address: string): Promise<Health | undefined> {
+/**
+ * One request by hand: node:https reads the system's CAs, which this thread may not do, and Deno's
+ * node:http ignores the connection that it is given. The certificate is verified afterwards, so that
+ * the report can say what is wrong with it.
+ */
+async function healthOf(scheme: "https" | "http", address: string): Promise<Health | undefined> {
   const { host, port } = splitHost(address);
-  // Not node:https: its agent reads the system's CAs, which this thread may not do. The certificate
-  // is verified afterwards, so that the report can say what is wrong with it.
-  const secure = scheme === "https"
-    ? dialTls({ host, port, rejectUnauthorized: false })
-    : undefined;
+  const made = scheme === "https"
+    ? await probeTls({ host, port, rejectUnauthorized: false, protocols: ["http/1.1"] })
+    : await probeTcp(host, port);
+  if ("failure" in made) return undefined;
+  // A node refuses names that are not its own, but not this one.
+  const request = "GET /api/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+  const answer = await answerOf(made.socket, request);
+  if (!/^HTTP\/1\.[01] 200 /.test(answer) || !/"role":"node"/.test(answer)) return undefined;
+  const [, date = ""] = /^date: *(.*)$/im.exec(answer) ?? [];
+  return { date, chain: "chain" in made ? made.chain : [] };
+}
+
+/** A node's answer is short: what is longer is not from a node. */
+const maxAnswer = 10_000;
+
+function answerOf(socket: Socket, request: string): Promise<string> {
   return new Promise((resolve) => {
-    // It stays: an error without a listener ends the process.
-    secure?.on("error", () => resolve(undefined));
-    const request = httpRequest({
-      host,
-      port,
-      path: "/api/health",
-      agent: false,
-      timeout: answerMs,
-      ...(secure === undefined ? {} : { createConnection: () => secure }),
-    }, (response) => {
-      // Now: when the other side has hung up, they are gone.
-      const chain = secure === undefined ? [] : presented(secure);
-      let body = "";
-      response.setEncoding("utf8");
-      // A node's answer is short. Anything longer is not from a node.
-      response.on(
-        "data",
-        (text: string) => body.length < 10_000 ? body += text : request.destroy(),
-      );
-      response.on("error", () => resolve(undefined));
-      response.on("end", () => {
-        const isNode = response.statusCode === 200 && /"role":"node"/.test(body);
-        resolve(isNode ? { date: response.headers.date ?? "", chain } : undefined);
-      });
+    let answer = "";
+    const settle = () => {
+      clearTimeout(impatience);
+      socket.destroy();
+      resolve(answer);
+    };
+    const impatience = setTimeout(settle, answerMs);
+    socket.setEncoding("utf8");
+    socket.on("data", (text: string) => {
+      answer += text;
+      if (answer.length > maxAnswer) settle();
     });
-    request.on("timeout", () => request.destroy());
-    request.on("error", () => resolve(undefined));
-    request.on("close", () => resolve(undefined));
-    request.end();
+    for (const end of ["end", "close", "error"]) socket.on(end, settle);
+    socket.write(request);
   });
 }
 

@@ -24,37 +24,30 @@ export interface Shown {
   chain: Certificate[];
 }
 
-export interface TlsDial {
+export function probeTls(options: {
   host: string;
   port: number;
   /** Sent as the server name; by default the host. */
   name?: string;
   pair?: Pair | undefined;
   rejectUnauthorized: boolean;
-}
-
-export function probeTls(options: TlsDial): Promise<Probed<Shown>> {
-  const socket = dialTls(options, ["h2"]);
+  /** Offered by ALPN. */
+  protocols?: string[];
+}): Promise<Probed<Shown>> {
+  const { host, port, name = host, pair, rejectUnauthorized, protocols = ["h2"] } = options;
+  const socket = connectTls({
+    host,
+    port,
+    rejectUnauthorized,
+    ALPNProtocols: protocols,
+    ...(isIP(name) === 0 ? { servername: name.replace(/\.$/, "") } : {}),
+    ...(pair === undefined ? {} : { cert: pair.certPem, key: pair.keyPem }),
+  });
   // At once: when the other side hangs up, the certificates are gone.
   return established(socket, "secureConnect", () => ({
     socket,
     chain: presented(socket),
   }));
-}
-
-/** @param protocols to offer by ALPN. */
-export function dialTls(
-  { host, port, name = host, pair, rejectUnauthorized }: TlsDial,
-  protocols?: string[],
-): TLSSocket {
-  return connectTls({
-    host,
-    port,
-    rejectUnauthorized,
-    ...(protocols === undefined ? {} : { ALPNProtocols: protocols }),
-    ...(isIP(name) === 0 ? { servername: name.replace(/\.$/, "") } : {}),
-    ...(pair === undefined ? {} : { cert: pair.certPem, key: pair.keyPem }),
-  });
 }
 
 function established<T>(socket: Socket, event: string, result: () => T): Promise<Probed<T>> {

@@ -59,7 +59,7 @@ Deno.test({
     const refused = await deploy("alpine", "--push-binary");
     assert.equal(refused.code, 1);
     assert.match(refused.stdout, /its C library is musl, and the executable needs glibc/);
-    assert.match(refused.stdout, /leave out --push-binary/);
+    assert.match(refused.stderr, /leave out --push-binary/);
     assert.doesNotMatch(await inside("alpine", "ls", "-A", "/etc"), /^agent$/m);
     // As the message says.
     assert.equal((await deploy("alpine")).code, 0);

@@ -284,12 +284,10 @@ async function killed(containers: Engine): Promise<void> {
       await run("podman", ["kill", id], containers.env);
       await podman(containers, "rm", "-f", id);
     }
-    const whole = await run(
-      "podman",
-      ["run", "--rm", ...how, tag, "tls", "status", "--check"],
-      containers.env,
-    );
-    assert.equal(whole.code, 0, whole.stdout + whole.stderr);
+    const status = await podman(containers, "run", "--rm", ...how, tag, "tls", "status", "--json");
+    const { warnings } = JSON.parse(status) as { warnings: { code: string }[] };
+    // Each container has another name.
+    assert.deepEqual(warnings.filter(({ code }) => code !== "san_gap"), []);
     const left = await podman(
       containers,
       ...[
