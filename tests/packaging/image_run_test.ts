@@ -68,16 +68,25 @@ Deno.test("each setting of image-run has its effect", async () => {
   const usual = `${start("agent-node")} ${volumes}`;
   for (
     const [env, wanted] of [
-      [{}, `${usual} -p 127.0.0.1:8765:8765 ${role} 8765`],
-      [{ IMAGE: "a:1" }, `${usual} -p 127.0.0.1:8765:8765 a:1 node -H 0.0.0.0 --port 8765`],
+      [{}, `${usual} --hostname agent-node -p 127.0.0.1:8765:8765 ${role} 8765`],
+      [
+        { IMAGE: "a:1" },
+        `${usual} --hostname agent-node -p 127.0.0.1:8765:8765 a:1 node -H 0.0.0.0 --port 8765`,
+      ],
       [
         { NAME: "x" },
         `${start("x")} -v x-state:/etc/agent -v x-data:/var/lib/agent ` +
-        `-p 127.0.0.1:8765:8765 ${role} 8765`,
+        `--hostname x -p 127.0.0.1:8765:8765 ${role} 8765`,
       ],
-      [{ PORT: "9000", HOST_BIND: "0.0.0.0" }, `${usual} -p 0.0.0.0:9000:9000 ${role} 9000`],
+      [
+        { PORT: "9000", HOST_BIND: "0.0.0.0" },
+        `${usual} --hostname agent-node -p 0.0.0.0:9000:9000 ${role} 9000`,
+      ],
       [{ NETWORK: "host" }, `${usual} --network host ${role} 8765`],
-      [{ NETWORK: "lab" }, `${usual} -p 127.0.0.1:8765:8765 --network lab ${role} 8765`],
+      [
+        { NETWORK: "lab" },
+        `${usual} --hostname agent-node -p 127.0.0.1:8765:8765 --network lab ${role} 8765`,
+      ],
       [
         { NETWORK: "host", CLUSTER: "c" },
         `${usual} --network host -e AGENT_NODE_CLUSTER=c ${role} 8765`,
@@ -99,7 +108,7 @@ Deno.test("each setting of image-run has its effect", async () => {
       ],
       [
         { EXTRA_PORTS: "1:2 3:4" },
-        `${usual} -p 3:4 -p 1:2 -p 127.0.0.1:8765:8765 ${role} 8765`,
+        `${usual} -p 3:4 -p 1:2 --hostname agent-node -p 127.0.0.1:8765:8765 ${role} 8765`,
       ],
       [{ NETWORK: "host", NO_AUTH: "1" }, `${usual} --network host -e NO_AUTH=1 ${role} 8765`],
       [{ NETWORK: "host", TLS_INIT: "1" }, `${usual} --network host -e TLS_INIT=1 ${role} 8765`],
