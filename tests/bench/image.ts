@@ -51,7 +51,7 @@ export const bench: Bench = {
   },
 };
 
-const compiled = () => agent.compiled ? undefined : "needs dist/agent";
+const compiled = () => Deno.env.has("AGENT_UNDER_TEST") ? undefined : "needs dist/agent";
 
 const flags = ["node", "--node.port=0", "--node.health-port=0", "--node.mdns=false"];
 
