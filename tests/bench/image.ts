@@ -69,16 +69,18 @@ async function containerMs(env: Record<string, string>): Promise<number> {
     stdout: "null",
     stderr: "piped",
   }).spawn();
-  let said = "";
-  for await (
-    const text of child.stderr.pipeThrough(new TextDecoderStream()).values({ preventCancel: true })
-  ) {
-    said += text;
-    if (/"msg":"ready"|(^|\n)ready role=/.test(said)) break;
-  }
-  const took = performance.now() - start;
+  const ready = Promise.withResolvers<number>();
+  const over = (async () => {
+    let said = "";
+    for await (const text of child.stderr.pipeThrough(new TextDecoderStream())) {
+      said += text;
+      if (/"msg":"ready"|(^|\n)ready role=/.test(said)) ready.resolve(performance.now());
+    }
+    ready.reject(new Error(`The container was never ready: ${said}`));
+  })();
+  const took = await ready.promise - start;
   await run("podman", ["kill", name], env);
-  await child.stderr.cancel();
+  await over;
   await child.status;
   return took;
 }
