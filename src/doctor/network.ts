@@ -9,8 +9,8 @@ import type { Certificate } from "../pki/x509/inspect.ts";
 import type { Loaded } from "../tls/credentials.ts";
 import { type ConnectionError, diagnose } from "../tls/diagnose.ts";
 import type { PeerMode } from "../tls/mode.ts";
-import { probeTcp, probeTls } from "../tls/probe.ts";
-import { checkChain, presented } from "../tls/verify.ts";
+import { probeTcp, probeTls, type Shown } from "../tls/probe.ts";
+import { checkChain } from "../tls/verify.ts";
 import type { PortFacts, TargetFacts } from "./facts.ts";
 
 /** A healthy host answers within milliseconds. */
@@ -112,16 +112,17 @@ interface Health {
  */
 async function healthOf(scheme: "https" | "http", address: string): Promise<Health | undefined> {
   const { host, port } = splitHost(address);
-  const made = scheme === "https"
-    ? await probeTls({ host, port, rejectUnauthorized: false, protocols: ["http/1.1"] })
-    : await probeTcp(host, port);
+  const made: Shown | { socket: Socket; chain?: undefined } | { failure: string } =
+    scheme === "https"
+      ? await probeTls({ host, port, rejectUnauthorized: false, protocols: ["http/1.1"] })
+      : await probeTcp(host, port);
   if ("failure" in made) return undefined;
   // A node refuses names that are not its own, but not this one.
   const request = "GET /api/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
   const answer = await answerOf(made.socket, request);
   if (!/^HTTP\/1\.[01] 200 /.test(answer) || !/"role":"node"/.test(answer)) return undefined;
   const [, date = ""] = /^date: *(.*)$/im.exec(answer) ?? [];
-  return { date, chain: "chain" in made ? made.chain : [] };
+  return { date, chain: made.chain ?? [] };
 }
 
 /** A node's answer is short: what is longer is not from a node. */
