@@ -57,7 +57,9 @@ work=$(mktemp -d "$config/.deploy.XXXXXX") || exit 73
 # Reads the next N bytes of standard input into a file.
 take() { dd bs=1 count="$1" of="$2" 2>/dev/null; [ "$(wc -c <"$2")" -eq "$1" ] || exit 71; }
 # New files belong to the owner of the folder, also if root writes them.
-own() { [ "$(id -u)" != 0 ] || chown "$(stat -c %u:%g "$config" 2>/dev/null || echo 0:0)" "$1"; }
+owner=''
+[ "$(id -u)" != 0 ] || owner=$(stat -c %u:%g "$config" 2>/dev/null || echo 0:0)
+own() { [ -z "$owner" ] || chown "$owner" "$@"; }
 `;
 
 const takeToken = `
@@ -108,7 +110,7 @@ take "$ca_bytes" "$work/ca.crt"
 take "$bundle_bytes" "$work/bundle.crt"
 take "$yaml_bytes" "$work/config.yaml"
 mkdir -p "$tls" "$tls/ca" "$tls/trusted" || exit 73
-for f in "$tls" "$tls/ca" "$tls/trusted" "$work"/*; do own "$f"; done
+own "$tls" "$tls/ca" "$tls/trusted" "$work"/*
 chmod 0644 "$work"/*.crt "$work/config.yaml"
 if [ -n "$force" ]; then
   # A CA that was made there by mistake can be brought back.
