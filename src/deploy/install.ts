@@ -38,7 +38,7 @@ export async function pushExecutable(target: Target): Promise<void> {
       timeoutMs: uploadMs,
     });
   });
-  expectInstalled(target, ran, "the executable");
+  expectInstalled(target, ran, "install the executable");
   facts.agent = { path: `${facts.bin}/agent`, version: undefined, sha256 };
 }
 
@@ -77,7 +77,7 @@ async function installRequest(target: Target, names: PeerNames, agent: string): 
     await session.send(`${parts.map(({ length }) => length).join(" ")}\n`);
     for (const part of parts) await session.send(part);
   }
-  expectInstalled(target, await session.end(), "the certificate");
+  expectInstalled(target, await session.end(), "install the certificate");
   return files!.certificate.fingerprint;
 }
 
@@ -109,7 +109,7 @@ async function installFiles(target: Target, names: PeerNames): Promise<string> {
   });
   await using session = open(transport, filesScript, how);
   for (const part of [...parts, options.token]) await session.send(part);
-  expectInstalled(target, await session.end(), "the certificate");
+  expectInstalled(target, await session.end(), "install the certificate");
   return files.certificate.fingerprint;
 }
 
@@ -125,7 +125,7 @@ export async function installToken(target: Target): Promise<void> {
     input: options.token,
     timeoutMs: installMs,
   });
-  expectInstalled(target, ran, "the token");
+  expectInstalled(target, ran, "install the token");
 }
 
 /** TLS for gRPC, in the configuration file. */
@@ -137,7 +137,7 @@ export async function installSettings(target: Target): Promise<void> {
     by_host: options.hostname,
   };
   const ran = await runScript(target, settingsScript, { variables, timeoutMs: installMs });
-  expectInstalled(target, ran, "the settings");
+  expectInstalled(target, ran, "write the settings");
 }
 
 export async function installService(target: Target): Promise<void> {
@@ -153,7 +153,7 @@ export async function installService(target: Target): Promise<void> {
     variables: { ...roleVariables(target, service), ...Object.fromEntries(args) },
     timeoutMs: serviceMs + drainMs,
   });
-  expectInstalled(target, ran, `the service of agent ${service}`);
+  expectInstalled(target, ran, `start the service of agent ${service}`);
 }
 
 export async function restartService(target: Target, role: string): Promise<void> {
@@ -165,7 +165,7 @@ export async function restartService(target: Target, role: string): Promise<void
     variables: roleVariables(target, role),
     timeoutMs: serviceMs + options.drainMs,
   });
-  expectInstalled(target, ran, `the restart of agent ${role}`);
+  expectInstalled(target, ran, `restart agent ${role}`);
 }
 
 function roleVariables({ facts, options }: Target, role: string) {
@@ -188,14 +188,14 @@ export function restoreCommand({ peer, facts, options }: Target, roles: string[]
 }
 
 /** Turns the exit code of a changing script into an error with the cause. */
-function expectInstalled({ peer }: Target, ran: Ran, what: string): void {
+function expectInstalled({ peer }: Target, ran: Ran, doing: string): void {
   if (ran.code === 0 && ran.stdout.includes("installed\n")) return;
   refuseUnreachable(peer, ran);
   const printed = ran.stderr.trim().split("\n").map((line) => line.replace(/^agent: /, ""));
   const next = printed.findLast((line) => line.startsWith("  next: "))?.slice(8);
   const reason = printed.findLast((line) => line.trim() !== "" && !line.startsWith("  next: "));
   throw new UserError(
-    `could not install ${what}: ${reason ?? `the script ended with exit code ${ran.code}`}`,
+    `could not ${doing}: ${reason ?? `the script ended with exit code ${ran.code}`}`,
     { next: next ?? "Run this again: it cleans up what is unfinished, and completes it" },
   );
 }

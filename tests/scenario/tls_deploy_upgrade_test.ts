@@ -87,7 +87,7 @@ Deno.test({
       await c.ok("printf 'worker:\\n  slots: many\\n' >>/etc/agent/config.yaml");
       const ran = await a.run("/root/agent-next tls deploy --push-binary --rolling c.lan d.lan");
       assert.equal(ran.code, 1, ran.stdout + ran.stderr);
-      assert.match(ran.stdout, /^c\.lan +failed +could not install the restart of agent worker: /m);
+      assert.match(ran.stdout, /^c\.lan +failed +could not restart agent worker: /m);
       assert.match(ran.stdout, /^d\.lan +skipped +because c\.lan failed before it$/m);
       assert.match(await d.ok("agent version"), new RegExp(`^agent ${version} `));
       await c.ok("sed -i '/^worker:/,$d' /etc/agent/config.yaml");
