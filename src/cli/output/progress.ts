@@ -34,7 +34,6 @@ export function progressOf(output: Output, names: string[]): Progress {
     last = last.then(() => output.write(up + text));
     return last;
   };
-  void draw();
   return {
     doing(name, text) {
       lines.set(name, `${name}  ${text} …`);
