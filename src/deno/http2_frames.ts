@@ -99,6 +99,9 @@ export function paceFrames(socket: Socket): void {
   const emit = socket.emit.bind(socket) as (event: string, ...args: unknown[]) => boolean;
   const frames = new FrameReader();
   let held: Buffer = Buffer.alloc(0);
+  // In its first turn the runtime reads what a paused socket has, besides listening to its data.
+  let isNew = true;
+  setImmediate(() => isNew = false);
   let [resetsLeft, at]: [number, number] = [resetLimits.burst, performance.now()];
 
   const takeReset = () => {
@@ -124,7 +127,7 @@ export function paceFrames(socket: Socket): void {
     held = chunk.subarray(end);
     if (end > 0) emit("data", held.length === 0 ? chunk : chunk.subarray(0, end));
     if (held.length === 0) return;
-    socket.pause();
+    if (!isNew) socket.pause();
     waiting.push(more);
     refill();
   };

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { hello } from "../../tests/support/engine.ts";
 import { spec } from "../../tests/support/spec.ts";
-import { eventually } from "../../tests/support/eventually.ts";
+import { eventually, settled } from "../../tests/support/eventually.ts";
 import { silentLog } from "../../tests/support/silent_log.ts";
 import { systemClock } from "../base/clock.ts";
 import { attemptKey, type Order, type Report, type StartOrder } from "../tasks/orders.ts";
@@ -93,6 +93,8 @@ async function place(options: { slots: number; acknowledges?: boolean }) {
       heard([{ kind: "exited", key, cause: "exit", ...facts, collects: false, ...more }]);
     },
     report: (report: Report) => heard([report]),
+    /** The runner says no more that it works. */
+    silence: () => clearInterval(alive),
     cancel: (ref: AttemptRef) => sink!.cancel(ref),
     /** Ends the session; in the next one these attempts are not the worker's any more. */
     async reconnect(gone: AttemptRef[]) {
@@ -109,6 +111,15 @@ async function place(options: { slots: number; acknowledges?: boolean }) {
     },
   };
 }
+
+Deno.test("no lease is renewed while the runner does not answer", async () => {
+  await using t = await place({ slots: 1 });
+  t.silence();
+  const heartbeats = () => t.seen.troubles.length;
+  const last = await settled(heartbeats);
+  t.report({ kind: "alive" });
+  await eventually(5_000, () => heartbeats() > last);
+});
 
 Deno.test("no more attempts run than there are slots, however short they are", async () => {
   await using t = await place({ slots: 2 });
