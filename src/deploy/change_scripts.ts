@@ -159,6 +159,11 @@ END
 done
 `;
 
+/** What a run that was cut off left is removed by every script. Variables: config, by_host. */
+export const cleanupScript = `${prologue}
+echo 'installed'
+`;
+
 /** The token alone. Variables: config, by_host, token_bytes. */
 export const tokenScript = `${prologue}${takeToken}
 echo 'installed'

@@ -7,6 +7,7 @@
  */
 import { messageOf, UserError } from "../base/errors.ts";
 import {
+  cleanUp,
   installCertificate,
   installService,
   installSettings,
@@ -104,6 +105,7 @@ async function changeRest(
   if (has("certificate")) fingerprint = await installCertificate(target, names);
   else if (has("token")) await installToken(target);
   if (has("settings")) await installSettings(target);
+  if (has("cleanup")) await cleanUp(target);
   const started: string[] = [];
   if (has("service")) {
     await installService(target);

@@ -4,6 +4,7 @@ import { UserError } from "../base/errors.ts";
 import { shellQuoted } from "../base/shell_quoted.ts";
 import type { PeerFiles } from "../pki/operations/issue_peer.ts";
 import {
+  cleanupScript,
   executableScript,
   filesScript,
   requestScript,
@@ -126,6 +127,14 @@ export async function installToken(target: Target): Promise<void> {
     timeoutMs: installMs,
   });
   expectInstalled(target, ran, "install the token");
+}
+
+/** Removes what a run that was cut off left: its lock and temporary files, among them a key. */
+export async function cleanUp(target: Target): Promise<void> {
+  const { facts, options } = target;
+  const variables = { config: facts.configRoot, by_host: options.hostname };
+  const ran = await runScript(target, cleanupScript, { variables, timeoutMs: installMs });
+  expectInstalled(target, ran, "clean up");
 }
 
 /** TLS for gRPC, in the configuration file. */

@@ -47,7 +47,7 @@ export interface Problem {
 }
 
 export interface Step {
-  kind: "executable" | "certificate" | "token" | "settings" | "service" | "restart";
+  kind: "executable" | "certificate" | "token" | "settings" | "cleanup" | "service" | "restart";
   /** Why, for people: "no certificate yet". */
   why: string;
   /** The role of a restart. */
@@ -79,6 +79,11 @@ export function planPeer(
     steps.push({ kind: "token", why: token });
   }
   if (facts.agent !== undefined || replaces) steps.push(...settingsStep(facts));
+  // The scripts of these steps clean up too.
+  const cleans = steps.some(({ kind }) => kind !== "executable");
+  if (facts.isUnfinished && !cleans) {
+    steps.push({ kind: "cleanup", why: "an earlier run was cut off" });
+  }
   const service = serviceStep(facts, wanted);
   steps.push(
     ...service,

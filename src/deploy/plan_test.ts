@@ -33,6 +33,7 @@ const facts: Facts = {
   hasServerKey: true,
   enabled: true,
   tokenSha256: "t1",
+  isUnfinished: false,
   peerInsecureSet: true,
   roles: [],
   formerRoles: [],
@@ -130,6 +131,9 @@ const steps: [string, Case, string[]][] = [
     },
     ["service (agent worker runs with other flags)"],
   ],
+  ["a run that was cut off at its end", { facts: { isUnfinished: true } }, [
+    "cleanup (an earlier run was cut off)",
+  ]],
   ["plaintext by default", { facts: { peerInsecureSet: false } }, [
     "settings (peer.insecure=false)",
   ]],

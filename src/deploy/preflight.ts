@@ -38,6 +38,8 @@ export interface Facts {
   hasServerKey: boolean;
   enabled: boolean;
   tokenSha256: string | undefined;
+  /** Whether a run that was cut off left its lock or temporary files. */
+  isUnfinished: boolean;
   /** Whether its configuration file sets `peer.insecure`. */
   peerInsecureSet: boolean;
   /** Roles of agent that run there, by the name of the subcommand. */
@@ -148,6 +150,9 @@ tls=\${AGENT_TLS_DIR:-$config/tls}
 # Beside the TLS directory, wherever it is: the token, and our lock.
 config=\${tls%/*}
 say config "$config"
+for f in "$config"/.deploy.* "$config"/deploy.lock*; do
+  if [ -e "$f" ] || [ -L "$f" ]; then say unfinished yes; break; fi
+done
 say tls "$tls"
 d=\${tls%/*}; while [ ! -e "$d" ]; do d=\${d%/*}; d=\${d:-/}; done
 above=$d
@@ -261,6 +266,7 @@ export function readFacts(output: string): Facts | undefined {
     hasServerKey: one("serverkey") === "yes",
     enabled: one("enabled") === "yes",
     tokenSha256: one("token"),
+    isUnfinished: one("unfinished") === "yes",
     peerInsecureSet: one("insecure") === "set",
     roles: all("role"),
     formerRoles: all("former"),

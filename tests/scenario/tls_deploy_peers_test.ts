@@ -84,7 +84,7 @@ const cases: Record<string, Case> = {
   musl: {
     prepare: `${shim("getconf", "exit 1")} && touch /lib/ld-musl-x86_64.so.1`,
     line: /failed +its C library is musl/,
-    next: /gcompat/,
+    next: /leave out --push-binary/,
   },
 };
 
