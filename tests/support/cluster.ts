@@ -130,12 +130,13 @@ export async function startCluster(
 
 /** The guardian is the worker's child that carries the worker's mark on its command line. */
 async function guardianOf(worker: number, mark: string): Promise<number> {
-  return await eventually(10_000, async () => {
-    for await (const { name } of Deno.readDir("/proc")) {
+  return await eventually(30_000, () => {
+    // At once: on a busy machine hundreds of asynchronous reads take longer than a guardian lives.
+    for (const { name } of Deno.readDirSync("/proc")) {
       if (!/^\d+$/.test(name)) continue;
       try {
-        const line = await Deno.readTextFile(`/proc/${name}/cmdline`);
-        const status = await Deno.readTextFile(`/proc/${name}/status`);
+        const line = Deno.readTextFileSync(`/proc/${name}/cmdline`);
+        const status = Deno.readTextFileSync(`/proc/${name}/status`);
         if (line.includes(`${mark}.`) && status.includes(`PPid:\t${worker}\n`)) return Number(name);
       } catch (error) {
         // It has just ended.
