@@ -6,7 +6,7 @@
 
 deno_pinned=2.9.6 # what is fetched
 # Explained in src/base/self.ts.
-v8_flags=--max-semi-space-size=1,--no-incremental-marking,--no-concurrent-array-buffer-sweeping
+v8_flags=--max-semi-space-size=1,--no-incremental-marking,--no-concurrent-array-buffer-sweeping,--expose-gc
 : "${deno_least:=2.7.14}" "${deno_exact:=}"
 
 cache=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}

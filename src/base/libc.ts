@@ -14,6 +14,8 @@ const symbols = {
   waitpid: { parameters: ["i32", "buffer", "i32"], result: "i32" },
   setgroups: { parameters: ["usize", "buffer"], result: "i32" },
   setresgid: { parameters: ["u32", "u32", "u32"], result: "i32" },
+  malloc_trim: { parameters: ["usize"], result: "i32" },
+  madvise: { parameters: ["usize", "usize", "i32"], result: "i32" },
   setresuid: { parameters: ["u32", "u32", "u32"], result: "i32" },
   // Since glibc 2.30.
   getdents64: { parameters: ["i32", "buffer", "usize"], result: "isize", optional: true },
@@ -47,6 +49,7 @@ const closeOnExecFlag = 1;
 const setDescriptorFlags = 2;
 const setChildSubreaper = 36;
 const noHang = 1;
+const notNeeded = 4;
 
 /** Signals that this process ignores; processes that it starts inherit this. */
 export function ignoredSignals(): number[] {
@@ -170,5 +173,27 @@ function isUtf8(bytes: Uint8Array): boolean {
     return true;
   } catch {
     return false;
+  }
+}
+
+/** Returns what all threads have freed to the system (malloc_trim(3)). */
+export function trimMemory(): void {
+  libc()?.malloc_trim(0n);
+}
+
+/**
+ * Takes the code of the program out of this process's memory. The code that is used comes back at once,
+ * from the system's cache of the file; what only the start or rare work needs stays away. Code pages are
+ * never written, so that nothing can be lost.
+ */
+export function leaveCode(): void {
+  const calls = libc();
+  if (calls === undefined) return;
+  const program = Deno.execPath();
+  for (const line of Deno.readTextFileSync("/proc/self/maps").split("\n")) {
+    const found = /^([0-9a-f]+)-([0-9a-f]+) r-xp /.exec(line);
+    if (found === null || !line.endsWith(` ${program}`)) continue;
+    const [from, to] = [BigInt(`0x${found[1]}`), BigInt(`0x${found[2]}`)];
+    calls.madvise(from, to - from, notNeeded);
   }
 }

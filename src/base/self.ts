@@ -11,6 +11,7 @@ const v8Flags = [
   "--max-semi-space-size=1",
   "--no-incremental-marking",
   "--no-concurrent-array-buffer-sweeping",
+  "--expose-gc",
 ];
 
 /**

@@ -1,5 +1,6 @@
 import type { Env } from "../base/env.ts";
 import { errorFacts } from "../base/errors.ts";
+import { releaseWhenIdle } from "../base/idle_memory.ts";
 import { aborted } from "../base/lifetimes.ts";
 import type { RoleInit } from "../roles/entry.ts";
 import { cleanProcess } from "../roles/process_state.ts";
@@ -66,6 +67,7 @@ export async function startRole(
     init,
     transfer: [port2],
   });
+  using _memory = releaseWhenIdle(() => thread.idle());
   const ended = endOf(thread, env.signal).finally(() => over.abort(new Stopped("SIGTERM")));
   try {
     if (spec.beside === undefined) return await ended;

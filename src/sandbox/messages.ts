@@ -1,8 +1,12 @@
 import { type ErrorFacts, UserError } from "../base/errors.ts";
 
-/** Messages from the main thread to a thread: `start` is the first, and comes once. */
+/**
+ * Messages from the main thread to a thread: `start` is the first, and comes once. At `idle` the thread
+ * collects its garbage.
+ */
 export type ToThread =
   | { kind: "start"; init: unknown }
+  | { kind: "idle" }
   | { kind: "stop"; signal: StopSignal };
 
 /** The last message of a thread: one of these, once. */

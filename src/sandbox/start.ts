@@ -19,6 +19,8 @@ export type ThreadEnd = { exit: number } | { facts: ErrorFacts };
 export interface Thread extends AsyncDisposable {
   /** Settles when the thread has reported its end or crashed; never rejects. */
   readonly ended: Promise<ThreadEnd>;
+  /** Has the thread collect its garbage. */
+  idle(): void;
   /** Aborts the thread's signal. */
   stop(signal: StopSignal): void;
 }
@@ -68,6 +70,7 @@ export function startThread(options: ThreadOptions): Thread {
   tell({ kind: "start", init: options.init }, options.transfer);
   return {
     ended: promise,
+    idle: () => tell({ kind: "idle" }),
     stop: (signal) => tell({ kind: "stop", signal }),
     async [Symbol.asyncDispose]() {
       worker.terminate();
