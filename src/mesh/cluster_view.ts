@@ -1,5 +1,6 @@
 /** The document of `GET /api/cluster`: everything that a person sees of the cluster. */
-import type { Member, Membership, Observed, Reach } from "./membership.ts";
+import type { Member, Observed } from "./member.ts";
+import type { Membership, Reach } from "./membership.ts";
 import type { NodeFacts } from "./protocol.ts";
 
 export interface NodeView {
@@ -73,10 +74,6 @@ interface Moment {
   signOn: boolean;
 }
 
-export function clusterView(membership: Membership, own: OwnFacts, moment: Moment): ClusterView {
-  return { ...nodesView(membership, own, moment), links: links(membership, moment.now) };
-}
-
 export function nodesView(
   membership: Membership,
   own: OwnFacts,
@@ -98,12 +95,13 @@ export function nodesView(
     member,
     facts: member.facts,
     observed: member.observed,
-    state: membership.shown(member, now),
+    state: membership.shown(member, now, cutOff),
     isSilent: membership.reach(member, now) === "unreachable",
   }));
   const rows = [self, ...others];
   const usual = usualOf(rows);
-  const nodes = rows.map((row) => nodeView(row, { rows, usual, own, master, wall, signOn }));
+  const owners = Map.groupBy(rows, ({ observed }) => observed?.certificateFingerprint);
+  const nodes = rows.map((row) => nodeView(row, { owners, usual, own, master, wall, signOn }));
   return {
     cluster: own.facts.cluster,
     node_id: own.facts.id,
@@ -124,7 +122,8 @@ interface Row {
 }
 
 interface Context {
-  rows: Row[];
+  /** By the certificate that they present. */
+  owners: Map<string | undefined, Row[]>;
   usual: { version: string | undefined; ca: string | undefined };
   own: OwnFacts;
   master: string | undefined;
@@ -136,10 +135,8 @@ function nodeView(row: Row, context: Context): NodeView {
   const { member, facts, observed, state } = row;
   const { own, master, wall, signOn } = context;
   const addresses = member?.addresses ?? own.facts.addresses;
-  const isShared = observed?.certificateFingerprint !== undefined &&
-    context.rows.some((other) =>
-      other !== row && other.observed?.certificateFingerprint === observed.certificateFingerprint
-    );
+  const certificate = observed?.certificateFingerprint;
+  const isShared = certificate !== undefined && context.owners.get(certificate)!.length > 1;
   return {
     id: row.id,
     name: facts?.name ?? member?.name ?? row.id,
@@ -237,32 +234,31 @@ function inOrder(a: NodeView, b: NodeView): number {
   return rank(a) - rank(b) || a.name.localeCompare(b.name) || (a.id < b.id ? -1 : 1);
 }
 
-function links(membership: Membership, now: number): EdgeView[] {
+/** Who reaches whom: about the square of the number of nodes. */
+export function* linksOf(membership: Membership, now: number): Iterable<EdgeView> {
   const self = membership.self.id;
-  const found: EdgeView[] = [];
   for (const member of membership.members.values()) {
     const reachable = membership.reach(member, now) !== "unreachable";
-    found.push({
+    yield {
       from: self,
       to: member.id,
       reachable,
       latency_ms: reachable ? tenths(member.observed?.latencyMs) : null,
       last_seen: timestamp(member.lastSeen),
-    });
+    };
     // What a node that does not answer said once is of the past.
     if (!reachable) continue;
     for (const [to, link] of member.links) {
       if (to !== self && !membership.members.has(to)) continue;
-      found.push({
+      yield {
         from: member.id,
         to,
         reachable: link.reachable,
         latency_ms: tenths(link.latencyMs),
         last_seen: timestamp(link.lastSeen),
-      });
+      };
     }
   }
-  return found;
 }
 
 function timestamp(ms: number | undefined): string | null {

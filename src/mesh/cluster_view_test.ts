@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { clusterView, type OwnFacts } from "./cluster_view.ts";
+import { nodesView, type OwnFacts } from "./cluster_view.ts";
 import { Membership } from "./membership.ts";
 
 const dayMs = 86_400_000;
@@ -31,7 +31,7 @@ Deno.test("a node is warned of from 30 days before the end of its certificate", 
   ];
   for (const [wall, warning] of times) {
     const membership = new Membership({ id: "a", instance: "1" });
-    const { nodes } = clusterView(membership, own, { now: 0, wall, signOn: false });
+    const { nodes } = nodesView(membership, own, { now: 0, wall, signOn: false });
     assert.deepEqual(
       nodes[0]!.warnings,
       warning === undefined ? [] : [`Its certificate ${warning}: agent tls renew`],

@@ -4,7 +4,8 @@ import * as v from "valibot";
 import { messageOf } from "../base/errors.ts";
 import { writeFileAtomic } from "../base/fs/atomic_file.ts";
 import type { Log } from "../base/log.ts";
-import type { KnownMember, Membership } from "./membership.ts";
+import type { KnownMember } from "./member.ts";
+import type { Membership } from "./membership.ts";
 import { limits } from "./protocol.ts";
 
 const text = v.pipe(v.string(), v.maxLength(300));

@@ -3,67 +3,16 @@
  * clock: answers and the time go in; the nodes to ask and the view to show come out. `now` is
  * monotonic, `wall` is milliseconds since the epoch.
  */
-import { limits, type NodeAnswer, type NodeFacts, times, type ViewEntry } from "./protocol.ts";
-
-/** What the connection to a node showed, beside what the node reports. */
-export interface Observed {
-  latencyMs: number;
-  /** Its clock minus ours. */
-  clockOffsetMs: number | undefined;
-  /** SHA-256 in lower-case hex; undefined without TLS. */
-  certificateFingerprint: string | undefined;
-  certificateNotAfter: number | undefined;
-  caFingerprint: string | undefined;
-}
-
-/** One start of a node that answers. */
-interface Instance {
-  address: string;
-  firstAt: number;
-  lastAt: number;
-}
-
-/** What one node reports about its connection to another. */
-export interface Edge {
-  reachable: boolean;
-  latencyMs: number | undefined;
-  lastSeen: number | undefined;
-}
-
-export interface Member {
-  readonly id: string;
-  name: string;
-  /** Where it can be dialled. */
-  addresses: string[];
-  /** Wall clock. */
-  firstSeen: number;
-  lastSeen: number | undefined;
-  /** Monotonic, of the last direct answer. */
-  answeredAt: number | undefined;
-  facts: NodeFacts | undefined;
-  observed: Observed | undefined;
-  /** What others are told of its latency. */
-  smoothLatencyMs: number | undefined;
-  /** Why the last request failed; undefined after an answer. */
-  error: string | undefined;
-  /** The address that answered last. */
-  good: string | undefined;
-  instances: Map<string, Instance>;
-  links: Map<string, Edge>;
-  /** The revision of its view that we have, and the instance that it belongs to. */
-  held: { instance: string; revision: number } | undefined;
-  /** Our addresses as we last sent them to it; undefined: it may not know us. */
-  told: string | undefined;
-}
-
-/** A member as it is stored on disk. */
-export interface KnownMember {
-  id: string;
-  name: string;
-  addresses: string[];
-  first_seen: number;
-  last_seen: number | null;
-}
+import { type KnownMember, type Member, newMember, type Observed, sawMember } from "./member.ts";
+import {
+  type HostLoad,
+  limits,
+  type NodeAnswer,
+  type NodeFacts,
+  times,
+  type ViewEntry,
+} from "./protocol.ts";
+import { PublishedView } from "./published_view.ts";
 
 export type Reach = "reachable" | "unreachable" | "conflict";
 
@@ -75,8 +24,6 @@ const lateTickMs = 2 * times.tickMs;
 const atOnceMs = 2 * times.tickMs + times.answerMs;
 /** Instances that have been silent for longer are dropped. */
 const instanceMs = 60_000;
-/** Maximum age of a view. It is made from all members, and each of them asks for it in each tick. */
-const viewMs = 500;
 /** Forgotten ids that are remembered, so that reports of other nodes do not bring them back. */
 const maxTombstones = 1_000;
 
@@ -84,12 +31,7 @@ export class Membership {
   readonly members = new Map<string, Member>();
   /** Ids forgotten by command. */
   readonly #gone = new Set<string>();
-  readonly #entries = new Map<string, { text: string; entry: ViewEntry; revision: number }>();
-  #revision = 0;
-  /** The view is made again for the next request, whatever its age. */
-  #stale = true;
-  #viewedAt = -Infinity;
-  #ownFacts = "";
+  readonly #view = new PublishedView();
   #tickAt: number | undefined;
   /** When another process with our own id last answered. */
   #ownConflictAt: number | undefined;
@@ -154,14 +96,14 @@ export class Membership {
       if (node.instance !== this.self.instance) this.#ownConflictAt = at.now;
       return [];
     }
-    if (this.#gone.delete(node.id)) this.#stale = true;
+    if (this.#gone.delete(node.id)) this.#view.outdate();
     const isNew = !this.members.has(node.id);
     if (isNew && this.members.size >= limits.members) return [];
     const member = this.#member(node.id, node.name, at.wall);
     member.name = node.name;
     member.facts = node;
     member.addresses = [...new Set([...node.addresses, address])].slice(0, limits.addresses);
-    this.#saw(member, node.instance, address, observed, at);
+    sawMember(member, node.instance, address, observed, at);
     if (answer.since === null) member.links.clear();
     member.held = { instance: node.instance, revision: answer.revision };
     const found = answer.members.flatMap((entry) => this.#heard(member, entry, at.wall));
@@ -175,17 +117,21 @@ export class Membership {
     address: string,
     observed: Observed,
     at: { now: number; wall: number },
+    load: HostLoad | undefined,
   ): void {
     const member = this.members.get(id);
     if (member === undefined) return;
-    this.#saw(member, instance, address, observed, at);
+    sawMember(member, instance, address, observed, at);
+    if (load !== undefined && member.facts !== undefined) Object.assign(member.facts, load);
   }
 
-  failed(id: string, reason: string): void {
+  /** @param refused whether its host said that nothing listens where it answered last. */
+  failed(id: string, reason: string, now: number, refused: boolean): void {
     const member = this.members.get(id);
     if (member === undefined) return;
     member.error = reason;
     member.told = undefined;
+    member.refused = refused ? { first: member.refused?.first ?? now, last: now } : undefined;
   }
 
   /** Removes an unreachable node, here and on all nodes that learn of it. */
@@ -197,17 +143,16 @@ export class Membership {
 
   reach(member: Member, now: number): Reach {
     if (this.#inConflict(member, now)) return "conflict";
-    const at = this.#effective(now);
-    const silent = at - (member.answeredAt ?? -Infinity);
+    if (isRefusing(member)) return "unreachable";
+    const silent = this.#effective(now) - (member.answeredAt ?? -Infinity);
     return silent <= times.unreachableMs ? "reachable" : "unreachable";
   }
 
   /** As `reach`, but nodes that all vanished at once are shown as reachable for a while. */
-  shown(member: Member, now: number): Reach {
+  shown(member: Member, now: number, cutOff: boolean): Reach {
     const reach = this.reach(member, now);
-    if (reach !== "unreachable" || member.answeredAt === undefined || !this.cutOff(now)) {
-      return reach;
-    }
+    if (reach !== "unreachable" || member.answeredAt === undefined || !cutOff) return reach;
+    if (isRefusing(member)) return reach;
     return this.#effective(now) - member.answeredAt < cutOffHoldMs ? "reachable" : "unreachable";
   }
 
@@ -219,11 +164,13 @@ export class Membership {
 
   /**
    * Whether this node is the one that is cut off: at least two others answered before, and most of them
-   * fell silent at once and still are.
+   * fell silent at once and still are. Those whose host refuses connections are not silent.
    */
   cutOff(now: number): boolean {
     const seen = [...this.members.values()].filter(({ answeredAt }) => answeredAt !== undefined);
-    const silent = seen.filter((member) => this.reach(member, now) === "unreachable");
+    const silent = seen.filter((member) =>
+      this.reach(member, now) === "unreachable" && !isRefusing(member)
+    );
     const last = Math.max(...silent.map(({ answeredAt }) => answeredAt!));
     const together = silent.filter(({ answeredAt }) => last - answeredAt! <= atOnceMs);
     return together.length >= 2 && together.length * 2 > seen.length;
@@ -242,90 +189,20 @@ export class Membership {
     facts: NodeFacts,
     now: number,
   ): { revision: number; entries: (since: number) => ViewEntry[] } {
-    if (this.#stale || now - this.#viewedAt >= viewMs) {
-      this.#stale = false;
-      this.#viewedAt = now;
-      this.#renew(facts, now);
-    }
-    return {
-      revision: this.#revision,
-      entries: (since) =>
-        [...this.#entries.values()].filter(({ revision }) => revision > since)
-          .map(({ entry }) => entry),
-    };
-  }
-
-  #renew(facts: NodeFacts, now: number): void {
-    const next = new Map<string, ViewEntry>();
-    for (const member of this.members.values()) next.set(member.id, this.#entryOf(member, now));
-    for (const id of this.#gone) next.set(id, { gone: true, id });
-    for (const [id, entry] of next) {
-      const text = JSON.stringify(entry);
-      if (this.#entries.get(id)?.text === text) continue;
-      this.#entries.set(id, { text, entry, revision: ++this.#revision });
-    }
-    for (const id of this.#entries.keys()) if (!next.has(id)) this.#entries.delete(id);
-    const own = JSON.stringify(facts);
-    if (own === this.#ownFacts) return;
-    this.#ownFacts = own;
-    this.#revision++;
-  }
-
-  #entryOf(member: Member, now: number): ViewEntry {
-    const reachable = this.reach(member, now) !== "unreachable";
-    const before = this.#entries.get(member.id)?.entry;
-    const published = before === undefined || before.gone ? null : before.latency_ms;
-    return {
-      id: member.id,
-      name: member.name,
-      addresses: member.facts?.addresses ?? member.addresses,
-      reachable,
-      latency_ms: reachable ? steady(published, member.smoothLatencyMs) : null,
-      last_seen: reachable ? null : member.lastSeen ?? null,
-    };
+    return this.#view.at(now, facts, {
+      members: this.members,
+      gone: this.#gone,
+      isReachable: (member) => this.reach(member, now) !== "unreachable",
+    });
   }
 
   #member(id: string, name: string, wall: number): Member {
     const known = this.members.get(id);
     if (known !== undefined) return known;
-    const member: Member = {
-      id,
-      name,
-      addresses: [],
-      firstSeen: wall,
-      lastSeen: undefined,
-      answeredAt: undefined,
-      facts: undefined,
-      observed: undefined,
-      smoothLatencyMs: undefined,
-      error: undefined,
-      good: undefined,
-      instances: new Map(),
-      links: new Map(),
-      held: undefined,
-      told: undefined,
-    };
+    const member = newMember(id, name, wall);
     this.members.set(id, member);
-    this.#stale = true;
+    this.#view.outdate();
     return member;
-  }
-
-  #saw(
-    member: Member,
-    instance: string,
-    address: string,
-    observed: Observed,
-    { now, wall }: { now: number; wall: number },
-  ): void {
-    const before = member.instances.get(instance);
-    member.instances.set(instance, { address, firstAt: before?.firstAt ?? now, lastAt: now });
-    member.answeredAt = now;
-    member.lastSeen = wall;
-    member.observed = observed;
-    const mean = member.smoothLatencyMs ?? observed.latencyMs;
-    member.smoothLatencyMs = mean + smoothing * (observed.latencyMs - mean);
-    member.error = undefined;
-    member.good = address;
   }
 
   /** Takes what another node reports: further nodes to ask. */
@@ -363,7 +240,7 @@ export class Membership {
   }
 
   #remove(id: string): void {
-    this.#stale = true;
+    this.#view.outdate();
     this.members.delete(id);
     for (const { links } of this.members.values()) links.delete(id);
   }
@@ -384,20 +261,16 @@ export class Membership {
   }
 }
 
+/**
+ * Whether a host has refused connections for long enough: its process is gone, and it is not one that
+ * starts again.
+ */
+function isRefusing({ refused }: Member): boolean {
+  return refused !== undefined && refused.last - refused.first >= times.refusedMs;
+}
+
 /** Distinct addresses, the working one first, at most as many as the protocol allows. */
 export function bestFirst(addresses: string[], good: string | undefined): string[] {
   const all = good === undefined ? addresses : [good, ...addresses];
   return [...new Set(all)].slice(0, limits.addresses);
-}
-
-/** Share of the newest answer in the mean: one slow answer on a busy host is nothing new. */
-const smoothing = 0.2;
-
-/** The latency that is published changes only when the mean doubles or halves. */
-function steady(published: number | null, measured: number | undefined): number | null {
-  if (measured === undefined) return published;
-  const rounded = measured < 10 ? Math.round(measured * 10) / 10 : Math.round(measured);
-  if (published === null) return rounded;
-  const [low, high] = [Math.min(published, rounded), Math.max(published, rounded)];
-  return high > 2 * low && high - low > 5 ? rounded : published;
 }

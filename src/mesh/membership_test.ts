@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { type Member, Membership, type Observed } from "./membership.ts";
+import type { Member, Observed } from "./member.ts";
+import { Membership } from "./membership.ts";
 import { type NodeAnswer, type NodeFacts, times, type ViewEntry } from "./protocol.ts";
 
 /** Ids in the order of their letters. */
@@ -65,7 +66,7 @@ class Lab {
     return this.m.reach(this.member(letter), this.now);
   }
   shown(letter: string) {
-    return this.m.shown(this.member(letter), this.now);
+    return this.m.shown(this.member(letter), this.now, this.m.cutOff(this.now));
   }
   master() {
     return this.m.master(this.now)?.[0];
@@ -192,7 +193,7 @@ Deno.test("a member is forgotten by command on all nodes, and lives again by a d
   const lab = new Lab().tick(0);
   lab.answers("a", [entry("b"), entry("d")]);
   run(lab, 5_000, 30_000, "a");
-  lab.m.failed(idOf("b"), "refused");
+  lab.m.failed(idOf("b"), "silent", lab.now, false);
   // Hearsay of a node that has forgotten it.
   lab.answers("a", [{ gone: true, id: idOf("b") }]);
   assert.equal(lab.m.members.has(idOf("b")), false);
@@ -239,14 +240,55 @@ Deno.test("a view names only what changed since a revision", () => {
   lab.answers("b");
   const two = lab.m.view(facts("c"), 1_000);
   assert.deepEqual(two.entries(one.revision).map(({ id }) => id), [idOf("b")]);
-  // Latency that wavers is nothing new, one that doubles is.
-  lab.member("a").smoothLatencyMs = 1.5;
-  assert.equal(lab.m.view(facts("c"), 2_000).revision, two.revision);
-  lab.member("a").smoothLatencyMs = 80;
-  const three = lab.m.view(facts("c"), 3_000);
-  assert.deepEqual(three.entries(two.revision).map(({ id }) => id), [idOf("a")]);
   // So is a change of the node's own facts.
-  assert.ok(lab.m.view({ ...facts("c"), load: 1 }, 4_000).revision > three.revision);
+  assert.ok(lab.m.view({ ...facts("c"), version: "2" }, 4_000).revision > two.revision);
+});
+
+Deno.test("load and latency make no new revision, but what is far off is corrected now and then", () => {
+  const lab = new Lab().tick(0);
+  const letters = "abdefghijklmnop";
+  for (const letter of letters) lab.answers(letter);
+  const first = lab.m.view(facts("c"), 0);
+  for (const letter of letters) lab.member(letter).smoothLatencyMs = 80;
+  const busy = { ...facts("c"), load: 40, memory_available: 0 };
+  for (let now = 1_000; now < 60_000; now += 1_000) {
+    assert.equal(lab.m.view(busy, now).revision, first.revision);
+  }
+  const corrected = (now: number, since: number) => {
+    const { revision, entries } = lab.m.view(busy, now);
+    return { revision, ids: entries(since).map(({ id }) => id) };
+  };
+  const second = corrected(60_000, first.revision);
+  assert.equal(second.ids.length, 8);
+  const third = corrected(120_000, second.revision);
+  assert.equal(new Set([...second.ids, ...third.ids]).size, letters.length);
+  // What wavers by less than twice is never told.
+  for (const letter of letters) lab.member(letter).smoothLatencyMs = 120;
+  assert.deepEqual(corrected(180_000, third.revision).ids, []);
+});
+
+Deno.test("a host that refuses connections for 3 s is unreachable, without any cut", () => {
+  const lab = new Lab();
+  run(lab, 0, 20_000, "ab");
+  const refuse = (letter: string, now: number) => lab.at(now).m.failed(idOf(letter), "", now, true);
+  for (const letter of "ab") refuse(letter, 21_000);
+  for (const letter of "ab") refuse(letter, 23_999);
+  assert.equal(lab.reach("a"), "reachable");
+  // It was only starting again.
+  lab.answers("b");
+  for (const letter of "ab") refuse(letter, 24_000);
+  assert.equal(lab.reach("a"), "unreachable");
+  assert.equal(lab.reach("b"), "reachable");
+  // Another failure in between proves nothing.
+  lab.m.failed(idOf("b"), "", 26_000, false);
+  refuse("b", 28_000);
+  assert.equal(lab.reach("b"), "reachable");
+  refuse("b", 31_000);
+  for (const letter of "ab") assert.equal(lab.shown(letter), "unreachable");
+  assert.equal(lab.m.cutOff(lab.now), false);
+  assert.equal(lab.master(), "c");
+  lab.answers("a");
+  assert.equal(lab.reach("a"), "reachable");
 });
 
 const numbered = (n: number) => `${n.toString(16).padStart(8, "0")}-0000-4000-8000-000000000000`;
@@ -304,7 +346,7 @@ Deno.test("among 300 nodes, an idle tick takes under 20 KB/s and 2 % of a core",
       if (member?.held === undefined) {
         const reply = { node: factsOf(n), revision: 1, since: null, members: [] };
         node.answered(`n${n}:1`, reply, observed, at);
-      } else node.unchanged(numbered(n), instanceOf(n), `n${n}:1`, observed, at);
+      } else node.unchanged(numbered(n), instanceOf(n), `n${n}:1`, observed, at, undefined);
       bytes += exchangeBytes;
       // And each of them asks in its own time.
       const view = node.view(factsOf(0), now + n * times.tickMs / 300);

@@ -4,7 +4,7 @@
  */
 import { Agent as PlainAgent, type IncomingMessage, request as plainRequest } from "node:http";
 import { Agent as SecureAgent, request as secureRequest } from "node:https";
-import { isIP } from "node:net";
+import { isIP, type Socket } from "node:net";
 import type { DetailedPeerCertificate, PeerCertificate, TLSSocket } from "node:tls";
 import { splitHost } from "../base/address.ts";
 import type { Clock } from "../base/clock.ts";
@@ -13,7 +13,7 @@ import { joinBytes } from "../base/join_bytes.ts";
 import type { Certificate, Pair } from "../pki/x509/inspect.ts";
 import { roleOf } from "../pki/x509/roles.ts";
 import { coversName } from "../tls/verify.ts";
-import type { Observed } from "./membership.ts";
+import type { Observed } from "./member.ts";
 import { limits, timeHeader } from "./protocol.ts";
 import { fingerprintHex, prove, type Proven, shownChain } from "./trust.ts";
 
@@ -35,6 +35,13 @@ export interface PeerQuestion {
   withinMs: number;
   /** Maximum bytes of the answer; default: the limit of the protocol between nodes. */
   maxBytes?: number;
+  /** Called when the connection of the answer closes, unless another question has used it meanwhile. */
+  closed?: () => void;
+}
+
+/** The host answers, and nothing listens on that port. */
+export class RefusedError extends Error {
+  override name = "RefusedError";
 }
 
 export interface PeerReply {
@@ -81,6 +88,11 @@ export function peerClient(
     }
     return known;
   };
+  const closed = new WeakMap<Socket, (() => void) | undefined>();
+  const onClose = (socket: Socket, told: (() => void) | undefined) => {
+    if (!closed.has(socket)) socket.once("close", () => closed.get(socket)?.());
+    closed.set(socket, told);
+  };
   /** Sends a request. `head` resolves to the headers of the answer; `fail` aborts the request. */
   const send = (address: string, { method, path, headers, body }: PeerQuestion): Sent => {
     const { host, port } = splitHost(address);
@@ -90,11 +102,14 @@ export function peerClient(
       ? plainRequest({ ...options, headers: { host: "localhost", ...headers } })
       : secureRequest({ ...options, ...tlsOptions(trust, host, clock) });
     const head = Promise.withResolvers<IncomingMessage>();
-    const fail = (reason: string) => {
-      head.reject(new Error(reason));
+    const fail = (reason: string, why = new Error(reason)) => {
+      head.reject(why);
       request.destroy();
     };
-    request.on("error", (error: Error & { code?: string }) => fail(reasonFor(error)));
+    request.on("error", (error: Error & { code?: string }) => {
+      const reason = reasonFor(error);
+      fail(reason, error.code === "ECONNREFUSED" ? new RefusedError(reason) : undefined);
+    });
     request.once("response", head.resolve);
     request.end(body);
     return { head: head.promise, fail };
@@ -111,6 +126,7 @@ export function peerClient(
       }, question.withinMs);
       try {
         const response = await Promise.race([head, late.promise]);
+        onClose(response.socket, question.closed);
         const latencyMs = clock.monotonic() - start;
         const verified = trust && provenOf(response.socket as TLSSocket, trust);
         const most = question.maxBytes ?? limits.answerBytes;

@@ -10,13 +10,17 @@
  *
  *     200  ETag, Agent-Time, and a NodeAnswer: the facts of the node, and of the nodes that it knows
  *          those entries that changed since the revision that was named, or all of them
- *     304  ETag, Agent-Time: nothing has changed, so an idle cluster costs one small exchange for
- *          each pair of nodes and tick, whatever its size
+ *     304  ETag, Agent-Time, Agent-Load: nothing that is stable has changed, so an idle cluster costs
+ *          one small exchange for each pair of nodes and tick, whatever its size
  *
  * The certificate of the connection proves membership; the id is claimed in the answer, with the
  * random instance of this start. A node that is asked by an unknown node asks it back at once.
  * Entries about other nodes only say which nodes to ask, and what the Network page draws. Only a direct
  * answer makes a node reachable.
+ *
+ * When the connection to a node closes, or a question to one that is reachable fails, it is asked again
+ * at once. A host that keeps refusing connections is unreachable after 3 s, a silent one 10 s after its
+ * last answer.
  */
 import * as v from "valibot"; // schema and type as one value, 3 KB; zod costs a start 80 ms
 
@@ -29,6 +33,13 @@ export const times = {
   answerMs: 3_000,
   /** Two ticks: one lost answer does not make a node unreachable. */
   unreachableMs: 10_000,
+  /**
+   * A host that answers for this long that nothing listens is unreachable sooner: a node that was
+   * killed is, one that starts again is not.
+   */
+  refusedMs: 3_000,
+  /** Time between a failed question to a reachable node and the next one. */
+  againMs: 1_000,
   /** Unreachable nodes are forgotten after this time. */
   forgetMs: 30 * 86_400_000,
 } as const;
@@ -110,6 +121,29 @@ export interface Asker {
 export const askerHeader = "agent-node";
 export const addressesHeader = "agent-addresses";
 export const timeHeader = "agent-time";
+/** `<load> <MiB of memory available>`: what changes all the time, and is no reason for a whole answer. */
+export const loadHeader = "agent-load";
+
+/** The part of the facts that wavers. */
+export type HostLoad = Pick<NodeFacts, "load" | "memory_available">;
+
+export function formatLoad({ load, memory_available: bytes }: HostLoad): string {
+  return `${load ?? "-"} ${bytes === null ? "-" : Math.round(bytes / mib)}`;
+}
+
+export function parseLoad(text: string | string[] | undefined): HostLoad | undefined {
+  const match = /^(-|\d{1,5}(?:\.\d{1,2})?) (-|\d{1,10})$/.exec(
+    typeof text === "string" ? text : "",
+  );
+  if (match === null) return undefined;
+  const [, load, available] = match;
+  return {
+    load: load === "-" ? null : Number(load),
+    memory_available: available === "-" ? null : Number(available) * mib,
+  };
+}
+
+const mib = 1024 * 1024;
 
 /** Reads the two headers of a question; undefined where they are missing or malformed. */
 export function parseAsker(node: string | undefined, list: string | undefined): Asker | undefined {

@@ -6,16 +6,19 @@ import { every } from "../base/lifetimes.ts";
 import { limited } from "../base/limited.ts";
 import type { Log } from "../base/log.ts";
 import { dialable, hostOf } from "./addresses.ts";
-import { bestFirst, type Member, type Membership } from "./membership.ts";
-import type { PeerClient, PeerReply } from "./peer_client.ts";
+import type { Member } from "./member.ts";
+import { bestFirst, type Membership } from "./membership.ts";
+import { type PeerClient, type PeerReply, RefusedError } from "./peer_client.ts";
 import {
   addressesHeader,
   type Asker,
   askerHeader,
   etagOf,
   limits,
+  loadHeader,
   nodeAnswer,
   parseEtag,
+  parseLoad,
   times,
 } from "./protocol.ts";
 import * as v from "valibot";
@@ -60,6 +63,8 @@ export class Pull {
   /** Which node answers at a configured address. */
   readonly #aliases = new Map<string, string>();
   readonly #askedBack = new Map<string, number>();
+  /** Members that were asked in this tick because their connection closed. */
+  readonly #disconnected = new Set<string>();
   readonly #slots = {
     answering: limited(maxQuestions.answering),
     silent: limited(maxQuestions.silent),
@@ -119,6 +124,7 @@ export class Pull {
   #tick(): void {
     const { membership, clock, staticPeers } = this.#options;
     membership.tick(clock.monotonic(), clock.now());
+    this.#disconnected.clear();
     const good = new Set<string>();
     for (const member of membership.members.values()) {
       if (member.good !== undefined && member.error === undefined) good.add(member.good);
@@ -153,12 +159,34 @@ export class Pull {
     this.#once(member.id, isAnswering ? "answering" : "silent", () => this.#reach(member));
   }
 
+  /** Asks a member whose connection has closed, once in a tick: some servers close after each answer. */
+  #closed(id: string | undefined): void {
+    if (id === undefined || this.#disconnected.has(id)) return;
+    this.#disconnected.add(id);
+    this.#askMember(this.#options.membership.members.get(id));
+  }
+
+  /** Asks a member again that is still shown as reachable, though its last question failed. */
+  async #askAgain(member: Member): Promise<void> {
+    const { membership, clock } = this.#options;
+    if (membership.reach(member, clock.monotonic()) === "unreachable") return;
+    try {
+      await clock.sleep(times.againMs, this.#signal!);
+    } catch {
+      return; // The node stops.
+    }
+    this.#askMember(membership.members.get(member.id));
+  }
+
   #askCandidate(address: string, trusted: boolean): void {
     if (this.#own.has(address)) return;
     this.#once(address, "possible", async () => {
       const failure = await attempt(() => this.#question(address, undefined, trusted));
       if (failure === undefined) return;
-      this.#options.log.debug("a possible node does not answer", { address, reason: failure });
+      this.#options.log.debug("a possible node does not answer", {
+        address,
+        reason: messageOf(failure),
+      });
     });
   }
 
@@ -166,10 +194,10 @@ export class Pull {
   async #reach(member: Member): Promise<void> {
     const { membership, clock } = this.#options;
     // Ask each process that uses the id, to see whether more than one still runs.
-    const twins = [...member.instances.values()].map(({ address }) => address);
-    if (twins.length > 1) {
+    const twins = new Set([...member.instances.values()].map(({ address }) => address));
+    if (twins.size > 1) {
       await Promise.allSettled(
-        twins.slice(0, maxTries).map((each) => this.#question(each, member)),
+        [...twins].slice(0, maxTries).map((each) => this.#question(each, member)),
       );
       return;
     }
@@ -182,20 +210,26 @@ export class Pull {
     const failures = await Promise.all(
       rest.map((each) => attempt(() => this.#question(each, member))),
     );
-    if (!failures.includes(undefined)) membership.failed(member.id, failure);
+    if (failures.includes(undefined)) return;
+    const refused = failure instanceof RefusedError && first === member.good;
+    membership.failed(member.id, messageOf(failure), clock.monotonic(), refused);
+    void this.#askAgain(member);
   }
 
   async #question(address: string, member?: Member, trusted = true): Promise<void> {
     const { client, clock, membership, staticPeers } = this.#options;
     const told = ownAddressList(this.#options);
+    let known = member?.id;
     const reply = await client().ask(address, {
       method: "GET",
       path: "/api/cluster/node_local",
       headers: headersFor(member, trusted, this.#options),
       withinMs: times.answerMs,
+      closed: () => this.#closed(known),
     });
     const at = { now: clock.monotonic(), wall: clock.now() };
     const { id, isOwn, found } = take(reply, address, member, at, this.#options);
+    known = id;
     if (member !== undefined) member.told = told;
     if (isOwn) this.#own.add(address);
     this.#candidates.delete(address);
@@ -236,7 +270,14 @@ function take(
     if (etag?.instance !== member.held.instance) {
       throw new Error("It answered for another process with its id");
     }
-    membership.unchanged(member.id, etag.instance, address, observed, at);
+    membership.unchanged(
+      member.id,
+      etag.instance,
+      address,
+      observed,
+      at,
+      parseLoad(headers[loadHeader]),
+    );
     return { id: member.id, isOwn: false, found: [] };
   }
   if (status === 401 || status === 403) {
@@ -274,12 +315,12 @@ function detailOf(body: string): string {
 }
 
 /** @returns why it failed; undefined if it did not. */
-async function attempt(ask: () => Promise<void>): Promise<string | undefined> {
+async function attempt(ask: () => Promise<void>): Promise<Error | undefined> {
   try {
     await ask();
     return undefined;
   } catch (error) {
-    return messageOf(error);
+    return error instanceof Error ? error : new Error(String(error));
   }
 }
 

@@ -62,6 +62,7 @@ function header(request: IncomingMessage, name: string): string | undefined {
  * that some proxies add.
  */
 function plainIp(address: string): string {
+  if (!address.includes(":")) return address;
   return address.replace(/^\[(.*)\](?::\d+)?$/, "$1").replace(/^([\d.]+):\d+$/, "$1")
     .replace(/^::ffff:(?=[\d.]+$)/i, "");
 }

@@ -1,13 +1,28 @@
 /** The HTTP API of a node and its pages, as one handler for http/server.ts. */
-import { getRequestListener } from "@hono/node-server";
+import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import { Hono } from "hono";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { messageOf } from "../base/errors.ts";
-import { HttpProblem, problemType } from "../http/problem.ts";
+import { HttpProblem } from "../http/problem.ts";
 import { type Route, routes } from "./access.ts";
 import { authorize } from "./api/authorize.ts";
-import { serveCluster } from "./api/cluster.ts";
-import type { Api, ApiContext, ApiEnv, Handler, Node, Serve } from "./api/context.ts";
+import { clusterAnswers, serveCluster } from "./api/cluster.ts";
+import {
+  alreadySent,
+  type Api,
+  type ApiContext,
+  type ApiEnv,
+  type Handler,
+  type Node,
+  type Serve,
+} from "./api/context.ts";
+import {
+  apiHeaders,
+  type DirectAnswer,
+  type DirectHandler,
+  directly,
+  problemAnswer,
+} from "./api/direct.ts";
 import { serveEvents } from "./api/events.ts";
 import { openApi } from "./api/openapi.ts";
 import { problemOf } from "./api/problems.ts";
@@ -29,54 +44,80 @@ export function nodeHandler(
   serveEvents(serve, node);
   serve({ "GET /api/openapi.json": (context) => context.json(openApi(node.own().facts.version)) });
 
+  const direct = clusterAnswers(node);
   for (const route of Object.keys(routes) as Route[]) {
-    const handler = handlers[route];
-    if (handler === undefined) throw new TypeError(`Nothing serves "${route}"`);
     const [method, path] = route.split(" ") as [string, string];
+    const answer = direct[route];
+    const handler = handlers[route] ?? (answer && small(answer));
+    if (handler === undefined) throw new TypeError(`Nothing serves "${route}"`);
     api.on(method, path, (context) => {
-      authorize(context, route, node);
+      passOn(context, route, node);
       // Set here rather than on the context, whose Headers object costs a tenth of a small answer.
       const { outgoing } = context.env as { outgoing: ServerResponse };
-      outgoing.setHeader("cache-control", "no-store");
-      outgoing.setHeader("x-content-type-options", "nosniff");
+      for (const [name, value] of Object.entries(apiHeaders)) outgoing.setHeader(name, value);
       return handler(context);
     });
   }
   api.all("*", async (context) => {
-    authorize(context, undefined, node);
+    passOn(context, undefined, node);
     const found = await servePage(context, node, assets);
     if (found !== undefined) return found;
     throw new HttpProblem(404, `There is no "${context.req.method} ${context.req.path}"`, {
       next: "GET /api/openapi.json lists the paths",
     });
   });
-  api.onError((error, context) => answerError(error, context, node));
-  const listener = getRequestListener(api.fetch, {
+  const problem = (error: unknown, request: IncomingMessage) => problemFor(error, request, node);
+  api.onError((error, { env }) => responseOf(problemAnswer(problem(error, env.incoming))));
+  const fetch = (request: Request, env: HttpBindings) => {
+    const answer = api.fetch(request, env);
+    return request.method === "HEAD" ? withoutCopy(answer, env) : answer;
+  };
+  const listener = getRequestListener((request, env) => fetch(request, env as HttpBindings), {
     errorHandler: (error) => {
       // A request that hono cannot even represent, such as one with a malformed Host header.
       node.log.debug("a request was malformed", { reason: messageOf(error) });
-      return problemResponse(new HttpProblem(400, "The request is malformed"));
+      return responseOf(problemAnswer(new HttpProblem(400, "The request is malformed")));
     },
   });
-  return (request, response) => void listener(request, response);
+  const answered = directly(direct, node, problem);
+  return (request, response) => {
+    if (!answered(request, response)) void listener(request, response);
+  };
 }
 
-function answerError(error: Error, { req }: ApiContext, { log }: Node): Response {
+/**
+ * For HEAD the router makes a copy of the answer, which no longer says that it was written already.
+ * Written again, it would end the process.
+ */
+async function withoutCopy(
+  answer: Response | Promise<Response>,
+  { outgoing }: HttpBindings,
+): Promise<Response> {
+  const copy = await answer;
+  return outgoing.headersSent ? alreadySent() : copy;
+}
+
+/** Lets a request through to its route. @throws {HttpProblem} where it may not go there. */
+function passOn(context: ApiContext, route: Route | undefined, node: Node): void {
+  const { facts, caller } = authorize(context.env.incoming, route, node);
+  context.set("facts", facts);
+  if (caller !== undefined) context.set("caller", caller);
+}
+
+function problemFor(error: unknown, { method, url }: IncomingMessage, { log }: Node): HttpProblem {
   const problem = problemOf(error);
-  if (problem !== undefined) return problemResponse(problem);
+  if (problem !== undefined) return problem;
   // The path, not the query: that may carry a token.
-  log.error("a request failed", { method: req.method, path: req.path, reason: error.message });
-  return problemResponse(new HttpProblem(500, "The node failed to answer; its log says more"));
+  const path = url?.split("?")[0];
+  log.error("a request failed", { method, path, reason: messageOf(error) });
+  return new HttpProblem(500, "The node failed to answer; its log says more");
 }
 
-function problemResponse(problem: HttpProblem): Response {
-  return new Response(JSON.stringify(problem.toJSON()), {
-    status: problem.status,
-    headers: {
-      "content-type": problemType,
-      "cache-control": "no-store",
-      "x-content-type-options": "nosniff",
-      ...problem.headers,
-    },
-  });
+/** The same answer by way of the router. */
+function small(answer: DirectHandler): Handler {
+  return (context) => responseOf(answer(context.env.incoming, context.get("facts"))!);
+}
+
+function responseOf({ status, headers, body }: DirectAnswer): Response {
+  return new Response(status === 304 ? null : body, { status, headers });
 }

@@ -2,7 +2,7 @@
 import type { Env } from "../base/env.ts";
 import { messageOf } from "../base/errors.ts";
 import type { ServerMaterial } from "../http/server.ts";
-import type { Observed } from "../mesh/membership.ts";
+import type { Observed } from "../mesh/member.ts";
 import { type PeerClient, peerClient, type PeerTrust } from "../mesh/peer_client.ts";
 import { fingerprintHex, prove } from "../mesh/trust.ts";
 import type { Certificate, Pair } from "../pki/x509/inspect.ts";

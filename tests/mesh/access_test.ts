@@ -128,3 +128,33 @@ Deno.test("the path of an artifact that is not percent-encoded is the caller's m
     assert.match(answer.text, /not percent-encoded/);
   }
 });
+
+Deno.test("a path is answered and guarded alike, however it is written", async () => {
+  await using api = await nodeApi();
+  const user = { headers: { authorization: `Bearer ${api.token}` } };
+  for (const path of ["/api/health", "/api/cluster", "/api/cluster/node_local"]) {
+    for (const asked of [user, {}, { headers: { host: "elsewhere.test" } }]) {
+      const plain = await ask(api.port, path, asked);
+      const other = await ask(api.port, `${path}?`, asked);
+      const label = `${path} gave ${plain.status}`;
+      assert.equal(other.status, plain.status, label);
+      for (const name of ["content-type", "cache-control", "x-content-type-options", "etag"]) {
+        assert.equal(other.headers[name], plain.headers[name], `${label}: ${name}`);
+      }
+      const shape = ({ text }: { text: string }) => Object.keys(JSON.parse(text)).sort();
+      assert.deepEqual(shape(other), shape(plain), label);
+    }
+    const head = await ask(api.port, path, { ...user, method: "HEAD" });
+    assert.deepEqual([head.status, head.text], [200, ""]);
+  }
+});
+
+Deno.test("HEAD gets the head of every answer, also of one that is written part by part", async () => {
+  const tasks = { listWorkers: () => Promise.resolve([]) } as unknown as TaskService;
+  await using api = await nodeApi(undefined, { noAuth: true, tasks });
+  for (const path of ["/api/workers", "/api/cluster?links", "/api/openapi.json"]) {
+    const { status, headers, text } = await ask(api.port, path, { method: "HEAD" });
+    assert.deepEqual([status, headers["content-type"], text], [200, "application/json", ""], path);
+  }
+  assert.equal((await ask(api.port, "/api/health")).status, 200);
+});

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
-import { systemClock } from "../../src/base/clock.ts";
+import { type Clock, systemClock } from "../../src/base/clock.ts";
 import { Membership } from "../../src/mesh/membership.ts";
 import { type PeerClient, peerClient } from "../../src/mesh/peer_client.ts";
 import { limits, type NodeAnswer, times } from "../../src/mesh/protocol.ts";
@@ -177,6 +177,60 @@ Deno.test("each bad node is shown as what it is, and the process goes on", async
     await using node = await badNode(issued, handle);
     const error = await errorOf(node.address, client);
     assert.match(error, says, `${name}: ${error}`);
+  }
+});
+
+/** Time passes only while something sleeps, and the second tick never comes. */
+function oneTick(): Clock {
+  let now = 0;
+  return {
+    now: () => systemClock.now(),
+    monotonic: () => now,
+    sleep: (ms, signal) => {
+      if (ms > times.tickMs / 2) return systemClock.sleep(3_600_000, signal);
+      now += ms;
+      return systemClock.sleep(0, signal);
+    },
+  };
+}
+
+Deno.test("a node whose connection closes is asked at once, and is unreachable if it refuses", async () => {
+  await using folder = await temporaryFolder();
+  const ca = await makeAuthority(folder.path, "ca");
+  using client = await clientOf(ca);
+  let asked = 0;
+  const node = await badNode(await ca.issue("other"), (_, response) => {
+    asked++;
+    response.end(JSON.stringify(answer({ addresses: [] })));
+  });
+  const membership = new Membership({ id: selfId, instance: "0000000000000001" });
+  const clock = oneTick();
+  const pull = new Pull({
+    membership,
+    cluster: "lab",
+    staticPeers: [node.address],
+    addresses: () => ["127.0.0.1:1"],
+    client: () => client,
+    bearer: undefined,
+    clock,
+    log: silentLog,
+  });
+  const stop = new AbortController();
+  const serving = pull.serve(stop.signal);
+  try {
+    const member = await eventually(5_000, () => membership.members.get(otherId));
+    await eventually(5_000, () => asked > 1);
+    assert.equal(membership.reach(member, clock.monotonic()), "reachable");
+    await node[Symbol.asyncDispose]();
+    await eventually(
+      20_000,
+      () => membership.reach(member, clock.monotonic()) === "unreachable",
+    );
+    assert.match(member.error ?? "", /refused/);
+    assert.ok(clock.monotonic() < times.unreachableMs, `after ${clock.monotonic()} ms`);
+  } finally {
+    stop.abort();
+    await serving;
   }
 });
 

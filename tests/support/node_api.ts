@@ -35,6 +35,7 @@ export async function nodeApi(
   const token = newToken();
   const membership = new Membership({ id: selfId, instance: "0000000000000009" });
   const startedAt = Date.now();
+  const roots = material?.ca === undefined ? [] : parseCertificates(material.ca, "ca");
   let port = 0;
   const node: Node = {
     membership,
@@ -69,7 +70,7 @@ export async function nodeApi(
     hostNames: () => ["node.test", "*.lab.test"],
     isProxy: trustedProxies([]),
     certificates: new CallerCertificates(),
-    roots: () => material?.ca === undefined ? [] : parseCertificates(material.ca, "ca"),
+    roots: () => roots,
     coordinators: [],
     tasks: undefined,
     events: new EventLog("run"),

@@ -1,10 +1,11 @@
 /** Who calls, and whether it may. */
-import { getCookie } from "hono/cookie";
+import { parse as parseCookies } from "hono/utils/cookie";
+import type { IncomingMessage } from "node:http";
 import type { TLSSocket } from "node:tls";
 import { HttpProblem } from "../../http/problem.ts";
 import { type Caller, isAllowed, type Route, routes } from "../access.ts";
-import { factsOf, isOwnHost, isOwnOrigin } from "../request_facts.ts";
-import type { ApiContext, Node } from "./context.ts";
+import { factsOf, isOwnHost, isOwnOrigin, type RequestFacts } from "../request_facts.ts";
+import type { Node } from "./context.ts";
 
 /**
  * Named by node, so that two nodes on one host do not log each other out: cookies do not tell ports
@@ -14,29 +15,37 @@ export function cookieName(node: Node, secure: boolean): string {
   return `${secure ? "__Host-" : ""}agent-${node.own().facts.id.slice(0, 8)}`;
 }
 
+/** What is known of a request that may go on. */
+export interface Authorized {
+  facts: RequestFacts;
+  /** Undefined outside of the table of routes. */
+  caller: Caller | undefined;
+}
+
 /**
  * Checks a request before its route: the `Host` header, the `Origin` of a change, the caller.
  * The first two hold without authentication too, or any web page could run commands.
  *
  * @throws {HttpProblem} where the route is not for this caller.
  */
-export function authorize(context: ApiContext, route: Route | undefined, node: Node): void {
-  const facts = factsOf(context.env.incoming, node.isProxy);
-  context.set("facts", facts);
-  const certificate = certificateCaller(context, node);
+export function authorize(
+  request: IncomingMessage,
+  route: Route | undefined,
+  node: Node,
+): Authorized {
+  const facts = factsOf(request, node.isProxy);
+  const certificate = certificateCaller(request, node);
   if (certificate.kind !== "peer" && !isOwnHost(facts.host, node.hostNames)) {
     throw new HttpProblem(421, `This node is not known as "${facts.host ?? ""}"`, {
       next: "Use its IP address, or add the name to node.allowed_hosts",
     });
   }
-  const isChange = !["GET", "HEAD", "OPTIONS"].includes(context.req.method);
-  if (isChange && !isOwnOrigin(context.req.header("origin"), facts)) {
+  if (!isReading(request.method) && !isOwnOrigin(request.headers.origin, facts)) {
     throw new HttpProblem(403, "A page of another site may not make changes here");
   }
-  if (route === undefined) return;
-  const caller = callerOf(context, node, certificate);
-  context.set("caller", caller);
-  if (isAllowed(routes[route].access, caller)) return;
+  if (route === undefined) return { facts, caller: undefined };
+  const caller = callerOf(request, node, facts, certificate);
+  if (isAllowed(routes[route].access, caller)) return { facts, caller };
   const reason = caller.kind === "anonymous"
     ? caller.reason
     : "The certificate of a node does not open this path; send the bearer token";
@@ -46,23 +55,27 @@ export function authorize(context: ApiContext, route: Route | undefined, node: N
   });
 }
 
-function certificateCaller({ env }: ApiContext, node: Node) {
-  const socket = env.incoming.socket as TLSSocket;
+function isReading(method: string | undefined): boolean {
+  return method === "GET" || method === "HEAD" || method === "OPTIONS";
+}
+
+function certificateCaller(request: IncomingMessage, node: Node) {
+  const socket = request.socket as TLSSocket;
   const roots = node.roots();
   if (socket.encrypted !== true || roots.length === 0) return { kind: "none" } as const;
   return node.certificates.of(socket, roots, node.clock.now());
 }
 
 function callerOf(
-  context: ApiContext,
+  { headers }: IncomingMessage,
   node: Node,
+  { source, secure }: RequestFacts,
   certificate: ReturnType<typeof certificateCaller>,
 ): Caller {
   if (node.noAuth) return { kind: "user" };
-  const { source, secure } = context.get("facts");
-  const session = getCookie(context, cookieName(node, secure));
+  const session = sessionIn(headers.cookie, cookieName(node, secure));
   if (session !== undefined && node.sessions.isOpen(session)) return { kind: "user", session };
-  const [scheme, token] = (context.req.header("authorization") ?? "").split(/ +/);
+  const [scheme, token] = (headers.authorization ?? "").split(/ +/);
   if (scheme?.toLowerCase() === "bearer" && token !== undefined) {
     checkGuess(node, source);
     if (node.sessions.isBearer(token)) return { kind: "user" };
@@ -80,6 +93,10 @@ function callerOf(
       ? "This needs the bearer token or a session"
       : "The session has ended",
   };
+}
+
+function sessionIn(cookies: string | undefined, name: string): string | undefined {
+  return cookies === undefined ? undefined : parseCookies(cookies, name)[name];
 }
 
 /** @throws {HttpProblem} where the address has tried too many wrong tokens. */

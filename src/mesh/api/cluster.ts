@@ -1,21 +1,21 @@
 /** The cluster as users and other nodes see it. */
-import type { ServerResponse } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { HttpProblem } from "../../http/problem.ts";
-import { type ClusterView, clusterView, type NodesView, nodesView } from "../cluster_view.ts";
+import { linksOf, type NodesView, nodesView } from "../cluster_view.ts";
 import {
   addressesHeader,
   askerHeader,
   etagOf,
+  formatLoad,
+  loadHeader,
   type NodeAnswer,
   parseAsker,
   parseEtag,
   timeHeader,
 } from "../protocol.ts";
-import type { ApiContext, Node, Serve } from "./context.ts";
-
-function currentView(node: Node): ClusterView {
-  return clusterView(node.membership, node.own(), momentOf(node));
-}
+import type { Node, Serve } from "./context.ts";
+import { type DirectAnswer, type DirectHandlers, jsonAnswer } from "./direct.ts";
+import { sendList } from "./streamed.ts";
 
 export function currentNodes(node: Node): NodesView {
   return nodesView(node.membership, node.own(), momentOf(node));
@@ -28,29 +28,78 @@ function momentOf(node: Node) {
 
 /** The document is made at most this often, however many clients ask. */
 const textMs = 100;
+/** The document of so many nodes has 1,000 connections, and is made in a few milliseconds. */
+const smallCluster = 32;
 
-const jsonType = { "content-type": "application/json" };
+/** The answers that are asked for all the time: by probes, by programs, by every other node. */
+export function clusterAnswers(node: Node): DirectHandlers {
+  const { membership, clock } = node;
+  const { version, id, name } = node.own().facts;
+  const health = jsonAnswer(
+    JSON.stringify({ status: "ok", role: "node", version, node_id: id, name }),
+  );
+  let made = { answer: health, at: -Infinity, members: -1 };
+  return {
+    "GET /api/health": () => health,
+    "GET /api/cluster": () => {
+      const members = membership.members.size;
+      if (members > smallCluster) return undefined;
+      const now = clock.monotonic();
+      if (now - made.at > textMs || made.members !== members) {
+        const view = { ...currentNodes(node), links: [...linksOf(membership, now)] };
+        made = { answer: jsonAnswer(JSON.stringify(view)), at: now, members };
+      }
+      return made.answer;
+    },
+    "GET /api/cluster/node_local": (request, { source }) => nodeLocal(request, source, node),
+  };
+}
 
-function jsonText(text: string): Response {
-  return new Response(text, { headers: jsonType });
+/** The question of the pull; see protocol.ts. */
+function nodeLocal({ headers }: IncomingMessage, source: string, node: Node): DirectAnswer {
+  const { membership, clock } = node;
+  const by = parseAsker(text(headers[askerHeader]), text(headers[addressesHeader]));
+  if (by !== undefined) node.asked(by, source);
+  const { facts } = node.own();
+  const view = membership.view(facts, clock.monotonic());
+  const { instance } = membership.self;
+  const held = parseEtag(headers["if-none-match"]);
+  const since = held?.instance === instance && held.revision <= view.revision
+    ? held.revision
+    : null;
+  const head = {
+    etag: etagOf({ instance, revision: view.revision }),
+    [timeHeader]: String(clock.now()),
+    // Said here, because node:http adds for how long, which each of hundreds of nodes would send.
+    ...(/\bclose\b/i.test(headers.connection ?? "") ? {} : { connection: "keep-alive" }),
+  };
+  if (since === view.revision) {
+    return { status: 304, headers: { ...head, [loadHeader]: formatLoad(facts) }, body: "" };
+  }
+  const answer: NodeAnswer = {
+    node: facts,
+    revision: view.revision,
+    since,
+    members: view.entries(since ?? -1),
+  };
+  const { body, headers: json } = jsonAnswer(JSON.stringify(answer));
+  return { status: 200, headers: { ...json, ...head }, body };
+}
+
+const same = <T>(item: T) => item;
+
+function text(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value.join(",") : value;
 }
 
 export function serveCluster(serve: Serve, node: Node): void {
   const { membership, clock } = node;
-  const { version, id, name } = node.own().facts;
-  const health = JSON.stringify({ status: "ok", role: "node", version, node_id: id, name });
-  let text = "";
-  let textAt = -Infinity;
   serve({
-    "GET /api/health": () => jsonText(health),
     "GET /api/cluster": (context) => {
-      if (context.req.query("links") === "false") return context.json(currentNodes(node));
-      const now = clock.monotonic();
-      if (now - textAt > textMs) {
-        text = JSON.stringify(currentView(node));
-        textAt = now;
-      }
-      return jsonText(text);
+      const view = currentNodes(node);
+      if (context.req.query("links") === "false") return context.json(view);
+      // Those of 300 nodes are 15 MB.
+      return sendList(context, node, "links", linksOf(membership, clock.monotonic()), same, view);
     },
     "DELETE /api/cluster/nodes/:id": (context) => {
       const id = context.req.param("id")!;
@@ -62,39 +111,8 @@ export function serveCluster(serve: Serve, node: Node): void {
         });
       }
       membership.forget(id);
-      textAt = -Infinity;
       node.forgotten();
       return context.body(null, 204);
-    },
-    "GET /api/cluster/node_local": (context) => {
-      const by = parseAsker(context.req.header(askerHeader), context.req.header(addressesHeader));
-      if (by !== undefined) node.asked(by, context.get("facts").source);
-      const { facts } = node.own();
-      const view = membership.view(facts, clock.monotonic());
-      const { instance } = membership.self;
-      const held = parseEtag(context.req.header("if-none-match"));
-      const since = held?.instance === instance && held.revision <= view.revision
-        ? held.revision
-        : null;
-      // In a cluster of 300 nodes each one answers this 60 times a second: leave out unused headers.
-      const { outgoing } = context.env as { outgoing: ServerResponse };
-      outgoing.sendDate = false;
-      outgoing.removeHeader("cache-control");
-      outgoing.removeHeader("x-content-type-options");
-      const headers = {
-        etag: etagOf({ instance, revision: view.revision }),
-        [timeHeader]: String(clock.now()),
-        // Without it the adapter adds a second header about how long the connection is kept.
-        ...(isKept(context) ? { connection: "keep-alive" } : {}),
-      };
-      if (since === view.revision) return new Response(null, { status: 304, headers });
-      const answer: NodeAnswer = {
-        node: facts,
-        revision: view.revision,
-        since,
-        members: view.entries(since ?? -1),
-      };
-      return context.json(answer, 200, headers);
     },
     "GET /api/cluster/members_local": (context) => {
       const { facts } = node.own();
@@ -108,9 +126,4 @@ export function serveCluster(serve: Serve, node: Node): void {
       return context.json({ members: [self, ...members] });
     },
   });
-}
-
-/** Whether the caller keeps the connection open after this answer (RFC 9112, 9.3). */
-function isKept(context: ApiContext): boolean {
-  return !/\bclose\b/i.test(context.req.header("connection") ?? "");
 }

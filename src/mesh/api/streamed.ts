@@ -18,9 +18,9 @@ export function sendList<T>(
   context: ApiContext,
   node: Node,
   name: string,
-  items: readonly T[],
+  items: Iterable<T>,
   view: (item: T) => unknown,
-  rest: Record<string, unknown> = {},
+  rest: object = {},
 ): Response {
   const { outgoing } = context.env as { outgoing: ServerResponse };
   outgoing.writeHead(200, {
@@ -30,9 +30,11 @@ export function sendList<T>(
   });
   void send(outgoing, node, async () => {
     let part = `{${JSON.stringify(name)}:[`;
-    for (const [index, item] of items.entries()) {
+    let comma = "";
+    for (const item of items) {
       await slices.pace();
-      part += (index === 0 ? "" : ",") + JSON.stringify(view(item));
+      part += comma + JSON.stringify(view(item));
+      comma = ",";
       if (part.length < partLength) continue;
       if (!await writePiece(outgoing, part)) return;
       part = "";
