@@ -88,11 +88,7 @@ export function peerClient(
     }
     return known;
   };
-  const closed = new WeakMap<Socket, (() => void) | undefined>();
-  const onClose = (socket: Socket, told: (() => void) | undefined) => {
-    if (!closed.has(socket)) socket.once("close", () => closed.get(socket)?.());
-    closed.set(socket, told);
-  };
+  const onClose = closeListeners();
   /** Sends a request. `head` resolves to the headers of the answer; `fail` aborts the request. */
   const send = (address: string, { method, path, headers, body }: PeerQuestion): Sent => {
     const { host, port } = splitHost(address);
@@ -151,6 +147,15 @@ export function peerClient(
       return await streamed(send(address, question), question.withinMs, signal);
     },
     [Symbol.dispose]: () => agent.destroy(),
+  };
+}
+
+/** Tells of the end of a connection the one who used it last. */
+function closeListeners() {
+  const told = new WeakMap<Socket, (() => void) | undefined>();
+  return (socket: Socket, closed: (() => void) | undefined) => {
+    if (!told.has(socket)) socket.once("close", () => told.get(socket)?.());
+    told.set(socket, closed);
   };
 }
 
