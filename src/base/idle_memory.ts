@@ -7,6 +7,9 @@ const lookMs = 5_000;
 /** Share of one processor below which it is idle. Heartbeats need a tenth of it. */
 const idleShare = 0.02;
 
+/** Share above which it works again: the collections themselves need a part of it. */
+const workShare = 0.2;
+
 /** Processor time since the last release that is worth another one, which costs 50 ms. */
 const worthMs = 2_000;
 
@@ -25,7 +28,8 @@ export class IdleLooks {
 
   /** Called every `lookMs`. */
   next(usedMs: number): "nothing" | "collect" | "release" {
-    const isIdle = usedMs - this.#last < lookMs * idleShare;
+    const share = this.#collected === 0 ? idleShare : workShare;
+    const isIdle = usedMs - this.#last < lookMs * share;
     this.#last = usedMs;
     if (!isIdle) {
       this.#collected = 0;
