@@ -69,7 +69,15 @@ export async function followTask(
         if (fresh.data.length > 0) await follower.piece(fresh, task);
       }
       return true;
+    }).catch((error) => {
+      if (!(error instanceof TaskError) || error.code !== "not_found") throw error;
+      return "given back" as const;
     });
+    if (read === "given back") {
+      // The worker had no slot for the attempt, and it is no more; if the task is gone, this throws.
+      last = undefined;
+      continue;
+    }
     if (read === undefined || signal.aborted) break;
     // This attempt is read to its end: wait for the next one, or for the end of the task.
     moveTo(position, position.attempt + 1);

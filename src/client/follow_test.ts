@@ -279,3 +279,16 @@ Deno.test("what output and exit code do not tell is said in a line", async () =>
   assert.equal(exit, 124);
   assert.equal(JSON.parse(String(json)).error.code, "timed_out");
 });
+
+Deno.test("an attempt that its worker gives back before it starts does not end the following", async () => {
+  let reads = 0;
+  const tasks = coordinator(aTask({ state: "succeeded", attempts: [anAttempt(1)] }), ["one"]);
+  const { readLog } = tasks;
+  tasks.readLog = (query, signal) => {
+    if (reads++ === 0) throw new TaskError("not_found", "Task t1 has no attempt 1");
+    return readLog(query, signal);
+  };
+  const { all, stdout } = follower(tasks);
+  assert.equal((await followTask("t1", 1, all))?.state, "succeeded");
+  assert.equal(stdout.text(), "one");
+});
