@@ -41,7 +41,8 @@ const cases: Record<string, Case> = {
   },
   rekey: {
     prepare: "",
-    here: "sed -i '/^rekey,/s/ AAAA[^ ]*/ '$(cut -d' ' -f2 .ssh/id_ed25519.pub)/ .ssh/known_hosts",
+    here:
+      "sed -i '/^rekey,/s| AAAA[^ ]*| '$(cut -d' ' -f2 .ssh/id_ed25519.pub)'|' .ssh/known_hosts",
     line: /unreachable +its host key has changed/,
     next: /ssh-keygen -R rekey\.lan/,
   },
