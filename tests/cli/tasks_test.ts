@@ -49,10 +49,10 @@ Deno.test("tasks are listed as a table, and as JSON", async () => {
 Deno.test("without a terminal, --watch prints each change as a line until Ctrl-C", async () => {
   const never = Promise.withResolvers<void>();
   await using coordinator = await asking({
-    async *watchTasks() {
-      yield { ...task, state: "running" };
-      yield task;
-      yield { ...task, id: "01jd3p9xother", state: "running" };
+    async *watchChanges() {
+      yield { task: { ...task, state: "running" } };
+      yield { task };
+      yield { task: { ...task, id: "01jd3p9xother", state: "running" } };
       await never.promise;
     },
   });
@@ -73,8 +73,8 @@ Deno.test("without a terminal, --watch prints each change as a line until Ctrl-C
 Deno.test("--watch ends when its reader is gone, also while nothing changes", async () => {
   const never = Promise.withResolvers<void>();
   await using coordinator = await asking({
-    async *watchTasks() {
-      yield task;
+    async *watchChanges() {
+      yield { task };
       await never.promise;
     },
   });
