@@ -234,13 +234,6 @@ Deno.test({
       await read(state.listState({ namespace: "n", prefix: "z" }));
     });
     await step("ListWorkers", () => read(fleet.listWorkers({})));
-    await step("20,000 small calls in one connection", async () => {
-      using caller = await openRaw(Number(address.split(":")[1]));
-      const path = "/agent.v1.TaskService/WatchTasks";
-      const calls = Array.from({ length: 20_000 }, (_, n) => callFrame(2 * n + 1, path)).flat();
-      await caller.send(calls);
-      await new Promise((resolve) => setTimeout(resolve, 2_000));
-    });
     await step("as many streams as a connection may have, closed at once", async () => {
       const { id: waiting } = await submit(tasks, { selector: { nobody: "yes" } }, 100);
       const message = wire.WatchTasksRequest.encode({ ids: [waiting], deletions: false }).finish();
