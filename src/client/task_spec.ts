@@ -2,6 +2,7 @@ import { UsageError } from "../base/errors.ts";
 import { suggestion } from "../base/suggest.ts";
 import type { SubmitOptions } from "../tasks/service.ts";
 import { TaskError } from "../tasks/service.ts";
+import { limits } from "../tasks/limits.ts";
 import type { TaskSpec } from "../tasks/task.ts";
 import { validateArray, validateIdempotencyKey, validateSpec } from "../tasks/validation.ts";
 
@@ -140,16 +141,19 @@ function readArray(
   text: string,
   name: string,
 ): { array: NonNullable<SubmitOptions["array"]>; atOnce: number | undefined } {
+  const shown = text.length > 80 ? `${text.slice(0, 80)}…` : text;
   const wrong = (what: string) =>
-    new UsageError(`${name} "${text}" is not a list of numbers and ranges: ${what}`, {
+    new UsageError(`${name} "${shown}" is not a list of numbers and ranges: ${what}`, {
       next: `Write ${name} 0-9, ${name} 1,3,5-9, or ${name} 0-99%20 for at most 20 at once`,
     });
   const [, list, limit] = /^([\d,-]+)(?:%(\d{1,5}))?$/.exec(text) ?? [];
   if (list === undefined) throw wrong("it has other characters");
-  const ranges = list.split(",").map((part) => {
+  const parts = list.split(",", limits.maxArray + 1);
+  if (parts.length > limits.maxArray) throw wrong(`it has more than ${limits.maxArray} elements`);
+  const ranges = parts.map((part) => {
     const [, from, to = from] = /^(\d{1,9})(?:-(\d{1,9}))?$/.exec(part) ?? [];
     const [first, last] = [Number(from), Number(to)];
-    if (from === undefined) throw wrong(`"${part}" is neither`);
+    if (from === undefined) throw wrong(`"${part.slice(0, 20)}" is neither`);
     if (first > last) throw wrong(`in "${part}" the higher number comes first`);
     return { first, last };
   }).toSorted((a, b) => a.first - b.first);

@@ -100,6 +100,10 @@ Deno.test("what the coordinator would refuse is refused before anything is sent"
     [{ array: "5-2" }, /is not a list/],
     [{ array: "-1-2" }, /is not a list/],
     [{ array: "0-10000" }, /more than 10000/],
+    [
+      { array: "0-9,".repeat(10_001) },
+      /^array "(0-9,){20}…" is not a list.*more than 10000 elements/,
+    ],
     [{ idempotency_key: "" }, /idempotency key/],
     [{ idempotency_key: "a\nb" }, /idempotency key/],
   ];

@@ -198,7 +198,7 @@ class Upload implements ArtifactUpload {
       }
       if (this.writer.sha256() !== sha256) {
         await this.writer.discard();
-        throw new TaskError("invalid", `The checksum of ${shown} is wrong; send it again`);
+        throw new TaskError("invalid", `The checksum of ${shown} is wrong, nothing of it is kept`);
       }
       await this.writer.finish();
       const { seq, ref } = this.lease;

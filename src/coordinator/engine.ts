@@ -211,6 +211,8 @@ function workerCalls(parts: Parts): WorkerServer {
   const { registry, logs, artifacts } = parts;
   return {
     async connect(hello, sink) {
+      // A Hello of 10,000 attempts has held the event loop for long enough when it is decoded.
+      await parts.slices.pace();
       throwIfStopping(parts);
       return await registry.connect(hello, sink);
     },

@@ -15,6 +15,8 @@ export interface CommitEntry {
   lazy?: boolean;
   /** Under load it may wait for twice as many changes; see `patientFactor`. */
   patient?: boolean;
+  /** Takes so long that other work gets its turn first. */
+  large?: boolean;
   /** Called when the change is on disk. */
   done?: (outcome: ChangeResult) => void;
   /**
@@ -106,20 +108,22 @@ export class GroupCommit {
       this.#locks.set(entry.lock, (this.#locks.get(entry.lock) ?? 0) + 1);
     }
     if (entry.lazy && this.#failing === undefined) this.#schedule(this.#everyMs * lazyFactor);
+    else if (entry.large && this.#failing === undefined) this.#schedule(1);
     else this.poke(entry.patient);
   }
 
   /** Resolves when the change is on disk; rejects, after `undo`, if it could not be written. */
   write(
     change: Change,
-    more: { task?: string; lock?: string; undo?: () => void } = {},
+    more: { task?: string; lock?: string; large?: boolean; undo?: () => void } = {},
   ): Promise<ChangeResult> {
     return new Promise((done, reject) => {
       const refused = (error: TaskError) => {
         more.undo?.();
         reject(error);
       };
-      this.add({ change, task: more.task, lock: more.lock, done, refused });
+      const { undo: _, ...kept } = more;
+      this.add({ change, ...kept, done, refused });
     });
   }
 

@@ -87,15 +87,15 @@ async function store(context: CallContext, wanted: NewTasks) {
     { kind: "submit", tasks, spec, at: clock.now(), arrayId, key, submitter },
     {
       task: id,
+      ...(isArray ? { large: true } : {}),
       ...(key === undefined ? {} : { lock: `key ${key.text}` }),
       undo: () => tasks.forEach((task) => queue.remove(task.id)),
     },
   );
   if (commits.failing === undefined) {
     const since = clock.monotonic();
+    const { selector, atOnce, resources } = spec;
     for (const { seq, id } of tasks) {
-      const { selector, atOnce, resources } = spec;
-      const counts = { failures: 0, losses: 0, attempts: 0 };
       queue.add({
         seq,
         id,
@@ -103,13 +103,17 @@ async function store(context: CallContext, wanted: NewTasks) {
         atOnce,
         resources,
         notBefore: undefined,
-        ...counts,
+        failures: 0,
+        losses: 0,
+        attempts: 0,
         spec,
         since,
       });
     }
   }
   await written;
+  // The commit of a large array has held the event loop for long enough.
+  if (isArray) await new Promise<void>((resolve) => setImmediate(resolve));
   // The store has the spec now; a million waiting tasks should not hold theirs in memory.
   for (const task of tasks) {
     const queued = queue.get(task.id);

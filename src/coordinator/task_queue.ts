@@ -35,6 +35,7 @@ export interface QueuedTask {
 export class TaskQueue {
   readonly #groups = new Map<string, Group>();
   readonly #tasks = new Map<string, QueuedTask>();
+  #lastKey: { selector: Labels; resources: Resources | undefined; key: string } | undefined;
   readonly #delayed = new Heap<QueuedTask>((task) => task.notBefore!);
   readonly #avoiding = new Heap<QueuedTask>((task) => task.avoid!.until);
 
@@ -144,7 +145,7 @@ export class TaskQueue {
     const limited = task.atOnce === undefined
       ? undefined
       : { arrayId: baseId(task.id), atOnce: task.atOnce };
-    const key = selectorKey(task.selector, task.resources) +
+    const key = this.#selectorKey(task) +
       (avoid === undefined ? "" : ` not ${avoid}`) +
       (limited === undefined ? "" : ` of ${limited.arrayId}`);
     let group = this.#groups.get(key);
@@ -152,6 +153,15 @@ export class TaskQueue {
       this.#groups.set(key, group = new Group(task, limited));
     }
     return group;
+  }
+
+  /** Computed once for the elements of an array, which share these two values. */
+  #selectorKey({ selector, resources }: QueuedTask): string {
+    const last = this.#lastKey;
+    if (last?.selector === selector && last.resources === resources) return last.key;
+    const key = selectorKey(selector, resources);
+    this.#lastKey = { selector, resources, key };
+    return key;
   }
 
   #has(task: QueuedTask): boolean {

@@ -86,6 +86,22 @@ const sockets = new WeakMap<ServerHttp2Session, Socket>();
 /** For the "session" event of an HTTP/2 server. */
 export function keepSocket(session: ServerHttp2Session): void {
   if (newest !== undefined) sockets.set(session, newest);
+  const destroy = session.destroy.bind(session);
+  session.destroy = (...why) => withoutStacks(() => destroy(...why));
+}
+
+/**
+ * The end of a connection makes an error for each of its open calls. Their stacks, which nobody reads,
+ * take nine tenths of the time: 1.3 s for 8,000 calls.
+ */
+function withoutStacks<R>(run: () => R): R {
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
+  try {
+    return run();
+  } finally {
+    Error.stackTraceLimit = stackTraceLimit;
+  }
 }
 
 /** Ends a connection without a GOAWAY, which `session.destroy()` sends on Deno 2.9. */
@@ -139,6 +155,7 @@ export function paceFrames(socket: Socket): void {
     if (held.length === 0) socket.resume();
   };
   const paced = (event: string, ...args: unknown[]) => {
+    if (event === "close") return withoutStacks(() => emit(event, ...args));
     if (event !== "data") return emit(event, ...args);
     const chunk = args[0] as Buffer;
     if (held.length > 0) held = Buffer.concat([held, chunk]);

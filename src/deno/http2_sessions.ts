@@ -184,7 +184,8 @@ function connectionKey({ localAddress, localPort, remoteAddress, remotePort }: S
 }
 
 /**
- * Passes on only streams that can be answered. A stream whose connection broke in the same read is over
+ * Passes on only streams that can be answered: not those that a listener of the session has closed, and
+ * not those that are over. A stream whose connection broke in the same read is over
  * before it is reported; on Deno 2.9 gRPC's answer to it would throw, and end the process.
  */
 function skipDeadStreams(server: http2.Http2Server | http2.Http2SecureServer): void {
@@ -192,7 +193,8 @@ function skipDeadStreams(server: http2.Http2Server | http2.Http2SecureServer): v
   const living = (event: string, ...args: unknown[]) => {
     if (event !== "stream") return emit(event, ...args);
     const stream = args[0] as http2.ServerHttp2Stream;
-    if (!stream.destroyed && stream.session?.destroyed === false) return emit(event, ...args);
+    const isOver = stream.closed || stream.destroyed;
+    if (!isOver && stream.session?.destroyed === false) return emit(event, ...args);
     stream.on("error", () => {/* No one else will hear of it. */});
     return true;
   };

@@ -8,6 +8,8 @@ export const limits = {
    * a connection breaks, ending them blocks the event loop for about 20 ms.
    */
   maxStreamsPerConnection: 200,
+  /** Open calls of all methods but the workers' own in one connection; for the same reason. */
+  maxCallsPerConnection: 500,
   /** Running uploads in one connection, of one worker: one for each slot and each waiting result. */
   maxUploadsPerConnection: 8_192,
   /** Linux gives a process 2 MiB for arguments and environment together by default. */

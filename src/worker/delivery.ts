@@ -87,9 +87,10 @@ async function deliverFile(
   delivery: Delivery,
 ): Promise<void> {
   const { path, size, mode, sha256 } = file;
-  try {
+  let from = 0;
+  const send = async () => {
     await using upload = await delivery.service.uploadArtifact(attempt.ref, { path, size, mode });
-    const from = upload.offset;
+    from = upload.offset;
     let at = 0;
     for await (const piece of delivery.readFile(file.file)) {
       delivery.signal.throwIfAborted();
@@ -98,13 +99,24 @@ async function deliverFile(
       if (rest.length > 0) await upload.append(at - rest.length, rest);
     }
     await upload.end(sha256);
+  };
+  try {
+    await send().catch((error) => {
+      // What the coordinator had of it may have been damaged; it has thrown that away.
+      if (from > 0 && isRefusal(error)) return send();
+      throw error;
+    });
   } catch (error) {
     // A path that the coordinator refuses must not lose the task.
-    if (!(error instanceof TaskError) || error.code !== "invalid") throw error;
+    if (!isRefusal(error)) throw error;
     attempt.note(`Artifact "${path}" was refused: ${error.message}`);
   }
   // A later session must not upload it again.
   attempt.files = attempt.files.filter((other) => other !== file);
+}
+
+function isRefusal(error: unknown): error is TaskError {
+  return error instanceof TaskError && error.code === "invalid";
 }
 
 /**

@@ -40,7 +40,9 @@ async function finished(stdout: string, { lost = 0, files = [] as string[] } = {
 }
 
 /** A coordinator that has this much, and takes down what it gets. */
-function coordinator(has: { stdout?: number; file?: number; refuses?: TaskError }) {
+function coordinator(
+  has: { stdout?: number; file?: number; refuses?: TaskError; damaged?: boolean },
+) {
   const seen = { sent: [] as [number, string][], ends: [] as unknown[] };
   const text = (data: Uint8Array) => new TextDecoder().decode(data);
   const offsets = { stdout: has.stdout ?? 0, stderr: 0 };
@@ -69,7 +71,12 @@ function coordinator(has: { stdout?: number; file?: number; refuses?: TaskError 
           offset = at + data.length;
           return Promise.resolve();
         },
-        end: (sha256) => Promise.resolve(void seen.ends.push(sha256)),
+        end(sha256) {
+          seen.ends.push(sha256);
+          if (!has.damaged) return Promise.resolve();
+          offset = 0;
+          return Promise.reject(new TaskError("invalid", "The checksum is wrong"));
+        },
         [Symbol.asyncDispose]: nothing,
       }),
   } as Partial<WorkerService> as WorkerService;
@@ -157,5 +164,15 @@ Deno.test("a file that the coordinator refuses is named in the reason; one that 
     const { service } = coordinator({ refuses: new TaskError(code, "Not now") });
     await assert.rejects(delivered(failed.attempt, service), { code });
     assert.equal(failed.attempt.files.length, 1);
+  }
+});
+
+Deno.test("a file of which the coordinator had something wrong is sent again as a whole, once", async () => {
+  for (const [has, sent] of [[4, ["45", "6789", "012", "345", "6789"]], [0, ["012", "345", "6789"]]] as const) {
+    await using t = await finished("", { files: ["x"] });
+    const { service, seen } = coordinator({ file: has, damaged: true });
+    await delivered(t.attempt, service);
+    assert.deepEqual(seen.sent.map(([, text]) => text), sent);
+    assert.match(t.attempt.result!.reason!, /^Artifact "x" was refused: The checksum is wrong$/);
   }
 });

@@ -23,14 +23,6 @@ import { temporaryFolder } from "../support/temporary.ts";
 /** No request may hold the coordinator's event loop for longer. */
 const mostMs = 50;
 
-/** Requests that still hold it for longer on a busy machine, and how long they may. */
-const known: Record<string, number> = {
-  "Submit of the largest array": 200,
-  "Submit of the largest array of small tasks": 150,
-  "Hello that holds all that a worker may hold": 100,
-  "Hello that holds nothing of it any more": 100,
-};
-
 interface Coordinator extends AsyncDisposable {
   address: string;
   /** How long the event loop was held at most since the last call, in ms of its own work. */
@@ -142,13 +134,16 @@ Deno.test({
     const fleet = new wire.FleetServiceClient(address, credentials, options);
     const state = new wire.StateServiceClient(address, credentials, options);
     const measured: Record<string, number> = {};
-    const step = (name: string, run: () => Promise<unknown>) =>
+    const step = (name: string, run: () => Promise<unknown>, rounds = 1) =>
       t.step(name, async () => {
-        await coordinator.lagMs();
-        await run();
-        // What the request left behind is done by then, too.
-        await new Promise((resolve) => setTimeout(resolve, 300));
-        measured[name] = await coordinator.lagMs();
+        // The machine may hold the process as well, but hardly each time.
+        for (; rounds > 0 && !(measured[name]! <= mostMs); rounds--) {
+          await coordinator.lagMs();
+          await run();
+          // What the request left behind is done by then, too.
+          await new Promise((resolve) => setTimeout(resolve, 300));
+          measured[name] = Math.min(measured[name] ?? Infinity, await coordinator.lagMs());
+        }
       });
     // What runs for the first time is compiled first; a coordinator that runs for years is warm.
     const { id: first } = await submit(tasks, {}, 100);
@@ -161,8 +156,8 @@ Deno.test({
     await step("Submit of the largest array", async () => {
       array =
         (await submit(tasks, { env: largeEnv, selector: { large: "yes" } }, limits.maxArray)).id;
-    });
-    await step("GetTask of it", () => read(tasks.getTask({ id: array }), 300));
+    }, 3);
+    await step("GetTask of it", () => read(tasks.getTask({ id: array }), 300), 3);
     await step(
       "WatchTasks of it",
       () => read(tasks.watchTasks({ ids: [array], deletions: false }), 500),
@@ -191,12 +186,15 @@ Deno.test({
       close();
     });
     let small = "";
+    let smallArrays = 0;
     await step("Submit of the largest array of small tasks", async () => {
-      small = (await submit(tasks, { selector: { small: "yes" } }, limits.maxArray)).id;
-    });
+      const selector = { small: String(++smallArrays) };
+      small = (await submit(tasks, { selector }, limits.maxArray)).id;
+    }, 3);
     const held: wire.AttemptRef[] = [];
     await step("a worker that takes 10,000 small tasks", async () => {
-      const session = openSession(address, { workerId: "w2", labels: new Map([["small", "yes"]]) });
+      const labels = new Map([["small", String(smallArrays)]]);
+      const session = openSession(address, { workerId: "w2", labels });
       const all = Promise.withResolvers<void>();
       session.call.on("data", ({ message }: wire.SessionResponse) => {
         if (message?.$case !== "assign") return;
@@ -217,13 +215,13 @@ Deno.test({
       const session = openSession(address, { workerId: "w2", held: [...held, ...strange] });
       await new Promise((resolve) => session.call.once("data", resolve));
       session.close();
-    });
+    }, 3);
     await step("CancelTask of an array that runs", () => read(tasks.cancelTask({ id: small })));
     await step("Hello that holds nothing of it any more", async () => {
       const session = openSession(address, { workerId: "w2", instance: "instance-2" });
       await new Promise((resolve) => session.call.once("data", resolve));
       session.close();
-    });
+    }, 3);
     await step("RetryTask of an array", () => read(tasks.retryTask({ id: small })));
     await step("CancelTask of an array", () => read(tasks.cancelTask({ id: small })));
     const put = (key: string, bytes: number) =>
@@ -242,6 +240,13 @@ Deno.test({
       await read(state.listState({ namespace: "n", prefix: "z" }));
     });
     await step("ListWorkers", () => read(fleet.listWorkers({})));
+    await step("20,000 small calls in one connection", async () => {
+      using caller = await openRaw(Number(address.split(":")[1]));
+      const path = "/agent.v1.TaskService/WatchTasks";
+      const calls = Array.from({ length: 20_000 }, (_, n) => callFrame(2 * n + 1, path)).flat();
+      await caller.send(calls);
+      await new Promise((resolve) => setTimeout(resolve, 2_000));
+    }, 3);
     await step("as many streams as a connection may have, closed at once", async () => {
       const { id: waiting } = await submit(tasks, { selector: { nobody: "yes" } }, 100);
       const message = wire.WatchTasksRequest.encode({ ids: [waiting], deletions: false }).finish();
@@ -254,7 +259,7 @@ Deno.test({
       const calls = limits.maxStreamsPerConnection + 100;
       await caller.send(Array.from({ length: calls }, (_, n) => watch(2 * n + 1)).flat());
       await eventually(20_000, () => endedCalls(caller.received()) === 100);
-    });
+    }, 3);
     await step("messages of very many parts", async () => {
       const session = connect(`http://${address}`);
       // Empty arguments, empty variables and empty refs: two bytes each.
@@ -294,7 +299,7 @@ Deno.test({
       session.destroy();
     });
     for (const client of [tasks, fleet, state]) client.close();
-    const late = Object.entries(measured).filter(([name, ms]) => ms > (known[name] ?? mostMs));
+    const late = Object.entries(measured).filter(([, ms]) => ms > mostMs);
     assert.deepEqual(late, []);
   },
 });

@@ -10,6 +10,9 @@ const windowBytes = 2 * 1024 * 1024;
 /** At most; below 64 KiB a stream is slow, and beyond this nothing is gained. */
 export const chunkBytes = 256 * 1024;
 
+/** Longest time in which the coordinator stores nothing of what it has; its disk may be slow. */
+const answerWithinMs = 30_000;
+
 /**
  * One upload: messages go out while the window has room, and answers come back. It fails once, and
  * from then on every wait throws that error.
@@ -27,6 +30,7 @@ export async function openUpload<Request, Response extends { complete: boolean }
   open: () => ClientDuplexStream<Request, Response>,
   /** Takes note of an answer; returns how many of the bytes sent are stored. */
   stored: (answer: Response) => number,
+  withinMs = answerWithinMs,
 ): Promise<UploadStream<Request>> {
   await dialled.ready();
   const call = open();
@@ -50,7 +54,29 @@ export async function openUpload<Request, Response extends { complete: boolean }
     complete.reject(failure);
     wake();
   };
+  let waiters = 0;
+  let patience: ReturnType<typeof setTimeout> | undefined;
+  const rearm = () => {
+    clearTimeout(patience);
+    if (waiters === 0) return;
+    patience = setTimeout(() => {
+      fail(
+        new TaskError("unavailable", `The coordinator answered no upload for ${withinMs / 1_000} s`),
+      );
+      call.cancel();
+    }, withinMs);
+  };
+  /** Waits for something that the coordinator owes, as long as it answers at all. */
+  const owed = async (what: Promise<void>) => {
+    if (++waiters === 1) rearm();
+    try {
+      await what;
+    } finally {
+      if (--waiters === 0) clearTimeout(patience);
+    }
+  };
   call.on("data", (answer: Response) => {
+    rearm();
     try {
       acknowledged = stored(answer);
     } catch (error) {
@@ -80,11 +106,11 @@ export async function openUpload<Request, Response extends { complete: boolean }
       sent += bytes;
       writable = call.write(message);
       while (failure === undefined && (!writable || sent - acknowledged >= windowBytes)) {
-        await new Promise<void>((resolve) => waiting.push(resolve));
+        await owed(new Promise<void>((resolve) => waiting.push(resolve)));
       }
       if (failure !== undefined) throw failure;
     },
-    answered: (what) => (what === "first" ? first : complete).promise,
+    answered: (what) => owed((what === "first" ? first : complete).promise),
     dispose() {
       if (failure === undefined) call.end();
       // The coordinator ends a complete upload. Cancelling it would reset the call, and a coordinator

@@ -1,6 +1,7 @@
-import { Server, ServerCredentials, type ServerDuplexStream } from "@grpc/grpc-js";
+import { ChannelCredentials, Server, ServerCredentials, type ServerDuplexStream } from "@grpc/grpc-js";
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
+import { promisify } from "node:util";
 import { eventually } from "../../../tests/support/eventually.ts";
 import { silentLog } from "../../../tests/support/silent_log.ts";
 import { systemClock } from "../../base/clock.ts";
@@ -8,9 +9,20 @@ import { prepareHttp2 } from "../../deno/http2_sessions.ts";
 import { dialCoordinator } from "../client.ts";
 import * as wire from "../gen/agent/v1/agent.ts";
 import { protocolVersion } from "../protocol.ts";
+import { openChannel } from "./channel.ts";
+import type { Loaded } from "../../tls/credentials.ts";
+import { openUpload } from "./upload.ts";
 
 type Session = ServerDuplexStream<wire.SessionRequest, wire.SessionResponse>;
 type Log = ServerDuplexStream<wire.UploadLogRequest, wire.UploadLogResponse>;
+
+async function listening(server: Server): Promise<string> {
+  const port = await promisify(server.bindAsync.bind(server))(
+    "127.0.0.1:0",
+    ServerCredentials.createInsecure(),
+  );
+  return `127.0.0.1:${port}`;
+}
 
 /** A coordinator by others, which takes small chunks, and acknowledges what it gets together together. */
 async function frugalCoordinator(maxChunkBytes: number, stored = 0n, takesBatches = false) {
@@ -50,14 +62,9 @@ async function frugalCoordinator(maxChunkBytes: number, stored = 0n, takesBatche
       call.on("end", () => setTimeout(() => call.end(), 20));
     },
   });
-  const port = await new Promise<number>((resolve, reject) =>
-    server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, port) => {
-      if (error === null) resolve(port);
-      else reject(error);
-    })
-  );
+  const address = await listening(server);
   return {
-    address: `127.0.0.1:${port}`,
+    address,
     received,
     finished,
     [Symbol.dispose]: () => server.forceShutdown(),
@@ -160,4 +167,20 @@ Deno.test("an upload that goes on waits for acknowledgements like a new one", as
   await eventually(10_000, () => arrived() >= 2 * 1024 * 1024 - piece.length);
   await new Promise((resolve) => setTimeout(resolve, 200));
   assert.ok(sent <= 2 * 1024 * 1024, `${sent} bytes were sent without an acknowledgement`);
+});
+
+Deno.test("an upload that gets no answer fails, so that the next can begin", async () => {
+  const server = new Server();
+  const { uploadLog } = wire.WorkerServiceService;
+  server.addService({ uploadLog }, { uploadLog() {/* It never answers. */} });
+  const address = await listening(server);
+  const dialled = openChannel(address, { mode: "h2c" }, () => ({}) as Loaded, systemClock);
+  const unused = ChannelCredentials.createInsecure();
+  const { channel } = dialled;
+  const workers = new wire.WorkerServiceClient(address, unused, { channelOverride: channel });
+  const upload = await openUpload(dialled, () => workers.uploadLog(), () => 0, 100);
+  await assert.rejects(upload.answered("first"), /answered no upload for 0.1 s/);
+  await assert.rejects(upload.answered("complete"), { code: "unavailable" });
+  dialled.close();
+  server.forceShutdown();
 });

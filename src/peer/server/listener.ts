@@ -1,5 +1,5 @@
 import type { Server, ServerCredentials } from "@grpc/grpc-js";
-import type { ServerHttp2Session } from "node:http2";
+import { constants, type ServerHttp2Session } from "node:http2";
 import { createServer, type Socket } from "node:net";
 import type { TLSSocket } from "node:tls";
 import {
@@ -10,6 +10,7 @@ import {
 } from "../../base/connection_limit.ts";
 import { listen } from "../../base/listen.ts";
 import { onceGreeted, onceHandshakeFails, onceSecured } from "../../deno/http2_sessions.ts";
+import { limits as callLimits } from "../../tasks/limits.ts";
 import { notGrpc, type Refusal, refusalOf } from "../../tls/refusals.ts";
 import { keepaliveTimes } from "../keepalive.ts";
 
@@ -111,13 +112,20 @@ export async function accept(
   };
 }
 
-/** A connection without a call may be closed where places are short: its client dials again. */
+/**
+ * A connection without a call may be closed where places are short: its client dials again. Calls
+ * beyond the limit are refused before anything is made for them.
+ */
 function protectCalls(session: ServerHttp2Session, admission: Admission): void {
   let calls = 0;
   admission.waiting();
-  session.on("stream", (stream) => {
+  session.prependListener("stream", (stream, headers) => {
     // On Deno 2.7 a call whose reset came with it is over already.
     if (stream.destroyed) return;
+    const isWorkers = headers[":path"]?.startsWith("/agent.v1.WorkerService/");
+    if (calls >= callLimits.maxCallsPerConnection && !isWorkers) {
+      return stream.close(constants.NGHTTP2_REFUSED_STREAM);
+    }
     calls++;
     admission.established();
     stream.once("close", () => {
