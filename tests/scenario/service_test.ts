@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { agent } from "../support/agent.ts";
 import { component, programs } from "../support/component.ts";
+import { eventually } from "../support/eventually.ts";
 import { hostsCheck, startHosts } from "../support/hosts.ts";
 import { temporaryFolder } from "../support/temporary.ts";
 import { tempHome } from "../support/home.ts";
@@ -129,6 +130,11 @@ Deno.test({
     const pidOf = async (verb: string) =>
       JSON.parse(await a.ok(`agent service ${verb} worker --json`)).pid;
     const before = await pidOf("install");
+    // Before it has started to work there is nothing to drain.
+    await eventually(
+      20_000,
+      async () => (await a.ok("agent service logs worker")).includes("cannot connect"),
+    );
     assert.notEqual(await pidOf("restart --drain 30s"), before);
     assert.match(await a.ok("agent service logs worker"), /taking no more tasks/);
     await a.ok("agent service uninstall worker");
