@@ -37,10 +37,10 @@ Deno.test("without a service manager a role is started directly, and can be stop
 
 Deno.test("a role that does not start is reported with its log", async () => {
   await using home = await tempHome();
-  const flags = ["--coordinator.data-dir=/proc", ...anywhere];
+  const flags = ["--coordinator.data-dir=/usr", ...anywhere];
   const ran = await agent.run(["service", "install", "coordinator", ...flags], { home });
   assert.equal(ran.code, 1);
-  assert.match(ran.stderr, /does not start; its log:.*"\/proc"/s);
+  assert.match(ran.stderr, /does not start; its log:.*"\/usr"/s);
   await agent.run(["service", "uninstall", "coordinator"], { home });
 });
 
