@@ -54,29 +54,12 @@ export async function openUpload<Request, Response extends { complete: boolean }
     complete.reject(failure);
     wake();
   };
-  let waiters = 0;
-  let patience: ReturnType<typeof setTimeout> | undefined;
-  const rearm = () => {
-    clearTimeout(patience);
-    if (waiters === 0) return;
-    patience = setTimeout(() => {
-      fail(
-        new TaskError("unavailable", `The coordinator answered no upload for ${withinMs / 1_000} s`),
-      );
-      call.cancel();
-    }, withinMs);
-  };
-  /** Waits for something that the coordinator owes, as long as it answers at all. */
-  const owed = async (what: Promise<void>) => {
-    if (++waiters === 1) rearm();
-    try {
-      await what;
-    } finally {
-      if (--waiters === 0) clearTimeout(patience);
-    }
-  };
+  const { heard, owed } = patience(withinMs, (error) => {
+    fail(error);
+    call.cancel();
+  });
   call.on("data", (answer: Response) => {
-    rearm();
+    heard();
     try {
       acknowledged = stored(answer);
     } catch (error) {
@@ -117,6 +100,29 @@ export async function openUpload<Request, Response extends { complete: boolean }
       // closes connections with too many resets.
       if (!isComplete) call.cancel();
       fail(new TaskError("unavailable", "The upload was closed"));
+    },
+  };
+}
+
+/** Calls `late` where something is owed, and nothing was heard for that long. */
+function patience(withinMs: number, late: (error: TaskError) => void) {
+  let waiters = 0;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const heard = () => {
+    clearTimeout(timer);
+    if (waiters === 0) return;
+    const why = `The coordinator answered no upload for ${withinMs / 1_000} s`;
+    timer = setTimeout(() => late(new TaskError("unavailable", why)), withinMs);
+  };
+  return {
+    heard,
+    async owed(what: Promise<void>): Promise<void> {
+      if (++waiters === 1) heard();
+      try {
+        await what;
+      } finally {
+        if (--waiters === 0) clearTimeout(timer);
+      }
     },
   };
 }

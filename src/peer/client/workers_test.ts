@@ -1,4 +1,9 @@
-import { ChannelCredentials, Server, ServerCredentials, type ServerDuplexStream } from "@grpc/grpc-js";
+import {
+  ChannelCredentials,
+  Server,
+  ServerCredentials,
+  type ServerDuplexStream,
+} from "@grpc/grpc-js";
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { promisify } from "node:util";
