@@ -102,7 +102,7 @@ Deno.test("what the coordinator would refuse is refused before anything is sent"
     [{ array: "0-10000" }, /more than 10000/],
     [
       { array: "0-9,".repeat(10_001) },
-      /^array "(0-9,){20}…" is not a list.*more than 10000 elements/,
+      /^--array "(0-9,){20}…" is not a list.*more than 10000 elements/,
     ],
     [{ idempotency_key: "" }, /idempotency key/],
     [{ idempotency_key: "a\nb" }, /idempotency key/],

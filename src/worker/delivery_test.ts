@@ -168,7 +168,13 @@ Deno.test("a file that the coordinator refuses is named in the reason; one that 
 });
 
 Deno.test("a file of which the coordinator had something wrong is sent again as a whole, once", async () => {
-  for (const [has, sent] of [[4, ["45", "6789", "012", "345", "6789"]], [0, ["012", "345", "6789"]]] as const) {
+  for (
+    const [has, sent] of [[4, ["45", "6789", "012", "345", "6789"]], [0, [
+      "012",
+      "345",
+      "6789",
+    ]]] as const
+  ) {
     await using t = await finished("", { files: ["x"] });
     const { service, seen } = coordinator({ file: has, damaged: true });
     await delivered(t.attempt, service);
