@@ -55,7 +55,7 @@ const askBackMs = 1_000;
 
 export class Pull {
   readonly #options: PullOptions;
-  readonly #busy = new Set<string>();
+  readonly #busy = new Map<string, Promise<void>>();
   /** Addresses that may be nodes, with the ticks that they have been tried for. */
   readonly #candidates = new Map<string, { ticks: number; trusted: boolean }>();
   /** Addresses at which we ourselves answer. */
@@ -147,10 +147,10 @@ export class Pull {
   /** Runs a request, unless one with this name is running. */
   #once(name: string, kind: keyof typeof maxQuestions, ask: () => Promise<void>): void {
     if (this.#busy.has(name) || this.#signal === undefined || this.#signal.aborted) return;
-    this.#busy.add(name);
-    void this.#slots[kind](ask).catch((error) =>
+    const asked = this.#slots[kind](ask).catch((error) =>
       this.#options.log.debug("question failed", { peer: name, reason: messageOf(error) })
     ).finally(() => this.#busy.delete(name));
+    this.#busy.set(name, asked);
   }
 
   #askMember(member: Member | undefined): void {
@@ -160,9 +160,10 @@ export class Pull {
   }
 
   /** Asks a member whose connection has closed, once in a tick: some servers close after each answer. */
-  #closed(id: string | undefined): void {
+  async #closed(id: string | undefined): Promise<void> {
     if (id === undefined || this.#disconnected.has(id)) return;
     this.#disconnected.add(id);
+    await this.#busy.get(id);
     this.#askMember(this.#options.membership.members.get(id));
   }
 
@@ -225,7 +226,7 @@ export class Pull {
       path: "/api/cluster/node_local",
       headers: headersFor(member, trusted, this.#options),
       withinMs: times.answerMs,
-      closed: () => this.#closed(known),
+      closed: () => void this.#closed(known),
     });
     const at = { now: clock.monotonic(), wall: clock.now() };
     const { id, isOwn, found } = take(reply, address, member, at, this.#options);
