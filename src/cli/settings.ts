@@ -39,7 +39,7 @@ export async function settingsFor(
     host: {
       hostname: Deno.hostname(),
       cpus: navigator.hardwareConcurrency,
-      gpus: countGpus(),
+      gpus: usage.config?.includes("worker") ? countGpus() : 0,
       stateRoot: roots.stateRoot,
       // With --json a role logs in JSON too.
       terminal: Deno.stderr.isTerminal() &&
@@ -86,7 +86,8 @@ async function withHost(
     const servesPeers = usage.entry === "coordinator" || usage.entry === "worker";
     if (servesPeers || usage.lenient) idleDirectory = await idleTlsDirectory(config, tls);
   }
-  if (usage.config?.includes("server")) {
+  // Commands that dial a node only where one is named do not need to know the one of this host.
+  if (usage.config?.includes("node") || config.origins["server.url"] !== "default") {
     config = await withLocalNode(config, { ...roots, variable });
   }
   return { config, idleDirectory };
@@ -205,23 +206,12 @@ function colors(choice: string | undefined): EnvFacts["color"] {
     : { stdout: Deno.stdout.isTerminal(), stderr: Deno.stderr.isTerminal() };
 }
 
-/** More than any board has. */
-const maxGpus = 64;
-
 /** NVIDIA's driver makes /dev/nvidia0, /dev/nvidia1, …; a container sees those that it was given. */
 function countGpus(): number {
-  let count = 0;
-  for (let number = 0; Deno.build.os === "linux" && number < maxGpus; number++) {
-    if (exists(`/dev/nvidia${number}`)) count++;
-  }
-  return count;
-}
-
-function exists(path: string): boolean {
   try {
-    Deno.lstatSync(path);
-    return true;
+    const names = Array.from(Deno.readDirSync("/dev"), ({ name }) => name);
+    return names.filter((name) => /^nvidia\d+$/.test(name)).length;
   } catch {
-    return false;
+    return 0;
   }
 }

@@ -9,6 +9,7 @@ import { guardCaKey } from "../sandbox/ca_key.ts";
 import { Stopped, type StopSignal } from "../sandbox/messages.ts";
 import { startThread, type Thread, type ThreadEnd } from "../sandbox/start.ts";
 import type { AnyCommand, Request, RoleSpec } from "./command.ts";
+import { prepareTls } from "../deno/first_tls.ts";
 import { execute } from "./execute.ts";
 import type { CommandInit } from "./inside.ts";
 import type { Settings } from "./settings.ts";
@@ -24,6 +25,7 @@ export async function start(
   if (spec.prepare !== undefined) request.prepared = await spec.prepare({ ...request, env });
   const here = { ...request, env };
   if (spec.grants === undefined) return { exit: await execute(spec, here) };
+  if (spec.config?.includes("peer") && !request.config.values["peer.insecure"]) prepareTls();
   const grants = await withAddresses(await spec.grants(here));
   await guardCaKey(grants, settings.caKey);
   const init: CommandInit = { path: spec.path, request, env: settings.env };

@@ -15,8 +15,8 @@ const receiveWindow = {
 } as const;
 
 /**
- * Changes the behaviour of the HTTP/2 sessions of this process. grpc-js makes them with these functions
- * of node:http2, looks the functions up at each call, and has no options for any of this:
+ * Changes the behaviour of the HTTP/2 sessions of this process. Our client and the server of grpc-js make
+ * them with these functions of node:http2; grpc-js has no options for any of this:
  *
  * - Connections have a larger receive window.
  * - Both sides close connections without GOAWAY: Deno 2.9 may crash when it sends or receives one

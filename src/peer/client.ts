@@ -5,7 +5,6 @@ import { remoteTasks } from "./client/tasks.ts";
 import { remoteWorkers } from "./client/workers.ts";
 import { type Loaded, readCredentials } from "../tls/credentials.ts";
 import type { PeerMode } from "../tls/mode.ts";
-import { prepareHttp2 } from "../deno/http2_sessions.ts";
 import { refuseBadText } from "./strict_text.ts";
 
 /** A coordinator as if it were here. */
@@ -30,7 +29,6 @@ export async function dialCoordinator(
   env: Pick<Env, "clock" | "log">,
 ): Promise<Coordinator> {
   refuseBadText();
-  prepareHttp2();
   const credentials = mode.mode === "h2c" ? undefined : await readCredentials(mode);
   if (mode.mode !== "h2c" && mode.skipVerify) {
     env.log.warn("the coordinator's certificate is not verified: anyone can pose as it", {

@@ -1,10 +1,11 @@
-import { ChannelCredentials, status } from "@grpc/grpc-js";
+import { status } from "@grpc/grpc-js";
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { fakeCoordinator } from "../../tests/support/fake_coordinator.ts";
 import { systemClock } from "../base/clock.ts";
 import { silentLog } from "../../tests/support/silent_log.ts";
-import { Stream, TaskServiceClient, WorkerServiceClient } from "./gen/agent/v1/agent.ts";
+import { grpcClient } from "../../tests/support/grpc_client.ts";
+import { Stream, TaskServiceService, WorkerServiceService } from "./gen/agent/v1/agent.ts";
 import { prepareHttp2 } from "../deno/http2_sessions.ts";
 import { servePeer } from "./server.ts";
 
@@ -36,8 +37,8 @@ Deno.test("a caller that ends its side gets its answers and the status", async (
   }, signal);
   const ref = { taskId: "t1", attempt: 1, fence: 1n };
   const data = Buffer.from("hello");
-  const workers = new WorkerServiceClient(server.address, ChannelCredentials.createInsecure());
-  const tasks = new TaskServiceClient(server.address, ChannelCredentials.createInsecure());
+  const workers = grpcClient(WorkerServiceService, server.address);
+  const tasks = grpcClient(TaskServiceService, server.address);
   try {
     const upload = workers.uploadLog({ deadline: Date.now() + 10_000 });
     upload.write({ ref, stream: Stream.STREAM_STDOUT, offset: 0n, data, end: undefined });

@@ -1,7 +1,7 @@
 /** Workers of other versions: those that share a version of the protocol work together. */
-import { credentials } from "@grpc/grpc-js";
 import assert from "node:assert/strict";
 import { fakeCoordinator } from "../../tests/support/fake_coordinator.ts";
+import { grpcClient } from "../../tests/support/grpc_client.ts";
 import { silentLog } from "../../tests/support/silent_log.ts";
 import { systemClock } from "../base/clock.ts";
 import * as wire from "./gen/agent/v1/agent.ts";
@@ -26,7 +26,7 @@ for (const [name, minProtocol, maxProtocol, refusal] of cases) {
       signal,
     );
     const address = `127.0.0.1:${server.port}`;
-    const client = new wire.WorkerServiceClient(address, credentials.createInsecure());
+    const client = grpcClient(wire.WorkerServiceService, address);
     try {
       const call = client.session();
       const answer = new Promise<string>((resolve) => {

@@ -1,29 +1,25 @@
-import { Metadata, type ServiceError, status } from "@grpc/grpc-js";
 import { TaskError, type TaskErrorCode } from "../tasks/service.ts";
+import { statusCodes } from "./codes.ts";
 
 /** The one table between the codes of the task service and those of gRPC. */
-const statusOf: Record<TaskErrorCode, status> = {
-  invalid: status.INVALID_ARGUMENT,
-  not_found: status.NOT_FOUND,
-  already_exists: status.ALREADY_EXISTS,
-  wrong_state: status.FAILED_PRECONDITION,
-  conflict: status.ABORTED,
-  exhausted: status.RESOURCE_EXHAUSTED,
-  unavailable: status.UNAVAILABLE,
-  unauthenticated: status.UNAUTHENTICATED,
-  forbidden: status.PERMISSION_DENIED,
-  internal: status.INTERNAL,
+const statusOf: Record<TaskErrorCode, number> = {
+  invalid: statusCodes.invalidArgument,
+  not_found: statusCodes.notFound,
+  already_exists: statusCodes.alreadyExists,
+  wrong_state: statusCodes.failedPrecondition,
+  conflict: statusCodes.aborted,
+  exhausted: statusCodes.resourceExhausted,
+  unavailable: statusCodes.unavailable,
+  unauthenticated: statusCodes.unauthenticated,
+  forbidden: statusCodes.permissionDenied,
+  internal: statusCodes.internal,
 };
 
-/** Statuses that gRPC itself gives, or a proxy between. */
-const foreign: Partial<Record<status, TaskErrorCode>> = {
-  [status.CANCELLED]: "unavailable",
-  [status.DEADLINE_EXCEEDED]: "unavailable",
-  [status.OUT_OF_RANGE]: "invalid",
-};
-
-const codeOf = new Map<status, TaskErrorCode>([
-  ...Object.entries(foreign).map(([key, code]) => [Number(key), code] as const),
+const codeOf = new Map<number, TaskErrorCode>([
+  // Statuses that gRPC itself gives, or a proxy between.
+  [statusCodes.cancelled, "unavailable"],
+  [statusCodes.deadlineExceeded, "unavailable"],
+  [statusCodes.outOfRange, "invalid"],
   ...Object.entries(statusOf).map(([code, key]) => [key, code as TaskErrorCode] as const),
 ]);
 
@@ -31,26 +27,38 @@ const codeOf = new Map<status, TaskErrorCode>([
 const codeTrailer = "agent-code";
 const revisionTrailer = "agent-revision";
 
+/** How a call ended: gRPC's status, and the trailers beside it. */
+export interface CallStatus {
+  code: number;
+  details: string;
+  trailers: Record<string, string>;
+}
+
 /** What goes over the wire for an error of the task service. */
-export function toStatus(error: TaskError): Pick<ServiceError, "code" | "details" | "metadata"> {
-  const metadata = new Metadata();
-  metadata.set(codeTrailer, error.code);
-  if (error.revision !== undefined) metadata.set(revisionTrailer, String(error.revision));
-  return { code: statusOf[error.code], details: error.message, metadata };
+export function toStatus(error: TaskError): CallStatus {
+  return {
+    code: statusOf[error.code],
+    details: error.message,
+    trailers: {
+      [codeTrailer]: error.code,
+      ...(error.revision === undefined ? {} : { [revisionTrailer]: String(error.revision) }),
+    },
+  };
 }
 
 /** Whether the coordinator itself answered so, rather than the connection or gRPC. */
-export function isMeant(error: ServiceError): boolean {
-  return (error.metadata?.get(codeTrailer).length ?? 0) > 0;
+export function isMeant({ trailers }: CallStatus): boolean {
+  return trailers[codeTrailer] !== undefined;
 }
 
-export function fromStatus(error: ServiceError): TaskError {
-  const code = codeOf.get(error.code) ?? "internal";
-  const revision = error.metadata?.get(revisionTrailer)[0];
-  const message = error.code === status.UNIMPLEMENTED
-    ? `The coordinator does not know this call; its version may be another (${error.details})`
-    : error.details;
-  return new TaskError(code, message, revision === undefined ? undefined : Number(revision), {
-    cause: error,
-  });
+export function fromStatus({ code, details, trailers }: CallStatus): TaskError {
+  const revision = trailers[revisionTrailer];
+  const message = code === statusCodes.unimplemented
+    ? `The coordinator does not know this call; its version may be another (${details})`
+    : details;
+  return new TaskError(
+    codeOf.get(code) ?? "internal",
+    message,
+    revision === undefined ? undefined : Number(revision),
+  );
 }

@@ -2,11 +2,12 @@ import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { connect } from "node:http2";
 import { join } from "node:path";
-import { ChannelCredentials, type ClientReadableStream } from "@grpc/grpc-js";
+import type { ClientReadableStream } from "@grpc/grpc-js";
 import { elementId } from "../../src/tasks/ids.ts";
 import { leaseTimes, limits } from "../../src/tasks/limits.ts";
 import * as wire from "../../src/peer/gen/agent/v1/agent.ts";
 import { wireSpec } from "../../src/peer/to_wire.ts";
+import { type GrpcClient, grpcClient } from "../support/grpc_client.ts";
 import { spec } from "../support/spec.ts";
 import { eventually } from "../support/eventually.ts";
 import {
@@ -62,7 +63,6 @@ async function read<T>(call: ClientReadableStream<T>, most = Infinity): Promise<
   return found;
 }
 
-const credentials = ChannelCredentials.createInsecure();
 const options = {
   "grpc.max_receive_message_length": limits.maxMessageBytes,
   "grpc.use_local_subchannel_pool": 1,
@@ -74,7 +74,7 @@ const largeEnv = Object.fromEntries(
 );
 
 function submit(
-  tasks: wire.TaskServiceClient,
+  tasks: GrpcClient<typeof wire.TaskServiceService>,
   more: Parameters<typeof spec>[0],
   count?: number,
 ): Promise<wire.SubmitResponse> {
@@ -94,7 +94,7 @@ function requestBody(message: Uint8Array): Buffer {
 
 /** A worker's session over the wire, by hand. */
 function openSession(address: string, hello: Partial<wire.Hello>) {
-  const workers = new wire.WorkerServiceClient(address, credentials, options);
+  const workers = grpcClient(wire.WorkerServiceService, address, options);
   const call = workers.session();
   call.on("error", () => {/* It is cut off at the end. */});
   const send = (message: wire.SessionRequest["message"]) => call.write({ message });
@@ -130,9 +130,9 @@ Deno.test({
     await using folder = await temporaryFolder();
     await using coordinator = await startCoordinator(folder.path);
     const { address } = coordinator;
-    const tasks = new wire.TaskServiceClient(address, credentials, options);
-    const fleet = new wire.FleetServiceClient(address, credentials, options);
-    const state = new wire.StateServiceClient(address, credentials, options);
+    const tasks = grpcClient(wire.TaskServiceService, address, options);
+    const fleet = grpcClient(wire.FleetServiceService, address, options);
+    const state = grpcClient(wire.StateServiceService, address, options);
     const measured: Record<string, number> = {};
     const step = (name: string, run: () => Promise<unknown>, rounds = 1) =>
       t.step(name, async () => {

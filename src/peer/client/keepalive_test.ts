@@ -1,24 +1,25 @@
-import { Channel, ChannelCredentials, Metadata, status } from "@grpc/grpc-js";
 import assert from "node:assert/strict";
 import { fakeCoordinator } from "../../../tests/support/fake_coordinator.ts";
 import { forward } from "../../../tests/support/forwarder.ts";
 import { systemClock } from "../../base/clock.ts";
 import { silentLog } from "../../../tests/support/silent_log.ts";
-import { HealthClient } from "../gen/grpc/health/v1/health.ts";
+import { statusCodes } from "../codes.ts";
+import { HealthService } from "../gen/grpc/health/v1/health.ts";
 import { servePeer } from "../server.ts";
-import { Connections, keepAlive } from "./keepalive.ts";
+import { openChannel } from "./channel.ts";
+import { checkHealth, keepAlive } from "./keepalive.ts";
 
 Deno.test("a connection is cut when no answer comes, whatever other answers say", async () => {
   const stop = new AbortController();
-  const answers = [undefined, status.UNIMPLEMENTED, status.DEADLINE_EXCEEDED];
-  const probed: unknown[] = [];
+  const answers = [statusCodes.ok, statusCodes.unimplemented, statusCodes.deadlineExceeded];
+  const probed: number[] = [];
   await keepAlive({
     periodMs: 1,
     connected: () => true,
     probe: () => {
-      const code = answers[probed.length];
+      const code = answers[probed.length]!;
       probed.push(code);
-      return code === undefined ? Promise.resolve() : Promise.reject({ code });
+      return Promise.resolve({ code, details: "", trailers: {} });
     },
     cut: () => stop.abort(),
     clock: systemClock,
@@ -35,27 +36,22 @@ Deno.test("a channel whose connection was cut dials again at the next call", asy
     env: { clock: systemClock, log: silentLog },
   }, stop.signal);
   await using between = await forward(server.port);
-  const connections = new Connections();
-  const insecure = ChannelCredentials.createInsecure();
-  const channel = new Channel(between.address, connections.follow(insecure), {
-    "grpc.initial_reconnect_backoff_ms": 10,
-  });
-  const health = new HealthClient(between.address, insecure, { channelOverride: channel });
-  const check = () =>
-    new Promise((resolve, reject) => {
-      const metadata = new Metadata({ waitForReady: true });
-      health.check({ service: "" }, metadata, (error, answer) => {
-        if (error === null) resolve(answer);
-        else reject(error);
-      });
-    });
+  const nothing = { pair: undefined, ca: undefined };
+  const channel = openChannel(between.address, { mode: "h2c" }, () => nothing, systemClock);
+  const check = async () => {
+    await channel.ready();
+    const { code } = await checkHealth(channel.call);
+    assert.equal(code, statusCodes.ok);
+  };
   await check();
-  const watching = health.watch({ service: "" });
-  const broken = new Promise<number>((resolve) =>
-    watching.on("error", ({ code }) => resolve(code))
-  );
-  watching.on("data", () => connections.cut());
-  assert.equal(await broken, status.UNAVAILABLE);
+  const broken = new Promise<number>((resolve) => {
+    const data = () => between.cut();
+    const ended = ({ code }: { code: number }) => resolve(code);
+    const watching = channel.call(HealthService.watch, { data, ended });
+    watching.write({ service: "" });
+    watching.end();
+  });
+  assert.equal(await broken, statusCodes.unavailable);
   await check();
   assert.equal(between.connections, 2);
   channel.close();

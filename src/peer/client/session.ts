@@ -1,4 +1,3 @@
-import { type ClientDuplexStream, status } from "@grpc/grpc-js";
 import {
   TaskError,
   type WorkerHello,
@@ -10,12 +9,12 @@ import { limits } from "../../tasks/limits.ts";
 import { validateRef, validateSpec } from "../../tasks/validation.ts";
 import { Batch } from "../batch.ts";
 import { assignmentFrom, numberFrom, refFrom, required } from "../from_wire.ts";
-import type * as wire from "../gen/agent/v1/agent.ts";
+import * as wire from "../gen/agent/v1/agent.ts";
+import { statusCodes } from "../codes.ts";
 import { protocolVersion } from "../protocol.ts";
 import { wireRef, wireResult, wireTime } from "../to_wire.ts";
 import type { Dialled } from "./channel.ts";
 
-type Call = ClientDuplexStream<wire.SessionRequest, wire.SessionResponse>;
 type Request = NonNullable<wire.SessionRequest["message"]>;
 type Response = NonNullable<wire.SessionResponse["message"]>;
 
@@ -33,14 +32,12 @@ interface Waiting {
  */
 export async function openSession(
   dialled: Dialled,
-  open: () => Call,
   hello: WorkerHello,
   sink: WorkerSink,
   /** Called with what the coordinator accepts, once Welcome has come. */
   limited: (maxChunkBytes: number) => void,
 ): Promise<WorkerSession> {
   await dialled.ready();
-  const call = open();
   const beats = new Map<bigint, Waiting>();
   /** "opening" until Welcome; the sink learns of an end only after that. */
   let phase: "opening" | "open" | "ended" = "opening";
@@ -68,26 +65,27 @@ export async function openSession(
     dialled.meaning(error).then(fail, fail);
   };
 
-  call.on("data", (response: wire.SessionResponse) => {
-    if (phase === "ended") return;
-    try {
-      const message = required("The message", response.message);
-      if (phase === "open") return tell(message, sink, beats);
-      if (message.$case !== "welcome") {
-        throw new TaskError("internal", "Welcome did not come first");
+  const call = dialled.call(wire.WorkerServiceService.session, {
+    data(response) {
+      if (phase === "ended") return;
+      try {
+        const message = required("The message", response.message);
+        if (phase === "open") return tell(message, sink, beats);
+        if (message.$case !== "welcome") {
+          throw new TaskError("internal", "Welcome did not come first");
+        }
+        checkWelcome(message.value);
+        // What follows waits until the caller has its session in hand.
+        call.pause();
+        welcomed.resolve(message.value);
+      } catch (error) {
+        broke(error);
       }
-      checkWelcome(message.value);
-      // What follows waits until the caller has its session in hand.
-      call.pause();
-      welcomed.resolve(message.value);
-    } catch (error) {
-      broke(error);
-    }
-  });
-  call.on("error", broke);
-  // An end with an error has a status too; "error" reports that one.
-  call.on("status", ({ code }) => {
-    if (code === status.OK) fail(new TaskError("unavailable", "The coordinator ended the session"));
+    },
+    ended(status) {
+      if (status.code !== statusCodes.ok) return broke(status);
+      fail(new TaskError("unavailable", "The coordinator ended the session"));
+    },
   });
   send({ $case: "hello", value: wireHello(hello) });
 

@@ -1,4 +1,3 @@
-import { ChannelCredentials, Metadata } from "@grpc/grpc-js";
 import type { TaskService } from "../../tasks/service.ts";
 import type { Task, WorkerInfo } from "../../tasks/task.ts";
 import {
@@ -11,27 +10,25 @@ import {
 } from "../from_wire.ts";
 import * as wire from "../gen/agent/v1/agent.ts";
 import { wireBytes, wireSpec, wireState } from "../to_wire.ts";
-import { ask, callTimes, type Dialled, read, readBytes } from "./channel.ts";
+import { callTimes, type Dialled } from "./channel.ts";
+import { ask, read, readBytes } from "./read.ts";
 
 /** The client half of the task service, over one connection. */
 export function remoteTasks(dialled: Dialled): TaskService {
-  const options = { channelOverride: dialled.channel };
-  const unused = ChannelCredentials.createInsecure(); // the channel has its own
-  const tasks = new wire.TaskServiceClient(dialled.address, unused, options);
   return {
-    ...taskCalls(dialled, tasks),
-    ...dataCalls(dialled, tasks),
-    ...workerCalls(dialled, new wire.FleetServiceClient(dialled.address, unused, options)),
-    ...stateCalls(dialled, new wire.StateServiceClient(dialled.address, unused, options)),
+    ...taskCalls(dialled),
+    ...dataCalls(dialled),
+    ...workerCalls(dialled),
+    ...stateCalls(dialled),
   };
 }
 
-const none = new Metadata();
+const tasks = wire.TaskServiceService;
+const fleet = wire.FleetServiceService;
+const state = wire.StateServiceService;
 
 /** For answers that come in parts but without waiting. */
-function soon() {
-  return { deadline: Date.now() + callTimes.answerMs };
-}
+const soon = { timeoutMs: callTimes.answerMs } as const;
 
 async function gather(parts: AsyncIterable<{ tasks: wire.Task[] }>): Promise<Task[]> {
   const found: Task[] = [];
@@ -43,7 +40,6 @@ type Calls<Names extends keyof TaskService> = Pick<TaskService, Names>;
 
 function taskCalls(
   dialled: Dialled,
-  tasks: wire.TaskServiceClient,
 ): Calls<
   | "submit"
   | "getTask"
@@ -57,18 +53,18 @@ function taskCalls(
 > {
   return {
     submit: (spec, { array, idempotencyKey = "" } = {}) =>
-      ask(dialled, tasks.submit.bind(tasks), none, {
+      ask(dialled, tasks.submit, {
         spec: wireSpec(spec),
         array,
         idempotencyKey,
         moreRanges: array?.more ?? [],
       }),
-    getTask: (id) => gather(read(dialled, () => tasks.getTask({ id }, none, soon()))),
+    getTask: (id) => gather(read(dialled, tasks.getTask, { id }, soon)),
     async listTasks({ states = [], limit = 0, before = "", submitter = "" }) {
       const request = { states: states.map((each) => wireState[each]), limit, before, submitter };
       const found: Task[] = [];
       let more = false;
-      for await (const part of read(dialled, () => tasks.listTasks(request, none, soon()))) {
+      for await (const part of read(dialled, tasks.listTasks, request, soon)) {
         found.push(...part.tasks.map(taskFrom));
         more = part.more;
       }
@@ -76,20 +72,20 @@ function taskCalls(
     },
     async *watchTasks(ids, signal) {
       const request = { ids, deletions: false };
-      const parts = read(dialled, () => tasks.watchTasks(request), signal);
+      const parts = read(dialled, tasks.watchTasks, request, { signal });
       for await (const part of parts) yield taskFrom(part.task);
     },
     async *watchChanges(signal) {
       const request = { ids: [], deletions: true };
-      for await (const part of read(dialled, () => tasks.watchTasks(request), signal)) {
+      for await (const part of read(dialled, tasks.watchTasks, request, { signal })) {
         const { task, deletedId } = part;
         yield deletedId === "" ? { task: taskFrom(task) } : { deletedId };
       }
     },
-    cancelTask: (id) => gather(read(dialled, () => tasks.cancelTask({ id }, none, soon()))),
-    retryTask: (id) => gather(read(dialled, () => tasks.retryTask({ id }, none, soon()))),
+    cancelTask: (id) => gather(read(dialled, tasks.cancelTask, { id }, soon)),
+    retryTask: (id) => gather(read(dialled, tasks.retryTask, { id }, soon)),
     // Without a deadline: removing the files of thousands of tasks takes its time.
-    deleteTask: (id) => gather(read(dialled, () => tasks.deleteTask({ id }))),
+    deleteTask: (id) => gather(read(dialled, tasks.deleteTask, { id })),
     async pruneTasks({ olderThanMs, states = [], dryRun = false }) {
       const request = {
         olderThanMs: BigInt(olderThanMs),
@@ -97,7 +93,7 @@ function taskCalls(
         dryRun,
       };
       let pruned = { tasks: 0, bytes: 0 };
-      for await (const part of read(dialled, () => tasks.pruneTasks(request))) {
+      for await (const part of read(dialled, tasks.pruneTasks, request)) {
         pruned = { tasks: numberFrom(part.tasks), bytes: numberFrom(part.bytes) };
       }
       return pruned;
@@ -107,7 +103,6 @@ function taskCalls(
 
 function dataCalls(
   dialled: Dialled,
-  tasks: wire.TaskServiceClient,
 ): Calls<"readLog" | "listArtifacts" | "readArtifact"> {
   return {
     async *readLog(
@@ -122,13 +117,13 @@ function dataCalls(
         stderrOffset: BigInt(stderrOffset),
       };
       const message = (window: wire.ReadWindow) => ({ ...request, window });
-      for await (const piece of readBytes(dialled, () => tasks.readLog(), message, signal)) {
+      for await (const piece of readBytes(dialled, tasks.readLog, message, signal)) {
         const { attempt, stream, offset, data } = piece;
         yield { attempt, stream: streamFrom(stream), offset: numberFrom(offset), data };
       }
     },
     async listArtifacts(taskId, attempt = 0) {
-      const parts = read(dialled, () => tasks.listArtifacts({ taskId, attempt }, none, soon()));
+      const parts = read(dialled, tasks.listArtifacts, { taskId, attempt }, soon);
       const found = [];
       for await (const part of parts) found.push(...part.artifacts.map(artifactFrom));
       return found;
@@ -136,7 +131,7 @@ function dataCalls(
     async *readArtifact({ taskId, attempt = 0, path, offset = 0 }, signal) {
       const request = { taskId, attempt, path, offset: BigInt(offset) };
       const message = (window: wire.ReadWindow) => ({ ...request, window });
-      for await (const piece of readBytes(dialled, () => tasks.readArtifact(), message, signal)) {
+      for await (const piece of readBytes(dialled, tasks.readArtifact, message, signal)) {
         yield { offset: numberFrom(piece.offset), data: piece.data };
       }
     },
@@ -145,26 +140,25 @@ function dataCalls(
 
 function workerCalls(
   dialled: Dialled,
-  fleet: wire.FleetServiceClient,
 ): Calls<"listWorkers" | "drainWorker" | "resumeWorker" | "forgetWorker"> {
   return {
     async listWorkers() {
       const found: WorkerInfo[] = [];
-      for await (const part of read(dialled, () => fleet.listWorkers({}, none, soon()))) {
+      for await (const part of read(dialled, fleet.listWorkers, {}, soon)) {
         found.push(...part.workers.map(workerFrom));
       }
       return found;
     },
     async drainWorker(workerId) {
-      const answer = await ask(dialled, fleet.drainWorker.bind(fleet), none, { workerId });
+      const answer = await ask(dialled, fleet.drainWorker, { workerId });
       return workerFrom(answer.worker);
     },
     async resumeWorker(workerId) {
-      const answer = await ask(dialled, fleet.resumeWorker.bind(fleet), none, { workerId });
+      const answer = await ask(dialled, fleet.resumeWorker, { workerId });
       return workerFrom(answer.worker);
     },
     async forgetWorker(workerId) {
-      const answer = await ask(dialled, fleet.forgetWorker.bind(fleet), none, { workerId });
+      const answer = await ask(dialled, fleet.forgetWorker, { workerId });
       return workerFrom(answer.worker);
     },
   };
@@ -172,26 +166,25 @@ function workerCalls(
 
 function stateCalls(
   dialled: Dialled,
-  state: wire.StateServiceClient,
 ): Calls<"getState" | "putState" | "deleteState" | "listState"> {
   return {
     async getState(namespace, key) {
-      const answer = await ask(dialled, state.getState.bind(state), none, { namespace, key });
+      const answer = await ask(dialled, state.getState, { namespace, key });
       return entryFrom(answer.entry);
     },
     async putState(namespace, key, value, expected) {
       const ifRevision = expected === undefined ? undefined : BigInt(expected);
       const request = { namespace, key, value: wireBytes(value), ifRevision };
-      return entryFrom((await ask(dialled, state.putState.bind(state), none, request)).entry);
+      return entryFrom((await ask(dialled, state.putState, request)).entry);
     },
     async deleteState(namespace, key, expected) {
       const ifRevision = expected === undefined ? undefined : BigInt(expected);
       const request = { namespace, key, ifRevision };
-      const answer = await ask(dialled, state.deleteState.bind(state), none, request);
+      const answer = await ask(dialled, state.deleteState, request);
       return { revision: numberFrom(answer.revision) };
     },
     async listState(namespace, prefix) {
-      const parts = read(dialled, () => state.listState({ namespace, prefix }, none, soon()));
+      const parts = read(dialled, state.listState, { namespace, prefix }, soon);
       const found = [];
       for await (const part of parts) found.push(...part.entries.map(entryFrom));
       return found;

@@ -1,5 +1,6 @@
-import { type ClientDuplexStream, status } from "@grpc/grpc-js";
 import { TaskError } from "../../tasks/service.ts";
+import { statusCodes } from "../codes.ts";
+import type { Method } from "./call.ts";
 import type { Dialled } from "./channel.ts";
 
 /**
@@ -27,13 +28,12 @@ export interface UploadStream<Request> {
 
 export async function openUpload<Request, Response extends { complete: boolean }>(
   dialled: Dialled,
-  open: () => ClientDuplexStream<Request, Response>,
+  method: Method<Request, Response>,
   /** Takes note of an answer; returns how many of the bytes sent are stored. */
   stored: (answer: Response) => number,
   withinMs = answerWithinMs,
 ): Promise<UploadStream<Request>> {
   await dialled.ready();
-  const call = open();
   const first = settled();
   const complete = settled();
   let sent = 0;
@@ -58,29 +58,30 @@ export async function openUpload<Request, Response extends { complete: boolean }
     fail(error);
     call.cancel();
   });
-  call.on("data", (answer: Response) => {
-    heard();
-    try {
-      acknowledged = stored(answer);
-    } catch (error) {
-      dialled.meaning(error).then(fail, fail);
-      return call.cancel();
-    }
-    first.resolve();
-    if (answer.complete) {
-      isComplete = true;
-      complete.resolve();
-    }
-    wake();
-  });
-  call.on("drain", () => {
-    writable = true;
-    wake();
-  });
-  call.on("error", (error: Error) => dialled.meaning(error).then(fail, fail));
-  // An end with an error has a status too; "error" reports that one.
-  call.on("status", ({ code }) => {
-    if (code === status.OK) fail(new TaskError("unavailable", "The coordinator ended the upload"));
+  const call = dialled.call(method, {
+    data(answer) {
+      heard();
+      try {
+        acknowledged = stored(answer);
+      } catch (error) {
+        dialled.meaning(error).then(fail, fail);
+        return call.cancel();
+      }
+      first.resolve();
+      if (answer.complete) {
+        isComplete = true;
+        complete.resolve();
+      }
+      wake();
+    },
+    drained() {
+      writable = true;
+      wake();
+    },
+    ended(status) {
+      if (status.code !== statusCodes.ok) return void dialled.meaning(status).then(fail, fail);
+      fail(new TaskError("unavailable", "The coordinator ended the upload"));
+    },
   });
 
   return {

@@ -1,5 +1,4 @@
 import { Buffer } from "node:buffer";
-import { ChannelCredentials } from "@grpc/grpc-js";
 import type { ArtifactUpload, LogOffsets, LogUpload, WorkerService } from "../../tasks/service.ts";
 import type { AttemptRef } from "../../tasks/task.ts";
 import { numberFrom } from "../from_wire.ts";
@@ -11,21 +10,17 @@ import { chunkBytes, openUpload } from "./upload.ts";
 
 /** The worker service of the coordinator at the other end of one connection. */
 export function remoteWorkers(dialled: Dialled): WorkerService {
-  const unused = ChannelCredentials.createInsecure(); // the channel has its own
-  const options = { channelOverride: dialled.channel };
-  const workers = new wire.WorkerServiceClient(dialled.address, unused, options);
   let most = chunkBytes;
   const limited = (bytes: number) => most = Math.min(chunkBytes, bytes);
   return {
-    connect: (hello, sink) => openSession(dialled, () => workers.session(), hello, sink, limited),
-    uploadLog: (ref, stored) => sendLog(dialled, workers, ref, most, stored),
-    uploadArtifact: (ref, file) => sendArtifact(dialled, workers, ref, file, most),
+    connect: (hello, sink) => openSession(dialled, hello, sink, limited),
+    uploadLog: (ref, stored) => sendLog(dialled, ref, most, stored),
+    uploadArtifact: (ref, file) => sendArtifact(dialled, ref, file, most),
   };
 }
 
 async function sendLog(
   dialled: Dialled,
-  workers: wire.WorkerServiceClient,
   ref: AttemptRef,
   most: number,
   told: () => void = () => {},
@@ -33,9 +28,9 @@ async function sendLog(
   const offsets: LogOffsets = { stdout: 0, stderr: 0 };
   /** What was stored before this call does not count into its window. */
   let before: number | undefined;
-  const upload = await openUpload<wire.UploadLogRequest, wire.UploadLogResponse>(
+  const upload = await openUpload(
     dialled,
-    () => workers.uploadLog(),
+    wire.WorkerServiceService.uploadLog,
     (answer) => {
       offsets.stdout = numberFrom(answer.stdoutOffset);
       offsets.stderr = numberFrom(answer.stderrOffset);
@@ -73,16 +68,15 @@ async function sendLog(
 
 async function sendArtifact(
   dialled: Dialled,
-  workers: wire.WorkerServiceClient,
   ref: AttemptRef,
   file: { path: string; size: number; mode: number },
   most: number,
 ): Promise<ArtifactUpload> {
   const progress = { offset: 0 };
   let before: number | undefined;
-  const upload = await openUpload<wire.UploadArtifactRequest, wire.UploadArtifactResponse>(
+  const upload = await openUpload(
     dialled,
-    () => workers.uploadArtifact(),
+    wire.WorkerServiceService.uploadArtifact,
     (answer) => {
       progress.offset = numberFrom(answer.offset);
       before ??= progress.offset;

@@ -1,9 +1,4 @@
-import {
-  ChannelCredentials,
-  Server,
-  ServerCredentials,
-  type ServerDuplexStream,
-} from "@grpc/grpc-js";
+import { Server, ServerCredentials, type ServerDuplexStream } from "@grpc/grpc-js";
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
 import { promisify } from "node:util";
@@ -180,10 +175,7 @@ Deno.test("an upload that gets no answer fails, so that the next can begin", asy
   server.addService({ uploadLog }, { uploadLog() {/* It never answers. */} });
   const address = await listening(server);
   const dialled = openChannel(address, { mode: "h2c" }, () => ({}) as Loaded, systemClock);
-  const unused = ChannelCredentials.createInsecure();
-  const { channel } = dialled;
-  const workers = new wire.WorkerServiceClient(address, unused, { channelOverride: channel });
-  const upload = await openUpload(dialled, () => workers.uploadLog(), () => 0, 100);
+  const upload = await openUpload(dialled, uploadLog, () => 0, 100);
   await assert.rejects(upload.answered("first"), /answered no upload for 0.1 s/);
   await assert.rejects(upload.answered("complete"), { code: "unavailable" });
   dialled.close();

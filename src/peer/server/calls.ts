@@ -3,9 +3,11 @@ import {
   type handleBidiStreamingCall,
   type handleServerStreamingCall,
   type handleUnaryCall,
+  Metadata,
   type MethodDefinition,
   type ServerWritableStream,
   type ServiceDefinition,
+  type ServiceError,
   status,
 } from "@grpc/grpc-js";
 import type { Buffer } from "node:buffer";
@@ -36,20 +38,27 @@ function track(serving: Serving, call: Promise<void>): void {
   call.finally(() => serving.running.delete(call));
 }
 
-type Status = ReturnType<typeof toStatus>;
+type Status = Pick<ServiceError, "code" | "details" | "metadata">;
 
 /**
  * The status for an error. Any error but a `TaskError` is a bug: it is logged, and the caller gets only a
  * reference to the log line.
  */
 export function statusFor(serving: Serving, method: string, thrown: unknown): Status {
-  if (thrown instanceof TaskError && thrown.code !== "internal") return toStatus(thrown);
+  if (thrown instanceof TaskError && thrown.code !== "internal") return statusOf(thrown);
   const reference = crypto.randomUUID().slice(0, 8);
   const error = thrown instanceof Error ? thrown.stack ?? thrown.message : String(thrown);
   serving.log.error("a call failed unexpectedly", { method, reference, error });
-  return toStatus(
+  return statusOf(
     new TaskError("internal", `Internal error, see "${reference}" in the coordinator's log`),
   );
+}
+
+function statusOf(error: TaskError): Status {
+  const { code, details, trailers } = toStatus(error);
+  const metadata = new Metadata();
+  for (const [name, value] of Object.entries(trailers)) metadata.set(name, value);
+  return { code, details, metadata };
 }
 
 /** Stands for a message that could not be decoded. */

@@ -1,7 +1,7 @@
-import { ChannelCredentials } from "@grpc/grpc-js";
 import assert from "node:assert/strict";
 import { eventually } from "../../../tests/support/eventually.ts";
 import { fakeCoordinator } from "../../../tests/support/fake_coordinator.ts";
+import { grpcClient } from "../../../tests/support/grpc_client.ts";
 import { silentLog } from "../../../tests/support/silent_log.ts";
 import { systemClock } from "../../base/clock.ts";
 import { limits } from "../../tasks/limits.ts";
@@ -21,7 +21,7 @@ function finished(taskId: string): wire.Finished {
 /** A worker by others, and what it was sent. */
 function openSession(port: number, takesBatches: boolean) {
   const address = `127.0.0.1:${port}`;
-  const client = new wire.WorkerServiceClient(address, ChannelCredentials.createInsecure());
+  const client = grpcClient(wire.WorkerServiceService, address);
   const call = client.session();
   const received: wire.SessionResponse["message"][] = [];
   let failed: string | undefined;

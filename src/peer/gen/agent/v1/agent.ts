@@ -10,22 +10,7 @@ const viewOf = (of: Uint8Array) => Buffer.from(of.buffer, of.byteOffset, of.byte
 /* eslint-disable */
 import { BinaryReader, type BinaryWriter } from "@bufbuild/protobuf/wire";
 import { MessageWriter } from "../../../message_writer.ts";
-import {
-  type CallOptions,
-  type ChannelCredentials,
-  Client,
-  type ClientDuplexStream,
-  type ClientOptions,
-  type ClientReadableStream,
-  type ClientUnaryCall,
-  type handleBidiStreamingCall,
-  type handleServerStreamingCall,
-  type handleUnaryCall,
-  makeGenericClientConstructor,
-  type Metadata,
-  type ServiceError,
-  type UntypedServiceImplementation,
-} from "@grpc/grpc-js";
+import type { handleBidiStreamingCall, handleServerStreamingCall, handleUnaryCall, UntypedServiceImplementation } from "@grpc/grpc-js";
 import { Timestamp } from "../../google/protobuf/timestamp.ts";
 
 export const protobufPackage = "agent.v1";
@@ -6741,38 +6726,6 @@ export interface WorkerServiceServer extends UntypedServiceImplementation {
   uploadArtifact: handleBidiStreamingCall<UploadArtifactRequest, UploadArtifactResponse>;
 }
 
-export interface WorkerServiceClient extends Client {
-  session(): ClientDuplexStream<SessionRequest, SessionResponse>;
-  session(options: Partial<CallOptions>): ClientDuplexStream<SessionRequest, SessionResponse>;
-  session(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<SessionRequest, SessionResponse>;
-  /**
-   * One call for each attempt that wrote anything. The first message names the attempt; the
-   * coordinator answers with the offsets that it has, and the worker continues from there.
-   */
-  uploadLog(): ClientDuplexStream<UploadLogRequest, UploadLogResponse>;
-  uploadLog(options: Partial<CallOptions>): ClientDuplexStream<UploadLogRequest, UploadLogResponse>;
-  uploadLog(
-    metadata: Metadata,
-    options?: Partial<CallOptions>,
-  ): ClientDuplexStream<UploadLogRequest, UploadLogResponse>;
-  /** One call for each file. */
-  uploadArtifact(): ClientDuplexStream<UploadArtifactRequest, UploadArtifactResponse>;
-  uploadArtifact(options: Partial<CallOptions>): ClientDuplexStream<UploadArtifactRequest, UploadArtifactResponse>;
-  uploadArtifact(
-    metadata: Metadata,
-    options?: Partial<CallOptions>,
-  ): ClientDuplexStream<UploadArtifactRequest, UploadArtifactResponse>;
-}
-
-export const WorkerServiceClient = makeGenericClientConstructor(
-  WorkerServiceService,
-  "agent.v1.WorkerService",
-) as unknown as {
-  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): WorkerServiceClient;
-  service: typeof WorkerServiceService;
-  serviceName: string;
-};
-
 /** What clients call about tasks. */
 export type TaskServiceService = typeof TaskServiceService;
 export const TaskServiceService = {
@@ -6913,103 +6866,6 @@ export interface TaskServiceServer extends UntypedServiceImplementation {
   readArtifact: handleBidiStreamingCall<ReadArtifactRequest, ReadArtifactResponse>;
 }
 
-export interface TaskServiceClient extends Client {
-  /** On disk before the answer. */
-  submit(
-    request: SubmitRequest,
-    callback: (error: ServiceError | null, response: SubmitResponse) => void,
-  ): ClientUnaryCall;
-  submit(
-    request: SubmitRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: SubmitResponse) => void,
-  ): ClientUnaryCall;
-  submit(
-    request: SubmitRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: SubmitResponse) => void,
-  ): ClientUnaryCall;
-  getTask(request: GetTaskRequest, options?: Partial<CallOptions>): ClientReadableStream<GetTaskResponse>;
-  getTask(
-    request: GetTaskRequest,
-    metadata?: Metadata,
-    options?: Partial<CallOptions>,
-  ): ClientReadableStream<GetTaskResponse>;
-  /** Newest first. */
-  listTasks(request: ListTasksRequest, options?: Partial<CallOptions>): ClientReadableStream<ListTasksResponse>;
-  listTasks(
-    request: ListTasksRequest,
-    metadata?: Metadata,
-    options?: Partial<CallOptions>,
-  ): ClientReadableStream<ListTasksResponse>;
-  /** The tasks as they are now, then each change, until the caller cancels or all are finished. */
-  watchTasks(request: WatchTasksRequest, options?: Partial<CallOptions>): ClientReadableStream<WatchTasksResponse>;
-  watchTasks(
-    request: WatchTasksRequest,
-    metadata?: Metadata,
-    options?: Partial<CallOptions>,
-  ): ClientReadableStream<WatchTasksResponse>;
-  cancelTask(request: CancelTaskRequest, options?: Partial<CallOptions>): ClientReadableStream<CancelTaskResponse>;
-  cancelTask(
-    request: CancelTaskRequest,
-    metadata?: Metadata,
-    options?: Partial<CallOptions>,
-  ): ClientReadableStream<CancelTaskResponse>;
-  /** Queues a finished task again, as a new attempt of the same task. */
-  retryTask(request: RetryTaskRequest, options?: Partial<CallOptions>): ClientReadableStream<RetryTaskResponse>;
-  retryTask(
-    request: RetryTaskRequest,
-    metadata?: Metadata,
-    options?: Partial<CallOptions>,
-  ): ClientReadableStream<RetryTaskResponse>;
-  /**
-   * Removes finished tasks with their logs and artifacts. A task, or an element of an array, that is
-   * queued or running is FAILED_PRECONDITION, and nothing is removed.
-   */
-  deleteTask(request: DeleteTaskRequest, options?: Partial<CallOptions>): ClientReadableStream<DeleteTaskResponse>;
-  deleteTask(
-    request: DeleteTaskRequest,
-    metadata?: Metadata,
-    options?: Partial<CallOptions>,
-  ): ClientReadableStream<DeleteTaskResponse>;
-  /** Removes what finished long ago; arrays as a whole, once all their elements have finished. */
-  pruneTasks(request: PruneTasksRequest, options?: Partial<CallOptions>): ClientReadableStream<PruneTasksResponse>;
-  pruneTasks(
-    request: PruneTasksRequest,
-    metadata?: Metadata,
-    options?: Partial<CallOptions>,
-  ): ClientReadableStream<PruneTasksResponse>;
-  /** The first message is the request; later ones only report how much has been read. */
-  readLog(): ClientDuplexStream<ReadLogRequest, ReadLogResponse>;
-  readLog(options: Partial<CallOptions>): ClientDuplexStream<ReadLogRequest, ReadLogResponse>;
-  readLog(metadata: Metadata, options?: Partial<CallOptions>): ClientDuplexStream<ReadLogRequest, ReadLogResponse>;
-  listArtifacts(
-    request: ListArtifactsRequest,
-    options?: Partial<CallOptions>,
-  ): ClientReadableStream<ListArtifactsResponse>;
-  listArtifacts(
-    request: ListArtifactsRequest,
-    metadata?: Metadata,
-    options?: Partial<CallOptions>,
-  ): ClientReadableStream<ListArtifactsResponse>;
-  readArtifact(): ClientDuplexStream<ReadArtifactRequest, ReadArtifactResponse>;
-  readArtifact(options: Partial<CallOptions>): ClientDuplexStream<ReadArtifactRequest, ReadArtifactResponse>;
-  readArtifact(
-    metadata: Metadata,
-    options?: Partial<CallOptions>,
-  ): ClientDuplexStream<ReadArtifactRequest, ReadArtifactResponse>;
-}
-
-export const TaskServiceClient = makeGenericClientConstructor(
-  TaskServiceService,
-  "agent.v1.TaskService",
-) as unknown as {
-  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): TaskServiceClient;
-  service: typeof TaskServiceService;
-  serviceName: string;
-};
-
 /** What clients call about workers. */
 export type FleetServiceService = typeof FleetServiceService;
 export const FleetServiceService = {
@@ -7070,74 +6926,6 @@ export interface FleetServiceServer extends UntypedServiceImplementation {
   forgetWorker: handleUnaryCall<ForgetWorkerRequest, ForgetWorkerResponse>;
 }
 
-export interface FleetServiceClient extends Client {
-  listWorkers(request: ListWorkersRequest, options?: Partial<CallOptions>): ClientReadableStream<ListWorkersResponse>;
-  listWorkers(
-    request: ListWorkersRequest,
-    metadata?: Metadata,
-    options?: Partial<CallOptions>,
-  ): ClientReadableStream<ListWorkersResponse>;
-  /** A drained worker finishes what it runs and gets nothing new until it is resumed. */
-  drainWorker(
-    request: DrainWorkerRequest,
-    callback: (error: ServiceError | null, response: DrainWorkerResponse) => void,
-  ): ClientUnaryCall;
-  drainWorker(
-    request: DrainWorkerRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: DrainWorkerResponse) => void,
-  ): ClientUnaryCall;
-  drainWorker(
-    request: DrainWorkerRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: DrainWorkerResponse) => void,
-  ): ClientUnaryCall;
-  resumeWorker(
-    request: ResumeWorkerRequest,
-    callback: (error: ServiceError | null, response: ResumeWorkerResponse) => void,
-  ): ClientUnaryCall;
-  resumeWorker(
-    request: ResumeWorkerRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: ResumeWorkerResponse) => void,
-  ): ClientUnaryCall;
-  resumeWorker(
-    request: ResumeWorkerRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: ResumeWorkerResponse) => void,
-  ): ClientUnaryCall;
-  /**
-   * A person knows that the worker's host is gone: its leases end now, and it is removed. A worker
-   * that is connected is FAILED_PRECONDITION.
-   */
-  forgetWorker(
-    request: ForgetWorkerRequest,
-    callback: (error: ServiceError | null, response: ForgetWorkerResponse) => void,
-  ): ClientUnaryCall;
-  forgetWorker(
-    request: ForgetWorkerRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: ForgetWorkerResponse) => void,
-  ): ClientUnaryCall;
-  forgetWorker(
-    request: ForgetWorkerRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: ForgetWorkerResponse) => void,
-  ): ClientUnaryCall;
-}
-
-export const FleetServiceClient = makeGenericClientConstructor(
-  FleetServiceService,
-  "agent.v1.FleetService",
-) as unknown as {
-  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): FleetServiceClient;
-  service: typeof FleetServiceService;
-  serviceName: string;
-};
-
 /** Small values that tasks and people share, with revisions. */
 export type StateServiceService = typeof StateServiceService;
 export const StateServiceService = {
@@ -7185,69 +6973,6 @@ export interface StateServiceServer extends UntypedServiceImplementation {
   deleteState: handleUnaryCall<DeleteStateRequest, DeleteStateResponse>;
   listState: handleServerStreamingCall<ListStateRequest, ListStateResponse>;
 }
-
-export interface StateServiceClient extends Client {
-  getState(
-    request: GetStateRequest,
-    callback: (error: ServiceError | null, response: GetStateResponse) => void,
-  ): ClientUnaryCall;
-  getState(
-    request: GetStateRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: GetStateResponse) => void,
-  ): ClientUnaryCall;
-  getState(
-    request: GetStateRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: GetStateResponse) => void,
-  ): ClientUnaryCall;
-  putState(
-    request: PutStateRequest,
-    callback: (error: ServiceError | null, response: PutStateResponse) => void,
-  ): ClientUnaryCall;
-  putState(
-    request: PutStateRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: PutStateResponse) => void,
-  ): ClientUnaryCall;
-  putState(
-    request: PutStateRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: PutStateResponse) => void,
-  ): ClientUnaryCall;
-  deleteState(
-    request: DeleteStateRequest,
-    callback: (error: ServiceError | null, response: DeleteStateResponse) => void,
-  ): ClientUnaryCall;
-  deleteState(
-    request: DeleteStateRequest,
-    metadata: Metadata,
-    callback: (error: ServiceError | null, response: DeleteStateResponse) => void,
-  ): ClientUnaryCall;
-  deleteState(
-    request: DeleteStateRequest,
-    metadata: Metadata,
-    options: Partial<CallOptions>,
-    callback: (error: ServiceError | null, response: DeleteStateResponse) => void,
-  ): ClientUnaryCall;
-  listState(request: ListStateRequest, options?: Partial<CallOptions>): ClientReadableStream<ListStateResponse>;
-  listState(
-    request: ListStateRequest,
-    metadata?: Metadata,
-    options?: Partial<CallOptions>,
-  ): ClientReadableStream<ListStateResponse>;
-}
-
-export const StateServiceClient = makeGenericClientConstructor(
-  StateServiceService,
-  "agent.v1.StateService",
-) as unknown as {
-  new (address: string, credentials: ChannelCredentials, options?: Partial<ClientOptions>): StateServiceClient;
-  service: typeof StateServiceService;
-  serviceName: string;
-};
 
 function toTimestamp(date: Date): Timestamp {
   const seconds = BigInt(Math.trunc(date.getTime() / 1_000));
