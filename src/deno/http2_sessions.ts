@@ -72,6 +72,8 @@ function roomy<O extends { settings?: http2.Settings | undefined }>(options: O):
 
 function prepare(session: http2.Http2Session): void {
   session.goaway = () => {};
+  // The other side may have refused it in the meantime.
+  if (session.destroyed) return;
   session.setLocalWindowSize(receiveWindow.connectionBytes);
 }
 
