@@ -18,6 +18,8 @@ export interface Submission {
   /** Fail where no known worker has the labels. */
   requireMatch: boolean;
   follow: boolean;
+  /** Standard input of this command is the task's, or has its lines. */
+  usesInput: boolean;
 }
 
 interface Context {
@@ -33,7 +35,7 @@ interface Context {
  */
 export async function submitTasks(context: Context, wanted: Submission): Promise<number> {
   const { env } = context;
-  if (wanted.spec.stdin === undefined && isInputIgnored(env)) {
+  if (!wanted.usesInput && isInputIgnored(env)) {
     await env.stderr.write("agent: standard input is not passed to the task (see --stdin)\n");
   }
   return wanted.each ? await submitEach(context, wanted) : await submitOne(context, wanted);
@@ -53,7 +55,9 @@ async function submitOne(context: Context, wanted: Submission): Promise<number> 
     await env.stderr.write(`${id}\n`);
   } else if (json) {
     const views = (await tasks.getTask(id)).map(taskView);
-    const shown = options.array === undefined ? views[0] : { id, tasks: views };
+    const shown = options.array === undefined && options.lines === undefined
+      ? views[0]
+      : { id, tasks: views };
     await env.stdout.write(JSON.stringify(shown, null, 2) + "\n");
   } else {
     await env.stdout.write(`${id}\n`);

@@ -4,7 +4,12 @@ import type { SubmitOptions } from "../tasks/service.ts";
 import { TaskError } from "../tasks/service.ts";
 import { limits } from "../tasks/limits.ts";
 import type { TaskSpec } from "../tasks/task.ts";
-import { validateArray, validateIdempotencyKey, validateSpec } from "../tasks/validation.ts";
+import {
+  validateArray,
+  validateIdempotencyKey,
+  validateLines,
+  validateSpec,
+} from "../tasks/validation.ts";
 
 /** A task as JSON describes it: the body of `POST /api/tasks`, and what `submit` makes of its flags. */
 export interface TaskDescription {
@@ -23,6 +28,8 @@ export interface TaskDescription {
   artifacts?: readonly string[] | undefined;
   /** `0-9` or `1,3,5-9`: a task for each number; `%20` at the end: at most 20 at once. */
   array?: string | undefined;
+  /** In place of `array`: a task for each line, which is its AGENT_LINE. */
+  lines?: readonly string[] | undefined;
   /** What it has for itself: `{"gpu": 1}`. */
   resources?: Readonly<Record<string, number>> | undefined;
   /** Standard input, in base64. */
@@ -47,6 +54,7 @@ const types: Record<Field, [wanted: string, holds: (value: unknown) => boolean]>
   no_requeue: ["true or false", isFlag],
   artifacts: ["a list of strings", isTexts],
   array: ["a string", isText],
+  lines: ["a list of strings", isTexts],
   resources: ["an object of numbers", isNumbers],
   stdin_base64: ["a string of base64", isBase64],
   shell: ["true or false", isFlag],
@@ -103,6 +111,10 @@ export function taskSpec(
   if (task.no_requeue && (task.max_lost ?? 0) > 0) {
     throw new UsageError(`${nameOf("no_requeue")} and ${nameOf("max_lost")} contradict each other`);
   }
+  if (task.lines !== undefined && task.array !== undefined) {
+    throw new UsageError(`${nameOf("lines")} and ${nameOf("array")} contradict each other`);
+  }
+  const { lines } = task;
   const { array, atOnce } = task.array === undefined ? {} : readArray(task.array, nameOf("array"));
   const spec: TaskSpec = {
     argv: task.shell ? ["/bin/sh", "-c", argv.join(" ")] : [...argv],
@@ -122,12 +134,14 @@ export function taskSpec(
   valid(() => {
     validateSpec(spec);
     if (array !== undefined) validateArray(array);
+    if (lines !== undefined) validateLines(lines, spec);
     if (key !== undefined) validateIdempotencyKey(key);
   });
   return {
     spec,
     options: {
       ...(array === undefined ? {} : { array }),
+      ...(lines === undefined ? {} : { lines }),
       ...(key === undefined ? {} : { idempotencyKey: key }),
     },
   };

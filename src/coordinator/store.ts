@@ -171,6 +171,8 @@ export type Change =
     tasks: NewTask[];
     /** The specification of all of them. */
     spec: TaskSpec;
+    /** What each element has besides; by its index. */
+    lines?: readonly string[] | undefined;
     at: number;
     arrayId: string | undefined;
     submitter?: Identity | undefined;

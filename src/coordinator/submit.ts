@@ -1,7 +1,13 @@
 import { elementId } from "../tasks/ids.ts";
+import { specOfLine } from "../tasks/lines.ts";
 import { type SubmitOptions, type Submitted, TaskError } from "../tasks/service.ts";
 import type { Identity, TaskSpec } from "../tasks/task.ts";
-import { validateArray, validateIdempotencyKey, validateSpec } from "../tasks/validation.ts";
+import {
+  validateArray,
+  validateIdempotencyKey,
+  validateLines,
+  validateSpec,
+} from "../tasks/validation.ts";
 import { type CallContext, throwIfStopping } from "./call_context.ts";
 import type { NewTask } from "./store.ts";
 
@@ -17,12 +23,14 @@ export async function submit(
   options: SubmitOptions = {},
 ): Promise<Submitted> {
   validateSpec(spec);
-  const { array, idempotencyKey } = options;
+  const { lines, idempotencyKey } = options;
+  if (lines !== undefined) validateLines(lines, spec);
+  const array = lines === undefined ? options.array : { first: 0, last: lines.length - 1 };
   if (array !== undefined) validateArray(array);
   let key: KeyUse | undefined;
   if (idempotencyKey !== undefined) {
     validateIdempotencyKey(idempotencyKey);
-    key = { text: idempotencyKey, hash: await requestHash(spec, array) };
+    key = { text: idempotencyKey, hash: await requestHash(spec, array, lines) };
     const { commits } = context.leaseTable;
     while (commits.locked(`key ${key.text}`)) await commits.settled();
     // No await from here to the write: a call at the same time would find the key unused, too.
@@ -41,7 +49,8 @@ export async function submit(
       arrayIndex: index,
     }));
   const { submitter } = options;
-  await store(context, { id, tasks, spec, key, isArray: array !== undefined, submitter });
+  const isArray = array !== undefined;
+  await store(context, { id, tasks, spec, lines, key, isArray, submitter });
   return { id, taskIds: tasks.map((task) => task.id), existing: false };
 }
 
@@ -74,17 +83,18 @@ interface NewTasks {
   id: string;
   tasks: NewTask[];
   spec: TaskSpec;
+  lines: readonly string[] | undefined;
   key: KeyUse | undefined;
   isArray: boolean;
   submitter: Identity | undefined;
 }
 
 async function store(context: CallContext, wanted: NewTasks) {
-  const { id, tasks, spec, key, isArray, submitter } = wanted;
+  const { id, tasks, spec, lines, key, isArray, submitter } = wanted;
   const { commits, clock, queue } = context.leaseTable;
   const arrayId = isArray ? id : undefined;
   const written = commits.write(
-    { kind: "submit", tasks, spec, at: clock.now(), arrayId, key, submitter },
+    { kind: "submit", tasks, spec, lines, at: clock.now(), arrayId, key, submitter },
     {
       task: id,
       ...(isArray ? { large: true } : {}),
@@ -95,7 +105,7 @@ async function store(context: CallContext, wanted: NewTasks) {
   if (commits.failing === undefined) {
     const since = clock.monotonic();
     const { selector, atOnce, resources } = spec;
-    for (const { seq, id } of tasks) {
+    for (const { seq, id, arrayIndex } of tasks) {
       queue.add({
         seq,
         id,
@@ -106,7 +116,7 @@ async function store(context: CallContext, wanted: NewTasks) {
         failures: 0,
         losses: 0,
         attempts: 0,
-        spec,
+        spec: lines === undefined ? spec : specOfLine(spec, lines[arrayIndex!]!),
         since,
       });
     }
@@ -122,7 +132,11 @@ async function store(context: CallContext, wanted: NewTasks) {
   if (isArray) context.changes.tell(tasks.map((task) => task.id));
 }
 
-async function requestHash(spec: TaskSpec, array: SubmitOptions["array"]): Promise<string> {
+async function requestHash(
+  spec: TaskSpec,
+  array: SubmitOptions["array"],
+  lines: SubmitOptions["lines"],
+): Promise<string> {
   const sorted = (record: Readonly<Record<string, unknown>>) =>
     Object.entries(record).sort(([a], [b]) => a < b ? -1 : 1);
   const { noRequeue = false, maxLost = null } = spec;
@@ -143,6 +157,7 @@ async function requestHash(spec: TaskSpec, array: SubmitOptions["array"]): Promi
     ...(spec.resources === undefined ? [] : [sorted(spec.resources)]),
     ...(spec.stdin === undefined ? [] : [spec.stdin.toBase64()]),
     ...(spec.atOnce === undefined ? [] : [spec.atOnce]),
+    ...(lines === undefined ? [] : [lines]),
   ]);
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
   return new Uint8Array(digest).toHex();

@@ -266,7 +266,7 @@ function queryOf(fields: Record<string, string | number | boolean | undefined>):
 }
 
 function descriptionOf(spec: TaskSpec, options: SubmitOptions = {}): TaskDescription {
-  const { array, idempotencyKey } = options;
+  const { array, lines, idempotencyKey } = options;
   return {
     argv: spec.argv,
     env: spec.env,
@@ -281,6 +281,7 @@ function descriptionOf(spec: TaskSpec, options: SubmitOptions = {}): TaskDescrip
     stdin_base64: spec.stdin?.toBase64(),
     artifacts: spec.artifacts,
     ...(array === undefined ? {} : { array: arrayText(array, spec.atOnce) }),
+    ...(lines === undefined ? {} : { lines }),
     ...(idempotencyKey === undefined ? {} : { idempotency_key: idempotencyKey }),
   };
 }

@@ -278,7 +278,14 @@ function badText(): Uint8Array {
 }
 
 function submitting(part: Partial<wire.SubmitRequest>): wire.SubmitRequest {
-  return { spec: undefined, array: undefined, idempotencyKey: "", moreRanges: [], ...part };
+  return {
+    spec: undefined,
+    array: undefined,
+    idempotencyKey: "",
+    moreRanges: [],
+    lines: [],
+    ...part,
+  };
 }
 
 function request<T>(type: wire.MessageFns<T>, message: T): Uint8Array {

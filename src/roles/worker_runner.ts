@@ -9,6 +9,7 @@ import { allowedPrograms } from "../runner/program.ts";
 import { Runner } from "../runner/runner.ts";
 import { findTaskUser, type TaskUser } from "../runner/user.ts";
 import { aborted } from "../base/lifetimes.ts";
+import { lineVariable } from "../tasks/lines.ts";
 import { leaseTimes, limits } from "../tasks/limits.ts";
 import { outputWindowBytes, type Report, type RunnerReady } from "../tasks/orders.ts";
 
@@ -35,7 +36,8 @@ export async function serveRunner(port: MessagePort, config: Config, env: Env): 
     cgroups,
     endsOrphans: cgroups === undefined,
     allowed: allowed === undefined ? undefined : allowedPrograms(allowed),
-    allowedVariables: new Set(values["worker.allow_env"] ?? []),
+    // The line of an array's element is data, which no program takes for more.
+    allowedVariables: new Set([lineVariable, ...values["worker.allow_env"] ?? []]),
     guardian: { command: self.command, args: [...self.args, "guardian"] },
     taskFiles: { command: self.command, args: [...self.args, "task-files"] },
     clock: env.clock,

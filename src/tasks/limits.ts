@@ -28,6 +28,9 @@ export const limits = {
   /** More on one host is a typing mistake: each slot is a process. */
   maxSlots: 4_096,
   maxArray: 10_000,
+  /** Together, of an array that has them; and what each of its elements may have besides. */
+  maxLinesBytes: 1024 * 1024,
+  maxLineSpecBytes: 16 * 1024,
   /** Tasks in one answer; a thousand small tasks are well below the limit of a message. */
   maxListed: 1_000,
   /** Of one call: ten of the largest arrays. */

@@ -65,6 +65,8 @@ export interface IndexRange {
 export interface SubmitOptions {
   /** `more`: further ranges, ascending and without overlap. */
   array?: IndexRange & { more?: IndexRange[] };
+  /** In place of `array`: a task for each line, from index 0. */
+  lines?: readonly string[];
   idempotencyKey?: string;
   /** The caller. On the coordinator the wire sets it, whatever the client sent. */
   submitter?: Identity | undefined;

@@ -245,6 +245,28 @@ export function validateIdempotencyKey(key: string): void {
 }
 
 /** @returns the number of elements. */
+/** Each element has a copy of the task, with its own line. */
+export function validateLines(lines: readonly string[], spec: TaskSpec): void {
+  if (lines.length === 0) invalid("There are no lines");
+  if (lines.length > limits.maxArray) invalid(`There are more than ${limits.maxArray} lines`);
+  let total = 0;
+  for (const line of lines) {
+    checkText(line, "A line", limits.maxLinesBytes);
+    total += bytes(line);
+  }
+  if (total > limits.maxLinesBytes) {
+    invalid(`The lines are longer than ${limits.maxLinesBytes} bytes together`);
+  }
+  const texts = [...spec.argv, ...Object.entries(spec.env).flat()];
+  const size = texts.reduce((sum, text) => sum + bytes(text), spec.stdin?.length ?? 0);
+  if (size > limits.maxLineSpecBytes) {
+    invalid(
+      `A task for each line has more than ${limits.maxLineSpecBytes} bytes of command, ` +
+        "environment and input",
+    );
+  }
+}
+
 export function validateArray(array: NonNullable<SubmitOptions["array"]>): number {
   const { first, last, more = [] } = array;
   let count = 0;

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { join } from "node:path";
 import { anAttempt, aTask, aWorker } from "../support/fake_tasks.ts";
 import {
   type LogPiece,
@@ -263,6 +264,36 @@ Deno.test("submit to one worker and to each, and says where no worker can ever m
   assert.match(refused.stderr, /Nothing was submitted: No known worker/);
   assert.equal((await submit("--each --worker nowhere")).code, 1);
   assert.equal((await submit("--each --array 0-3")).code, 2);
+});
+
+Deno.test("a task for each line of a file or of standard input", async () => {
+  const { sent, answers } = submits();
+  await using coordinator = await fakeCoordinator(answers);
+  const { home } = coordinator;
+  const submit = (file: string, stdin = "", ...more: string[]) =>
+    agent.run(["submit", "--each-line", file, ...more, "--", "true"], { home, stdin });
+  const given = await submit("-", "a\r\n\nb");
+  assert.deepEqual([given.code, given.stdout, given.stderr], [0, `${id}\n`, ""]);
+  assert.deepEqual(sent.pop()?.options?.lines, ["a", "", "b"]);
+  const file = join(home.path, "lines");
+  const refused = async (content: string | Uint8Array<ArrayBuffer>, says: RegExp, code = 1) => {
+    await Deno.writeFile(
+      file,
+      typeof content === "string" ? new TextEncoder().encode(content) : content,
+    );
+    const ran = await submit(file);
+    assert.deepEqual([ran.code, ran.stdout], [code, ""]);
+    assert.match(ran.stderr, says);
+  };
+  await refused("", /has no lines/);
+  await refused(new Uint8Array([0xff, 10]), /is not text in UTF-8/);
+  await refused("a\n".repeat(10_001), /more than 10000 lines/, 2);
+  await refused("x".repeat(2 ** 21), /larger than/);
+  assert.match((await submit(join(home.path, "none"))).stderr, /Cannot read the lines of ".*none"/);
+  for (const other of ["--array=0-1", "--each", "--stdin"]) {
+    assert.equal((await submit("-", "a", other)).code, 2, other);
+  }
+  assert.equal(sent.length, 0);
 });
 
 Deno.test("a task that must not run again is submitted so", async () => {

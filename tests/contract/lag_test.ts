@@ -79,7 +79,13 @@ function submit(
   count?: number,
 ): Promise<wire.SubmitResponse> {
   const array = count === undefined ? undefined : { first: 0, last: count - 1 };
-  const request = { spec: wireSpec(spec(more)), array, idempotencyKey: "", moreRanges: [] };
+  const request = {
+    spec: wireSpec(spec(more)),
+    array,
+    idempotencyKey: "",
+    moreRanges: [],
+    lines: [],
+  };
   return new Promise((resolve, reject) =>
     tasks.submit(request, (error, answer) => error ? reject(error) : resolve(answer))
   );

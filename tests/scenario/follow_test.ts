@@ -41,6 +41,11 @@ Deno.test("submit --follow exits with the exit code of the task", async () => {
     const ran = await client.submit(flags, script);
     assert.equal(ran.code, code, `${flags} ${script}: ${ran.stderr}`);
   }));
+  const lines = join(client.home.path, "lines");
+  await Deno.writeTextFile(lines, "a b\r\n$HOME\n\nü");
+  const flags = ["--follow", "--each-line", lines];
+  const each = await client.run(["submit", ...flags, "--shell", "--", 'echo "<$AGENT_LINE>"']);
+  assert.deepEqual(each.stdout.split("\n").toSorted(), ["", "<$HOME>", "<>", "<a b>", "<ü>"]);
   const missing = await client.run(["submit", "--follow", "--", "no-such-program"]);
   assert.equal(missing.code, 127);
   assert.match(missing.stderr, /^agent: Program "no-such-program" was not found/m);

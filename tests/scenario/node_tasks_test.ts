@@ -194,6 +194,10 @@ Deno.test("task commands go through a node where server.url is set", async () =>
   assert.equal(array.stdout.trim().split("\n").length, 10);
   const { tasks } = JSON.parse((await run(["task", "list", "--json"])).stdout);
   assert.equal(tasks.length, 11);
+  await Deno.writeTextFile(join(home.path, "lines"), "one\ntwo\n");
+  const lines = ["--each-line", join(home.path, "lines"), "--follow"];
+  const ran = await run(["submit", ...lines, "--shell", "--", "echo $AGENT_LINE"]);
+  assert.deepEqual(ran.stdout.split("\n").toSorted(), ["", "one", "two"]);
   const { id } = tasks.at(-1);
   assert.equal((await run(["task", "logs", id])).stdout, "hi\n");
   await run(["task", "artifacts", id, "-o", "saved"]);

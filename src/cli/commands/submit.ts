@@ -4,6 +4,7 @@ import { dialSettings, taskGrants, withTasks } from "../connect.ts";
 import { followExits } from "../output/follow_output.ts";
 import { type TaskDescription, taskSpec } from "../../client/task_spec.ts";
 import { command } from "../command.ts";
+import { lineFiles, readLines } from "../read_lines.ts";
 import { readStdin } from "../read_stdin.ts";
 import { submitTasks } from "../submit_tasks.ts";
 import { ownLabels } from "../../tasks/selectors.ts";
@@ -23,6 +24,7 @@ const flagNames: Record<keyof TaskDescription, string> = {
   resources: "--resource",
   artifacts: "--artifact",
   array: "--array",
+  lines: "--each-line",
   shell: "--shell",
   idempotency_key: "--idempotency-key",
 };
@@ -100,6 +102,11 @@ export default command({
       help: "Run a task for each number, which is its AGENT_ARRAY_INDEX: 0-9, 1,3,5-9, " +
         "or 0-99%20 for at most 20 at once",
     },
+    eachLine: {
+      kind: "text",
+      placeholder: "FILE",
+      help: "Run a task for each line of the file, which is its AGENT_LINE; - is standard input",
+    },
     idempotencyKey: {
       kind: "text",
       placeholder: "KEY",
@@ -129,10 +136,14 @@ export default command({
       line: "agent submit --array 0-9 --follow --shell -- 'echo part $AGENT_ARRAY_INDEX'",
       does: "Run ten tasks, spread over the workers",
     },
+    {
+      line: "agent submit --each-line urls.txt --shell -- 'curl -fsSO \"$AGENT_LINE\"'",
+      does: "Run a task for each line of a file",
+    },
   ],
   exits: followExits,
   streams: true,
-  grants: (request) => taskGrants(request),
+  grants: (request) => taskGrants(request, { read: lineFiles(request.options.eachLine) }),
   async run(request) {
     const { options, rest, env, json } = request;
     if ((rest[0] ?? "") === "") {
@@ -156,9 +167,13 @@ export default command({
       no_requeue: options.noRequeue,
       artifacts: options.artifact,
       array: options.array,
+      lines: options.eachLine === undefined ? undefined : await readLines(env, options.eachLine),
       shell: options.shell,
       idempotency_key: options.idempotencyKey,
     }, (field) => flagNames[field]);
+    if (options.stdin && options.eachLine === "-") {
+      throw new UsageError("Standard input can be --stdin or --each-line, not both");
+    }
     if (options.stdin) {
       if (env.stdin.isTerminal) {
         throw new UsageError("--stdin, but standard input is a terminal", {
@@ -171,7 +186,11 @@ export default command({
     if (each && options.array !== undefined) {
       throw new UsageError("--each and --array contradict each other");
     }
-    const wanted = { spec, options: submitOptions, each, requireMatch, follow };
+    if (each && options.eachLine !== undefined) {
+      throw new UsageError("--each and --each-line contradict each other");
+    }
+    const usesInput = options.stdin || options.eachLine === "-";
+    const wanted = { spec, options: submitOptions, each, requireMatch, follow, usesInput };
     const exit = await withTasks(
       request,
       (tasks) => submitTasks({ tasks, env, json }, wanted),

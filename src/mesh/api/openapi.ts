@@ -54,6 +54,7 @@ const details: Partial<Record<Route, Details>> = {
       no_requeue: bool("A lost attempt ends the task as lost"),
       artifacts: texts("Globs of files to keep, relative to the task's folder"),
       array: text("0-9: a task for each number; %20 after it: at most 20 at once"),
+      lines: texts("In place of array: a task for each line, which is its AGENT_LINE"),
       resources: {
         type: "object",
         additionalProperties: { type: "integer", minimum: 0 },

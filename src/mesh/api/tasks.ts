@@ -50,8 +50,9 @@ export function serveTasks(serve: Serve, node: Node): void {
         const { id, taskIds, existing } = await service().submit(spec, options);
         return context.json({ id, task_ids: taskIds, existing }, existing ? 200 : 201);
       }
-      if (options.array !== undefined) {
-        throw new HttpProblem(400, '"each" and "array" contradict each other');
+      for (const other of ["array", "lines"] as const) {
+        if (options[other] === undefined) continue;
+        throw new HttpProblem(400, `"each" and "${other}" contradict each other`);
       }
       const made = await Array.fromAsync(submitToEach(service(), spec, options));
       const ids = made.map(({ id }) => id);

@@ -52,12 +52,13 @@ function taskCalls(
   | "pruneTasks"
 > {
   return {
-    submit: (spec, { array, idempotencyKey = "" } = {}) =>
+    submit: (spec, { array, lines = [], idempotencyKey = "" } = {}) =>
       ask(dialled, tasks.submit, {
         spec: wireSpec(spec),
         array,
         idempotencyKey,
         moreRanges: array?.more ?? [],
+        lines: [...lines],
       }),
     getTask: (id) => gather(read(dialled, tasks.getTask, { id }, soon)),
     async listTasks({ states = [], limit = 0, before = "", submitter = "" }) {

@@ -29,10 +29,11 @@ function taskHandlers(tasks: TaskServer, serving: Serving): Handlers<
 > {
   return {
     submit: unary(serving, async (request: wire.SubmitRequest, submitter) => {
-      const { array, moreRanges, idempotencyKey } = request;
+      const { array, moreRanges, lines, idempotencyKey } = request;
       const more = moreRanges.length === 0 ? {} : { more: moreRanges };
       return await tasks.submit(specFrom(request.spec), {
         ...(array === undefined ? {} : { array: { ...array, ...more } }),
+        ...(lines.length === 0 ? {} : { lines }),
         ...(idempotencyKey === "" ? {} : { idempotencyKey }),
         ...(submitter === undefined ? {} : { submitter }),
       });

@@ -128,6 +128,9 @@ const migrations: readonly string[] = [
     (SELECT coalesce(sum(stdout_bytes + stderr_bytes), 0) FROM attempts) +
     (SELECT coalesce(sum(size), 0) FROM artifacts);
 `,
+  `
+  ALTER TABLE tasks ADD COLUMN line TEXT;
+`,
 ];
 
 /** "agnt", which tells this database from others, and from other files. */

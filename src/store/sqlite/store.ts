@@ -8,6 +8,7 @@ import type {
   TaskStore,
 } from "../../coordinator/store.ts";
 import type { QueuedTask } from "../../coordinator/task_queue.ts";
+import { specOfLine } from "../../tasks/lines.ts";
 import type {
   Artifact,
   Identity,
@@ -36,7 +37,7 @@ import { createWriter, type Writer } from "./writes.ts";
 
 /** Without the spec of an array's element, which is its array's: a large one is read and kept once. */
 const taskColumns = `t.seq, t.id, t.state, t.submitted_at, t.finished_at, t.array_id,
-  t.array_index, t.not_before, t.cancel_requested, t.reason, t.spec, t.submitter`;
+  t.array_index, t.not_before, t.cancel_requested, t.reason, t.spec, t.submitter, t.line`;
 
 /**
  * Free pages of 4 KiB that stay in the file, for what is stored next, and how many are given back in
@@ -173,7 +174,7 @@ class SqliteStore implements TaskStore {
   }
 
   spec(id: string): TaskSpec | undefined {
-    const row = this.#get(`SELECT spec, array_id FROM tasks WHERE id = ?`, id);
+    const row = this.#get(`SELECT spec, array_id, line FROM tasks WHERE id = ?`, id);
     return row && this.#specOf(row);
   }
 
@@ -320,7 +321,7 @@ class SqliteStore implements TaskStore {
   /** What the elements of an array share; undefined for a single task. */
   #arraySpec({ array_id, selector }: Row): TaskSpec | undefined {
     if (array_id === null || selector !== null) return undefined;
-    return this.#specOf({ array_id, spec: null });
+    return this.#specOf({ array_id, spec: null, line: null });
   }
 
   /** A task's own, or its array's. */
@@ -331,7 +332,8 @@ class SqliteStore implements TaskStore {
       const { spec } = this.#get(`SELECT spec FROM arrays WHERE id = ?`, id)!;
       this.#lastArray = { id, spec: specOf(spec as string) };
     }
-    return this.#lastArray!.spec;
+    const { spec } = this.#lastArray!;
+    return row.line === null ? spec : specOfLine(spec, row.line as string);
   }
 
   #caller(id: unknown): Identity | undefined {

@@ -32,8 +32,9 @@ export function SubmitDialog({ onClose, initial }: SubmitProps) {
       );
       announce(made.existing ? "The task existed already" : "Submitted");
       onClose();
-      if (body.array !== undefined) goTo(links.tasksWith({ array: made.id }));
-      else goTo(made.task_ids.length > 1 ? links.tasks : links.task(made.id));
+      if (body.array !== undefined || body.lines !== undefined) {
+        goTo(links.tasksWith({ array: made.id }));
+      } else goTo(made.task_ids.length > 1 ? links.tasks : links.task(made.id));
     } catch (error) {
       problem.value = problemOf(error);
     } finally {
@@ -97,6 +98,7 @@ function MoreFields({ initial }: Pick<SubmitProps, "initial">) {
         hint="out/**"
       />
       <Lines initial={initial} name="stdin" label="Standard input" hint="nothing" />
+      <Lines initial={initial} name="lines" label="A task for each line" hint="its $AGENT_LINE" />
       <div class="checks">
         <Check name="each">Once on every worker that matches</Check>
         <Check name="require_match">Only if a worker has these labels</Check>

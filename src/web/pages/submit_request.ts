@@ -23,6 +23,7 @@ export interface SubmitFields {
   max_lost: string;
   cwd: string;
   array: string;
+  lines: string;
   env: string;
   artifacts: string;
   stdin: string;
@@ -56,6 +57,7 @@ export function submitRequest(fields: SubmitFields): SubmitRequest {
       lines.split("\n").map((line) => line.trim())
         .filter((line) => line !== "")),
     array: given("array", (range) => range),
+    lines: given("lines", () => fields.lines.replace(/\n$/, "").split("\n")),
     idempotency_key: given("idempotency_key", (key) => key),
     // As it was typed, with the end of its last line.
     stdin_base64: fields.stdin === "" ? undefined : base64(fields.stdin),
@@ -109,6 +111,7 @@ export function fieldsOf(spec: TaskView["spec"]): SubmitFields | undefined {
     max_lost: String(spec.max_lost ?? ""),
     cwd: spec.cwd ?? "",
     array: "",
+    lines: "",
     env: env.join("\n"),
     artifacts: spec.artifacts.join("\n"),
     stdin: "",

@@ -15,6 +15,7 @@ const empty: SubmitFields = {
   retry_delay: "",
   cwd: "",
   array: "",
+  lines: "",
   env: "",
   artifacts: "",
   idempotency_key: "",
@@ -41,6 +42,7 @@ Deno.test("every field is sent as the API takes it", () => {
     retry_delay: "30s",
     cwd: "/srv",
     array: "0-9",
+    lines: "a.png\n b.png\n",
     env: "A=1\n\nB=x=y ",
     artifacts: "out/*\n**/*.log\n",
     idempotency_key: "k",
@@ -59,6 +61,7 @@ Deno.test("every field is sent as the API takes it", () => {
     retry_delay_ms: 30_000,
     artifacts: ["out/*", "**/*.log"],
     array: "0-9",
+    lines: ["a.png", " b.png"],
     idempotency_key: "k",
   });
 });

@@ -461,6 +461,8 @@ export interface SubmitRequest {
   idempotencyKey: string;
   /** With `array`: further ranges, ascending and without overlap. */
   moreRanges: ArrayRange[];
+  /** In place of `array`: one task for each line, from index 0, which sees its own as AGENT_LINE. */
+  lines: string[];
 }
 
 export interface ArrayRange {
@@ -3850,7 +3852,7 @@ export const UploadArtifactResponse: MessageFns<UploadArtifactResponse> = {
 };
 
 function createBaseSubmitRequest(): SubmitRequest {
-  return { spec: undefined, array: undefined, idempotencyKey: "", moreRanges: [] };
+  return { spec: undefined, array: undefined, idempotencyKey: "", moreRanges: [], lines: [] };
 }
 
 export const SubmitRequest: MessageFns<SubmitRequest> = {
@@ -3866,6 +3868,9 @@ export const SubmitRequest: MessageFns<SubmitRequest> = {
     }
     for (const v of message.moreRanges) {
       ArrayRange.encode(v!, writer.uint32(34).fork()).join();
+    }
+    for (const v of message.lines) {
+      writer.uint32(42).string(v!);
     }
     return writer;
   },
@@ -3913,6 +3918,14 @@ export const SubmitRequest: MessageFns<SubmitRequest> = {
             }
 
             message.moreRanges.push(ArrayRange.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.lines.push(reader.string());
             continue;
           }
         }

@@ -1,0 +1,57 @@
+import type { Env } from "../base/env.ts";
+import { UserError } from "../base/errors.ts";
+import { reasonOf } from "../base/fs/reason.ts";
+import { limits } from "../tasks/limits.ts";
+import { readStdin } from "./read_stdin.ts";
+
+/** Each line has its end, too. */
+const maxBytes = limits.maxLinesBytes + 2 * limits.maxArray;
+
+/** The files that `readLines` reads for this name. */
+export function lineFiles(name: string | undefined): string[] {
+  return name === undefined || name === "-" ? [] : [name];
+}
+
+/**
+ * The lines of a file, or of standard input for `-`, without their ends; the last one may lack its own.
+ *
+ * @throws {UserError} where it cannot be read, has none, is not UTF-8, or is too large.
+ */
+export async function readLines(env: Env, name: string): Promise<string[]> {
+  const shown = name === "-" ? "Standard input" : `"${name}"`;
+  const text = decoded(await readAll(env, name), shown);
+  const lines = text.split(/\r?\n/);
+  if (lines.at(-1) === "") lines.pop();
+  if (lines.length === 0) {
+    throw new UserError(`${shown} has no lines, so there is no task to run`, { code: "empty" });
+  }
+  return lines;
+}
+
+async function readAll(env: Env, name: string): Promise<Uint8Array> {
+  if (name === "-") return await readStdin(env, maxBytes);
+  try {
+    const { size } = await Deno.stat(name);
+    if (size > maxBytes) {
+      throw new UserError(`"${name}" is larger than the ${maxBytes} bytes that lines may have`, {
+        code: "too_large",
+        next: "Split it, and submit the parts one after the other",
+      });
+    }
+    return await Deno.readFile(name);
+  } catch (cause) {
+    if (cause instanceof UserError) throw cause;
+    throw new UserError(`Cannot read the lines of "${name}": ${reasonOf(cause)}`, { cause });
+  }
+}
+
+function decoded(bytes: Uint8Array, shown: string): string {
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new UserError(`${shown} is not text in UTF-8`, {
+      next: "Convert it, for example with iconv -t utf-8",
+      cause,
+    });
+  }
+}
