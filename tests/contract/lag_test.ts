@@ -9,7 +9,7 @@ import * as wire from "../../src/peer/gen/agent/v1/agent.ts";
 import { wireSpec } from "../../src/peer/to_wire.ts";
 import { type GrpcClient, grpcClient } from "../support/grpc_client.ts";
 import { spec } from "../support/spec.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually, slowness } from "../support/eventually.ts";
 import {
   callFrame,
   endedCalls,
@@ -21,8 +21,11 @@ import {
 import { lineStream } from "../support/lines.ts";
 import { temporaryFolder } from "../support/temporary.ts";
 
-/** No request may hold the coordinator's event loop for longer. */
-const mostMs = 50;
+/**
+ * No request may hold the coordinator's event loop for longer. Where other processes share its core and
+ * caches, the same work takes up to twice the processor time.
+ */
+const mostMs = () => 50 * Math.min(2, slowness());
 
 interface Coordinator extends AsyncDisposable {
   address: string;
@@ -143,7 +146,7 @@ Deno.test({
     const step = (name: string, run: () => Promise<unknown>, rounds = 1) =>
       t.step(name, async () => {
         // The machine may hold the process as well, but hardly each time.
-        for (; rounds > 0 && !(measured[name]! <= mostMs); rounds--) {
+        for (; rounds > 0 && !(measured[name]! <= mostMs()); rounds--) {
           await coordinator.lagMs();
           await run();
           // What the request left behind is done by then, too.
@@ -305,7 +308,7 @@ Deno.test({
       session.destroy();
     });
     for (const client of [tasks, fleet, state]) client.close();
-    const late = Object.entries(measured).filter(([, ms]) => ms > mostMs);
+    const late = Object.entries(measured).filter(([, ms]) => ms > mostMs());
     assert.deepEqual(late, []);
   },
 });
