@@ -33,6 +33,9 @@ const pollMs = 1000;
 /** A writer may be half done when the files are first read; the second failure is reported. */
 const reportedFailures = 2;
 
+/** Looks until files that failed are tried again: what was wrong may have been this host, not them. */
+const againAfter = 30;
+
 /**
  * Reads the files of a mode. A later pair is proven by a handshake in memory before it is used, so it
  * never replaces a better one.
@@ -59,10 +62,14 @@ export async function readCredentials(
   let loaded = await read(mode, optional).catch(misconfigured);
   if (prove) await proveAlone(loaded).catch(misconfigured);
   let failures = 0;
+  let looks = 0;
 
   async function poll(env: Pick<Env, "clock" | "log">): Promise<void> {
     const now = await appearance(files);
-    if (now === seen && (failures === 0 || failures >= reportedFailures)) return;
+    looks++;
+    const isReported = failures >= reportedFailures;
+    if (now === seen && (failures === 0 || isReported && looks < againAfter)) return;
+    looks = 0;
     failures = now === seen ? failures : 0;
     seen = now;
     try {
@@ -72,7 +79,7 @@ export async function readCredentials(
       failures = 0;
       loaded = next;
     } catch (error) {
-      if (++failures < reportedFailures) return;
+      if (++failures !== reportedFailures) return;
       env.log.error("new certificate files are not usable; the former ones stay in use", {
         error: messageOf(error),
         next: error instanceof UserError ? error.next : undefined,
