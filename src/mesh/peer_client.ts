@@ -122,12 +122,16 @@ export function peerClient(
       }, question.withinMs);
       try {
         const response = await Promise.race([head, late.promise]);
-        onClose(response.socket, question.closed);
+        // The response lets go of it at its end.
+        const { socket } = response;
+        onClose(socket, question.closed);
         const latencyMs = clock.monotonic() - start;
-        const verified = trust && provenOf(response.socket as TLSSocket, trust);
+        const verified = trust && provenOf(socket as TLSSocket, trust);
         const most = question.maxBytes ?? limits.answerBytes;
         const body = await Promise.race([readBounded(response, most), late.promise]);
         const { headers, statusCode: status = 0 } = response;
+        // Whether a certificate is trusted is decided in the handshake: one with the CAs of then.
+        if (status === 401 || status === 403) socket.destroy();
         const middle = clock.now() - latencyMs / 2;
         return {
           status,

@@ -14,7 +14,7 @@ Deno.test({
     const { a, b } = hosts;
     await a.ok("agent tls init");
     await b.ok("agent tls init");
-    await using _a = await startNode(a, "--peer b.lan");
+    await using node = await startNode(a, "--peer b.lan --log.level debug");
     await using _b = await startNode(b, "--peer a.lan");
     const refused = await a.run(
       `curl -sS --cacert /etc/agent/tls/ca-bundle.crt https://b.lan:8765/api/health`,
@@ -24,6 +24,8 @@ Deno.test({
     await a.ok("agent tls export-ca -o /tmp/a.crt && scp -q /tmp/a.crt b.lan:/tmp/");
     await b.ok("agent tls export-ca -o /tmp/b.crt && scp -q /tmp/b.crt a.lan:/tmp/");
     await a.ok("agent tls import-ca /tmp/b.crt");
+    // The connection on which b refuses a must not stay.
+    await node.said(/It refuses this node \(HTTP 401\)/);
     await b.ok("agent tls import-ca /tmp/a.crt");
     // No restart.
     const both = "a:reachable b:reachable";
