@@ -133,12 +133,8 @@ export function peerClient(
         // Whether a certificate is trusted is decided in the handshake: one with the CAs of then.
         if (status === 401 || status === 403) socket.destroy();
         const middle = clock.now() - latencyMs / 2;
-        return {
-          status,
-          headers,
-          body,
-          observed: observedOf(verified, latencyMs, headers, middle),
-        };
+        const observed = observedOf(verified, latencyMs, headers, middle);
+        return { status, headers, body, observed };
       } catch (error) {
         fail(messageOf(error));
         throw error;
