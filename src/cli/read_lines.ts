@@ -2,7 +2,7 @@ import type { Env } from "../base/env.ts";
 import { UserError } from "../base/errors.ts";
 import { reasonOf } from "../base/fs/reason.ts";
 import { limits } from "../tasks/limits.ts";
-import { readStdin } from "./read_stdin.ts";
+import { readAtMost, readStdin } from "./read_stdin.ts";
 
 /** Each line has its end, too. */
 const maxBytes = limits.maxLinesBytes + 2 * limits.maxArray;
@@ -31,14 +31,16 @@ export async function readLines(env: Env, name: string): Promise<string[]> {
 async function readAll(env: Env, name: string): Promise<Uint8Array> {
   if (name === "-") return await readStdin(env, maxBytes);
   try {
-    const { size } = await Deno.stat(name);
-    if (size > maxBytes) {
-      throw new UserError(`"${name}" is larger than the ${maxBytes} bytes that lines may have`, {
-        code: "too_large",
-        next: "Split it, and submit the parts one after the other",
-      });
-    }
-    return await Deno.readFile(name);
+    const { readable } = await Deno.open(name);
+    return await readAtMost(
+      readable,
+      maxBytes,
+      () =>
+        new UserError(`"${name}" is larger than the ${maxBytes} bytes that lines may have`, {
+          code: "too_large",
+          next: "Split it, and submit the parts one after the other",
+        }),
+    );
   } catch (cause) {
     if (cause instanceof UserError) throw cause;
     throw new UserError(`Cannot read the lines of "${name}": ${reasonOf(cause)}`, { cause });

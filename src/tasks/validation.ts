@@ -244,7 +244,6 @@ export function validateIdempotencyKey(key: string): void {
   checkLine(key, "The idempotency key", limits.maxIdempotencyKeyLength);
 }
 
-/** @returns the number of elements. */
 /** Each element has a copy of the task, with its own line. */
 export function validateLines(lines: readonly string[], spec: TaskSpec): void {
   if (lines.length === 0) invalid("There are no lines");
@@ -267,6 +266,7 @@ export function validateLines(lines: readonly string[], spec: TaskSpec): void {
   }
 }
 
+/** @returns the number of elements. */
 export function validateArray(array: NonNullable<SubmitOptions["array"]>): number {
   const { first, last, more = [] } = array;
   let count = 0;

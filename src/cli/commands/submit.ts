@@ -183,11 +183,9 @@ export default command({
       spec.stdin = await readStdin(env, limits.maxStdinBytes);
     }
     const { each, requireMatch, follow } = options;
-    if (each && options.array !== undefined) {
-      throw new UsageError("--each and --array contradict each other");
-    }
-    if (each && options.eachLine !== undefined) {
-      throw new UsageError("--each and --each-line contradict each other");
+    for (const field of ["array", "lines"] as const) {
+      if (!each || submitOptions[field] === undefined) continue;
+      throw new UsageError(`--each and ${flagNames[field]} contradict each other`);
     }
     const usesInput = options.stdin || options.eachLine === "-";
     const wanted = { spec, options: submitOptions, each, requireMatch, follow, usesInput };

@@ -51,7 +51,7 @@ const sendBufferBytes = 1024 * 1024;
 
 const prefixBytes = 5;
 
-/** @param timeoutMs when the call ends by itself; a coordinator is told of it. */
+/** @param timeoutMs when the call ends by itself; the coordinator hears of this limit. */
 export function openCall<Request, Response>(
   request: (headers: Record<string, string>) => ClientHttp2Stream,
   method: Method<Request, Response>,
