@@ -170,11 +170,12 @@ export class GroupCommit {
   #flushSome(): void {
     this.#unschedule();
     if (this.#failing !== undefined) this.#entries.unshift({ change: { kind: "probe" } });
-    const isMore = this.#failing === undefined && this.#entries.length < maxBatch &&
-      this.#prepare();
+    const isFull = this.#entries.length >= maxBatch;
+    const isMore = this.#failing === undefined && !isFull && this.#prepare();
     if (this.#entries.length === 0) return;
     const entries = this.#entries.splice(0, maxBatch);
-    const isRest = this.#entries.length > 0;
+    // A full batch has left no room for what `prepare` adds, and this may have been its only call.
+    const isRest = isFull || this.#entries.length > 0;
     const result = this.#commit(entries);
     if (Array.isArray(result)) this.#committed(entries, result);
     else if (result instanceof UserError) this.#failed(entries, result);

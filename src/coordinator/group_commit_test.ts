@@ -5,7 +5,7 @@ import { type CommitEntry, GroupCommit } from "./group_commit.ts";
 import type { Change, TaskStore } from "./store.ts";
 
 /** A group commit whose store keeps the sizes of batches, and which has just written one. */
-function justWritten() {
+function justWritten(prepare = () => false) {
   const batches: number[] = [];
   const commit = (changes: readonly Change[]) => {
     batches.push(changes.length);
@@ -14,7 +14,7 @@ function justWritten() {
   const commits = new GroupCommit({
     store: { commit } as unknown as TaskStore,
     ...{ clock: systemClock, log: silentLog, everyMs: 100 },
-    ...{ prepare: () => false, makeRoom: () => false, committed: () => {} },
+    ...{ prepare, makeRoom: () => false, committed: () => {} },
   });
   const write = (more: Partial<CommitEntry> = {}) =>
     new Promise<void>((resolve) =>
@@ -41,4 +41,16 @@ Deno.test("a patient change waits longer than another, and is written with it", 
   ]);
   assert.deepEqual(order, ["other", "patient"]);
   assert.deepEqual(both.batches, [1, 2]);
+});
+
+Deno.test("after a batch that was full, what waited for it gets its turn without being asked again", async () => {
+  let asked = Promise.withResolvers<void>();
+  using full = justWritten(() => {
+    asked.resolve();
+    return false;
+  });
+  asked = Promise.withResolvers();
+  await Promise.all(Array.from({ length: 500 }, () => full.write()));
+  await asked.promise;
+  assert.deepEqual(full.batches, [1, 500]);
 });
