@@ -23,6 +23,8 @@ export interface TaskDescription {
   retry_delay_ms?: number | undefined;
   /** How often an attempt that is lost with its worker is followed by another. */
   max_lost?: number | undefined;
+  /** How long its worker may be out of touch before an attempt counts as lost; 0: for ever. */
+  lost_after_ms?: number | undefined;
   /** An attempt that is lost with its worker ends the task as lost. */
   no_requeue?: boolean | undefined;
   artifacts?: readonly string[] | undefined;
@@ -51,6 +53,7 @@ const types: Record<Field, [wanted: string, holds: (value: unknown) => boolean]>
   retries: ["a number", isNumber],
   retry_delay_ms: ["a number", isNumber],
   max_lost: ["a number", isNumber],
+  lost_after_ms: ["a number", isNumber],
   no_requeue: ["true or false", isFlag],
   artifacts: ["a list of strings", isTexts],
   array: ["a string", isText],
@@ -126,6 +129,7 @@ export function taskSpec(
     retryDelayMs,
     artifacts: [...artifacts],
     ...(task.max_lost === undefined ? {} : { maxLost: task.max_lost }),
+    ...(task.lost_after_ms === undefined ? {} : { lostAfterMs: task.lost_after_ms }),
     ...(task.no_requeue ? { noRequeue: true } : {}),
     ...(atOnce === undefined ? {} : { atOnce }),
     ...(Object.keys(task.resources ?? {}).length === 0 ? {} : { resources: { ...task.resources } }),

@@ -12,6 +12,7 @@ const whole: TaskDescription = {
   retries: 2,
   retry_delay_ms: 500,
   max_lost: 0,
+  lost_after_ms: 600_000,
   artifacts: ["out/*", "**/*.log", "..."],
   array: "0-9",
   idempotency_key: "nightly 2026",
@@ -29,6 +30,7 @@ Deno.test("a task is what its description says", () => {
     retryDelayMs: 500,
     artifacts: ["out/*", "**/*.log", "..."],
     maxLost: 0,
+    lostAfterMs: 600_000,
   });
   assert.deepEqual(options, { array: { first: 0, last: 9 }, idempotencyKey: "nightly 2026" });
 });

@@ -20,6 +20,7 @@ export function taskView(task: Task) {
       resources: task.spec.resources ?? {},
       stdin_bytes: task.spec.stdin?.length ?? task.spec.stdinBytes ?? 0,
       at_once: task.spec.atOnce ?? null,
+      lost_after_ms: task.spec.lostAfterMs ?? null,
       max_lost: task.spec.noRequeue ? 0 : task.spec.maxLost ?? null,
       artifacts: task.spec.artifacts,
     },

@@ -22,13 +22,13 @@ export interface Lease extends Omit<StoredLease, "holder"> {
   live: boolean;
 }
 
-/** What one worker process holds. Its leases end together, when it has not been heard for too long. */
+/** What one worker process holds. A lease ends when the process has not been heard for too long. */
 export interface LeaseHolder {
   stored: StoredHolder;
   /** By the task's id. */
   leases: Map<string, Lease>;
-  /** Monotonic time. */
-  leaseUntil: number;
+  /** When it was last heard; monotonic time. */
+  heardAt: number;
 }
 
 /** A session that assignments can be sent to. */
@@ -144,6 +144,7 @@ export class LeaseTable {
         failures: task.failures,
         losses: task.losses,
         maxLost: spec.noRequeue ? 0 : spec.maxLost,
+        lostAfterMs: spec.lostAfterMs,
         atOnce: task.atOnce,
         resources: task.resources,
         granted,

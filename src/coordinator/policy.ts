@@ -9,6 +9,22 @@ export function workerHealth(connected: boolean, sinceHeartbeatMs: number): Work
   return sinceHeartbeatMs < leaseTimes.lateAfterMs ? "healthy" : "late";
 }
 
+/**
+ * For how many milliseconds a worker may be silent before a lease counts as lost: at least as long as
+ * it may rely on it. Without a lease: before its session ends.
+ *
+ * @param leaseMs `coordinator.lost_after`.
+ */
+export function leaseLength(
+  holder: { holdMs: number; leaseMs: number; keepsTaskLeases: boolean },
+  leaseMs: number,
+  lease?: { lostAfterMs: number | undefined },
+): number {
+  const common = Math.max(leaseMs, holder.leaseMs);
+  const own = lease?.lostAfterMs === 0 ? Infinity : lease?.lostAfterMs ?? common;
+  return Math.max(holder.holdMs, holder.keepsTaskLeases ? own : Math.max(own, common));
+}
+
 export interface EndedAttempt {
   state: FinishedState;
   /** Why, for people. */

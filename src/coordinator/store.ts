@@ -125,6 +125,8 @@ export interface StoredLease {
   failures: number;
   losses: number;
   maxLost: number | undefined;
+  /** See `TaskSpec`. */
+  lostAfterMs: number | undefined;
   atOnce: number | undefined;
   resources: Resources | undefined;
   granted: GrantedResources | undefined;
@@ -140,6 +142,10 @@ export interface StoredHolder {
   home: string | undefined;
   /** How long the coordinator keeps the leases after an orderly stop; 0 after any other. */
   holdMs: number;
+  /** What it was promised at its last connection: see `Welcome.lease_ms`. */
+  leaseMs: number;
+  /** It ends each attempt by the task's own `lostAfterMs`. */
+  keepsTaskLeases: boolean;
 }
 
 export interface StoredWorker {

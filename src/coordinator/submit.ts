@@ -25,6 +25,9 @@ export async function submit(
   validateSpec(spec);
   const { lines, idempotencyKey } = options;
   if (lines !== undefined) validateLines(lines, spec);
+  if (lines !== undefined && options.array !== undefined) {
+    throw new TaskError("invalid", "A task has an array or lines, not both");
+  }
   const array = lines === undefined ? options.array : { first: 0, last: lines.length - 1 };
   if (array !== undefined) validateArray(array);
   let key: KeyUse | undefined;
@@ -139,7 +142,7 @@ async function requestHash(
 ): Promise<string> {
   const sorted = (record: Readonly<Record<string, unknown>>) =>
     Object.entries(record).sort(([a], [b]) => a < b ? -1 : 1);
-  const { noRequeue = false, maxLost = null } = spec;
+  const { noRequeue = false, maxLost = null, lostAfterMs } = spec;
   // Left out where it is not set: the hashes of older requests are stored without it.
   const onLoss = noRequeue || maxLost !== null ? [[noRequeue, maxLost]] : [];
   const text = JSON.stringify([
@@ -158,6 +161,7 @@ async function requestHash(
     ...(spec.stdin === undefined ? [] : [spec.stdin.toBase64()]),
     ...(spec.atOnce === undefined ? [] : [spec.atOnce]),
     ...(lines === undefined ? [] : [lines]),
+    ...(lostAfterMs === undefined ? [] : [{ lostAfterMs }]),
   ]);
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
   return new Uint8Array(digest).toHex();

@@ -3,7 +3,7 @@ import type { Log } from "../base/log.ts";
 import { validateHello } from "../tasks/validation.ts";
 import type { Lease, LeaseHolder, LeaseTable } from "./lease_table.ts";
 import { limits } from "../tasks/limits.ts";
-import { type Waiting, workerHealth } from "./policy.ts";
+import { leaseLength, type Waiting, workerHealth } from "./policy.ts";
 import { lostLease } from "./upload_queue.ts";
 import { TaskError, type WorkerHello, type WorkerSink } from "../tasks/service.ts";
 import { checkOwner, ownerOf } from "./worker_owner.ts";
@@ -48,8 +48,7 @@ export class WorkerRegistry {
     const byId = new Map<number, LeaseHolder>();
     for (const stored of recovered.holders) {
       // No clock tells how long the coordinator was away: leases run their whole length from here.
-      const leaseUntil = now + Math.max(leaseMs, stored.holdMs);
-      const holder: LeaseHolder = { stored, leases: new Map(), leaseUntil };
+      const holder: LeaseHolder = { stored, leases: new Map(), heardAt: now };
       byId.set(stored.id, holder);
       this.#workers.get(stored.workerId)!.holders.add(holder);
     }
@@ -168,18 +167,20 @@ export class WorkerRegistry {
 
   /** The holder of this process's leases: the one that it had before, or a new one. */
   #holder(worker: KnownWorker, hello: WorkerHello): LeaseHolder {
-    const { instance, home } = hello;
+    const { instance, home, keepsTaskLeases = false } = hello;
+    const { leaseMs } = this;
     const known = [...worker.holders].find((holder) => holder.stored.instance === instance);
     const stored: StoredHolder = {
       id: known?.stored.id ?? this.#nextHolder++,
       workerId: worker.stored.id,
-      instance,
-      home,
-      holdMs: 0,
+      ...{ instance, home, holdMs: 0, leaseMs, keepsTaskLeases },
     };
-    const holder = known ?? { stored, leases: new Map(), leaseUntil: 0 };
+    const holder = known ?? { stored, leases: new Map(), heardAt: -Infinity };
     const before = known?.stored;
-    if (before === undefined || before.home !== home || before.holdMs !== 0) {
+    if (
+      before === undefined || before.home !== home || before.holdMs !== 0 ||
+      before.leaseMs !== leaseMs || before.keepsTaskLeases !== keepsTaskLeases
+    ) {
       holder.stored = stored;
       this.leaseTable.commits.add({ change: { kind: "holder", holder: stored } });
     }
@@ -231,7 +232,7 @@ export class WorkerRegistry {
    */
   prolong(ms: number): void {
     for (const { holders } of this.#workers.values()) {
-      for (const holder of holders) holder.leaseUntil += ms;
+      for (const holder of holders) holder.heardAt += ms;
     }
   }
 
@@ -240,24 +241,30 @@ export class WorkerRegistry {
     const now = this.leaseTable.clock.monotonic();
     for (const worker of this.#workers.values()) {
       for (const holder of worker.holders) {
-        const session = worker.session?.holder === holder ? worker.session : undefined;
-        if (now < holder.leaseUntil) continue;
-        const silence = formatDuration(Math.max(this.leaseMs, holder.stored.holdMs));
-        const reason = `Worker "${worker.stored.id}" was not heard from for ${silence}`;
-        if (session !== undefined || holder.leases.size > 0) {
-          this.log.warn("lease expired", {
-            worker: worker.stored.id,
-            attempts: holder.leases.size,
-          });
-        }
-        session?.finish(new TaskError("conflict", `No heartbeat for ${silence}: leases are lost`));
-        for (const lease of [...holder.leases.values()]) {
-          this.stats.leaseExpiries++;
-          this.leaseTable.lose(lease, reason);
-        }
-        worker.holders.delete(holder);
+        const silentMs = now - holder.heardAt;
+        if (silentMs >= limits.minLostAfterMs) this.#expire(worker, holder, silentMs);
       }
     }
+  }
+
+  #expire(worker: KnownWorker, holder: LeaseHolder, silentMs: number): void {
+    const lengthOf = (lease?: Lease) => leaseLength(holder.stored, this.leaseMs, lease);
+    const isOver = silentMs >= lengthOf();
+    const lost = [...holder.leases.values()].filter((lease) => silentMs >= lengthOf(lease));
+    if (!isOver && lost.length === 0) return;
+    const { id } = worker.stored;
+    const session = worker.session?.holder === holder ? worker.session : undefined;
+    if (session !== undefined || lost.length > 0) {
+      this.log.warn("lease expired", { worker: id, attempts: lost.length });
+    }
+    const silence = formatDuration(silentMs);
+    session?.finish(new TaskError("conflict", `No heartbeat for ${silence}: leases are lost`));
+    for (const lease of lost) {
+      this.stats.leaseExpiries++;
+      const length = formatDuration(lengthOf(lease));
+      this.leaseTable.lose(lease, `Worker "${id}" was not heard from for ${length}`);
+    }
+    if (holder.leases.size === 0) worker.holders.delete(holder);
   }
 
   /** Sends what the last batch assigned. */

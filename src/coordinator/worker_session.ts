@@ -98,7 +98,7 @@ export class Session implements ServedSession, Assignee {
     const { clock, events } = this.#options;
     const wasLate = this.late(clock.monotonic());
     this.#lastHeartbeat = clock.monotonic();
-    this.holder.leaseUntil = this.#lastHeartbeat + this.leaseMs;
+    this.holder.heardAt = this.#lastHeartbeat;
     events.heard();
     if (wasLate) this.#assignSoon();
   }

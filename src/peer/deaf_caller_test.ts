@@ -120,7 +120,7 @@ Deno.test("a worker that reads no answers is not read without end", async () => 
         slots: 1,
         resources: new Map(),
       },
-      ...{ held: [], warnings: [], takesBatches: false },
+      ...{ held: [], warnings: [], takesBatches: false, keepsTaskLeases: false },
     };
     call.write(framed({ message: { $case: "hello", value: hello } }));
     const beat = framed({ message: { $case: "heartbeat", value: { sequence: 1n, trouble: "" } } });

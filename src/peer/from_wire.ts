@@ -78,6 +78,7 @@ export function specFrom(value: wire.TaskSpec | undefined): TaskSpec {
     artifacts: spec.artifacts,
     ...(spec.noRequeue ? { noRequeue: true } : {}),
     ...(spec.maxLost === undefined ? {} : { maxLost: spec.maxLost }),
+    ...(spec.lostAfterMs === undefined ? {} : { lostAfterMs: numberFrom(spec.lostAfterMs) }),
     // A copy: the message that holds it, with up to 4 MiB, is not kept for it.
     ...(spec.stdin.length === 0 ? {} : { stdin: new Uint8Array(spec.stdin) }),
     ...(spec.stdinBytes === 0 ? {} : { stdinBytes: spec.stdinBytes }),

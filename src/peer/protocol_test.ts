@@ -36,7 +36,7 @@ for (const [name, minProtocol, maxProtocol, refusal] of cases) {
       const value = {
         ...{ minProtocol, maxProtocol, workerId: "w1", instance: "instance-1", home: "" },
         ...{ version: "1", labels: new Map(), slots: 1, resources: new Map() },
-        ...{ held: [], warnings: [], takesBatches: false },
+        ...{ held: [], warnings: [], takesBatches: false, keepsTaskLeases: false },
       };
       call.write({ message: { $case: "hello", value } });
       assert.match(await answer, refusal ?? /^welcome$/);

@@ -87,6 +87,7 @@ function newWireSpec(spec: TaskSpec): wire.TaskSpec {
     artifacts: spec.artifacts,
     noRequeue: spec.noRequeue ?? false,
     maxLost: spec.maxLost,
+    lostAfterMs: spec.lostAfterMs === undefined ? undefined : BigInt(spec.lostAfterMs),
     atOnce: spec.atOnce ?? 0,
     stdin: spec.stdin === undefined ? noBytes : wireBytes(spec.stdin),
     stdinBytes: spec.stdinBytes ?? 0,

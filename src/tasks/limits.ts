@@ -56,6 +56,8 @@ export const limits = {
   minLostAfterMs: 10_000,
   /** If a worker is away for longer, a person notices. */
   maxLostAfterMs: 86_400_000,
+  /** The same for one task; longer is for ever. */
+  maxTaskLostAfterMs: 30 * 86_400_000,
 } as const;
 
 /** The times of leases and heartbeats. Their order ensures that two attempts never overlap. */

@@ -32,7 +32,7 @@ export interface StartOrder {
   kind: "start";
   /** Unique among all attempts of the worker: see `attemptKey`. */
   key: string;
-  /** The coordinator whose leases it runs under. */
+  /** Names the leases that it runs under: of one coordinator, and equally long. */
   lease: string;
   taskId: string;
   arrayIndex: number | undefined;

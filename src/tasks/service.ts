@@ -225,6 +225,8 @@ export interface WorkerHello {
    * undefined: they may still run. The head of agent.proto says what follows from it.
    */
   home: string | undefined;
+  /** It ends each attempt by the task's own `lostAfterMs`. */
+  keepsTaskLeases?: boolean;
   version: string;
   labels: Labels;
   slots: number;

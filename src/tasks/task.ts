@@ -41,6 +41,8 @@ export interface TaskSpec {
   noRequeue?: boolean;
   /** How often a lost attempt is repeated; absent: `leaseTimes.maxRequeues`. */
   maxLost?: number;
+  /** How long its worker may be out of touch before its attempt is lost; 0: for ever; absent: by the coordinator. */
+  lostAfterMs?: number;
   /** For an array: how many of its elements may run at once. */
   atOnce?: number;
   /** Standard input of the process; absent: it is empty, or this side does not get it. */

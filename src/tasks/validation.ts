@@ -93,6 +93,15 @@ export function validateSpec(spec: TaskSpec): void {
   if (spec.maxLost !== undefined) {
     checkInteger(spec.maxLost, "The number of lost attempts", 0, limits.maxRetries);
   }
+  if (spec.lostAfterMs !== undefined && spec.lostAfterMs !== 0) {
+    const { minLostAfterMs, maxTaskLostAfterMs } = limits;
+    checkInteger(
+      spec.lostAfterMs,
+      "The time until a task is lost",
+      minLostAfterMs,
+      maxTaskLostAfterMs,
+    );
+  }
   validateResources(spec.resources ?? {});
   if ((spec.stdin?.length ?? 0) > limits.maxStdinBytes) {
     invalid(`Standard input is longer than ${limits.maxStdinBytes} bytes`);

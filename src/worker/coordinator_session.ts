@@ -2,7 +2,7 @@ import { messageOf } from "../base/errors.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
 import { backoffMs } from "../base/retry.ts";
-import { attemptKey } from "../tasks/orders.ts";
+import { attemptKey, type Order } from "../tasks/orders.ts";
 import {
   TaskError,
   type WorkerHello,
@@ -13,7 +13,7 @@ import {
 import type { Assignment, AttemptRef } from "../tasks/task.ts";
 import { deliver, type Delivery } from "./delivery.ts";
 import type { RunningAttempt } from "./running_attempt.ts";
-import { heldUntil, leaseUntil } from "./lease.ts";
+import { leaseName, type LeaseTerms, validUntil } from "./lease.ts";
 
 /**
  * Pauses between tries to connect. Several tries must fit into the time after which a worker ends its
@@ -52,8 +52,8 @@ export interface SessionEvents {
     attempt: RunningAttempt,
     how: "delivered" | "superseded" | "lost",
   ): void;
-  /** The leases are valid for `forMs` from now. */
-  renewed(session: CoordinatorSession, forMs: number): void;
+  /** Its leases are valid for longer: see `renewals`. */
+  renewed(session: CoordinatorSession): void;
   /** The session has started, or the drain state has changed: it may need new credits. */
   changed(session: CoordinatorSession): void;
   /** The session has ended: the coordinator gives waiting attempts to other workers. */
@@ -84,7 +84,7 @@ export class CoordinatorSession {
   readonly queue: RunningAttempt[] = [];
   #scope = new AbortController();
   #endSession: ((error: TaskError) => void) | undefined;
-  #lastBeatAt = -Infinity;
+  #terms: LeaseTerms = { sentAt: -Infinity, leaseMs: 0 };
 
   constructor(readonly options: CoordinatorSessionOptions) {}
 
@@ -237,7 +237,7 @@ export class CoordinatorSession {
     const { events } = this.options;
     while (!signal.aborted) {
       await clock.sleep(connection.heartbeatMs, signal).catch(() => {/* The loop ends. */});
-      const silentMs = clock.monotonic() - this.#lastBeatAt;
+      const silentMs = clock.monotonic() - this.#terms.sentAt;
       if (silentMs > silenceMs) return events.runnerAnswers ? unheard : stuckRunner;
       if (events.runnerAnswers) this.#heartbeat(connection);
     }
@@ -253,9 +253,35 @@ export class CoordinatorSession {
   }
 
   #renew(sentAt: number, leaseMs: number): void {
-    this.#lastBeatAt = Math.max(this.#lastBeatAt, sentAt);
-    const until = leaseUntil(sentAt, leaseMs);
-    this.options.events.renewed(this, until - this.options.clock.monotonic());
+    this.#terms = { sentAt: Math.max(this.#terms.sentAt, sentAt), leaseMs };
+    this.options.events.renewed(this);
+  }
+
+  /** Renews the leases of what runs, for as long as the coordinator promised. */
+  renewals(): Order[] {
+    const lengths = new Set<number | undefined>([undefined]);
+    for (const { assignment, isRunning } of this.attempts.values()) {
+      if (isRunning) lengths.add(assignment?.spec.lostAfterMs);
+    }
+    return [...lengths].map((lostAfterMs) => this.#renewal(lostAfterMs));
+  }
+
+  #renewal(lostAfterMs: number | undefined): Order {
+    const { clock, address } = this.options;
+    const forMs = Math.max(0, validUntil(this.#terms, lostAfterMs) - clock.monotonic());
+    return { kind: "renew", lease: leaseName(address, lostAfterMs), forMs, sentAt: clock.now() };
+  }
+
+  startOrders({ key, assignment }: RunningAttempt): Order[] {
+    const { spec, arrayIndex, ref: { taskId }, granted } = assignment!;
+    const { argv, env, cwd, timeoutMs, artifacts, stdin, lostAfterMs } = spec;
+    const lease = leaseName(this.address, lostAfterMs);
+    const start: Order = {
+      ...{ kind: "start", key, lease, taskId, arrayIndex },
+      ...{ argv, env, cwd, timeoutMs, artifacts, stdin, granted },
+    };
+    // Nothing else that runs may have a lease of this length.
+    return lostAfterMs === undefined ? [start] : [this.#renewal(lostAfterMs), start];
   }
 
   #sink(end: (error: TaskError) => void): WorkerSink {
@@ -280,7 +306,8 @@ export class CoordinatorSession {
         events.changed(this);
       },
       hold: (holdMs) => {
-        events.renewed(this, heldUntil(this.#lastBeatAt, holdMs) - clock.monotonic());
+        this.#terms = { ...this.#terms, holdMs };
+        events.renewed(this);
       },
       end,
     };

@@ -73,7 +73,10 @@ async function connects(
     hello: hello(),
     events: {
       ...{ assigned: nothing, cancel: nothing, settled: nothing },
-      renewed: (_session, forMs) => renewed(forMs),
+      renewed: (session) => {
+        const [order] = session.renewals();
+        if (order?.kind === "renew") renewed(order.forMs);
+      },
       ...{ changed: nothing, cut: nothing, trouble: undefined },
       get runnerAnswers() {
         return answers(clock.monotonic());

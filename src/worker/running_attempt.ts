@@ -77,6 +77,11 @@ export class RunningAttempt {
     return this.outputs.stdout.end + this.outputs.stderr.end > 0;
   }
 
+  /** Its processes run, or the runner collects what they left. */
+  get isRunning(): boolean {
+    return this.phase === "running" || this.phase === "exited";
+  }
+
   get isOver(): boolean {
     return this.phase === "finished" || this.phase === "gone";
   }

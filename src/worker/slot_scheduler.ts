@@ -165,9 +165,8 @@ export class SlotScheduler implements SessionEvents {
     this.#settledSome();
   }
 
-  renewed(session: CoordinatorSession, forMs: number): void {
-    const sentAt = this.options.clock.now();
-    this.options.order([{ kind: "renew", lease: session.address, forMs, sentAt }]);
+  renewed(session: CoordinatorSession): void {
+    this.options.order(session.renewals());
   }
 
   changed(session: CoordinatorSession): void {
@@ -303,26 +302,13 @@ export class SlotScheduler implements SessionEvents {
       const session = nextSession(this.sessions);
       if (session === undefined) break;
       const attempt = session.queue.shift()!;
-      const { spec, arrayIndex, ref, granted } = attempt.assignment!;
       attempt.phase = "running";
       attempt.startedAt = clock.monotonic();
       this.#running++;
       session.running++;
       session.servedAt = ++this.#served;
       this.#started.set(attempt.key, { attempt, session });
-      const { argv, env, cwd, timeoutMs, artifacts, stdin } = spec;
-      const facts = { key: attempt.key, lease: session.address, taskId: ref.taskId, arrayIndex };
-      orders.push({
-        kind: "start",
-        ...facts,
-        argv,
-        env,
-        cwd,
-        timeoutMs,
-        artifacts,
-        stdin,
-        granted,
-      });
+      orders.push(...session.startOrders(attempt));
     }
     if (orders.length > 0) order(orders);
   }

@@ -306,6 +306,25 @@ Deno.test("a task that must not run again is submitted so", async () => {
   assert.equal((await submit("--no-requeue", "--max-lost=2")).code, 2);
 });
 
+Deno.test("how long a task's worker may be out of touch is submitted with it", async () => {
+  const { sent, answers } = submits();
+  await using coordinator = await fakeCoordinator(answers);
+  const submit = (...words: string[]) =>
+    agent.run(["submit", ...words, "--", "true"], { home: coordinator.home });
+  for (const [text, ms] of [["1h30m", 5_400_000], ["10s", 10_000], ["never", 0]] as const) {
+    await submit(`--lost-after=${text}`);
+    assert.equal(sent.pop()?.spec.lostAfterMs, ms);
+  }
+  await submit();
+  assert.equal(sent.pop()?.spec.lostAfterMs, undefined);
+  for (const text of ["0", "0s", "9s", "31d", "long", ""]) {
+    const { code, stderr } = await submit(`--lost-after=${text}`);
+    assert.equal(code, 2, text);
+    assert.match(stderr, /duration|lost/, text);
+  }
+  assert.equal(sent.length, 0);
+});
+
 Deno.test("submit --stdin passes what is piped into it, up to a bound", async () => {
   const { sent, answers } = submits();
   await using coordinator = await fakeCoordinator(answers);

@@ -125,6 +125,7 @@ function openSession(address: string, hello: Partial<wire.Hello>) {
         held: [],
         warnings: [],
         takesBatches: false,
+        keepsTaskLeases: false,
         ...hello,
       },
     },

@@ -37,4 +37,6 @@ Deno.test("lines that are none, too many or too large are refused", async () => 
   for (const [lines, more] of wrong) {
     await assert.rejects(harness.engine.submit(spec(more), { lines }), taskError("invalid"));
   }
+  const both = { lines: ["a"], array: { first: 0, last: 0 } };
+  await assert.rejects(harness.engine.submit(spec(), both), taskError("invalid", /not both/));
 });

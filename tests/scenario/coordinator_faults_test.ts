@@ -111,6 +111,34 @@ Deno.test("a short network failure does not disturb tasks", async () => {
   assert.equal(task!.attempts[0]!.stdoutBytes, 8);
 });
 
+Deno.test("a task's own lease outlives the others of a worker that is out of touch, or ends before them", async () => {
+  await using cluster = await startCluster({ coordinator: ["--coordinator.lost-after=12s"] });
+  await using network = await forward(portOf(cluster.coordinator.address));
+  await cluster.startWorker({ dial: network.address, slots: 4 });
+  const line = `echo $$ > ${cluster.folder}/$AGENT_TASK_ID; ${untilGo(cluster.folder)}`;
+  const submit = (lostAfterMs?: number) =>
+    cluster.submit(line, {
+      noRequeue: true,
+      ...(lostAfterMs === undefined ? {} : { lostAfterMs }),
+    });
+  const ids = [await submit(), await submit(10_000), await submit(60_000), await submit(0)];
+  for (const id of ids) await cluster.started(id);
+  network.pointTo(1);
+  network.cut();
+  // The coordinator gives up on two, whose processes the worker has ended by then.
+  const states = () =>
+    Promise.all(ids.map(async (id) => (await cluster.tasks.getTask(id))[0]!.state));
+  await eventually(20_000, async () => (await states()).join() === "lost,lost,running,running");
+  const runs = (id: string) =>
+    Deno.stat(`/proc/${Deno.readTextFileSync(`${cluster.folder}/${id}`).trim()}`)
+      .then(() => true, () => false);
+  assert.deepEqual(await Promise.all(ids.map(runs)), [false, false, true, true]);
+  network.pointTo(portOf(cluster.coordinator.address));
+  await letGo(cluster.folder);
+  for (const id of ids) await cluster.finished(id);
+  assert.deepEqual(await states(), ["lost", "lost", "succeeded", "succeeded"]);
+});
+
 Deno.test("a disconnected worker ends its tasks before another worker gets them", async () => {
   await using cluster = await startCluster(shortLease);
   await using network = await forward(portOf(cluster.coordinator.address));

@@ -88,9 +88,9 @@ export class EngineHarness implements AsyncDisposable {
   }
 
   /** Abandons the engine: uncommitted changes are never written. */
-  async crash(): Promise<void> {
+  async crash(...how: Parameters<EngineHarness["open"]>): Promise<void> {
     this.#store[Symbol.dispose]();
-    await this.restart();
+    await this.restart(...how);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -192,6 +192,7 @@ export function taskView(
       retries: 1,
       retry_delay_ms: 0,
       max_lost: null,
+      lost_after_ms: null,
       at_once: null,
       stdin_bytes: 0,
       resources: {},

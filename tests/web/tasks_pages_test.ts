@@ -174,6 +174,7 @@ pageTest("what the form asks for is sent", async ({ node, page, go }) => {
   await page.locator('datalist option[value="gpu1"]').waitFor({ state: "attached" });
   await page.getByLabel("Worker", { exact: true }).fill("gpu1");
   await page.getByLabel("Again when lost").fill("0");
+  await page.getByLabel("Lost after").fill("1d");
   await page.getByLabel("Standard input").fill("one\n");
   await page.getByLabel("Once on every worker that matches").check();
   const asked = page.waitForRequest((request) => request.method() === "POST");
@@ -184,6 +185,7 @@ pageTest("what the form asks for is sent", async ({ node, page, go }) => {
     selector: { worker: "gpu1" },
     resources: { gpu: 2 },
     max_lost: 0,
+    lost_after_ms: 86_400_000,
     stdin_base64: "b25lCg==",
     each: true,
   });

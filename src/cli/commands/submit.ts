@@ -1,3 +1,4 @@
+import { parseDuration } from "../../base/durations.ts";
 import { UsageError } from "../../base/errors.ts";
 import { leaseTimes, limits } from "../../tasks/limits.ts";
 import { dialSettings, taskGrants, withTasks } from "../connect.ts";
@@ -19,6 +20,7 @@ const flagNames: Record<keyof TaskDescription, string> = {
   retries: "--retries",
   retry_delay_ms: "--retry-delay",
   max_lost: "--max-lost",
+  lost_after_ms: "--lost-after",
   no_requeue: "--no-requeue",
   stdin_base64: "--stdin",
   resources: "--resource",
@@ -89,6 +91,13 @@ export default command({
       help: "How often a lost attempt may be repeated; " +
         `${leaseTimes.maxRequeues} unless set, 0: the task must not run again`,
     },
+    lostAfter: {
+      kind: "text",
+      placeholder: "D|never",
+      help:
+        "How long its worker may be out of touch before an attempt counts as lost, from 10s to " +
+        "30d; coordinator.lost_after unless set",
+    },
     noRequeue: { kind: "flag", help: "The task must not run again after it was lost" },
     artifact: {
       kind: "text",
@@ -130,6 +139,10 @@ export default command({
       line: "agent submit --resource gpu=2 -- ./train.sh",
       does: "Wait for two GPUs, and use them",
     },
+    {
+      line: "agent submit --lost-after never -- ./train.sh",
+      does: "Let it go on for as long as its host is cut off from the coordinator",
+    },
     { line: "agent submit --each --follow -- nvidia-smi -L", does: "Run it on every worker" },
     { line: "agent submit --stdin --follow -- wc -l < words.txt", does: "Give it a file to read" },
     {
@@ -164,6 +177,7 @@ export default command({
       retries: options.retries,
       retry_delay_ms: options.retryDelay,
       max_lost: options.maxLost,
+      lost_after_ms: options.lostAfter === undefined ? undefined : lostAfterMs(options.lostAfter),
       no_requeue: options.noRequeue,
       artifacts: options.artifact,
       array: options.array,
@@ -197,3 +211,13 @@ export default command({
   },
   exit: ({ exit }) => exit,
 });
+
+/** Of `--lost-after`; 0 stands for `never`. */
+function lostAfterMs(text: string): number {
+  if (text === "never") return 0;
+  const ms = parseDuration(text);
+  if (ms > 0) return ms;
+  throw new UsageError("--lost-after 0 would lose the task at once", {
+    next: "Write --lost-after never for a task that is never lost by silence",
+  });
+}

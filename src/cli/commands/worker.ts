@@ -8,7 +8,7 @@ export default role({
     `Serves until it is stopped. Each task runs in its own process group, working folder and
     environment; when the task or the worker ends, everything that it started ends too. A worker that
     cannot reach a coordinator ends that coordinator's tasks before coordinator.lost_after (5m by
-    default) has passed, so that no task runs on two workers at once.
+    default) or the task's own --lost-after has passed, so that no task runs on two workers at once.
 
     On SIGTERM or Ctrl-C it takes no more tasks, lets running ones continue for 5 s, and then ends
     them; the coordinator assigns them to other workers. A second signal ends everything at once. To

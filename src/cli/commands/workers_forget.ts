@@ -10,7 +10,8 @@ export default command({
   path: "workers forget",
   summary: "Declare a worker's host gone",
   description:
-    "Its tasks count as lost at once, instead of after coordinator.lost_after, and run elsewhere. " +
+    "Its tasks count as lost at once, instead of after coordinator.lost_after or their own " +
+    "--lost-after, and run elsewhere. " +
     "Only for a host that is really gone: one that is merely cut off may still run them.",
   args: [{
     name: "ID",

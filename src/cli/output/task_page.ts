@@ -33,6 +33,7 @@ export function taskPage(task: TaskView, context: TableContext): string {
     ["Resources", showResources(spec.resources) || undefined],
     ["Time limit", spec.timeout_ms === null ? undefined : formatDuration(spec.timeout_ms)],
     ["Retries", spec.retries === 0 ? undefined : retries(spec)],
+    ["Lost after", lostAfter(spec.lost_after_ms)],
     ["If lost", ifLost(spec.max_lost)],
     ["Artifacts", spec.artifacts.length === 0 ? undefined : printable(spec.artifacts.join(" "))],
     [
@@ -112,6 +113,11 @@ function retries({ retries, retry_delay_ms: delayMs }: TaskView["spec"]): string
 function ifLost(maxLost: number | null): string | undefined {
   if (maxLost === null) return undefined;
   return maxLost === 0 ? "it must not run again" : `again, at most ${maxLost} times`;
+}
+
+function lostAfter(ms: number | null): string | undefined {
+  if (ms === null) return undefined;
+  return `${ms === 0 ? "never" : formatDuration(ms)}, if its worker is out of touch`;
 }
 
 function when(time: string, now: number): string {

@@ -51,6 +51,9 @@ const details: Partial<Record<Route, Details>> = {
       retries: integer("Further attempts after one that failed or timed out"),
       retry_delay_ms: integer("Wait before each of them"),
       max_lost: integer("Further attempts after one that was lost with its worker"),
+      lost_after_ms: integer(
+        "How long its worker may be out of touch before an attempt is lost; 0: for ever",
+      ),
       no_requeue: bool("A lost attempt ends the task as lost"),
       artifacts: texts("Globs of files to keep, relative to the task's folder"),
       array: text("0-9: a task for each number; %20 after it: at most 20 at once"),

@@ -226,5 +226,6 @@ function wireHello(hello: WorkerHello): wire.Hello {
     held: hello.held.map(wireRef),
     warnings: hello.warnings,
     takesBatches: true,
+    keepsTaskLeases: true,
   };
 }

@@ -188,6 +188,7 @@ function helloFrom(hello: wire.Hello, { address, certificate }: Caller): WorkerH
     workerId: hello.workerId,
     instance: hello.instance,
     home: hello.home === "" ? undefined : hello.home,
+    keepsTaskLeases: hello.keepsTaskLeases,
     version: hello.version,
     labels: Object.fromEntries(hello.labels),
     slots: hello.slots,

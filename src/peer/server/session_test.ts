@@ -31,7 +31,7 @@ function openSession(port: number, takesBatches: boolean) {
   const value = {
     ...{ minProtocol: protocolVersion, maxProtocol: protocolVersion, workerId: "w1", slots: 1 },
     ...{ instance: "instance-1", home: "", version: "1", labels: new Map(), held: [] },
-    ...{ resources: new Map(), warnings: [], takesBatches },
+    ...{ resources: new Map(), warnings: [], takesBatches, keepsTaskLeases: true },
   };
   send({ $case: "hello", value });
   return {

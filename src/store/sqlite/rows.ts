@@ -117,6 +117,7 @@ export function leaseOf(row: Row): StoredLease {
     failures: row.failures as number,
     losses: row.losses as number,
     maxLost: spec.noRequeue ? 0 : spec.maxLost,
+    lostAfterMs: spec.lostAfterMs,
     atOnce: spec.atOnce,
     resources: spec.resources,
     granted: fromJson(row.granted),
@@ -132,6 +133,8 @@ export function holderOf(row: Row): StoredHolder {
     instance: row.instance as string,
     home: optional(row.home),
     holdMs: row.hold_ms as number,
+    leaseMs: row.lease_ms as number,
+    keepsTaskLeases: row.keeps_task_leases === 1,
   };
 }
 

@@ -131,6 +131,10 @@ const migrations: readonly string[] = [
   `
   ALTER TABLE tasks ADD COLUMN line TEXT;
 `,
+  `
+  ALTER TABLE holders ADD COLUMN lease_ms INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE holders ADD COLUMN keeps_task_leases INTEGER NOT NULL DEFAULT 0;
+`,
 ];
 
 /** "agnt", which tells this database from others, and from other files. */

@@ -141,14 +141,16 @@ export function createWriter(
         run(`DELETE FROM workers WHERE id = ?`, change.id);
         return;
       case "holder": {
-        const { id, workerId, instance, home, holdMs } = change.holder;
+        const { id, workerId, instance, home, holdMs, leaseMs, keepsTaskLeases } = change.holder;
         run(
-          `INSERT OR REPLACE INTO holders VALUES (?, ?, ?, ?, ?)`,
+          `INSERT OR REPLACE INTO holders VALUES (?, ?, ?, ?, ?, ?, ?)`,
           id,
           workerId,
           instance,
           orNull(home),
           holdMs,
+          leaseMs,
+          keepsTaskLeases ? 1 : 0,
         );
         return;
       }

@@ -82,6 +82,7 @@ function MoreFields({ initial }: Pick<SubmitProps, "initial">) {
         hint="3, or 0 for never"
         inputMode="numeric"
       />
+      <Field initial={initial} name="lost_after" label="Lost after" hint="5m, or never" />
       <Field initial={initial} name="array" label="Array" hint="0-9 or 1,3,5-9%2" />
       <Field initial={initial} name="cwd" label="Folder on the worker" hint="one of its own" />
       <Field

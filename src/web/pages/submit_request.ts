@@ -21,6 +21,7 @@ export interface SubmitFields {
   retries: string;
   retry_delay: string;
   max_lost: string;
+  lost_after: string;
   cwd: string;
   array: string;
   lines: string;
@@ -52,6 +53,10 @@ export function submitRequest(fields: SubmitFields): SubmitRequest {
     timeout_ms: given("timeout", (value) => duration(value, "Timeout")),
     retries: given("retries", (value) => wholeNumber(value, "Retries")),
     max_lost: given("max_lost", (value) => wholeNumber(value, "Again when lost")),
+    lost_after_ms: given(
+      "lost_after",
+      (value) => value === "never" ? 0 : duration(value, "Lost after"),
+    ),
     retry_delay_ms: given("retry_delay", (value) => duration(value, "Wait before each")),
     artifacts: given("artifacts", (lines) =>
       lines.split("\n").map((line) => line.trim())
@@ -109,6 +114,7 @@ export function fieldsOf(spec: TaskView["spec"]): SubmitFields | undefined {
     retries: spec.retries === 0 ? "" : String(spec.retries),
     retry_delay: durationText(spec.retry_delay_ms),
     max_lost: String(spec.max_lost ?? ""),
+    lost_after: spec.lost_after_ms === 0 ? "never" : durationText(spec.lost_after_ms ?? 0),
     cwd: spec.cwd ?? "",
     array: "",
     lines: "",

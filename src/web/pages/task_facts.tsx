@@ -54,11 +54,7 @@ export function TaskFacts({ task }: { task: TaskView }) {
           <code>{pairs(spec.resources)}</code>
         </Fact>
       )}
-      {spec.max_lost !== null && (
-        <Fact name="When lost">
-          {spec.max_lost === 0 ? "not again" : `again, up to ${plural(spec.max_lost, "time")}`}
-        </Fact>
-      )}
+      <LossFacts spec={spec} />
       {spec.stdin_bytes > 0 && <Fact name="Standard input">{formatBytes(spec.stdin_bytes)}</Fact>}
       {spec.cwd !== null && (
         <Fact name="Folder">
@@ -93,4 +89,23 @@ function Fact({ name, children }: { name: string; children: ComponentChildren })
 
 function pairs(record: Readonly<Record<string, string | number>>): string {
   return Object.entries(record).map(([key, value]) => `${key}=${value}`).join(" ");
+}
+
+function LossFacts({ spec }: Pick<TaskView, "spec">) {
+  return (
+    <>
+      {spec.lost_after_ms !== null && (
+        <Fact name="Lost after">
+          {`${
+            spec.lost_after_ms === 0 ? "never" : formatDuration(spec.lost_after_ms)
+          }, if its worker is out of touch`}
+        </Fact>
+      )}
+      {spec.max_lost !== null && (
+        <Fact name="When lost">
+          {spec.max_lost === 0 ? "not again" : `again, up to ${plural(spec.max_lost, "time")}`}
+        </Fact>
+      )}
+    </>
+  );
 }

@@ -22,8 +22,8 @@ export const protobufFileName = "agent/v1/agent.proto";
  *
  * A worker keeps one Session for as long as it lives: Hello, then Welcome; from then on it sends a
  * Heartbeat each `heartbeat_ms` and grants credits for its free slots, and receives assignments.
- * An acknowledged heartbeat renews the leases of all attempts of the session to `lease_ms` after the
- * worker sent it (the worker's clock) or the coordinator received it (the coordinator's). A worker
+ * An acknowledged heartbeat renews the leases of all attempts of the session to `lease_ms`, or the
+ * task's own `lost_after_ms`, after the worker sent it (the worker's clock) or the coordinator received it (the coordinator's). A worker
  * whose lease runs out ends the attempt's processes before the coordinator may give it away.
  * A session that breaks leaves its leases running: the worker reconnects and lists in Hello the
  * attempts that it still holds; Welcome lists those of them that it has lost. An attempt that the
@@ -125,6 +125,11 @@ export interface TaskSpec {
   stdinBytes: number;
   /** How many of which resources the task has for itself: gpu=1. */
   resources: Map<string, number>;
+  /**
+   * How long its worker may be out of touch before the attempt counts as lost: 10 s to 30 days. 0: for
+   * ever. Absent: Welcome.lease_ms.
+   */
+  lostAfterMs?: bigint | undefined;
 }
 
 export interface TaskSpec_EnvEntry {
@@ -261,6 +266,11 @@ export interface Hello {
   resources: Map<string, number>;
   /** The worker understands FinishedAckBatch. */
   takesBatches: boolean;
+  /**
+   * The worker keeps each attempt for as long as TaskSpec.lost_after_ms says. To another one, no lease
+   * is shorter than Welcome.lease_ms.
+   */
+  keepsTaskLeases: boolean;
 }
 
 export interface Hello_LabelsEntry {
@@ -760,6 +770,7 @@ function createBaseTaskSpec(): TaskSpec {
     stdin: Buffer.alloc(0),
     stdinBytes: 0,
     resources: new Map(),
+    lostAfterMs: undefined,
   };
 }
 
@@ -813,6 +824,12 @@ export const TaskSpec: MessageFns<TaskSpec> = {
     message.resources.forEach((value, key) => {
       TaskSpec_ResourcesEntry.encode({ key: key as any, value }, writer.uint32(122).fork()).join();
     });
+    if (message.lostAfterMs !== undefined) {
+      if (BigInt.asUintN(64, message.lostAfterMs) !== message.lostAfterMs) {
+        throw new globalThis.Error("value provided for field message.lostAfterMs of type uint64 too large");
+      }
+      writer.uint32(128).uint64(message.lostAfterMs);
+    }
     return writer;
   },
 
@@ -948,6 +965,14 @@ export const TaskSpec: MessageFns<TaskSpec> = {
             if (entry15.value !== undefined) {
               message.resources.set(entry15.key, entry15.value);
             }
+            continue;
+          }
+          case 16: {
+            if (tag !== 128) {
+              break;
+            }
+
+            message.lostAfterMs = reader.uint64() as bigint;
             continue;
           }
         }
@@ -1989,6 +2014,7 @@ function createBaseHello(): Hello {
     home: "",
     resources: new Map(),
     takesBatches: false,
+    keepsTaskLeases: false,
   };
 }
 
@@ -2029,6 +2055,9 @@ export const Hello: MessageFns<Hello> = {
     });
     if (message.takesBatches !== false) {
       writer.uint32(96).bool(message.takesBatches);
+    }
+    if (message.keepsTaskLeases !== false) {
+      writer.uint32(104).bool(message.keepsTaskLeases);
     }
     return writer;
   },
@@ -2146,6 +2175,14 @@ export const Hello: MessageFns<Hello> = {
             }
 
             message.takesBatches = reader.bool();
+            continue;
+          }
+          case 13: {
+            if (tag !== 104) {
+              break;
+            }
+
+            message.keepsTaskLeases = reader.bool();
             continue;
           }
         }
