@@ -4,9 +4,9 @@ import { printable } from "../base/printable.ts";
 import { requireMatch, submitToEach } from "../client/submit_to_workers.ts";
 import { taskView } from "../client/views.ts";
 import { unmatched, workersFor } from "../client/wait_explanation.ts";
-import { ownLabels } from "../tasks/selectors.ts";
+
 import type { SubmitOptions, TaskService } from "../tasks/service.ts";
-import type { Labels, Task, TaskSpec } from "../tasks/task.ts";
+import type { Labels, TaskSpec } from "../tasks/task.ts";
 import { leashVariable } from "./leash.ts";
 import { followOutput } from "./output/follow_output.ts";
 
@@ -85,16 +85,18 @@ async function sayIfUnmatched({ tasks, env }: Context, selector: Labels): Promis
 async function submitEach(context: Context, wanted: Submission): Promise<number> {
   const { tasks, env, json } = context;
   const { spec, options, follow } = wanted;
-  const ids: string[] = [];
+  /** By the ids of the tasks. */
+  const workers = new Map<string, string>();
   const drained = (worker: string) =>
     env.stderr.write(`agent: ${printable(worker)} is drained and gets no task\n`);
   for await (const { id, worker } of submitToEach(tasks, spec, options, drained)) {
-    ids.push(id);
+    workers.set(id, worker);
     if (follow) await env.stderr.write(`${id} on ${printable(worker)}\n`);
     else if (!json) await env.stdout.write(`${id}\n`);
   }
+  const ids = [...workers.keys()];
   if (follow) {
-    const prefix = ({ spec }: Task) => `[${spec.selector[ownLabels.worker]}] `;
+    const prefix = (id: string) => `[${workers.get(id)}] `;
     return (await followOutput({ tasks, env, json, id: ids[0]!, ids, attempt: 1, prefix })).exit;
   }
   if (json) {

@@ -1,7 +1,8 @@
 import { anySignal } from "../deno/any_signal.ts";
 import type { Clock } from "../base/clock.ts";
 import { type Backoff, backoffMs } from "../base/retry.ts";
-import { type LogPiece, TaskError, type TaskService } from "../tasks/service.ts";
+import { baseId } from "../tasks/ids.ts";
+import { type FollowedItem, type LogPiece, TaskError, type TaskService } from "../tasks/service.ts";
 import { isFinished, type Task } from "../tasks/task.ts";
 
 /** A coordinator that restarts is back within seconds. */
@@ -17,11 +18,11 @@ export interface Follower {
   /** Aborts to stop following. */
   signal: AbortSignal;
   /** Called with each piece in order; the next one is read when it settles. */
-  piece: (piece: LogPiece, task: Task) => Promise<void>;
+  piece: (piece: LogPiece, taskId: string) => Promise<void>;
   /** Called when nothing more comes from this task. */
-  ended?: (task: Task) => Promise<void>;
+  ended?: (taskId: string) => Promise<void>;
   /** Called when a further attempt begins. */
-  retried?: (task: Task, attempt: number) => Promise<void>;
+  retried?: (taskId: string, attempt: number) => Promise<void>;
   /** Called once when the coordinator stops answering, before it is tried again. */
   silent: (error: TaskError) => void;
   random?: () => number;
@@ -51,12 +52,12 @@ export async function followTask(
     last = task;
     const attempt = task.attempts.find((each) => each.attempt >= position.attempt);
     if (attempt === undefined) {
-      await follower.ended?.(task);
+      await follower.ended?.(id);
       return task;
     }
     if (attempt.attempt > position.attempt) moveTo(position, attempt.attempt);
     if (position.attempt > from && position.stdout + position.stderr === 0) {
-      await follower.retried?.(task, position.attempt);
+      await follower.retried?.(id, position.attempt);
     }
     // The sizes of a lost attempt do not count what it wrote.
     const silent = isFinished(attempt.state) && attempt.state !== "lost" &&
@@ -66,7 +67,7 @@ export async function followTask(
         if (piece.attempt !== position.attempt) moveTo(position, piece.attempt);
         const fresh = unread(piece, position[piece.stream]);
         position[piece.stream] = Math.max(position[piece.stream], piece.offset + piece.data.length);
-        if (fresh.data.length > 0) await follower.piece(fresh, task);
+        if (fresh.data.length > 0) await follower.piece(fresh, id);
       }
       return true;
     }).catch((error) => {
@@ -85,11 +86,70 @@ export async function followTask(
   return undefined;
 }
 
-/** Follows the elements of an array, each as it starts. */
-export async function followArray(
+/**
+ * Follows several tasks, each as it starts. The elements of an array come in one stream.
+ *
+ * @returns the finished tasks, or `undefined` once the signal aborted.
+ */
+export async function followAll(ids: string[], follower: Follower): Promise<Task[] | undefined> {
+  const arrayId = baseId(ids[0]!);
+  try {
+    if (ids.every((id) => baseId(id) === arrayId)) return await followArray(arrayId, ids, follower);
+  } catch (error) {
+    if (!(error instanceof TaskError) || error.code !== "unsupported") throw error;
+  }
+  return await followEach(ids, follower);
+}
+
+async function followArray(
+  arrayId: string,
   ids: string[],
   follower: Follower,
 ): Promise<Task[] | undefined> {
+  const { tasks, signal } = follower;
+  if (tasks.followTasks === undefined) return await followEach(ids, follower);
+  const finished = new Map<string, Task>();
+  const positions = new Map<string, Position>();
+  const positionIn = (id: string, attempt: number) => {
+    let position = positions.get(id);
+    if (position === undefined) positions.set(id, position = { attempt, stdout: 0, stderr: 0 });
+    if (position.attempt < attempt) moveTo(position, attempt);
+    return position;
+  };
+  const take = (item: FollowedItem): Promise<void> | undefined => {
+    if ("finished" in item) {
+      const { id } = item.finished;
+      finished.set(id, item.finished);
+      positions.delete(id);
+      return follower.ended?.(id);
+    }
+    const { taskId } = item;
+    if ("begun" in item) {
+      const isNew = (positions.get(taskId)?.attempt ?? 1) < item.begun;
+      positionIn(taskId, item.begun);
+      return isNew ? follower.retried?.(taskId, item.begun) : undefined;
+    }
+    const position = positionIn(taskId, item.piece.attempt);
+    const fresh = unread(item.piece, position[item.piece.stream]);
+    position[fresh.stream] += fresh.data.length;
+    return fresh.data.length > 0 ? follower.piece(fresh, taskId) : undefined;
+  };
+  await retryWhileUnavailable(follower)(async () => {
+    const left = ids.filter((id) => !finished.has(id));
+    if (left.length === 0) return;
+    const wanted = left.length === ids.length ? [arrayId] : left;
+    const stands = [...positions].map(([taskId, { attempt, stdout, stderr }]) => ({
+      ...{ taskId, attempt, stdoutOffset: stdout, stderrOffset: stderr },
+    }));
+    for await (const items of tasks.followTasks!(wanted, stands, signal)) {
+      await Promise.all(items.map(take));
+    }
+  });
+  return signal.aborted ? undefined : ids.flatMap((id) => finished.get(id) ?? []);
+}
+
+/** Follows tasks by a stream for each. */
+async function followEach(ids: string[], follower: Follower): Promise<Task[] | undefined> {
   const { tasks, signal } = follower;
   const retry = retryWhileUnavailable(follower);
   const finished = new Map<string, Task>();

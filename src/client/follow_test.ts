@@ -12,7 +12,7 @@ import {
   type Memory,
   memory,
 } from "../../tests/support/fake_tasks.ts";
-import { followArray, type Follower, followTask } from "./follow.ts";
+import { followAll, type Follower, followTask } from "./follow.ts";
 import { followOutput } from "../cli/output/follow_output.ts";
 import { lineWriter, plainWriter } from "../cli/output/log_writers.ts";
 
@@ -162,12 +162,64 @@ Deno.test("the lines of an array's elements are not torn by each other", async (
   });
   const stdout = memory();
   const { all } = follower(tasks, lineWriter({ stdout, stderr: memory() }));
-  const ended = await followArray(ids, all);
+  const ended = await followAll(ids, all);
   assert.deepEqual(ended?.map(({ id }) => id), ids);
   for (const id of ids) {
     assert.ok(stdout.text().includes(`begin ${id}\n`));
     assert.ok(stdout.text().includes(`end ${id}`));
   }
+});
+
+Deno.test("an array is followed in one stream, which continues where it broke", async () => {
+  const ids = ["a.0", "a.1", "a.2"];
+  const done = (id: string) => aTask({ id, state: "succeeded", attempts: [anAttempt(1)] });
+  const piece = (taskId: string, attempt: number, offset: number, text: string) => ({
+    taskId,
+    piece: { attempt, stream: "stdout" as const, offset, data: encode(text) },
+  });
+  const asked: unknown[] = [];
+  const tasks = fakeTasks({
+    async *followTasks(wanted, positions) {
+      await Promise.resolve();
+      asked.push([wanted, positions]);
+      if (asked.length === 1) {
+        yield [{ finished: done("a.1") }, piece("a.0", 1, 0, "one ")];
+        yield [{ taskId: "a.0", begun: 2 }, piece("a.0", 2, 0, "two ")];
+        throw unavailable;
+      }
+      yield [
+        { taskId: "a.0", begun: 2 },
+        piece("a.0", 2, 2, "o three"),
+        piece("a.2", 1, 0, "four"),
+      ];
+      yield [{ finished: done("a.0") }, { finished: done("a.2") }];
+    },
+  });
+  const retried: string[] = [];
+  const { all, stdout, silences } = follower(tasks, {
+    retried: (id, attempt) => Promise.resolve(void retried.push(`${id} ${attempt}`)),
+  });
+  const ended = await followAll(ids, all);
+  assert.deepEqual(ended?.map(({ id }) => id), ids);
+  assert.equal(stdout.text(), "one two threefour");
+  assert.deepEqual(retried, ["a.0 2"]);
+  assert.equal(silences.length, 1);
+  const position = { taskId: "a.0", attempt: 2, stdoutOffset: 4, stderrOffset: 0 };
+  assert.deepEqual(asked, [[["a"], []], [["a.0", "a.2"], [position]]]);
+});
+
+Deno.test("a coordinator that does not know the one stream is followed by one for each element", async () => {
+  const tasks = fakeTasks({
+    ...coordinator(aTask({ id: "a.0", state: "succeeded", attempts: [anAttempt(1)] }), ["one"]),
+    // deno-lint-ignore require-yield
+    async *followTasks() {
+      await Promise.resolve();
+      throw new TaskError("unsupported", "The coordinator does not know this call");
+    },
+  });
+  const { all, stdout } = follower(tasks);
+  assert.equal((await followAll(["a.0"], all))?.length, 1);
+  assert.equal(stdout.text(), "one");
 });
 
 Deno.test("follow asks for no log of an attempt that wrote nothing", async () => {
@@ -183,7 +235,7 @@ Deno.test("follow asks for no log of an attempt that wrote nothing", async () =>
     },
   });
   assert.equal((await followTask("t1", 1, follower(tasks).all))?.state, "succeeded");
-  assert.equal((await followArray(["t1"], follower(tasks).all))?.length, 1);
+  assert.equal((await followAll(["t1"], follower(tasks).all))?.length, 1);
   assert.equal(reads, 0);
   const lost = aTask({
     state: "lost",

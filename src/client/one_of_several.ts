@@ -71,6 +71,15 @@ export function oneOfSeveral(
     async *readLog(query, signal) {
       yield* (await owner(query.taskId)).readLog(query, signal);
     },
+    async *followTasks(ids, positions, signal) {
+      const groups = await owners.groups([...ids]);
+      if (groups.some(([tasks]) => tasks.followTasks === undefined)) {
+        throw new TaskError("unsupported", "A coordinator cannot be followed in one stream");
+      }
+      yield* interleaved(
+        groups.map(([tasks, own]) => tasks.followTasks!(own, positions, signal)),
+      );
+    },
     listArtifacts: async (id, attempt) => (await owner(id)).listArtifacts(id, attempt),
     async *readArtifact(query, signal) {
       yield* (await owner(query.taskId)).readArtifact(query, signal);

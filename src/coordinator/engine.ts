@@ -9,6 +9,7 @@ import { type DataDisk, DiskSpace } from "./disk_space.ts";
 import type { ArtifactFiles, LogFiles } from "./file_stores.ts";
 import { GroupCommit } from "./group_commit.ts";
 import { LeaseTable, monotonicOf } from "./lease_table.ts";
+import { followTasks } from "./follow_tasks.ts";
 import { Logs } from "./logs.ts";
 import { Removal } from "./removal.ts";
 import { deleteTask, pruneTasks } from "./task_deletion.ts";
@@ -185,6 +186,7 @@ function clientCalls(parts: Parts): TaskServer {
     deleteTask: (id) => deleteTask(parts, id),
     pruneTasks: (query) => pruneTasks(parts, query),
     readLog: (query, signal) => logs.read(query, signal),
+    followTasks: (ids, positions, signal) => followTasks(parts, ids, positions, signal),
     listArtifacts: (taskId, attempt) => artifacts.list(taskId, attempt),
     readArtifact: (query, signal) => artifacts.read(query, signal),
     listWorkers: () => listWorkers(parts),

@@ -6,6 +6,7 @@ import { type DiskSpace, noRoom } from "./disk_space.ts";
 import type { FileReader, LogFiles, LogWriter } from "./file_stores.ts";
 import { isTaskId } from "../tasks/ids.ts";
 import type { Lease, LeaseTable } from "./lease_table.ts";
+import { FreshOutputs } from "./fresh_output.ts";
 import { LogTail, type TailReader } from "./log_tail.ts";
 import type { ChangeFeed } from "./change_feed.ts";
 import type { Progress } from "./store.ts";
@@ -40,6 +41,8 @@ export class Logs {
   readonly #uploads = new Map<string, Upload>();
   readonly #tails = new Map<string, LogTail>();
   readonly stats = { bytes: 0 };
+  /** For the followers of many tasks at once. */
+  readonly fresh = new FreshOutputs();
 
   readonly leaseTable: LeaseTable;
   readonly files: LogFiles;
@@ -106,6 +109,21 @@ export class Logs {
     };
   }
 
+  /** What there is by now of an attempt, from `at` on, which moves along. */
+  async *pieces(
+    taskId: string,
+    attempt: number,
+    at: LogOffsets,
+    known: Known,
+  ): AsyncGenerator<LogPiece> {
+    const reader = new AttemptReader(this, taskId, attempt, at, known);
+    try {
+      yield* reader.pieces();
+    } finally {
+      await reader[Symbol.asyncDispose]();
+    }
+  }
+
   /** Ends the uploads; later ones continue where they stopped. */
   async close(): Promise<void> {
     await Promise.all([...this.#uploads.values()].map((upload) => upload[Symbol.asyncDispose]()));
@@ -141,7 +159,7 @@ export class Logs {
     for (;;) {
       this.stopping.throwIfAborted();
       using newest = follow ? this.follow(taskId, attempt) : undefined;
-      await using reader = new AttemptReader(this, taskId, attempt, at, newest);
+      await using reader = new AttemptReader(this, taskId, attempt, at, newest ?? {});
       let over = false;
       while (!over) {
         subscription.take();
@@ -180,6 +198,14 @@ function isOver({ state, attempts }: Progress, attempt: number): boolean {
   return mine !== undefined && isFinished(mine.state) || isFinished(state);
 }
 
+/** What a reader has without the files. */
+interface Known {
+  /** Some bytes at `offset`. */
+  next?: (stream: Stream, offset: number) => Uint8Array | undefined;
+  /** What is stored, where it is known. */
+  end?: LogOffsets | undefined;
+}
+
 /** Reads both streams of one attempt, piece by piece in turn, as far as they are there. */
 class AttemptReader implements AsyncDisposable {
   readonly #readers: { [S in Stream]?: FileReader } = {};
@@ -190,7 +216,7 @@ class AttemptReader implements AsyncDisposable {
     readonly taskId: string,
     readonly attempt: number,
     readonly at: LogOffsets,
-    readonly newest: TailReader | undefined,
+    readonly known: Known,
   ) {}
 
   async *pieces(): AsyncGenerator<LogPiece> {
@@ -211,8 +237,9 @@ class AttemptReader implements AsyncDisposable {
 
   /** Some bytes from `offset` on; none at the end of what is there by now. */
   async #next(stream: Stream, offset: number): Promise<Uint8Array> {
-    const end = this.logs.uploaded(this.taskId, this.attempt)?.[stream];
-    const newest = this.newest?.next(stream, offset);
+    const { next, end: known } = this.known;
+    const end = (this.logs.uploaded(this.taskId, this.attempt) ?? known)?.[stream];
+    const newest = next?.(stream, offset);
     if (end !== undefined && offset >= end) return new Uint8Array();
     if (newest !== undefined) return newest;
     const reader = this.#readers[stream] ??= await this.#open(stream);
@@ -309,6 +336,7 @@ class Upload implements LogUpload {
     const { taskId, attempt } = this.#lease.ref;
     const tail = this.#logs.tail(taskId, attempt);
     tail?.add(stream, at, data);
+    this.#logs.fresh.add(taskId, attempt, stream, at, data);
     this.#logs.changes.tell([taskId]);
     await tail?.room();
   }

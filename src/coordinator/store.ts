@@ -16,7 +16,7 @@ import type { TaskAfter } from "./policy.ts";
 /** The states of a task and of its attempts. */
 export interface Progress {
   state: TaskState;
-  attempts: { attempt: number; state: TaskState }[];
+  attempts: { attempt: number; state: TaskState; stdoutBytes: number; stderrBytes: number }[];
 }
 
 /**

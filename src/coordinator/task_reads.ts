@@ -124,7 +124,7 @@ function* unfinishedIds({ leaseTable }: CallContext): Generator<string> {
 }
 
 /** The named tasks and the elements of the named arrays; their number has a bound. */
-function* watchedIds(context: CallContext, ids: Iterable<string>): Generator<string> {
+export function* watchedIds(context: CallContext, ids: Iterable<string>): Generator<string> {
   let count = 0;
   for (const id of ids) {
     for (const each of taskIdsOf(context, id)) {

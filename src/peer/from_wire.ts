@@ -1,4 +1,4 @@
-import { TaskError } from "../tasks/service.ts";
+import { type FollowedItem, TaskError } from "../tasks/service.ts";
 import {
   type Artifact,
   type Assignment,
@@ -85,6 +85,21 @@ export function specFrom(value: wire.TaskSpec | undefined): TaskSpec {
     ...(spec.resources.size === 0 ? {} : { resources: Object.fromEntries(spec.resources) }),
     ...(spec.atOnce === 0 ? {} : { atOnce: spec.atOnce }),
   };
+}
+
+/** Undefined for what only a later version knows. */
+export function followedFrom({ item }: wire.FollowedItem): FollowedItem | undefined {
+  switch (item?.$case) {
+    case "finished":
+      return { finished: taskFrom(item.value) };
+    case "begun":
+      return { taskId: item.value.taskId, begun: item.value.attempt };
+    case "output": {
+      const { taskId, attempt, stream, offset, data } = item.value;
+      const piece = { attempt, stream: streamFrom(stream), offset: numberFrom(offset), data };
+      return { taskId, piece };
+    }
+  }
 }
 
 export function assignmentFrom(value: wire.Assignment): Assignment {

@@ -12,6 +12,7 @@ const statusOf: Record<TaskErrorCode, number> = {
   unavailable: statusCodes.unavailable,
   unauthenticated: statusCodes.unauthenticated,
   forbidden: statusCodes.permissionDenied,
+  unsupported: statusCodes.unimplemented,
   internal: statusCodes.internal,
 };
 
@@ -51,9 +52,10 @@ export function isMeant({ trailers }: CallStatus): boolean {
   return trailers[codeTrailer] !== undefined;
 }
 
-export function fromStatus({ code, details, trailers }: CallStatus): TaskError {
+export function fromStatus(status: CallStatus): TaskError {
+  const { code, details, trailers } = status;
   const revision = trailers[revisionTrailer];
-  const message = code === statusCodes.unimplemented
+  const message = code === statusCodes.unimplemented && !isMeant(status)
     ? `The coordinator does not know this call; its version may be another (${details})`
     : details;
   return new TaskError(

@@ -13,6 +13,7 @@ import type {
   WorkerInfo,
 } from "../tasks/task.ts";
 import type { GrantedResources } from "../tasks/resources.ts";
+import type { FollowedItem } from "../tasks/service.ts";
 import { specBytes } from "../tasks/spec_size.ts";
 import * as wire from "./gen/agent/v1/agent.ts";
 
@@ -99,6 +100,34 @@ const noResources: wire.GrantedResource[] = [];
 
 function wireGranted(granted: GrantedResources): wire.GrantedResource[] {
   return Object.entries(granted).map(([name, numbers]) => ({ name, numbers: [...numbers] }));
+}
+
+export function wireFollowed(item: FollowedItem): wire.FollowedItem {
+  if ("finished" in item) return { item: { $case: "finished", value: wireTask(item.finished) } };
+  const { taskId } = item;
+  if ("begun" in item) {
+    return { item: { $case: "begun", value: { taskId, attempt: item.begun } } };
+  }
+  const { attempt, stream, offset, data } = item.piece;
+  const output = {
+    ...{ taskId, attempt, stream: wireStream[stream] },
+    ...{ offset: BigInt(offset), data: wireBytes(data) },
+  };
+  return { item: { $case: "output", value: output } };
+}
+
+/** What an item takes when it is encoded, or a little more. */
+export function followedItemBytes(item: FollowedItem): number {
+  if ("finished" in item) return taskBytes(item.finished);
+  return 256 + ("piece" in item ? item.piece.data.length : 0);
+}
+
+/** How much of a reader's window a message takes; see `FollowTasksRequest.window`. */
+export function followedBytes({ items }: wire.FollowTasksResponse): number {
+  return items.reduce(
+    (sum, { item }) => sum + 256 + (item?.$case === "output" ? item.value.data.length : 0),
+    0,
+  );
 }
 
 export function wireAssignment(assignment: Assignment): wire.Assignment {

@@ -32,6 +32,8 @@ export const taskErrorCodes = [
   "unauthenticated",
   /** The caller is known, and may not do this. */
   "forbidden",
+  /** From the wire: the other side is of a version without this call. */
+  "unsupported",
   "internal",
 ] as const;
 
@@ -110,6 +112,20 @@ export interface Pruned {
   bytes: number;
 }
 
+/** Where a follower of several tasks stands in one of them. */
+export interface FollowPosition {
+  taskId: string;
+  attempt: number;
+  stdoutOffset: number;
+  stderrOffset: number;
+}
+
+/** Of a followed task: some output, a further attempt, or its end, when all its output was given. */
+export type FollowedItem =
+  | { taskId: string; piece: LogPiece }
+  | { taskId: string; begun: number }
+  | { finished: Task };
+
 /** A task as it is now, or the id of one that was deleted. */
 export type TaskChange = { task: Task } | { deletedId: string };
 
@@ -149,6 +165,17 @@ export interface TaskService {
     },
     signal: AbortSignal,
   ): AsyncIterable<LogPiece>;
+  /**
+   * The output and the ends of tasks, or of all elements of arrays, in one stream of parts: of each task
+   * every byte once and in order, then its end. Over when all have finished. Absent: not over this wire.
+   *
+   * @param positions where the caller stands; in the other tasks at the beginning.
+   */
+  followTasks?(
+    ids: readonly string[],
+    positions: readonly FollowPosition[],
+    signal: AbortSignal,
+  ): AsyncIterable<FollowedItem[]>;
   listArtifacts(taskId: string, attempt?: number): Promise<Artifact[]>;
   readArtifact(
     query: { taskId: string; attempt?: number; path: string; offset?: number },
@@ -211,6 +238,7 @@ export interface TaskServer extends Omit<TaskService, LongAnswer> {
   deleteTask(id: string): AsyncIterable<Task>;
   /** How much is removed by then, each time that it has grown; the last counts all. */
   pruneTasks(query: PruneQuery): AsyncIterable<Pruned>;
+  followTasks: NonNullable<TaskService["followTasks"]>;
   listArtifacts(taskId: string, attempt?: number): AsyncIterable<Artifact>;
   listWorkers(): AsyncIterable<WorkerInfo>;
   listState(namespace: string, prefix: string): AsyncIterable<StateEntry>;

@@ -166,7 +166,7 @@ Deno.test({
     await step("Submit of the largest array", async () => {
       array =
         (await submit(tasks, { env: largeEnv, selector: { large: "yes" } }, limits.maxArray)).id;
-    }, 3);
+    }, 5);
     await step("GetTask of it", () => read(tasks.getTask({ id: array }), 300), 3);
     await step(
       "WatchTasks of it",
@@ -200,7 +200,7 @@ Deno.test({
     await step("Submit of the largest array of small tasks", async () => {
       const selector = { small: String(++smallArrays) };
       small = (await submit(tasks, { selector }, limits.maxArray)).id;
-    }, 3);
+    }, 5);
     const held: wire.AttemptRef[] = [];
     await step("a worker that takes 10,000 small tasks", async () => {
       const labels = new Map([["small", String(smallArrays)]]);
@@ -232,6 +232,20 @@ Deno.test({
       await new Promise((resolve) => session.call.once("data", resolve));
       session.close();
     }, 3);
+    const follow = (ids: string[], positions: wire.FollowPosition[] = []) => {
+      const call = tasks.followTasks();
+      call.write({ ids, positions, window: undefined });
+      return call;
+    };
+    await step("FollowTasks of an array that has ended", () => read(follow([small])));
+    await step("FollowTasks of many elements from where the caller stands", () => {
+      const elements = { length: limits.maxArray - 1 };
+      const ids = Array.from(elements, (_, at) => elementId(array, at));
+      const stands = { attempt: 1, stdoutOffset: 0n, stderrOffset: 0n };
+      // Of all of them this one has ended, and is said to.
+      const ended = elementId(small, 0);
+      return read(follow([...ids, ended], ids.map((taskId) => ({ taskId, ...stands }))), 1);
+    });
     await step("RetryTask of an array", () => read(tasks.retryTask({ id: small })));
     await step("CancelTask of an array", () => read(tasks.cancelTask({ id: small })));
     const put = (key: string, bytes: number) =>

@@ -1,4 +1,4 @@
-import type { TaskServer, TaskService } from "../../src/tasks/service.ts";
+import { TaskError, type TaskServer, type TaskService } from "../../src/tasks/service.ts";
 
 /** What a coordinator serves, as its clients get it. */
 export function wholeAnswers(served: TaskServer): TaskService {
@@ -29,6 +29,12 @@ export function servedAnswers(tasks: TaskService): TaskServer {
     watchTasks: (...args) => tasks.watchTasks(...args),
     watchChanges: (signal) => tasks.watchChanges(signal),
     readLog: (...args) => tasks.readLog(...args),
+    followTasks(...args) {
+      if (tasks.followTasks === undefined) {
+        throw new TaskError("unsupported", "It has no such call");
+      }
+      return tasks.followTasks(...args);
+    },
     readArtifact: (...args) => tasks.readArtifact(...args),
     drainWorker: (id) => tasks.drainWorker(id),
     resumeWorker: (id) => tasks.resumeWorker(id),

@@ -57,8 +57,10 @@ export default command({
       for (const task of found) {
         if (attempt === undefined && task.attempts.length === 0) continue;
         const query = { taskId: task.id, ...(attempt === undefined ? {} : { attempt }) };
-        for await (const piece of tasks.readLog(query, env.signal)) await writer.piece(piece, task);
-        await writer.ended(task);
+        for await (const piece of tasks.readLog(query, env.signal)) {
+          await writer.piece(piece, task.id);
+        }
+        await writer.ended(task.id);
       }
       return { exit: 0 };
     });

@@ -2,7 +2,7 @@ import type { Env } from "../../base/env.ts";
 import { UserError } from "../../base/errors.ts";
 import { printable } from "../../base/printable.ts";
 import { arrayExit, followExit, taskExit } from "../../client/exit.ts";
-import { followArray, type Follower, followTask } from "../../client/follow.ts";
+import { followAll, type Follower, followTask } from "../../client/follow.ts";
 import { anySignal } from "../../deno/any_signal.ts";
 import type { TaskService } from "../../tasks/service.ts";
 import type { Task } from "../../tasks/task.ts";
@@ -20,7 +20,7 @@ export interface FollowRequest {
   /** The first attempt whose output is wanted. */
   attempt: number;
   /** Put before each line, to tell several tasks apart. */
-  prefix?: ((task: Task) => string) | undefined;
+  prefix?: ((taskId: string) => string) | undefined;
 }
 
 export interface Followed {
@@ -71,8 +71,8 @@ async function follow(request: FollowRequest): Promise<Task[] | undefined> {
     signal: env.signal,
     ...writer,
     silent: (error) => env.log.warn("waiting for the coordinator", { reason: error.message }),
-    retried: async (task, number) => {
-      if (!json) await env.stderr.write(`agent: attempt ${number} of ${task.id} begins\n`);
+    retried: async (taskId, number) => {
+      if (!json) await env.stderr.write(`agent: attempt ${number} of ${taskId} begins\n`);
     },
   };
   const ended = new AbortController();
@@ -80,7 +80,7 @@ async function follow(request: FollowRequest): Promise<Task[] | undefined> {
   // Not awaited: its question ends with the connection.
   void sayWhyItWaits(request, over);
   try {
-    if (isArray) return await followArray(ids, follower);
+    if (isArray) return await followAll(ids, follower);
     const task = await followTask(ids[0]!, attempt, follower);
     return task && [task];
   } finally {

@@ -1,13 +1,13 @@
 import { joinBytes } from "../../base/join_bytes.ts";
 import type { Env } from "../../base/env.ts";
 import type { LogPiece } from "../../tasks/service.ts";
-import type { Task } from "../../tasks/task.ts";
+import { elementOf } from "../../tasks/ids.ts";
 import { textOrBase64 } from "../../client/views.ts";
 
 /** Takes the pieces of followed logs. */
 export interface LogWriter {
-  piece(piece: LogPiece, task: Task): Promise<void>;
-  ended(task: Task): Promise<void>;
+  piece(piece: LogPiece, taskId: string): Promise<void>;
+  ended(taskId: string): Promise<void>;
 }
 
 type Outputs = Pick<Env, "stdout" | "stderr">;
@@ -28,16 +28,12 @@ const longestLineBytes = 64 * 1024;
  *
  * @param prefix put before each line, to tell the tasks apart.
  */
-export function lineWriter(env: Outputs, prefix: (task: Task) => string = () => ""): LogWriter {
+export function lineWriter(env: Outputs, prefix: (taskId: string) => string = () => ""): LogWriter {
   const parts = new Map<string, { data: Uint8Array; isContinued: boolean }>();
-  let last = Promise.resolve();
-  const write = (stream: LogPiece["stream"], data: Uint8Array) => {
-    last = last.then(() => env[stream].write(data));
-    return last;
-  };
+  const write = joinedWrites(env);
   return {
-    piece(piece, task) {
-      const key = `${task.id} ${piece.stream}`;
+    piece(piece, taskId) {
+      const key = `${taskId} ${piece.stream}`;
       const before = parts.get(key);
       const data = before === undefined ? piece.data : joinBytes([before.data, piece.data]);
       const isContinued = before?.isContinued ?? false;
@@ -48,26 +44,45 @@ export function lineWriter(env: Outputs, prefix: (task: Task) => string = () => 
       if (rest.data.length === 0 && !isLong) parts.delete(key);
       else parts.set(key, rest);
       if (cut === 0) return Promise.resolve();
-      return write(piece.stream, prefixed(data.subarray(0, cut), prefix(task), isContinued));
+      return write(piece.stream, prefixed(data.subarray(0, cut), prefix(taskId), isContinued));
     },
-    async ended(task) {
+    async ended(taskId) {
       for (const stream of ["stdout", "stderr"] as const) {
-        const key = `${task.id} ${stream}`;
+        const key = `${taskId} ${stream}`;
         const rest = parts.get(key);
         parts.delete(key);
         if (rest === undefined || rest.data.length === 0) continue;
         // The next task's line begins on a line of its own.
-        const isOpen = prefix(task) !== "";
+        const isOpen = prefix(taskId) !== "";
         const data = isOpen ? joinBytes([rest.data, new Uint8Array([newline])]) : rest.data;
-        await write(stream, prefixed(data, prefix(task), rest.isContinued));
+        await write(stream, prefixed(data, prefix(taskId), rest.isContinued));
       }
     },
   };
 }
 
+/** Writes in the order of the calls; what comes while a write is under way is written together. */
+function joinedWrites(env: Outputs) {
+  const waiting: { stream: LogPiece["stream"]; data: Uint8Array[] }[] = [];
+  let writing: Promise<void> | undefined;
+  const writeAll = async () => {
+    // What comes in this turn of the event loop is written together, too.
+    await Promise.resolve();
+    for (let next; (next = waiting.shift()) !== undefined;) {
+      await env[next.stream].write(joinBytes(next.data));
+    }
+  };
+  return (stream: LogPiece["stream"], data: Uint8Array): Promise<void> => {
+    const last = waiting.at(-1);
+    if (last?.stream === stream) last.data.push(data);
+    else waiting.push({ stream, data: [data] });
+    return writing ??= writeAll().finally(() => writing = undefined);
+  };
+}
+
 /** `[7] ` before the lines of the element 7. */
-export function indexPrefix({ arrayIndex }: Task): string {
-  return `[${arrayIndex}] `;
+export function indexPrefix(taskId: string): string {
+  return `[${elementOf(taskId).arrayIndex}] `;
 }
 
 /** @param isContinued the first line began earlier. */
@@ -90,8 +105,8 @@ const newline = 10;
 export function jsonWriter(env: Outputs): LogWriter {
   let last = Promise.resolve();
   return {
-    piece({ attempt, stream, offset, data }, task) {
-      const line = { task_id: task.id, attempt, stream, offset, ...textOrBase64(data, "data") };
+    piece({ attempt, stream, offset, data }, taskId) {
+      const line = { task_id: taskId, attempt, stream, offset, ...textOrBase64(data, "data") };
       last = last.then(() => env.stdout.write(JSON.stringify(line) + "\n"));
       return last;
     },

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
-import { aTask, memory } from "../../../tests/support/fake_tasks.ts";
+import { memory } from "../../../tests/support/fake_tasks.ts";
 import type { LogPiece } from "../../tasks/service.ts";
 import { indexPrefix, lineWriter } from "./log_writers.ts";
 
-const element = (arrayIndex: number) => aTask({ id: `a.${arrayIndex}`, arrayId: "a", arrayIndex });
+const element = (arrayIndex: number) => `a.${arrayIndex}`;
 const piece = (text: string): LogPiece => ({
   attempt: 1,
   stream: "stdout",

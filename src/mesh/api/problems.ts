@@ -15,6 +15,8 @@ const statusOf: Record<TaskErrorCode, number> = {
   unauthenticated: 502,
   // A limit of the node's own role at the coordinator.
   forbidden: 502,
+  // The coordinator's version.
+  unsupported: 502,
   internal: 500,
 };
 

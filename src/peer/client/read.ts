@@ -106,10 +106,11 @@ const readWindowBytes = 2 * 1024 * 1024;
  *
  * @param request a message of the call: the first one with what is asked for, or a later one.
  */
-export async function* readBytes<Request, Response extends { data: Uint8Array }>(
+export async function* readBytes<Request, Response>(
   dialled: Dialled,
   method: Method<Request, Response>,
   request: (window: ReadWindow) => Request,
+  bytesOf: (response: Response) => number,
   signal: AbortSignal,
 ): AsyncGenerator<Response> {
   let call: Call<Request> | undefined;
@@ -120,9 +121,10 @@ export async function* readBytes<Request, Response extends { data: Uint8Array }>
   let bytes = 0;
   let acknowledged = 0;
   for await (const response of answers(dialled, method, start, { signal })) {
-    const isLast = response.data.length === 0;
+    const size = bytesOf(response);
+    const isLast = size === 0;
     if (!isLast) yield response;
-    bytes += response.data.length;
+    bytes += size;
     if (!isLast && bytes - acknowledged < readWindowBytes / 4) continue;
     acknowledged = bytes;
     call?.write(request({ bytes: 0n, read: BigInt(bytes) }));

@@ -3,13 +3,14 @@ import type { Task, WorkerInfo } from "../../tasks/task.ts";
 import {
   artifactFrom,
   entryFrom,
+  followedFrom,
   numberFrom,
   streamFrom,
   taskFrom,
   workerFrom,
 } from "../from_wire.ts";
 import * as wire from "../gen/agent/v1/agent.ts";
-import { wireBytes, wireSpec, wireState } from "../to_wire.ts";
+import { followedBytes, wireBytes, wireSpec, wireState } from "../to_wire.ts";
 import { callTimes, type Dialled } from "./channel.ts";
 import { ask, read, readBytes } from "./read.ts";
 
@@ -35,6 +36,8 @@ async function gather(parts: AsyncIterable<{ tasks: wire.Task[] }>): Promise<Tas
   for await (const part of parts) found.push(...part.tasks.map(taskFrom));
   return found;
 }
+
+const dataBytes = ({ data }: { data: Uint8Array }) => data.length;
 
 type Calls<Names extends keyof TaskService> = Pick<TaskService, Names>;
 
@@ -104,7 +107,7 @@ function taskCalls(
 
 function dataCalls(
   dialled: Dialled,
-): Calls<"readLog" | "listArtifacts" | "readArtifact"> {
+): Calls<"readLog" | "followTasks" | "listArtifacts" | "readArtifact"> {
   return {
     async *readLog(
       { taskId, attempt = 0, follow = false, stdoutOffset = 0, stderrOffset = 0 },
@@ -118,10 +121,27 @@ function dataCalls(
         stderrOffset: BigInt(stderrOffset),
       };
       const message = (window: wire.ReadWindow) => ({ ...request, window });
-      for await (const piece of readBytes(dialled, tasks.readLog, message, signal)) {
+      for await (const piece of readBytes(dialled, tasks.readLog, message, dataBytes, signal)) {
         const { attempt, stream, offset, data } = piece;
         yield { attempt, stream: streamFrom(stream), offset: numberFrom(offset), data };
       }
+    },
+    async *followTasks(ids, positions, signal) {
+      const request = {
+        ids: [...ids],
+        positions: positions.map(({ taskId, attempt, stdoutOffset, stderrOffset }) => ({
+          ...{ taskId, attempt },
+          ...{ stdoutOffset: BigInt(stdoutOffset), stderrOffset: BigInt(stderrOffset) },
+        })),
+      };
+      // In later messages they say nothing.
+      const later = { ids: [], positions: [] };
+      const message = (window: wire.ReadWindow) => ({
+        ...(window.bytes > 0n ? request : later),
+        window,
+      });
+      const parts = readBytes(dialled, tasks.followTasks, message, followedBytes, signal);
+      for await (const { items } of parts) yield items.flatMap((item) => followedFrom(item) ?? []);
     },
     async listArtifacts(taskId, attempt = 0) {
       const parts = read(dialled, tasks.listArtifacts, { taskId, attempt }, soon);
@@ -132,7 +152,9 @@ function dataCalls(
     async *readArtifact({ taskId, attempt = 0, path, offset = 0 }, signal) {
       const request = { taskId, attempt, path, offset: BigInt(offset) };
       const message = (window: wire.ReadWindow) => ({ ...request, window });
-      for await (const piece of readBytes(dialled, tasks.readArtifact, message, signal)) {
+      for await (
+        const piece of readBytes(dialled, tasks.readArtifact, message, dataBytes, signal)
+      ) {
         yield { offset: numberFrom(piece.offset), data: piece.data };
       }
     },

@@ -27,6 +27,7 @@ export const rolesByMethod: Readonly<Record<string, readonly CertificateRole[]>>
   "/agent.v1.TaskService/DeleteTask": clients,
   "/agent.v1.TaskService/PruneTasks": clients,
   "/agent.v1.TaskService/ReadLog": clients,
+  "/agent.v1.TaskService/FollowTasks": clients,
   "/agent.v1.TaskService/ListArtifacts": clients,
   "/agent.v1.TaskService/ReadArtifact": clients,
 

@@ -200,12 +200,9 @@ export function conversing<Request, Response>(
  * @param last says that all was sent. The call stays open until the reader has said that all was read:
  * it could be writing, and on Deno 2.7 that fails a call that is over, with what was not read yet.
  */
-export function reading<
-  Request extends { window: ReadWindow | undefined },
-  Response extends { data: Uint8Array },
->(
+export function reading<Request extends { window: ReadWindow | undefined }, Response>(
   serving: Serving,
-  last: Response,
+  { last, bytesOf }: { last: Response; bytesOf: (response: Response) => number },
   answer: (request: Request, signal: AbortSignal) => AsyncIterable<Response>,
 ): handleBidiStreamingCall<Request, Response> {
   return (call) => {
@@ -224,7 +221,7 @@ export function reading<
       for await (const response of answer(first.value, over)) {
         if (over.aborted) return;
         await write(call, response);
-        sent += BigInt(response.data.length);
+        sent += BigInt(bytesOf(response));
         while (window > 0n && sent - read >= window) {
           if (!await heard()) throw new TaskError("invalid", "The reader ended before the data");
         }

@@ -3,11 +3,21 @@ import type { TaskServer } from "../../tasks/service.ts";
 import type { Artifact, Task } from "../../tasks/task.ts";
 import { numberFrom, specFrom, stateFrom } from "../from_wire.ts";
 import * as wire from "../gen/agent/v1/agent.ts";
-import { taskBytes, wireArtifact, wireBytes, wireStream, wireTask } from "../to_wire.ts";
-import { packed, reading, type Serving, streaming, unary } from "./calls.ts";
+import {
+  followedBytes,
+  followedItemBytes,
+  taskBytes,
+  wireArtifact,
+  wireBytes,
+  wireFollowed,
+  wireStream,
+  wireTask,
+} from "../to_wire.ts";
+import { packed, parts, reading, type Serving, streaming, unary } from "./calls.ts";
 
 const noBytes = { offset: 0n, data: wireBytes(new Uint8Array()) };
 const noLog = { ...noBytes, attempt: 0, stream: wire.Stream.STREAM_UNSPECIFIED };
+const bytesOf = ({ data }: { data: Uint8Array }) => data.length;
 
 /** `agent.v1.TaskService`: what clients ask about tasks. */
 export function tasksHandlers(tasks: TaskServer, serving: Serving): wire.TaskServiceServer {
@@ -94,24 +104,45 @@ function taskHandlers(tasks: TaskServer, serving: Serving): Handlers<
 function dataHandlers(
   tasks: TaskServer,
   serving: Serving,
-): Handlers<"readLog" | "listArtifacts" | "readArtifact"> {
+): Handlers<"readLog" | "followTasks" | "listArtifacts" | "readArtifact"> {
   return {
-    readLog: reading(serving, noLog, async function* (request: wire.ReadLogRequest, signal) {
-      const pieces = tasks.readLog({
-        taskId: request.taskId,
-        ...attemptOf(request.attempt),
-        follow: request.follow,
-        stdoutOffset: numberFrom(request.stdoutOffset),
-        stderrOffset: numberFrom(request.stderrOffset),
-      }, signal);
-      for await (const { attempt, stream, offset, data } of pieces) {
-        for (const chunk of chunks(data)) {
-          const at = BigInt(offset + chunk.at);
-          const bytes = wireBytes(chunk.data);
-          yield { attempt, stream: wireStream[stream], offset: at, data: bytes };
+    readLog: reading(
+      serving,
+      { last: noLog, bytesOf },
+      async function* (request: wire.ReadLogRequest, signal) {
+        const pieces = tasks.readLog({
+          taskId: request.taskId,
+          ...attemptOf(request.attempt),
+          follow: request.follow,
+          stdoutOffset: numberFrom(request.stdoutOffset),
+          stderrOffset: numberFrom(request.stderrOffset),
+        }, signal);
+        for await (const { attempt, stream, offset, data } of pieces) {
+          for (const chunk of chunks(data)) {
+            const at = BigInt(offset + chunk.at);
+            const bytes = wireBytes(chunk.data);
+            yield { attempt, stream: wireStream[stream], offset: at, data: bytes };
+          }
         }
-      }
-    }),
+      },
+    ),
+    followTasks: reading(
+      serving,
+      { last: { items: [] }, bytesOf: followedBytes },
+      async function* (request: wire.FollowTasksRequest, signal) {
+        const positions = request.positions.map((each) => ({
+          taskId: each.taskId,
+          attempt: each.attempt,
+          stdoutOffset: numberFrom(each.stdoutOffset),
+          stderrOffset: numberFrom(each.stderrOffset),
+        }));
+        for await (const items of tasks.followTasks(request.ids, positions, signal)) {
+          for (const part of parts(items, followedItemBytes)) {
+            yield { items: part.map(wireFollowed) };
+          }
+        }
+      },
+    ),
     listArtifacts: streaming(serving, async function* (request: wire.ListArtifactsRequest) {
       const { attempt } = attemptOf(request.attempt);
       const found = tasks.listArtifacts(request.taskId, attempt);
@@ -120,7 +151,7 @@ function dataHandlers(
     }),
     readArtifact: reading(
       serving,
-      noBytes,
+      { last: noBytes, bytesOf },
       async function* (request: wire.ReadArtifactRequest, signal) {
         const pieces = tasks.readArtifact({
           taskId: request.taskId,

@@ -185,12 +185,15 @@ class SqliteStore implements TaskStore {
   progress(id: string) {
     const task = this.#get(`SELECT seq, state FROM tasks WHERE id = ?`, id);
     if (task === undefined) return undefined;
-    const sql = `SELECT attempt, state FROM attempts WHERE seq = ? ORDER BY attempt`;
+    const sql = `SELECT attempt, state, stdout_bytes, stderr_bytes FROM attempts
+      WHERE seq = ? ORDER BY attempt`;
     return {
       state: stateNames[task.state as number]!,
       attempts: this.#all(sql, task.seq as number).map((row) => ({
         attempt: row.attempt as number,
         state: stateNames[row.state as number]!,
+        stdoutBytes: row.stdout_bytes as number,
+        stderrBytes: row.stderr_bytes as number,
       })),
     };
   }

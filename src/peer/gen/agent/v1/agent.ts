@@ -601,6 +601,46 @@ export interface ReadLogResponse {
   data: Buffer;
 }
 
+export interface FollowTasksRequest {
+  /** Tasks, and arrays for all of their elements; at most 10,000. */
+  ids: string[];
+  /** Where the caller stands in some of them; in the others at the first attempt. */
+  positions: FollowPosition[];
+  /** Each item counts its data and 256 bytes. */
+  window: ReadWindow | undefined;
+}
+
+export interface FollowPosition {
+  taskId: string;
+  attempt: number;
+  stdoutOffset: bigint;
+  stderrOffset: bigint;
+}
+
+export interface FollowTasksResponse {
+  items: FollowedItem[];
+}
+
+export interface FollowedItem {
+  item: { $case: "output"; value: FollowedOutput } | { $case: "begun"; value: FollowedAttempt } | //
+  /** Nothing more comes of it. */
+  { $case: "finished"; value: Task } | undefined;
+}
+
+export interface FollowedOutput {
+  taskId: string;
+  attempt: number;
+  stream: Stream;
+  offset: bigint;
+  data: Buffer;
+}
+
+/** A further attempt of a task: the second, or a later one. */
+export interface FollowedAttempt {
+  taskId: string;
+  attempt: number;
+}
+
 export interface ListArtifactsRequest {
   taskId: string;
   /** 0: the newest. */
@@ -5135,6 +5175,425 @@ export const ReadLogResponse: MessageFns<ReadLogResponse> = {
   },
 };
 
+function createBaseFollowTasksRequest(): FollowTasksRequest {
+  return { ids: [], positions: [], window: undefined };
+}
+
+export const FollowTasksRequest: MessageFns<FollowTasksRequest> = {
+  encode(message: FollowTasksRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    for (const v of message.ids) {
+      writer.uint32(10).string(v!);
+    }
+    for (const v of message.positions) {
+      FollowPosition.encode(v!, writer.uint32(18).fork()).join();
+    }
+    if (message.window !== undefined) {
+      ReadWindow.encode(message.window, writer.uint32(26).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FollowTasksRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFollowTasksRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.ids.push(reader.string());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.positions.push(FollowPosition.decode(reader, reader.uint32()));
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.window = ReadWindow.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseFollowPosition(): FollowPosition {
+  return { taskId: "", attempt: 0, stdoutOffset: 0n, stderrOffset: 0n };
+}
+
+export const FollowPosition: MessageFns<FollowPosition> = {
+  encode(message: FollowPosition, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    if (message.taskId !== "") {
+      writer.uint32(10).string(message.taskId);
+    }
+    if (message.attempt !== 0) {
+      writer.uint32(16).uint32(message.attempt);
+    }
+    if (message.stdoutOffset !== 0n) {
+      if (BigInt.asUintN(64, message.stdoutOffset) !== message.stdoutOffset) {
+        throw new globalThis.Error("value provided for field message.stdoutOffset of type uint64 too large");
+      }
+      writer.uint32(24).uint64(message.stdoutOffset);
+    }
+    if (message.stderrOffset !== 0n) {
+      if (BigInt.asUintN(64, message.stderrOffset) !== message.stderrOffset) {
+        throw new globalThis.Error("value provided for field message.stderrOffset of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.stderrOffset);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FollowPosition {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFollowPosition();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.taskId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.attempt = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.stdoutOffset = reader.uint64() as bigint;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.stderrOffset = reader.uint64() as bigint;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseFollowTasksResponse(): FollowTasksResponse {
+  return { items: [] };
+}
+
+export const FollowTasksResponse: MessageFns<FollowTasksResponse> = {
+  encode(message: FollowTasksResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    for (const v of message.items) {
+      FollowedItem.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FollowTasksResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFollowTasksResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.items.push(FollowedItem.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseFollowedItem(): FollowedItem {
+  return { item: undefined };
+}
+
+export const FollowedItem: MessageFns<FollowedItem> = {
+  encode(message: FollowedItem, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    switch (message.item?.$case) {
+      case "output":
+        FollowedOutput.encode(message.item.value, writer.uint32(10).fork()).join();
+        break;
+      case "begun":
+        FollowedAttempt.encode(message.item.value, writer.uint32(18).fork()).join();
+        break;
+      case "finished":
+        Task.encode(message.item.value, writer.uint32(26).fork()).join();
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FollowedItem {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFollowedItem();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.item = { $case: "output", value: FollowedOutput.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.item = { $case: "begun", value: FollowedAttempt.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.item = { $case: "finished", value: Task.decode(reader, reader.uint32()) };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseFollowedOutput(): FollowedOutput {
+  return { taskId: "", attempt: 0, stream: 0, offset: 0n, data: Buffer.alloc(0) };
+}
+
+export const FollowedOutput: MessageFns<FollowedOutput> = {
+  encode(message: FollowedOutput, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    if (message.taskId !== "") {
+      writer.uint32(10).string(message.taskId);
+    }
+    if (message.attempt !== 0) {
+      writer.uint32(16).uint32(message.attempt);
+    }
+    if (message.stream !== 0) {
+      writer.uint32(24).int32(message.stream);
+    }
+    if (message.offset !== 0n) {
+      if (BigInt.asUintN(64, message.offset) !== message.offset) {
+        throw new globalThis.Error("value provided for field message.offset of type uint64 too large");
+      }
+      writer.uint32(32).uint64(message.offset);
+    }
+    if (message.data.length !== 0) {
+      writer.uint32(42).bytes(message.data);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FollowedOutput {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFollowedOutput();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.taskId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.attempt = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.stream = reader.int32() as any;
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.offset = reader.uint64() as bigint;
+            continue;
+          }
+          case 5: {
+            if (tag !== 42) {
+              break;
+            }
+
+            message.data = viewOf(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseFollowedAttempt(): FollowedAttempt {
+  return { taskId: "", attempt: 0 };
+}
+
+export const FollowedAttempt: MessageFns<FollowedAttempt> = {
+  encode(message: FollowedAttempt, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    if (message.taskId !== "") {
+      writer.uint32(10).string(message.taskId);
+    }
+    if (message.attempt !== 0) {
+      writer.uint32(16).uint32(message.attempt);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): FollowedAttempt {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseFollowedAttempt();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.taskId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.attempt = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseListArtifactsRequest(): ListArtifactsRequest {
   return { taskId: "", attempt: 0 };
 }
@@ -6870,6 +7329,19 @@ export const TaskServiceService = {
     responseSerialize: (value: ReadLogResponse): Buffer => viewOf(ReadLogResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ReadLogResponse => ReadLogResponse.decode(value),
   },
+  /**
+   * Output and ends of many tasks in one call: of each task every byte once and in order, then its
+   * end. The first message is the request; later ones only report how much has been read.
+   */
+  followTasks: {
+    path: "/agent.v1.TaskService/FollowTasks" as const,
+    requestStream: true as const,
+    responseStream: true as const,
+    requestSerialize: (value: FollowTasksRequest): Buffer => viewOf(FollowTasksRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): FollowTasksRequest => FollowTasksRequest.decode(value),
+    responseSerialize: (value: FollowTasksResponse): Buffer => viewOf(FollowTasksResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): FollowTasksResponse => FollowTasksResponse.decode(value),
+  },
   listArtifacts: {
     path: "/agent.v1.TaskService/ListArtifacts" as const,
     requestStream: false as const,
@@ -6912,6 +7384,11 @@ export interface TaskServiceServer extends UntypedServiceImplementation {
   pruneTasks: handleServerStreamingCall<PruneTasksRequest, PruneTasksResponse>;
   /** The first message is the request; later ones only report how much has been read. */
   readLog: handleBidiStreamingCall<ReadLogRequest, ReadLogResponse>;
+  /**
+   * Output and ends of many tasks in one call: of each task every byte once and in order, then its
+   * end. The first message is the request; later ones only report how much has been read.
+   */
+  followTasks: handleBidiStreamingCall<FollowTasksRequest, FollowTasksResponse>;
   listArtifacts: handleServerStreamingCall<ListArtifactsRequest, ListArtifactsResponse>;
   readArtifact: handleBidiStreamingCall<ReadArtifactRequest, ReadArtifactResponse>;
 }
