@@ -132,6 +132,7 @@ function openParts(options: EngineOptions): Parts {
     log,
     recovered,
     options.leaseMs ?? leaseTimes.leaseMs,
+    Math.min(options.logLimitBytes ?? Infinity, limits.maxInlineBytes),
   );
   for (const task of recovered.queued) {
     leaseTable.queue.add({ ...task, notBefore: monotonicOf(task.notBefore, clock) });
@@ -272,7 +273,7 @@ function statsOf({ leaseTable, registry, commits, logs, removal }: Parts): Engin
     changes: commits.stats.changes,
     commitSeconds: commits.stats.seconds,
     slowestCommitSeconds: commits.stats.slowestSeconds,
-    logBytes: logs.stats.bytes,
+    logBytes: logs.stats.bytes + leaseTable.stats.inlineBytes,
     superseded: leaseTable.stats.superseded,
     lostAttempts: leaseTable.stats.lost,
     leaseExpiries: registry.stats.leaseExpiries,

@@ -44,7 +44,7 @@ export interface Assignee extends Seat {
 export class LeaseTable {
   readonly queue = new TaskQueue();
   readonly leases = new Map<string, Lease>();
-  readonly stats = { superseded: 0, lost: 0 };
+  readonly stats = { superseded: 0, lost: 0, inlineBytes: 0 };
   /** In seconds: from when a task could be assigned, from there to its process, and its run. */
   readonly latencies = { wait: new Histogram(), start: new Histogram(), run: new Histogram() };
   readonly grants = new ResourceGrants();
@@ -259,6 +259,9 @@ export class LeaseTable {
     const reason = result.reason?.slice(0, limits.maxReasonLength);
     const { state } = result;
     if (state === "lost") this.stats.lost++;
+    if (result.output !== undefined) {
+      this.stats.inlineBytes += result.stdoutBytes + result.stderrBytes;
+    }
     const after = afterAttempt(
       { state, reason, failures, losses, maxLost, retries, retryDelayMs, cancelRequested },
       at,

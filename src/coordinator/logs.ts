@@ -253,6 +253,8 @@ class AttemptReader implements AsyncDisposable {
   }
 
   async #open(stream: Stream): Promise<FileReader> {
+    const inline = this.logs.leaseTable.store.output(this.taskId, this.attempt);
+    if (inline !== undefined) return memoryReader(inline[stream]);
     // Undefined stays absent, and is tried again at the next round.
     return await this.logs.files.readLog(this.taskId, this.attempt, stream) as FileReader;
   }
@@ -264,6 +266,17 @@ class AttemptReader implements AsyncDisposable {
 
 function keyOf(taskId: string, attempt: number): string {
   return `${taskId} ${attempt}`;
+}
+
+function memoryReader(data: Uint8Array): FileReader {
+  return {
+    read(offset, buffer) {
+      const piece = data.subarray(offset, offset + buffer.length);
+      buffer.set(piece);
+      return Promise.resolve(piece.length);
+    },
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  };
 }
 
 class Upload implements LogUpload {

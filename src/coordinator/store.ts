@@ -5,6 +5,7 @@ import type {
   AttemptRef,
   AttemptResult,
   Identity,
+  InlineOutput,
   Labels,
   StateEntry,
   Task,
@@ -42,6 +43,8 @@ export interface TaskStore extends Disposable {
   seq(id: string): number;
   /** The states of a task, without its other data: cheap. */
   progress(id: string): Progress | undefined;
+  /** Output that came with the result of an attempt; undefined if none did. */
+  output(id: string, attempt: number): InlineOutput | undefined;
   /**
    * Ids of tasks, newest first; fewer than `limit` if the tasks are large. `before` is an id, not
    * necessarily of a task in this store.

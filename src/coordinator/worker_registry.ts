@@ -34,6 +34,7 @@ export class WorkerRegistry {
     readonly log: Log,
     recovered: Recovered,
     readonly leaseMs: number,
+    readonly inlineBytes: number,
   ) {
     const now = leaseTable.clock.monotonic();
     for (const stored of recovered.workers) {
@@ -146,9 +147,9 @@ export class WorkerRegistry {
       },
     };
     const isDraining = () => worker.stored.draining;
-    const { leaseMs } = this;
+    const { leaseMs, inlineBytes } = this;
     return new Session({
-      ...{ hello, holder, leaseMs, leaseTable, clock },
+      ...{ hello, holder, leaseMs, inlineBytes, leaseTable, clock },
       ...{ lost, sink, isDraining, events },
     });
   }

@@ -27,6 +27,8 @@ export interface SessionOptions {
   holder: LeaseHolder;
   /** How long the worker may be out of touch before its attempts count as lost. */
   leaseMs: number;
+  /** See `WorkerSession`. */
+  inlineBytes: number;
   leaseTable: LeaseTable;
   clock: Clock;
   /** Attempts of Hello that are no longer the worker's own. */
@@ -41,6 +43,7 @@ export interface SessionOptions {
 export class Session implements ServedSession, Assignee {
   readonly heartbeatMs = leaseTimes.heartbeatMs;
   readonly leaseMs: number;
+  readonly inlineBytes: number;
   readonly draining: boolean;
   readonly labels: Labels;
   readonly slots: number;
@@ -65,6 +68,7 @@ export class Session implements ServedSession, Assignee {
     this.#options = options;
     this.holder = options.holder;
     this.leaseMs = options.leaseMs;
+    this.inlineBytes = options.inlineBytes;
     this.lost = options.lost;
     this.workerId = hello.workerId;
     this.labels = selectable({ id: hello.workerId, labels: hello.labels });

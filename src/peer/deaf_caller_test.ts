@@ -95,7 +95,7 @@ Deno.test("a worker that reads no answers is not read without end", async () => 
   const nothing = () => {};
   coordinator.workers.connect = () =>
     Promise.resolve({
-      ...{ heartbeatMs: 1_000, leaseMs: 15_000, draining: false, lost: [] },
+      ...{ heartbeatMs: 1_000, leaseMs: 15_000, inlineBytes: 0, draining: false, lost: [] },
       ...{ credit: nothing, started: nothing, finished: nothing, released: nothing },
       blocked: nothing,
       closed: nothing,

@@ -163,6 +163,9 @@ export function resultFrom(value: wire.Finished): AttemptResult {
     finishedAt: required("A time", timeFrom(value.finishedAt)),
     stdoutBytes: numberFrom(value.stdoutBytes),
     stderrBytes: numberFrom(value.stderrBytes),
+    ...(value.stdout.length + value.stderr.length === 0
+      ? {}
+      : { output: { stdout: value.stdout, stderr: value.stderr } }),
   };
 }
 

@@ -186,6 +186,8 @@ export function wireResult(result: AttemptResult): wire.Finished {
     finishedAt: wireTime(result.finishedAt),
     stdoutBytes: BigInt(result.stdoutBytes),
     stderrBytes: BigInt(result.stderrBytes),
+    stdout: result.output === undefined ? noBytes : wireBytes(result.output.stdout),
+    stderr: result.output === undefined ? noBytes : wireBytes(result.output.stderr),
   };
 }
 

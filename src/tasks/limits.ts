@@ -36,6 +36,8 @@ export const limits = {
   /** Of one call: ten of the largest arrays. */
   maxWatched: 100_000,
   maxArtifactGlobs: 100,
+  /** Both streams of an attempt that come with its result: a few lines, in a batch of a hundred results. */
+  maxInlineBytes: 8 * 1024,
   /** Default of `coordinator.log_limit`: output kept of one attempt. */
   logBytes: 1024 ** 3,
   maxArtifactsPerAttempt: 10_000,

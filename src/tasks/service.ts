@@ -304,6 +304,8 @@ export interface WorkerSession {
   readonly heartbeatMs: number;
   readonly leaseMs: number;
   readonly draining: boolean;
+  /** Output that may come with a result, of both streams together; 0: none. */
+  readonly inlineBytes: number;
   /** The attempts of `WorkerHello.held` that no longer belong to this worker. */
   readonly lost: AttemptRef[];
   /**

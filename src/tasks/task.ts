@@ -117,6 +117,13 @@ export interface AttemptResult {
   finishedAt: number;
   stdoutBytes: number;
   stderrBytes: number;
+  /** All that it wrote, where that is little and was not uploaded. */
+  output?: InlineOutput;
+}
+
+export interface InlineOutput {
+  stdout: Uint8Array;
+  stderr: Uint8Array;
 }
 
 export interface Assignment {

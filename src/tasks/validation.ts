@@ -230,6 +230,15 @@ export function validateResult(result: AttemptResult): void {
   if (result.signal !== undefined && !/^[A-Z0-9+-]{1,20}$/.test(result.signal)) {
     invalid("The signal's name is malformed");
   }
+  const { output } = result;
+  if (output === undefined) return;
+  const { stdout, stderr } = output;
+  if (stdout.length !== result.stdoutBytes || stderr.length !== result.stderrBytes) {
+    invalid("The output of the result is not as long as it says");
+  }
+  if (stdout.length + stderr.length > limits.maxInlineBytes) {
+    invalid(`The output of the result is longer than ${limits.maxInlineBytes} bytes`);
+  }
 }
 
 export function validateStateNamespace(namespace: string): void {

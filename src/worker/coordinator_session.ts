@@ -158,9 +158,16 @@ export class CoordinatorSession {
     attempt.deliveredIn = signal;
     for (let failures = 0; !signal.aborted && attempt.phase !== "gone";) {
       try {
+        const output = attempt.files.length === 0 && attempt.hasOutput
+          ? attempt.inlineOutput(connection.inlineBytes)
+          : undefined;
+        if (output !== undefined) return connection.finished({ ...attempt.result!, output });
         const isPlain = attempt.phase === "finished" && !attempt.hasOutput &&
           attempt.files.length === 0;
-        if (!isPlain) await deliver(attempt, { ...this.options.delivery, service, signal });
+        if (!isPlain) {
+          attempt.toldOutput = true;
+          await deliver(attempt, { ...this.options.delivery, service, signal });
+        }
         if (attempt.phase === "finished" && !signal.aborted) connection.finished(attempt.result!);
         return;
       } catch (error) {

@@ -56,7 +56,13 @@ async function connects(
   const clock = new HurriedClock();
   const stop = new AbortController();
   const times: number[] = [];
-  const connection = { heartbeatMs: 1_000, leaseMs: 15_000, draining: false, lost: [] };
+  const connection = {
+    heartbeatMs: 1_000,
+    leaseMs: 15_000,
+    inlineBytes: 0,
+    draining: false,
+    lost: [],
+  };
   const nothing = () => {};
   const service = {
     connect: (_hello, sink) => {
@@ -181,7 +187,13 @@ async function withResult(
   const service = {
     connect: ({ held }) => {
       seen.held.push(...held);
-      const timing = { heartbeatMs: 1_000, leaseMs: 15_000, draining: false, lost: [] };
+      const timing = {
+        heartbeatMs: 1_000,
+        leaseMs: 15_000,
+        inlineBytes: 0,
+        draining: false,
+        lost: [],
+      };
       return Promise.resolve({
         ...timing,
         ...{ credit: nothing, started: nothing, released: nothing, closed: nothing },

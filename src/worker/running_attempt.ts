@@ -1,5 +1,5 @@
 import { attemptKey, type Collected, type OutputStream } from "../tasks/orders.ts";
-import type { Assignment, AttemptRef, AttemptResult } from "../tasks/task.ts";
+import type { Assignment, AttemptRef, AttemptResult, InlineOutput } from "../tasks/task.ts";
 import { OutputBuffer } from "./output_buffer.ts";
 import { attemptResult, type Exited, reasonLine } from "./attempt_result.ts";
 import type { Spool, SpooledResult } from "./spool.ts";
@@ -31,7 +31,7 @@ export class RunningAttempt {
   startedAt = 0;
   finishedAt = 0;
   spooled = false;
-  /** Whether its output is being delivered already. */
+  /** Whether its output is being delivered already, or was by an earlier start of the worker. */
   toldOutput = false;
   /** The session in which it is being delivered. */
   deliveredIn: AbortSignal | undefined;
@@ -69,6 +69,7 @@ export class RunningAttempt {
     attempt.result = result;
     attempt.files = files;
     attempt.spooled = true;
+    attempt.toldOutput = true;
     attempt.collects = files.length > 0;
     return attempt;
   }
@@ -80,6 +81,18 @@ export class RunningAttempt {
   /** Its processes run, or the runner collects what they left. */
   get isRunning(): boolean {
     return this.phase === "running" || this.phase === "exited";
+  }
+
+  /** All that it wrote, if that is no more than `mostBytes` and its delivery has not begun. */
+  inlineOutput(mostBytes: number): InlineOutput | undefined {
+    const { stdout, stderr } = this.outputs;
+    if (this.phase !== "finished" || this.toldOutput || stdout.end + stderr.end > mostBytes) {
+      return undefined;
+    }
+    const output = { stdout: stdout.read(0), stderr: stderr.read(0) };
+    // What is partly in the spool is not read at once.
+    const isWhole = output.stdout.length === stdout.end && output.stderr.length === stderr.end;
+    return isWhole ? output : undefined;
   }
 
   get isOver(): boolean {

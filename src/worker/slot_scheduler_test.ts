@@ -12,14 +12,16 @@ import { createWorker } from "./worker.ts";
 
 type Exited = Extract<Report, { kind: "exited" }>;
 
-async function place(options: { slots: number; acknowledges?: boolean }) {
-  const { slots, acknowledges = true } = options;
+async function place(options: { slots: number; acknowledges?: boolean; inlineBytes?: number }) {
+  const { slots, acknowledges = true, inlineBytes = 0 } = options;
   const seen = {
     orders: [] as Order[],
     held: [] as AttemptRef[][],
     troubles: [] as (string | undefined)[],
     credits: 0,
     finished: [] as AttemptResult[],
+    /** Of attempts whose output is uploaded. */
+    uploads: [] as string[],
     released: [] as { refs: AttemptRef[]; reason: string | undefined }[],
   };
   let heard: (reports: Report[]) => void = () => {};
@@ -31,7 +33,7 @@ async function place(options: { slots: number; acknowledges?: boolean }) {
       seen.held.push(hello.held);
       seen.credits = 0;
       return Promise.resolve({
-        ...{ heartbeatMs: 200, leaseMs: 15_000, draining: false, lost },
+        ...{ heartbeatMs: 200, leaseMs: 15_000, inlineBytes, draining: false, lost },
         heartbeat: (trouble) => {
           seen.troubles.push(trouble);
           return Promise.resolve();
@@ -44,6 +46,15 @@ async function place(options: { slots: number; acknowledges?: boolean }) {
         },
         released: (refs, reason) => void seen.released.push({ refs, reason }),
         closed: () => {},
+      });
+    },
+    uploadLog: (ref) => {
+      seen.uploads.push(ref.taskId);
+      return Promise.resolve({
+        offsets: { stdout: 0, stderr: 0 },
+        append: () => Promise.resolve(),
+        end: () => Promise.resolve(),
+        [Symbol.asyncDispose]: () => Promise.resolve(),
       });
     },
   } as Partial<WorkerService> as WorkerService;
@@ -217,4 +228,25 @@ Deno.test("a worker that retires hands back what waits, and ends when the runnin
   t.exit(attemptKey(running!));
   await t.served;
   assert.deepEqual(t.seen.finished.map(({ ref, state }) => [ref, state]), [[running, "succeeded"]]);
+});
+
+Deno.test("a little output comes with the result, more is uploaded before it", async () => {
+  await using t = await place({ slots: 1, inlineBytes: 6 });
+  const run = async (texts: string[]) => {
+    const [ref] = t.assign(1);
+    const key = attemptKey(ref!);
+    for (const text of texts) {
+      const data = new TextEncoder().encode(text);
+      t.report({ kind: "output", key, stream: "stdout", data });
+    }
+    t.exit(key);
+    await eventually(5_000, () => t.seen.finished.at(-1)?.ref === ref);
+    const { output, stdoutBytes } = t.seen.finished.at(-1)!;
+    return [stdoutBytes, output && new TextDecoder().decode(output.stdout)];
+  };
+  assert.deepEqual(await run(["abc", "def"]), [6, "abcdef"]);
+  assert.deepEqual(t.seen.uploads, []);
+  assert.deepEqual(await run(["abc", "defg"]), [7, undefined]);
+  assert.equal(t.seen.uploads.length, 1);
+  assert.deepEqual(await run([]), [0, undefined]);
 });

@@ -15,14 +15,21 @@ export const bench: Bench = {
     const count = quick ? 300 : 2_000;
     const rounds = quick ? 1 : 3;
     const hq = await findProgram("hq");
-    const rates = { plain: [] as number[], follow: [] as number[], lines: [] as number[] };
+    const rates = {
+      plain: [] as number[],
+      follow: [] as number[],
+      lines: [] as number[],
+      followLines: [] as number[],
+    };
+    const line = ["/bin/echo", "a line of output"];
     const others = { xargs: [] as number[], hq: [] as number[] };
     const rate = (ms: number) => count / ms * 1000;
     for (let round = 0; round < rounds; round++) {
       others.xargs.push(rate(await xargsMs(count)));
       rates.plain.push(rate(await arrayMs(count, false, ["/bin/true"])));
       rates.follow.push(rate(await arrayMs(count, true, ["/bin/true"])));
-      rates.lines.push(rate(await arrayMs(count, true, ["/bin/echo", "a line of output"])));
+      rates.lines.push(rate(await arrayMs(count, false, line)));
+      rates.followLines.push(rate(await arrayMs(count, true, line)));
       if (hq !== undefined) others.hq.push(await hyperQueueRate(hq, count, slots));
     }
     const plain = median(rates.plain);
@@ -45,7 +52,10 @@ export const bench: Bench = {
     yield against("submit", plain, `${perSecond(xargs)}/s by xargs -P4`, xargs, 0.75);
     const same = `${perSecond(plain)} tasks/s without --follow`;
     yield against("submit --follow", median(rates.follow), same, plain, 0.95);
-    yield against("submit --follow, a line each", median(rates.lines), same, plain, 0.95);
+    const lines = median(rates.lines);
+    const unfollowed = `${perSecond(lines)} such tasks/s without --follow`;
+    const followed = median(rates.followLines);
+    yield against("submit --follow, a line each", followed, unfollowed, lines, 0.95);
     if (hq === undefined) return;
     const theirs = median(others.hq);
     yield against("against HyperQueue", plain, `${perSecond(theirs)}/s by HyperQueue`, theirs, 1);

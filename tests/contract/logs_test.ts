@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { logFiles } from "../../src/store/files/logs.ts";
-import { leaseTimes } from "../../src/tasks/limits.ts";
+import { leaseTimes, limits } from "../../src/tasks/limits.ts";
 import type { LogPiece } from "../../src/tasks/service.ts";
 import { EngineHarness, FakeWorker, taskError, turn } from "../support/engine.ts";
 import { spec } from "../support/spec.ts";
@@ -334,4 +334,41 @@ Deno.test("output beyond the limit is cut with a line that says so, also after a
     "1 stdout": "0123456\n[agent: output cut here: more than 10 B (coordinator.log_limit)]\n",
     "1 stderr": "err",
   });
+});
+
+Deno.test("output that comes with the result is stored with it, read as any other, and removed with the task", async () => {
+  await using harness = new EngineHarness();
+  const { id, worker, ref } = await oneRunning(harness);
+  assert.equal(worker.session.inlineBytes, limits.maxInlineBytes);
+  const following = collect(harness.engine.readLog({ taskId: id, follow: true }, never()));
+  const output = { stdout: bytes("one\ntwo\n"), stderr: bytes("oops") };
+  await worker.finish(ref, { stdoutBytes: 8, stderrBytes: 4, output });
+  const whole = { "1 stdout": "one\ntwo\n", "1 stderr": "oops" };
+  assert.deepEqual(await following, whole);
+  await harness.crash();
+  const { engine } = harness;
+  assert.deepEqual(await collect(engine.readLog({ taskId: id }, never())), whole);
+  const rest = { taskId: id, attempt: 1, stdoutOffset: 4, stderrOffset: 4 };
+  assert.deepEqual(await collect(engine.readLog(rest, never())), { "1 stdout": "two\n" });
+  assert.equal(engine.stats().storedBytes.output, 12);
+  await assert.rejects(Deno.stat(join(harness.folder, "data", "logs")), Deno.errors.NotFound);
+  await engine.deleteTask(id);
+  assert.equal(engine.stats().storedBytes.output, 0);
+});
+
+Deno.test("a result whose output is not what it says is refused", async () => {
+  await using harness = new EngineHarness();
+  const { worker, ref } = await oneRunning(harness);
+  const [text, long] = [bytes("abc"), new Uint8Array(limits.maxInlineBytes + 1)];
+  for (const [stdout, stdoutBytes] of [[text, 2], [text, 4], [long, long.length]] as const) {
+    const output = { stdout, stderr: bytes("") };
+    await assert.rejects(worker.finish(ref, { stdoutBytes, output }), taskError("invalid"));
+  }
+});
+
+Deno.test("no more comes with a result than the coordinator keeps of a log", async () => {
+  await using harness = new EngineHarness();
+  await harness.restart({ logLimitBytes: 100 });
+  const { worker } = await oneRunning(harness);
+  assert.equal(worker.session.inlineBytes, 100);
 });

@@ -198,6 +198,7 @@ export function fakeCoordinator(): FakeCoordinator {
         sink = newSink;
         return Promise.resolve({
           ...fake.times,
+          inlineBytes: 0,
           draining: false,
           lost: hello.held,
           heartbeat: () => Promise.resolve(),

@@ -131,6 +131,7 @@ function sessionOf(welcome: wire.Welcome, call: Conversation): WorkerSession {
     heartbeatMs: welcome.heartbeatMs,
     leaseMs: welcome.leaseMs,
     draining: welcome.draining,
+    inlineBytes: Math.min(welcome.inlineBytes, limits.maxInlineBytes),
     lost: welcome.lost.map(refFrom),
     heartbeat: (trouble = "") =>
       new Promise((resolve, reject) => {

@@ -217,5 +217,6 @@ function welcome(session: WorkerSession): wire.Welcome {
     lost: session.lost.map(wireRef),
     draining: session.draining,
     takesBatches: true,
+    inlineBytes: session.inlineBytes,
   };
 }

@@ -8,13 +8,16 @@ import { limits } from "../../tasks/limits.ts";
 import * as wire from "../gen/agent/v1/agent.ts";
 import { protocolVersion } from "../protocol.ts";
 import { servePeer } from "../server.ts";
+import { wireBytes } from "../to_wire.ts";
+
+const noBytes = wireBytes(new Uint8Array());
 
 function finished(taskId: string): wire.Finished {
   const [startedAt, finishedAt] = [new Date(1), new Date(2)];
   return {
     ...{ ref: { taskId, attempt: 1, fence: 1n }, state: wire.TaskState.TASK_STATE_SUCCEEDED },
     ...{ exitCode: 0, signal: "", reason: "", startedAt, finishedAt },
-    ...{ stdoutBytes: 0n, stderrBytes: 0n },
+    ...{ stdoutBytes: 0n, stderrBytes: 0n, stdout: noBytes, stderr: noBytes },
   };
 }
 

@@ -135,6 +135,15 @@ const migrations: readonly string[] = [
   ALTER TABLE holders ADD COLUMN lease_ms INTEGER NOT NULL DEFAULT 0;
   ALTER TABLE holders ADD COLUMN keeps_task_leases INTEGER NOT NULL DEFAULT 0;
 `,
+  `
+  CREATE TABLE outputs (
+    seq INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    stdout BLOB NOT NULL,
+    stderr BLOB NOT NULL,
+    PRIMARY KEY (seq, attempt)
+  ) WITHOUT ROWID;
+`,
 ];
 
 /** "agnt", which tells this database from others, and from other files. */

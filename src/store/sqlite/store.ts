@@ -12,6 +12,7 @@ import { specOfLine } from "../../tasks/lines.ts";
 import type {
   Artifact,
   Identity,
+  InlineOutput,
   StateEntry,
   Task,
   TaskSpec,
@@ -196,6 +197,12 @@ class SqliteStore implements TaskStore {
         stderrBytes: row.stderr_bytes as number,
       })),
     };
+  }
+
+  output(id: string, attempt: number): InlineOutput | undefined {
+    const sql = `SELECT o.stdout, o.stderr FROM outputs o
+      WHERE o.seq = (SELECT t.seq FROM tasks t WHERE t.id = ?) AND o.attempt = ?`;
+    return this.#get(sql, id, attempt) as InlineOutput | undefined;
   }
 
   list(query: ListQuery): { ids: string[]; more: boolean } {

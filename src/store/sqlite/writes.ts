@@ -255,6 +255,7 @@ export function createWriter(
     )!;
     stored(-bytes!);
     run(`DELETE FROM attempts WHERE seq = ?`, seq);
+    run(`DELETE FROM outputs WHERE seq = ?`, seq);
     run(`DELETE FROM artifacts WHERE seq = ?`, seq);
     moved(number(state), -1, 1);
     const [array] = id.split(".") as [string];
@@ -287,6 +288,11 @@ export function createWriter(
       seq,
       result.ref.attempt,
     );
+    const { output } = result;
+    if (output !== undefined) {
+      const sql = `INSERT INTO outputs VALUES (?, ?, ?, ?)`;
+      run(sql, seq, result.ref.attempt, output.stdout, output.stderr);
+    }
     const to = number(after.state);
     const changed = run(
       `UPDATE tasks SET state = ?, finished_at = ?, not_before = ?, reason = ?, failures = ?,

@@ -294,6 +294,11 @@ export interface Welcome {
   draining: boolean;
   /** The coordinator understands FinishedBatch. */
   takesBatches: boolean;
+  /**
+   * Bytes of output, of both streams together, that may come with Finished in place of an upload; at
+   * most 8 KiB. 0: none.
+   */
+  inlineBytes: number;
 }
 
 export interface Heartbeat {
@@ -357,6 +362,12 @@ export interface Finished {
   finishedAt: Date | undefined;
   stdoutBytes: bigint;
   stderrBytes: bigint;
+  /**
+   * All that the attempt wrote, if that is at most Welcome.inline_bytes and nothing of it was uploaded.
+   * Otherwise both are empty, and the output has been acknowledged before.
+   */
+  stdout: Buffer;
+  stderr: Buffer;
 }
 
 export interface FinishedAck {
@@ -2353,7 +2364,16 @@ export const Hello_ResourcesEntry: MessageFns<Hello_ResourcesEntry> = {
 };
 
 function createBaseWelcome(): Welcome {
-  return { protocol: 0, heartbeatMs: 0, leaseMs: 0, maxChunkBytes: 0, lost: [], draining: false, takesBatches: false };
+  return {
+    protocol: 0,
+    heartbeatMs: 0,
+    leaseMs: 0,
+    maxChunkBytes: 0,
+    lost: [],
+    draining: false,
+    takesBatches: false,
+    inlineBytes: 0,
+  };
 }
 
 export const Welcome: MessageFns<Welcome> = {
@@ -2378,6 +2398,9 @@ export const Welcome: MessageFns<Welcome> = {
     }
     if (message.takesBatches !== false) {
       writer.uint32(56).bool(message.takesBatches);
+    }
+    if (message.inlineBytes !== 0) {
+      writer.uint32(64).uint32(message.inlineBytes);
     }
     return writer;
   },
@@ -2449,6 +2472,14 @@ export const Welcome: MessageFns<Welcome> = {
             }
 
             message.takesBatches = reader.bool();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.inlineBytes = reader.uint32();
             continue;
           }
         }
@@ -2894,6 +2925,8 @@ function createBaseFinished(): Finished {
     finishedAt: undefined,
     stdoutBytes: 0n,
     stderrBytes: 0n,
+    stdout: Buffer.alloc(0),
+    stderr: Buffer.alloc(0),
   };
 }
 
@@ -2931,6 +2964,12 @@ export const Finished: MessageFns<Finished> = {
         throw new globalThis.Error("value provided for field message.stderrBytes of type uint64 too large");
       }
       writer.uint32(72).uint64(message.stderrBytes);
+    }
+    if (message.stdout.length !== 0) {
+      writer.uint32(82).bytes(message.stdout);
+    }
+    if (message.stderr.length !== 0) {
+      writer.uint32(90).bytes(message.stderr);
     }
     return writer;
   },
@@ -3018,6 +3057,22 @@ export const Finished: MessageFns<Finished> = {
             }
 
             message.stderrBytes = reader.uint64() as bigint;
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.stdout = viewOf(reader.bytes());
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.stderr = viewOf(reader.bytes());
             continue;
           }
         }
