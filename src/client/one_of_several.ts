@@ -68,8 +68,33 @@ export function oneOfSeveral(
         bytes: all.reduce((sum, each) => sum + each.bytes, 0),
       };
     },
+    ...dataCalls(owners),
+    listWorkers: async () => mergeWorkers((await merged((tasks) => tasks.listWorkers())).flat()),
+    drainWorker: (id) => changeWorker(coordinators, id, (tasks) => tasks.drainWorker(id)),
+    resumeWorker: (id) => changeWorker(coordinators, id, (tasks) => tasks.resumeWorker(id)),
+    forgetWorker: (id) => changeWorker(coordinators, id, (tasks) => tasks.forgetWorker(id)),
+    getState: (namespace, key) => first.tasks.getState(namespace, key),
+    putState: (namespace, key, value, ifRevision) =>
+      first.tasks.putState(namespace, key, value, ifRevision),
+    deleteState: (namespace, key, ifRevision) =>
+      first.tasks.deleteState(namespace, key, ifRevision),
+    listState: (namespace, prefix) => first.tasks.listState(namespace, prefix),
+  };
+}
+
+/** What tasks wrote, from the coordinator that has it. */
+function dataCalls(owners: Owners) {
+  const owner = (id: string) => owners.of(id);
+  return {
     async *readLog(query, signal) {
       yield* (await owner(query.taskId)).readLog(query, signal);
+    },
+    async getArtifacts(taskId, attempt, paths) {
+      const tasks = await owner(taskId);
+      if (tasks.getArtifacts === undefined) {
+        throw new TaskError("unsupported", "The coordinator gives each file by itself");
+      }
+      return await tasks.getArtifacts(taskId, attempt, paths);
     },
     async *followTasks(ids, positions, signal) {
       const groups = await owners.groups([...ids]);
@@ -84,17 +109,7 @@ export function oneOfSeveral(
     async *readArtifact(query, signal) {
       yield* (await owner(query.taskId)).readArtifact(query, signal);
     },
-    listWorkers: async () => mergeWorkers((await merged((tasks) => tasks.listWorkers())).flat()),
-    drainWorker: (id) => changeWorker(coordinators, id, (tasks) => tasks.drainWorker(id)),
-    resumeWorker: (id) => changeWorker(coordinators, id, (tasks) => tasks.resumeWorker(id)),
-    forgetWorker: (id) => changeWorker(coordinators, id, (tasks) => tasks.forgetWorker(id)),
-    getState: (namespace, key) => first.tasks.getState(namespace, key),
-    putState: (namespace, key, value, ifRevision) =>
-      first.tasks.putState(namespace, key, value, ifRevision),
-    deleteState: (namespace, key, ifRevision) =>
-      first.tasks.deleteState(namespace, key, ifRevision),
-    listState: (namespace, prefix) => first.tasks.listState(namespace, prefix),
-  };
+  } satisfies Partial<TaskService>;
 }
 
 /** Which coordinator has a task or an array; asked once for each. */

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { join } from "node:path";
+import { limits } from "../tasks/limits.ts";
 import { TaskError } from "../tasks/service.ts";
 import type { Artifact } from "../tasks/task.ts";
 import { fakeTasks } from "../../tests/support/fake_tasks.ts";
@@ -14,9 +15,13 @@ async function saving(files: Record<string, string>, options: {
   force?: boolean;
   prepare?: (folder: string) => Promise<void>;
   mode?: number;
+  /** In place of one in a new folder. */
+  folder?: string;
+  /** Small files come together. */
+  together?: boolean;
 } = {}) {
   const parent = await Deno.makeTempDir({ prefix: "agent-save-" });
-  const folder = join(parent, "new", "folder");
+  const folder = options.folder ?? join(parent, "new", "folder");
   await options.prepare?.(folder);
   const artifacts = Object.entries(files).map(([path, text]): Artifact => ({
     path,
@@ -33,11 +38,19 @@ async function saving(files: Record<string, string>, options: {
       }
     },
   });
+  const reads: string[][] = [];
+  if (options.together) {
+    tasks.getArtifacts = (_id, _attempt, paths) => {
+      reads.push([...paths]);
+      return Promise.resolve(paths.map((path) => encode((options.damage ?? String)(files[path]!))));
+    };
+  }
   const { signal } = new AbortController();
   const force = options.force ?? false;
   return {
     parent,
     folder,
+    reads,
     save: () => saveArtifacts({ tasks, taskId: "t1", artifacts, folder, force, signal }),
     read: (path: string) => Deno.readTextFile(join(folder, path)),
     [Symbol.asyncDispose]: () => Deno.remove(parent, { recursive: true }),
@@ -174,4 +187,23 @@ Deno.test("an error of the coordinator leaves no file", async () => {
     { code: "unavailable" },
   );
   assert.deepEqual(await files(one.parent), []);
+});
+
+Deno.test("small files come together, and are checked as others are", async () => {
+  const large = "x".repeat(limits.maxSmallFileBytes + 1);
+  const texts = { "a": "one", "b/c": "two", "d": large, "e": "three", "f": "" };
+  await using one = await saving(texts, { together: true });
+  await one.save();
+  for (const [path, text] of Object.entries(texts)) assert.equal(await one.read(path), text);
+  assert.deepEqual(one.reads, [["a", "b/c"], ["e", "f"]]);
+  const damage = (text: string) => text === "two" ? "tw0" : text;
+  await using other = await saving(texts, { together: true, damage });
+  await assert.rejects(other.save(), { code: "damaged" });
+  assert.deepEqual(await files(other.folder), [join(other.folder, "a")]);
+});
+
+Deno.test("a folder below /dev is refused before anything is read", async () => {
+  await using one = await saving({ a: "one" }, { folder: "/dev/shm/agent-save" });
+  await assert.rejects(one.save(), /writes none below \/dev/);
+  await assert.rejects(Deno.stat(one.folder), Deno.errors.NotFound);
 });

@@ -7,8 +7,10 @@ import { limits } from "../tasks/limits.ts";
 import type { DiskSpace } from "./disk_space.ts";
 import type { TimeSlices } from "../base/time_slices.ts";
 import { type LeaseFor, storageError, UploadQueue } from "./upload_queue.ts";
-import { type ArtifactUpload, TaskError } from "../tasks/service.ts";
-import type { Artifact, AttemptRef } from "../tasks/task.ts";
+import { createHash } from "node:crypto";
+import { type ArtifactUpload, type RefusedFile, TaskError } from "../tasks/service.ts";
+import type { Artifact, AttemptRef, SmallFile } from "../tasks/task.ts";
+import type { StoredArtifact } from "./store.ts";
 
 /** One read, and one piece of an answer. */
 const pieceBytes = 256 * 1024;
@@ -52,23 +54,9 @@ export class Artifacts {
     from: string,
   ): Promise<ArtifactUpload> {
     const lease = this.#leaseFor(ref, from);
-    validateRelativePath(file.path, "artifact path");
-    if (!Number.isSafeInteger(file.size) || file.size < 0) {
-      throw new TaskError("invalid", `The size of "${file.path}" is ${file.size}`);
-    }
-    if (!(file.mode >= 0 && file.mode <= 0o777)) {
-      throw new TaskError("invalid", `The mode of "${file.path}" is more than permission bits`);
-    }
-    const { store } = this.leaseTable;
+    checkFile(file);
     const { taskId, attempt } = ref;
-    // What is there already may come again: the worker has not heard that it was stored.
-    const isNew = store.artifact(taskId, attempt, file.path) === undefined;
-    if (isNew && store.artifactCount(taskId, attempt) >= limits.maxArtifactsPerAttempt) {
-      throw new TaskError(
-        "exhausted",
-        `Attempt ${attempt} of task ${taskId} has ${limits.maxArtifactsPerAttempt} artifacts`,
-      );
-    }
+    this.#checkCount(ref, [file.path]);
     const key = `${taskId} ${attempt} ${file.path}`;
     let writer: ArtifactWriter;
     // Another stream may come while the file is being opened: there must be one writer, not two.
@@ -82,6 +70,45 @@ export class Artifacts {
     });
     this.#uploads.set(key, upload);
     return upload;
+  }
+
+  /** Stores small files in one commit. @returns those that cannot be stored, and why. */
+  async store(ref: AttemptRef, files: SmallFile[], from: string): Promise<RefusedFile[]> {
+    const lease = this.#leaseFor(ref, from);
+    const bytes = files.reduce((sum, { data }) => sum + data.length, 0);
+    checkMany(files.length, bytes);
+    const refused: RefusedFile[] = [];
+    const artifacts: StoredArtifact[] = [];
+    for (const { path, mode, sha256, data } of files) {
+      try {
+        checkFile({ path, mode, size: data.length });
+        checkSmall(path, data.length);
+        if (sha256Of(data) !== sha256) {
+          throw new TaskError("invalid", `The checksum of ${JSON.stringify(path)} is wrong`);
+        }
+        artifacts.push({ path, size: data.length, sha256, mode, attempt: ref.attempt, data });
+      } catch (error) {
+        if (!(error instanceof TaskError)) throw error;
+        refused.push({ path, reason: error.message });
+      }
+    }
+    this.#checkCount(ref, artifacts.map(({ path }) => path));
+    this.space.takeWhole(bytes);
+    const { seq } = lease;
+    await this.leaseTable.commits.write({ kind: "artifacts", seq, artifacts });
+    return refused;
+  }
+
+  /** What is there already may come again: the worker has not heard that it was stored. */
+  #checkCount({ taskId, attempt }: AttemptRef, paths: string[]): void {
+    const { store } = this.leaseTable;
+    const most = limits.maxArtifactsPerAttempt;
+    const count = store.artifactCount(taskId, attempt);
+    if (count + paths.length <= most) return;
+    const isNew = (path: string) => store.artifact(taskId, attempt, path) === undefined;
+    const fresh = new Set(paths.filter(isNew)).size;
+    if (fresh === 0 || count + fresh <= most) return;
+    throw new TaskError("exhausted", `Attempt ${attempt} of task ${taskId} has ${most} artifacts`);
   }
 
   async #open(ref: AttemptRef, file: { path: string; size: number }): Promise<ArtifactWriter> {
@@ -119,17 +146,17 @@ export class Artifacts {
     signal: AbortSignal,
   ): AsyncGenerator<{ offset: number; data: Uint8Array }> {
     this.stopping.throwIfAborted();
-    const attempt = this.#attempt(query.taskId, query.attempt);
-    const missing = () =>
-      new TaskError(
-        "not_found",
-        `Attempt ${attempt} of task ${query.taskId} has no artifact "${query.path.slice(0, 200)}"`,
-      );
-    if (this.leaseTable.store.artifact(query.taskId, attempt, query.path) === undefined) {
-      throw missing();
+    const { taskId, path } = query;
+    const attempt = this.#attempt(taskId, query.attempt);
+    this.#stored(taskId, attempt, path);
+    const data = this.leaseTable.store.artifactData(taskId, attempt, path);
+    if (data !== undefined) {
+      const offset = query.offset ?? 0;
+      if (offset < data.length) yield { offset, data: data.subarray(offset) };
+      return;
     }
-    await using reader = await this.files.readArtifact(query.taskId, attempt, query.path);
-    if (reader === undefined) throw missing();
+    await using reader = await this.files.readArtifact(taskId, attempt, path);
+    if (reader === undefined) throw missing(taskId, attempt, path);
     for (let offset = query.offset ?? 0; !signal.aborted;) {
       const buffer = new Uint8Array(pieceBytes);
       const count = await reader.read(offset, buffer);
@@ -137,6 +164,39 @@ export class Artifacts {
       yield { offset, data: buffer.subarray(0, count) };
       offset += count;
     }
+  }
+
+  /** Small files, whole, in the order of the paths. */
+  async get(taskId: string, attempt: number, paths: readonly string[]): Promise<Uint8Array[]> {
+    this.stopping.throwIfAborted();
+    const of = this.#attempt(taskId, attempt);
+    const found: Uint8Array[] = [];
+    let bytes = 0;
+    for (const path of paths) {
+      const { size } = this.#stored(taskId, of, path);
+      checkSmall(path, size);
+      checkMany(paths.length, bytes += size);
+      const stored = this.leaseTable.store.artifactData(taskId, of, path);
+      found.push(stored ?? await this.#whole(taskId, of, path, size));
+    }
+    return found;
+  }
+
+  async #whole(taskId: string, attempt: number, path: string, size: number): Promise<Uint8Array> {
+    await using reader = await this.files.readArtifact(taskId, attempt, path);
+    if (reader === undefined) throw missing(taskId, attempt, path);
+    const buffer = new Uint8Array(size);
+    let at = 0;
+    for (let count = 1; at < size && count > 0; at += count) {
+      count = await reader.read(at, buffer.subarray(at));
+    }
+    return buffer.subarray(0, at);
+  }
+
+  #stored(taskId: string, attempt: number, path: string): Artifact {
+    const artifact = this.leaseTable.store.artifact(taskId, attempt, path);
+    if (artifact === undefined) throw missing(taskId, attempt, path);
+    return artifact;
   }
 
   /** The attempt that was asked for, or the newest. */
@@ -147,6 +207,40 @@ export class Artifacts {
     if (progress.attempts.some((each) => each.attempt === attempt)) return attempt;
     throw new TaskError("not_found", `Task ${taskId} has no attempt ${attempt}`);
   }
+}
+
+function missing(taskId: string, attempt: number, path: string): TaskError {
+  const shown = path.slice(0, 200);
+  const text = `Attempt ${attempt} of task ${taskId} has no artifact "${shown}"`;
+  return new TaskError("not_found", text);
+}
+
+function checkFile({ path, size, mode }: { path: string; size: number; mode: number }): void {
+  validateRelativePath(path, "artifact path");
+  if (!Number.isSafeInteger(size) || size < 0) {
+    throw new TaskError("invalid", `The size of "${path}" is ${size}`);
+  }
+  if (!(mode >= 0 && mode <= 0o777)) {
+    throw new TaskError("invalid", `The mode of "${path}" is more than permission bits`);
+  }
+}
+
+function checkSmall(path: string, size: number): void {
+  if (size <= limits.maxSmallFileBytes) return;
+  const text = `"${path.slice(0, 200)}" has more than ${limits.maxSmallFileBytes} bytes`;
+  throw new TaskError("invalid", text);
+}
+
+/** Of small files in one message. */
+function checkMany(count: number, bytes: number): void {
+  const { maxSmallFiles, maxSmallFilesBytes } = limits;
+  if (count <= maxSmallFiles && bytes <= maxSmallFilesBytes) return;
+  const most = `${maxSmallFiles} files of together ${maxSmallFilesBytes} bytes`;
+  throw new TaskError("invalid", `One message holds at most ${most}`);
+}
+
+function sha256Of(data: Uint8Array): string {
+  return createHash("sha256").update(data).digest("hex");
 }
 
 class Upload implements ArtifactUpload {
@@ -202,8 +296,8 @@ class Upload implements ArtifactUpload {
       }
       await this.writer.finish();
       const { seq, ref } = this.lease;
-      const artifact = { path, size, sha256, mode, attempt: ref.attempt };
-      await this.artifacts.leaseTable.commits.write({ kind: "artifact", seq, artifact });
+      const artifacts = [{ path, size, sha256, mode, attempt: ref.attempt }];
+      await this.artifacts.leaseTable.commits.write({ kind: "artifacts", seq, artifacts });
     });
   }
 

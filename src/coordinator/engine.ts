@@ -190,6 +190,7 @@ function clientCalls(parts: Parts): TaskServer {
     followTasks: (ids, positions, signal) => followTasks(parts, ids, positions, signal),
     listArtifacts: (taskId, attempt) => artifacts.list(taskId, attempt),
     readArtifact: (query, signal) => artifacts.read(query, signal),
+    getArtifacts: (id, attempt, paths) => artifacts.get(id, attempt, paths),
     listWorkers: () => listWorkers(parts),
     drainWorker: call((id) => registry.setDraining(id, true)),
     resumeWorker: call((id) => registry.setDraining(id, false)),
@@ -222,6 +223,10 @@ function workerCalls(parts: Parts): WorkerServer {
     async uploadLog(ref, from) {
       throwIfStopping(parts);
       return await logs.upload(ref, from);
+    },
+    async storeArtifacts(ref, files, from) {
+      throwIfStopping(parts);
+      return await artifacts.store(ref, files, from);
     },
     async uploadArtifact(ref, file, from) {
       throwIfStopping(parts);

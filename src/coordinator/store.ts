@@ -85,11 +85,18 @@ export interface TaskStore extends Disposable {
   artifacts(taskId: string, attempt: number, path: string, limit: number): Artifact[];
   /** One of them, without reading the others: there may be thousands. */
   artifact(taskId: string, attempt: number, path: string): Artifact | undefined;
+  /** The bytes of one that was stored whole; undefined for another. */
+  artifactData(taskId: string, attempt: number, path: string): Uint8Array | undefined;
   artifactCount(taskId: string, attempt: number): number;
 
   state(namespace: string, key: string): StateEntry | undefined;
   /** The first entry after `key`, if its key begins with `prefix`. */
   stateAfter(namespace: string, prefix: string, key: string): StateEntry | undefined;
+}
+
+/** `data`: its bytes, where it has no file of its own. */
+export interface StoredArtifact extends Artifact {
+  data?: Uint8Array;
 }
 
 /** A task without what it is. */
@@ -222,7 +229,7 @@ export type Change =
   | { kind: "holder"; holder: StoredHolder }
   /** The attempt now belongs to another holder. */
   | { kind: "move"; seq: number; ref: AttemptRef; holder: number }
-  | { kind: "artifact"; seq: number; artifact: Artifact }
+  | { kind: "artifacts"; seq: number; artifacts: StoredArtifact[] }
   /** ChangeResult: the entry, or the current revision if it is not `ifRevision`. */
   | {
     kind: "put_state";

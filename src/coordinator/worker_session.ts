@@ -44,6 +44,7 @@ export class Session implements ServedSession, Assignee {
   readonly heartbeatMs = leaseTimes.heartbeatMs;
   readonly leaseMs: number;
   readonly inlineBytes: number;
+  readonly smallFileBytes = limits.maxSmallFileBytes;
   readonly draining: boolean;
   readonly labels: Labels;
   readonly slots: number;

@@ -41,6 +41,11 @@ export const limits = {
   /** Default of `coordinator.log_limit`: output kept of one attempt. */
   logBytes: 1024 ** 3,
   maxArtifactsPerAttempt: 10_000,
+  /** A file that is sent whole, with others in one message; larger ones have a stream of their own. */
+  maxSmallFileBytes: 16 * 1024,
+  /** In one message: stored in a commit that takes some 10 ms. */
+  maxSmallFiles: 250,
+  maxSmallFilesBytes: 1024 * 1024,
   /** PATH_MAX of Linux, with its final zero. */
   maxPathLength: 4095,
   maxRetries: 1_000,

@@ -6,6 +6,7 @@ import type {
   AttemptResult,
   Identity,
   Labels,
+  SmallFile,
   StateEntry,
   Task,
   TaskSpec,
@@ -166,6 +167,11 @@ export interface TaskService {
     signal: AbortSignal,
   ): AsyncIterable<LogPiece>;
   /**
+   * Small artifacts, whole and in the order of `paths`, within the limits for small files. Absent: not
+   * over this wire.
+   */
+  getArtifacts?(taskId: string, attempt: number, paths: readonly string[]): Promise<Uint8Array[]>;
+  /**
    * The output and the ends of tasks, or of all elements of arrays, in one stream of parts: of each task
    * every byte once and in order, then its end. Over when all have finished. Absent: not over this wire.
    *
@@ -239,6 +245,7 @@ export interface TaskServer extends Omit<TaskService, LongAnswer> {
   /** How much is removed by then, each time that it has grown; the last counts all. */
   pruneTasks(query: PruneQuery): AsyncIterable<Pruned>;
   followTasks: NonNullable<TaskService["followTasks"]>;
+  getArtifacts: NonNullable<TaskService["getArtifacts"]>;
   listArtifacts(taskId: string, attempt?: number): AsyncIterable<Artifact>;
   listWorkers(): AsyncIterable<WorkerInfo>;
   listState(namespace: string, prefix: string): AsyncIterable<StateEntry>;
@@ -306,6 +313,8 @@ export interface WorkerSession {
   readonly draining: boolean;
   /** Output that may come with a result, of both streams together; 0: none. */
   readonly inlineBytes: number;
+  /** The size of the files that `storeArtifacts` takes; absent: it takes none. */
+  readonly smallFileBytes?: number;
   /** The attempts of `WorkerHello.held` that no longer belong to this worker. */
   readonly lost: AttemptRef[];
   /**
@@ -350,6 +359,12 @@ export interface LogUpload {
   [Symbol.asyncDispose](): Promise<void>;
 }
 
+/** A file that the coordinator does not store, and why. */
+export interface RefusedFile {
+  path: string;
+  reason: string;
+}
+
 /** Receives one artifact. */
 export interface ArtifactUpload {
   readonly offset: number;
@@ -371,6 +386,7 @@ export interface WorkerServer {
     file: { path: string; size: number; mode: number },
     from: string,
   ): Promise<ArtifactUpload>;
+  storeArtifacts(ref: AttemptRef, files: SmallFile[], from: string): Promise<RefusedFile[]>;
 }
 
 /** The calls of workers, over any wire. Uploads apply back-pressure: `append` resolves later. */
@@ -386,4 +402,11 @@ export interface WorkerService {
     ref: AttemptRef,
     file: { path: string; size: number; mode: number },
   ): Promise<ArtifactUpload>;
+  /**
+   * Small artifacts, whole, within the limits for small files; those that may be stored are on disk when
+   * it settles. Only where a session has `smallFileBytes`.
+   *
+   * @returns the others.
+   */
+  storeArtifacts?(ref: AttemptRef, files: SmallFile[]): Promise<RefusedFile[]>;
 }

@@ -121,6 +121,16 @@ export interface AttemptResult {
   output?: InlineOutput;
 }
 
+/** An artifact with its bytes. */
+export interface SmallFile {
+  /** Relative to the task's folder, with forward slashes. */
+  path: string;
+  mode: number;
+  /** Lower-case hex. */
+  sha256: string;
+  data: Uint8Array;
+}
+
 export interface InlineOutput {
   stdout: Uint8Array;
   stderr: Uint8Array;

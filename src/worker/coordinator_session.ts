@@ -65,7 +65,7 @@ export interface CoordinatorSessionOptions {
   service: WorkerService;
   hello: Omit<WorkerHello, "held">;
   events: SessionEvents;
-  delivery: Omit<Delivery, "service" | "signal">;
+  delivery: Omit<Delivery, "service" | "signal" | "smallFileBytes">;
   clock: Clock;
   log: Log;
   random: () => number;
@@ -166,7 +166,8 @@ export class CoordinatorSession {
           attempt.files.length === 0;
         if (!isPlain) {
           attempt.toldOutput = true;
-          await deliver(attempt, { ...this.options.delivery, service, signal });
+          const { smallFileBytes = 0 } = connection;
+          await deliver(attempt, { ...this.options.delivery, service, signal, smallFileBytes });
         }
         if (attempt.phase === "finished" && !signal.aborted) connection.finished(attempt.result!);
         return;

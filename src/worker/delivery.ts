@@ -1,6 +1,9 @@
 import { anySignal } from "../deno/any_signal.ts";
 import type { Clock } from "../base/clock.ts";
+import { joinBytes } from "../base/join_bytes.ts";
+import { limits } from "../tasks/limits.ts";
 import type { Collected, OutputStream } from "../tasks/orders.ts";
+import type { SmallFile } from "../tasks/task.ts";
 import { type LogUpload, TaskError, type WorkerService } from "../tasks/service.ts";
 import { type RunningAttempt, streams } from "./running_attempt.ts";
 import { pieceBytes } from "./output_buffer.ts";
@@ -12,6 +15,8 @@ export interface Delivery {
   clock: Clock;
   /** Called when the runner may send this many more bytes. */
   taken: (attempt: RunningAttempt, stream: OutputStream, bytes: number) => void;
+  /** The size of files that go together; see `WorkerSession`. */
+  smallFileBytes: number;
   /** Reads a file that the runner has collected. */
   readFile: (path: string) => AsyncIterable<Uint8Array>;
 }
@@ -27,7 +32,56 @@ export async function deliver(attempt: RunningAttempt, delivery: Delivery): Prom
   if (attempt.hasOutput && attempt.phase !== "gone") await deliverOutput(attempt, delivery);
   while (!attempt.isOver) await changeOf(attempt, delivery);
   if (attempt.phase === "gone") return;
+  await deliverSmallFiles(attempt, delivery);
   for (const file of attempt.files) await deliverFile(attempt, file, delivery);
+}
+
+/** Read at a time: each is an open file. */
+const readsAtOnce = 25;
+
+/** Delivers small files, many in a message. One that is not what was collected is left. */
+async function deliverSmallFiles(attempt: RunningAttempt, delivery: Delivery): Promise<void> {
+  const { service, signal, smallFileBytes } = delivery;
+  if (service.storeArtifacts === undefined || smallFileBytes === 0) return;
+  const small = attempt.files.filter(({ size }) => size <= smallFileBytes);
+  for (const part of inMessages(small)) {
+    const files: SmallFile[] = [];
+    for (let at = 0; at < part.length; at += readsAtOnce) {
+      signal.throwIfAborted();
+      const some = part.slice(at, at + readsAtOnce).map(
+        async ({ path, mode, sha256, size, file }) => {
+          const pieces = await Array.fromAsync(delivery.readFile(file));
+          const data = joinBytes(pieces);
+          return data.length === size ? [{ path, mode, sha256, data }] : [];
+        },
+      );
+      files.push(...(await Promise.all(some)).flat());
+    }
+    const refused = await service.storeArtifacts(attempt.ref, files);
+    for (const { path, reason } of refused) {
+      attempt.note(`Artifact "${path}" was refused: ${reason}`);
+    }
+    // A later session must not upload them again.
+    const sent = new Set(files.map(({ path }) => path));
+    attempt.files = attempt.files.filter(({ path }) => !sent.has(path));
+  }
+}
+
+/** Parts that fit into one message each. */
+function* inMessages(files: Collected[]): Generator<Collected[]> {
+  let part: Collected[] = [];
+  let bytes = 0;
+  for (const file of files) {
+    const isFull = part.length === limits.maxSmallFiles ||
+      bytes + file.size > limits.maxSmallFilesBytes;
+    if (isFull) {
+      yield part;
+      [part, bytes] = [[], 0];
+    }
+    part.push(file);
+    bytes += file.size;
+  }
+  if (part.length > 0) yield part;
 }
 
 async function deliverOutput(attempt: RunningAttempt, delivery: Delivery): Promise<void> {

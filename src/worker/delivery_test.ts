@@ -4,6 +4,7 @@ import { temporaryFolder } from "../../tests/support/temporary.ts";
 import { silentLog } from "../../tests/support/silent_log.ts";
 import { systemClock } from "../base/clock.ts";
 import { openSpool } from "../store/spool/spool.ts";
+import { limits } from "../tasks/limits.ts";
 import { TaskError, type WorkerService } from "../tasks/service.ts";
 import type { AttemptResult } from "../tasks/task.ts";
 import { deliver } from "./delivery.ts";
@@ -90,6 +91,7 @@ async function delivered(attempt: RunningAttempt, service: WorkerService): Promi
     signal: AbortSignal.timeout(60_000),
     clock: systemClock,
     taken: (_attempt, _stream, bytes) => taken += bytes,
+    smallFileBytes: 10,
     readFile: async function* () {
       for (const piece of ["012", "345", "6789"]) yield await Promise.resolve(bytes(piece));
     },
@@ -181,4 +183,25 @@ Deno.test("a file of which the coordinator had something wrong is sent again as 
     assert.deepEqual(seen.sent.map(([, text]) => text), sent);
     assert.match(t.attempt.result!.reason!, /^Artifact "x" was refused: The checksum is wrong$/);
   }
+});
+
+Deno.test("small files go together, and those that the coordinator does not take are named in the reason", async () => {
+  const paths = Array.from({ length: limits.maxSmallFiles + 1 }, (_, at) => `f${at}`);
+  await using t = await finished("", { files: paths });
+  const { service, seen } = coordinator({});
+  const stored: string[][] = [];
+  service.storeArtifacts = (_ref, files) => {
+    stored.push(files.map(({ path }) => path));
+    assert.equal(new TextDecoder().decode(files[0]!.data), "0123456789");
+    return Promise.resolve(
+      files.filter(({ path }) => path === "f7").map(({ path }) => {
+        return { path, reason: "That is no path" };
+      }),
+    );
+  };
+  await delivered(t.attempt, service);
+  assert.deepEqual(stored, [paths.slice(0, -1), paths.slice(-1)]);
+  assert.deepEqual(seen.sent, []);
+  assert.deepEqual(t.attempt.files, []);
+  assert.match(t.attempt.result!.reason!, /^Artifact "f7" was refused: That is no path$/);
 });

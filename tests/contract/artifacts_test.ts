@@ -135,11 +135,8 @@ Deno.test("a file counts once, and adding one does not read all others", async (
     const { ref } = (await worker.take())[0]!;
     const stored = { size: 0, sha256: sha256(bytes("")), mode: 0o644, attempt: 1 };
     const paths = Array.from({ length: limits.maxArtifactsPerAttempt }, (_, at) => `f${at}`);
-    store.commit(paths.map((path) => ({
-      kind: "artifact",
-      seq: store.seq(id),
-      artifact: { path, ...stored },
-    })));
+    const artifacts = paths.map((path) => ({ path, ...stored }));
+    store.commit([{ kind: "artifacts", seq: store.seq(id), artifacts }]);
     const empty = { size: 0, mode: 0o644 };
     await using again = await engine.uploadArtifact(ref, { path: "f7", ...empty });
     await again.end(stored.sha256);
@@ -254,4 +251,79 @@ Deno.test("an attempt that lost its lease cannot store a file", async () => {
   await assert.rejects(upload.append(0, bytes("x")), taskError("conflict"));
   await assert.rejects(upload.end(sha256(bytes(""))), taskError("conflict"));
   await assert.rejects(engine.uploadArtifact(ref, file), taskError("conflict"));
+});
+
+const smallFile = (path: string, text: string, mode = 0o644) => {
+  const data = bytes(text);
+  return { path, mode, sha256: sha256(data), data };
+};
+
+Deno.test("small files are stored many at a time, and read as any others", async () => {
+  await using harness = new EngineHarness();
+  const { id, worker, ref } = await oneRunning(harness);
+  const files = [smallFile("a/b", "one", 0o755), smallFile("empty", ""), smallFile("c", "three")];
+  assert.deepEqual(await harness.engine.storeArtifacts(ref, files), []);
+  // The worker has not heard that they were stored.
+  assert.deepEqual(await harness.engine.storeArtifacts(ref, files), []);
+  await using large = await harness.engine.uploadArtifact(ref, { path: "d", size: 4, mode: 0o600 });
+  await large.append(0, bytes("four"));
+  await large.end(sha256(bytes("four")));
+  await worker.finish(ref);
+  await harness.crash();
+  const { engine } = harness;
+  const listed = await engine.listArtifacts(id);
+  assert.deepEqual(listed.map(({ path, size, mode }) => [path, size, mode]), [
+    ["a/b", 3, 0o755],
+    ["c", 5, 0o644],
+    ["d", 4, 0o600],
+    ["empty", 0, 0o644],
+  ]);
+  const text = (data: Uint8Array) => new TextDecoder().decode(data);
+  const got = await engine.getArtifacts!(id, 1, ["d", "empty", "a/b"]);
+  assert.deepEqual(got.map(text), ["four", "", "one"]);
+  for (const [path, offset, wanted] of [["c", 0, "three"], ["c", 2, "ree"], ["empty", 0, ""]]) {
+    const query = { taskId: id, path: String(path), offset: Number(offset) };
+    let found = "";
+    for await (const { data } of engine.readArtifact(query, never())) found += text(data);
+    assert.equal(found, wanted);
+  }
+  assert.equal(engine.stats().storedBytes.output, 12);
+  await engine.deleteTask(id);
+  assert.equal(engine.stats().storedBytes.output, 0);
+});
+
+Deno.test("a small file that is not what it says is refused alone, and a message that is too large as a whole", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const { id, ref } = await oneRunning(harness);
+  const long = "x".repeat(limits.maxSmallFileBytes + 1);
+  const files = [
+    smallFile("good", "yes"),
+    { ...smallFile("damaged", "yes"), data: bytes("no!") },
+    smallFile("../out", "yes"),
+    smallFile("mode", "yes", 0o4755),
+    smallFile("long", long),
+  ];
+  const refused = await engine.storeArtifacts(ref, files);
+  assert.deepEqual(refused.map(({ path }) => path), ["damaged", "../out", "mode", "long"]);
+  assert.match(refused[0]!.reason, /checksum/);
+  assert.deepEqual((await engine.listArtifacts(id)).map(({ path }) => path), ["good"]);
+
+  const many = Array.from({ length: limits.maxSmallFiles + 1 }, (_, at) => smallFile(`f${at}`, ""));
+  await assert.rejects(engine.storeArtifacts(ref, many), taskError("invalid", /at most 250 files/));
+  const paths = many.map(() => "good");
+  await assert.rejects(engine.getArtifacts!(id, 1, paths), taskError("invalid"));
+  await assert.rejects(engine.getArtifacts!(id, 1, ["good", "none"]), taskError("not_found"));
+  await using large = await engine.uploadArtifact(ref, {
+    path: "l",
+    size: long.length,
+    mode: 0o600,
+  });
+  await large.append(0, bytes(long));
+  await large.end(sha256(bytes(long)));
+  await assert.rejects(engine.getArtifacts!(id, 1, ["l"]), taskError("invalid", /more than 16384/));
+  await assert.rejects(
+    engine.storeArtifacts({ ...ref, fence: ref.fence + 1 }, files),
+    taskError("conflict"),
+  );
 });

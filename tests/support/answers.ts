@@ -29,6 +29,12 @@ export function servedAnswers(tasks: TaskService): TaskServer {
     watchTasks: (...args) => tasks.watchTasks(...args),
     watchChanges: (signal) => tasks.watchChanges(signal),
     readLog: (...args) => tasks.readLog(...args),
+    getArtifacts(...args) {
+      if (tasks.getArtifacts === undefined) {
+        throw new TaskError("unsupported", "It has no such call");
+      }
+      return tasks.getArtifacts(...args);
+    },
     followTasks(...args) {
       if (tasks.followTasks === undefined) {
         throw new TaskError("unsupported", "It has no such call");

@@ -38,9 +38,9 @@ export class HandClock implements Clock {
 
 /** The engine with whole answers, and uploads from where `hello` comes from. */
 export type TestEngine =
-  & Omit<Engine, keyof TaskService | "uploadLog" | "uploadArtifact">
+  & Omit<Engine, keyof TaskService | "uploadLog" | "uploadArtifact" | "storeArtifacts">
   & TaskService
-  & Pick<WorkerService, "uploadArtifact">
+  & Required<Pick<WorkerService, "uploadArtifact" | "storeArtifacts">>
   & { uploadLog(ref: AttemptRef): Promise<LogUpload>; served: Engine };
 
 export function openTestEngine(options: EngineOptions): TestEngine {
@@ -50,6 +50,7 @@ export function openTestEngine(options: EngineOptions): TestEngine {
     ...wholeAnswers(engine),
     uploadLog: (ref) => engine.uploadLog(ref, callerAddress),
     uploadArtifact: (ref, file) => engine.uploadArtifact(ref, file, callerAddress),
+    storeArtifacts: (ref, files) => engine.storeArtifacts(ref, files, callerAddress),
     served: engine,
   } as TestEngine;
 }

@@ -211,6 +211,7 @@ export function fakeCoordinator(): FakeCoordinator {
         });
       },
       uploadLog: (ref) => Promise.resolve(receiveLog(fake, ref)),
+      storeArtifacts: () => Promise.resolve([]),
       uploadArtifact: (ref, file) => Promise.resolve(receiveArtifact(fake, ref, file.path)),
     },
   };

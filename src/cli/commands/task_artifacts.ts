@@ -7,6 +7,7 @@ import { artifactView } from "../../client/views.ts";
 import { printable } from "../../base/printable.ts";
 import { formatBytes } from "../../base/format_bytes.ts";
 import { counted } from "../output/format.ts";
+import type { Output } from "../../base/env.ts";
 import type { Task } from "../../tasks/task.ts";
 import { taskArgument } from "../change_tasks.ts";
 import { command } from "../command.ts";
@@ -45,8 +46,13 @@ export default command({
         if (folder === undefined) return { ...view, saved: null };
         const { saveArtifacts } = await import("../../client/save_artifacts.ts");
         const { force } = options;
+        const counter = countOn(env.stderr, artifacts.length);
         const saving = { tasks, taskId, artifacts, folder, force, signal: env.signal };
-        return { ...view, saved: await saveArtifacts(saving) };
+        try {
+          return { ...view, saved: await saveArtifacts({ ...saving, saved: counter.count }) };
+        } finally {
+          await counter.end();
+        }
       };
       if (found.length === 1) return await of(found[0]!, options.output);
       const all = [];
@@ -81,3 +87,22 @@ export default command({
     return table(columns, rows, { width: widthOf(env.stdout) });
   },
 });
+
+/** How often the count on a terminal changes. */
+const countEveryMs = 100;
+
+/** One line that counts, on a terminal only; it is gone at the end. */
+function countOn(output: Output, total: number) {
+  let [last, isShown] = [performance.now(), false];
+  const show = (text: string) => output.write(`\r\x1b[2K${text}`);
+  return {
+    count(count: number) {
+      if (!output.isTerminal || performance.now() - last < countEveryMs) return;
+      [last, isShown] = [performance.now(), true];
+      void show(`Saving ${count} of ${counted(total, "file")}`);
+    },
+    end: async () => {
+      if (isShown) await show("");
+    },
+  };
+}

@@ -132,6 +132,7 @@ function sessionOf(welcome: wire.Welcome, call: Conversation): WorkerSession {
     leaseMs: welcome.leaseMs,
     draining: welcome.draining,
     inlineBytes: Math.min(welcome.inlineBytes, limits.maxInlineBytes),
+    smallFileBytes: Math.min(welcome.smallFileBytes, limits.maxSmallFileBytes),
     lost: welcome.lost.map(refFrom),
     heartbeat: (trouble = "") =>
       new Promise((resolve, reject) => {

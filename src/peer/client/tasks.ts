@@ -107,7 +107,7 @@ function taskCalls(
 
 function dataCalls(
   dialled: Dialled,
-): Calls<"readLog" | "followTasks" | "listArtifacts" | "readArtifact"> {
+): Calls<"readLog" | "followTasks" | "listArtifacts" | "readArtifact" | "getArtifacts"> {
   return {
     async *readLog(
       { taskId, attempt = 0, follow = false, stdoutOffset = 0, stderrOffset = 0 },
@@ -148,6 +148,10 @@ function dataCalls(
       const found = [];
       for await (const part of parts) found.push(...part.artifacts.map(artifactFrom));
       return found;
+    },
+    async getArtifacts(taskId, attempt, paths) {
+      const request = { taskId, attempt, paths: [...paths] };
+      return (await ask(dialled, tasks.getArtifacts, request)).files;
     },
     async *readArtifact({ taskId, attempt = 0, path, offset = 0 }, signal) {
       const request = { taskId, attempt, path, offset: BigInt(offset) };

@@ -5,6 +5,7 @@ import { numberFrom } from "../from_wire.ts";
 import * as wire from "../gen/agent/v1/agent.ts";
 import { wireBytes, wireRef, wireStream } from "../to_wire.ts";
 import type { Dialled } from "./channel.ts";
+import { ask } from "./read.ts";
 import { openSession } from "./session.ts";
 import { chunkBytes, openUpload } from "./upload.ts";
 
@@ -15,6 +16,12 @@ export function remoteWorkers(dialled: Dialled): WorkerService {
   return {
     connect: (hello, sink) => openSession(dialled, hello, sink, limited),
     uploadLog: (ref, stored) => sendLog(dialled, ref, most, stored),
+    storeArtifacts: async (ref, files) => {
+      const wired = files.map((file) => ({ ...file, data: wireBytes(file.data) }));
+      const request = { ref: wireRef(ref), files: wired };
+      const method = wire.WorkerServiceService.storeArtifacts;
+      return (await ask(dialled, method, request)).refused;
+    },
     uploadArtifact: (ref, file) => sendArtifact(dialled, ref, file, most),
   };
 }

@@ -43,7 +43,7 @@ async function frugalCoordinator(maxChunkBytes: number, stored = 0n, takesBatche
         if (message?.$case !== "hello") return;
         const value = {
           ...{ protocol: protocolVersion, heartbeatMs: 1_000, leaseMs: 15_000, maxChunkBytes },
-          ...{ lost: [], draining: false, takesBatches, inlineBytes: 0 },
+          ...{ lost: [], draining: false, takesBatches, inlineBytes: 0, smallFileBytes: 0 },
         };
         call.write({ message: { $case: "welcome", value } });
       });

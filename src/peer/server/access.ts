@@ -16,6 +16,7 @@ const everyone: readonly CertificateRole[] = ["client", "node", "coordinator", "
 export const rolesByMethod: Readonly<Record<string, readonly CertificateRole[]>> = {
   "/agent.v1.WorkerService/Session": workers,
   "/agent.v1.WorkerService/UploadLog": workers,
+  "/agent.v1.WorkerService/StoreArtifacts": workers,
   "/agent.v1.WorkerService/UploadArtifact": workers,
 
   "/agent.v1.TaskService/Submit": clients,
@@ -30,6 +31,7 @@ export const rolesByMethod: Readonly<Record<string, readonly CertificateRole[]>>
   "/agent.v1.TaskService/FollowTasks": clients,
   "/agent.v1.TaskService/ListArtifacts": clients,
   "/agent.v1.TaskService/ReadArtifact": clients,
+  "/agent.v1.TaskService/GetArtifacts": clients,
 
   "/agent.v1.FleetService/ListWorkers": clients,
   "/agent.v1.FleetService/DrainWorker": clients,

@@ -93,12 +93,17 @@ export function decoded<T>(message: T): T {
 /** A unary method from a function of its request. */
 export function unary<Request, Response>(
   serving: Serving,
-  /** @param by who calls, by the verified certificate. */
-  answer: (request: Request, by: Identity | undefined) => Promise<Response>,
+  /**
+   * @param by who calls, by the verified certificate.
+   * @param from the caller's address.
+   */
+  answer: (request: Request, by: Identity | undefined, from: string) => Promise<Response>,
 ): handleUnaryCall<Request, Response> {
   return (call, callback) => {
-    const by = serving.callerOf(call).certificate?.identity;
-    const answered = Promise.resolve().then(() => answer(decoded(call.request), by)).then(
+    const { certificate, address } = serving.callerOf(call);
+    const answered = Promise.resolve().then(() =>
+      answer(decoded(call.request), certificate?.identity, address)
+    ).then(
       (response) => {
         serving.counts.ended(call.getPath(), status.OK);
         callback(null, response);

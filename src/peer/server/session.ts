@@ -218,5 +218,6 @@ function welcome(session: WorkerSession): wire.Welcome {
     draining: session.draining,
     takesBatches: true,
     inlineBytes: session.inlineBytes,
+    smallFileBytes: session.smallFileBytes ?? 0,
   };
 }

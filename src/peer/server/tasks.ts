@@ -104,7 +104,7 @@ function taskHandlers(tasks: TaskServer, serving: Serving): Handlers<
 function dataHandlers(
   tasks: TaskServer,
   serving: Serving,
-): Handlers<"readLog" | "followTasks" | "listArtifacts" | "readArtifact"> {
+): Handlers<"readLog" | "followTasks" | "listArtifacts" | "readArtifact" | "getArtifacts"> {
   return {
     readLog: reading(
       serving,
@@ -149,6 +149,9 @@ function dataHandlers(
       const bytesOf = ({ path }: Artifact) => path.length * 3 + 100;
       for await (const part of packed(found, bytesOf)) yield { artifacts: part.map(wireArtifact) };
     }),
+    getArtifacts: unary(serving, async ({ taskId, attempt, paths }: wire.GetArtifactsRequest) => ({
+      files: (await tasks.getArtifacts(taskId, attempt, paths)).map(wireBytes),
+    })),
     readArtifact: reading(
       serving,
       { last: noBytes, bytesOf },

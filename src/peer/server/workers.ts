@@ -2,7 +2,7 @@ import { limits } from "../../tasks/limits.ts";
 import { TaskError, type WorkerServer } from "../../tasks/service.ts";
 import { numberFrom, refFrom, required, streamFrom } from "../from_wire.ts";
 import type * as wire from "../gen/agent/v1/agent.ts";
-import { conversing, type Serving } from "./calls.ts";
+import { conversing, type Serving, unary } from "./calls.ts";
 import { sessionHandler } from "./session.ts";
 
 /** `agent.v1.WorkerService`: sessions, and what workers send of their attempts. */
@@ -16,6 +16,10 @@ export function workersHandlers(
       serving,
       (requests, respond, from) => receiveLog(workers, requests, respond, from),
     ),
+    storeArtifacts: unary(serving, async (request: wire.StoreArtifactsRequest, _by, from) => {
+      const { ref, files } = request;
+      return { refused: await workers.storeArtifacts(refFrom(ref), files, from) };
+    }),
     uploadArtifact: conversing(
       serving,
       (requests, respond, from) => receiveArtifact(workers, requests, respond, from),

@@ -143,6 +143,7 @@ const migrations: readonly string[] = [
     stderr BLOB NOT NULL,
     PRIMARY KEY (seq, attempt)
   ) WITHOUT ROWID;
+  ALTER TABLE artifacts ADD COLUMN data BLOB;
 `,
 ];
 

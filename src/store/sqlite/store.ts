@@ -36,6 +36,9 @@ import {
 import { type ListQuery, listTasks, type Reads } from "./list.ts";
 import { createWriter, type Writer } from "./writes.ts";
 
+/** Without its bytes. */
+const artifactColumns = "a.attempt, a.path, a.size, a.sha256, a.mode";
+
 /** Without the spec of an array's element, which is its array's: a large one is read and kept once. */
 const taskColumns = `t.seq, t.id, t.state, t.submitted_at, t.finished_at, t.array_id,
   t.array_index, t.not_before, t.cancel_requested, t.reason, t.spec, t.submitter, t.line`;
@@ -280,7 +283,7 @@ class SqliteStore implements TaskStore {
 
   artifacts(taskId: string, attempt: number, path: string, limit: number): Artifact[] {
     return this.#all(
-      `SELECT a.* FROM artifacts a JOIN tasks t ON t.seq = a.seq
+      `SELECT ${artifactColumns} FROM artifacts a JOIN tasks t ON t.seq = a.seq
        WHERE t.id = ? AND a.attempt = ? AND a.path > ? ORDER BY a.path LIMIT ?`,
       taskId,
       attempt,
@@ -291,13 +294,19 @@ class SqliteStore implements TaskStore {
 
   artifact(taskId: string, attempt: number, path: string): Artifact | undefined {
     const row = this.#get(
-      `SELECT a.* FROM artifacts a JOIN tasks t ON t.seq = a.seq
+      `SELECT ${artifactColumns} FROM artifacts a JOIN tasks t ON t.seq = a.seq
        WHERE t.id = ? AND a.attempt = ? AND a.path = ?`,
       taskId,
       attempt,
       path,
     );
     return row && artifactOf(row);
+  }
+
+  artifactData(taskId: string, attempt: number, path: string): Uint8Array | undefined {
+    const sql = `SELECT a.data FROM artifacts a JOIN tasks t ON t.seq = a.seq
+      WHERE t.id = ? AND a.attempt = ? AND a.path = ?`;
+    return (this.#get(sql, taskId, attempt, path)?.data ?? undefined) as Uint8Array | undefined;
   }
 
   artifactCount(taskId: string, attempt: number): number {

@@ -1,5 +1,5 @@
 import type { DatabaseSync, SQLInputValue } from "node:sqlite";
-import type { Change, ChangeResult } from "../../coordinator/store.ts";
+import type { Change, ChangeResult, StoredArtifact } from "../../coordinator/store.ts";
 import type { AttemptResult, Identity, TaskSpec } from "../../tasks/task.ts";
 import { statementsOf } from "./database.ts";
 import { stateNames } from "./rows.ts";
@@ -162,26 +162,9 @@ export function createWriter(
           change.ref.attempt,
         );
         return;
-      case "artifact": {
-        const { attempt, path, size, sha256, mode } = change.artifact;
-        const before = get(
-          `SELECT size FROM artifacts WHERE seq = ? AND attempt = ? AND path = ?`,
-          change.seq,
-          attempt,
-          path,
-        );
-        stored(size - (before?.size ?? 0));
-        run(
-          `INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?, ?, ?, ?)`,
-          change.seq,
-          attempt,
-          path,
-          size,
-          sha256,
-          mode,
-        );
+      case "artifacts":
+        for (const artifact of change.artifacts) keep(change.seq, artifact);
         return;
-      }
       case "put_state":
         return putState(change);
       case "delete_state":
@@ -269,6 +252,18 @@ export function createWriter(
       run(`DELETE FROM arrays WHERE id = ?`, array);
     }
     run(`DELETE FROM submissions WHERE id = ?`, array);
+  }
+
+  function keep(seq: number, { attempt, path, size, sha256, mode, data }: StoredArtifact): void {
+    const before = get(
+      `SELECT size FROM artifacts WHERE seq = ? AND attempt = ? AND path = ?`,
+      seq,
+      attempt,
+      path,
+    );
+    stored(size - (before?.size ?? 0));
+    const sql = `INSERT OR REPLACE INTO artifacts VALUES (?, ?, ?, ?, ?, ?, ?)`;
+    run(sql, seq, attempt, path, size, sha256, mode, data ?? null);
   }
 
   function end({ seq, result, after, at }: Change & { kind: "end" }): void {

@@ -299,6 +299,8 @@ export interface Welcome {
    * most 8 KiB. 0: none.
    */
   inlineBytes: number;
+  /** The size of files that StoreArtifacts takes; 0: it takes none. */
+  smallFileBytes: number;
 }
 
 export interface Heartbeat {
@@ -433,6 +435,31 @@ export interface UploadLogResponse {
   stderrOffset: bigint;
   /** Answers LogEnd. */
   complete: boolean;
+}
+
+/** Files of at most Welcome.small_file_bytes; at most 250 of together 1 MiB. */
+export interface StoreArtifactsRequest {
+  ref: AttemptRef | undefined;
+  files: SmallFile[];
+}
+
+export interface SmallFile {
+  path: string;
+  /** Permission bits, at most 0777. */
+  mode: number;
+  /** Lower-case hex. */
+  sha256: string;
+  data: Buffer;
+}
+
+/** All files but these are stored, checked and on disk. */
+export interface StoreArtifactsResponse {
+  refused: RefusedFile[];
+}
+
+export interface RefusedFile {
+  path: string;
+  reason: string;
 }
 
 export interface UploadArtifactRequest {
@@ -660,6 +687,19 @@ export interface ListArtifactsRequest {
 
 export interface ListArtifactsResponse {
   artifacts: Artifact[];
+}
+
+/** Files of at most 16 KiB each; at most 250 of together 1 MiB. */
+export interface GetArtifactsRequest {
+  taskId: string;
+  /** 0: the newest. */
+  attempt: number;
+  paths: string[];
+}
+
+export interface GetArtifactsResponse {
+  /** In the order of the paths. */
+  files: Buffer[];
 }
 
 export interface ReadArtifactRequest {
@@ -2373,6 +2413,7 @@ function createBaseWelcome(): Welcome {
     draining: false,
     takesBatches: false,
     inlineBytes: 0,
+    smallFileBytes: 0,
   };
 }
 
@@ -2401,6 +2442,9 @@ export const Welcome: MessageFns<Welcome> = {
     }
     if (message.inlineBytes !== 0) {
       writer.uint32(64).uint32(message.inlineBytes);
+    }
+    if (message.smallFileBytes !== 0) {
+      writer.uint32(72).uint32(message.smallFileBytes);
     }
     return writer;
   },
@@ -2480,6 +2524,14 @@ export const Welcome: MessageFns<Welcome> = {
             }
 
             message.inlineBytes = reader.uint32();
+            continue;
+          }
+          case 9: {
+            if (tag !== 72) {
+              break;
+            }
+
+            message.smallFileBytes = reader.uint32();
             continue;
           }
         }
@@ -3650,6 +3702,245 @@ export const UploadLogResponse: MessageFns<UploadLogResponse> = {
             }
 
             message.complete = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseStoreArtifactsRequest(): StoreArtifactsRequest {
+  return { ref: undefined, files: [] };
+}
+
+export const StoreArtifactsRequest: MessageFns<StoreArtifactsRequest> = {
+  encode(message: StoreArtifactsRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    if (message.ref !== undefined) {
+      AttemptRef.encode(message.ref, writer.uint32(10).fork()).join();
+    }
+    for (const v of message.files) {
+      SmallFile.encode(v!, writer.uint32(18).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StoreArtifactsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStoreArtifactsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.ref = AttemptRef.decode(reader, reader.uint32());
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.files.push(SmallFile.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSmallFile(): SmallFile {
+  return { path: "", mode: 0, sha256: "", data: Buffer.alloc(0) };
+}
+
+export const SmallFile: MessageFns<SmallFile> = {
+  encode(message: SmallFile, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    if (message.path !== "") {
+      writer.uint32(10).string(message.path);
+    }
+    if (message.mode !== 0) {
+      writer.uint32(16).uint32(message.mode);
+    }
+    if (message.sha256 !== "") {
+      writer.uint32(26).string(message.sha256);
+    }
+    if (message.data.length !== 0) {
+      writer.uint32(34).bytes(message.data);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SmallFile {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSmallFile();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.mode = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.sha256 = reader.string();
+            continue;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.data = viewOf(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseStoreArtifactsResponse(): StoreArtifactsResponse {
+  return { refused: [] };
+}
+
+export const StoreArtifactsResponse: MessageFns<StoreArtifactsResponse> = {
+  encode(message: StoreArtifactsResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    for (const v of message.refused) {
+      RefusedFile.encode(v!, writer.uint32(10).fork()).join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): StoreArtifactsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseStoreArtifactsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.refused.push(RefusedFile.decode(reader, reader.uint32()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRefusedFile(): RefusedFile {
+  return { path: "", reason: "" };
+}
+
+export const RefusedFile: MessageFns<RefusedFile> = {
+  encode(message: RefusedFile, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    if (message.path !== "") {
+      writer.uint32(10).string(message.path);
+    }
+    if (message.reason !== "") {
+      writer.uint32(18).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): RefusedFile {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRefusedFile();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.path = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.reason = reader.string();
             continue;
           }
         }
@@ -5752,6 +6043,120 @@ export const ListArtifactsResponse: MessageFns<ListArtifactsResponse> = {
   },
 };
 
+function createBaseGetArtifactsRequest(): GetArtifactsRequest {
+  return { taskId: "", attempt: 0, paths: [] };
+}
+
+export const GetArtifactsRequest: MessageFns<GetArtifactsRequest> = {
+  encode(message: GetArtifactsRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    if (message.taskId !== "") {
+      writer.uint32(10).string(message.taskId);
+    }
+    if (message.attempt !== 0) {
+      writer.uint32(16).uint32(message.attempt);
+    }
+    for (const v of message.paths) {
+      writer.uint32(26).string(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetArtifactsRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetArtifactsRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.taskId = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.attempt = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.paths.push(reader.string());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseGetArtifactsResponse(): GetArtifactsResponse {
+  return { files: [] };
+}
+
+export const GetArtifactsResponse: MessageFns<GetArtifactsResponse> = {
+  encode(message: GetArtifactsResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    for (const v of message.files) {
+      writer.uint32(10).bytes(v!);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): GetArtifactsResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseGetArtifactsResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.files.push(viewOf(reader.bytes()));
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseReadArtifactRequest(): ReadArtifactRequest {
   return { taskId: "", attempt: 0, path: "", offset: 0n, window: undefined };
 }
@@ -7265,7 +7670,19 @@ export const WorkerServiceService = {
     responseSerialize: (value: UploadLogResponse): Buffer => viewOf(UploadLogResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): UploadLogResponse => UploadLogResponse.decode(value),
   },
-  /** One call for each file. */
+  /** Many small files of an attempt in one message. */
+  storeArtifacts: {
+    path: "/agent.v1.WorkerService/StoreArtifacts" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: StoreArtifactsRequest): Buffer =>
+      viewOf(StoreArtifactsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): StoreArtifactsRequest => StoreArtifactsRequest.decode(value),
+    responseSerialize: (value: StoreArtifactsResponse): Buffer =>
+      viewOf(StoreArtifactsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): StoreArtifactsResponse => StoreArtifactsResponse.decode(value),
+  },
+  /** One call for each larger file. */
   uploadArtifact: {
     path: "/agent.v1.WorkerService/UploadArtifact" as const,
     requestStream: true as const,
@@ -7286,7 +7703,9 @@ export interface WorkerServiceServer extends UntypedServiceImplementation {
    * coordinator answers with the offsets that it has, and the worker continues from there.
    */
   uploadLog: handleBidiStreamingCall<UploadLogRequest, UploadLogResponse>;
-  /** One call for each file. */
+  /** Many small files of an attempt in one message. */
+  storeArtifacts: handleUnaryCall<StoreArtifactsRequest, StoreArtifactsResponse>;
+  /** One call for each larger file. */
   uploadArtifact: handleBidiStreamingCall<UploadArtifactRequest, UploadArtifactResponse>;
 }
 
@@ -7417,6 +7836,17 @@ export const TaskServiceService = {
       viewOf(ReadArtifactResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ReadArtifactResponse => ReadArtifactResponse.decode(value),
   },
+  /** Many small files of an attempt in one message. */
+  getArtifacts: {
+    path: "/agent.v1.TaskService/GetArtifacts" as const,
+    requestStream: false as const,
+    responseStream: false as const,
+    requestSerialize: (value: GetArtifactsRequest): Buffer => viewOf(GetArtifactsRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): GetArtifactsRequest => GetArtifactsRequest.decode(value),
+    responseSerialize: (value: GetArtifactsResponse): Buffer =>
+      viewOf(GetArtifactsResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): GetArtifactsResponse => GetArtifactsResponse.decode(value),
+  },
 } as const;
 
 export interface TaskServiceServer extends UntypedServiceImplementation {
@@ -7446,6 +7876,8 @@ export interface TaskServiceServer extends UntypedServiceImplementation {
   followTasks: handleBidiStreamingCall<FollowTasksRequest, FollowTasksResponse>;
   listArtifacts: handleServerStreamingCall<ListArtifactsRequest, ListArtifactsResponse>;
   readArtifact: handleBidiStreamingCall<ReadArtifactRequest, ReadArtifactResponse>;
+  /** Many small files of an attempt in one message. */
+  getArtifacts: handleUnaryCall<GetArtifactsRequest, GetArtifactsResponse>;
 }
 
 /** What clients call about workers. */
