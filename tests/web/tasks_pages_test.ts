@@ -174,6 +174,11 @@ pageTest("what the form asks for is sent", async ({ node, page, go }) => {
   await page.locator('datalist option[value="gpu1"]').waitFor({ state: "attached" });
   await page.getByLabel("Worker", { exact: true }).fill("gpu1");
   await page.getByLabel("Again when lost").fill("0");
+  await page.getByLabel("Lost after").fill("soon");
+  await page.getByRole("button", { name: "Submit", exact: true }).click();
+  // However far the form is scrolled, what is wrong is in view.
+  const alert = await page.getByText('Lost after: "soon" is not a duration').boundingBox();
+  assert.ok(alert !== null && alert.y > 0 && alert.y + alert.height <= desktop.height);
   await page.getByLabel("Lost after").fill("1d");
   await page.getByLabel("Standard input").fill("one\n");
   await page.getByLabel("Once on every worker that matches").check();

@@ -55,8 +55,8 @@ export function SubmitDialog({ onClose, initial }: SubmitProps) {
           <summary>More</summary>
           <MoreFields initial={initial} />
         </details>
-        {problem.value !== undefined && <Failure problem={problem.value} />}
         <footer>
+          {problem.value !== undefined && <Failure problem={problem.value} />}
           <button type="button" onClick={onClose}>Close</button>
           <button type="submit" class="primary" disabled={isBusy.value}>Submit</button>
         </footer>
@@ -85,12 +85,6 @@ function MoreFields({ initial }: Pick<SubmitProps, "initial">) {
       <Field initial={initial} name="lost_after" label="Lost after" hint="5m, or never" />
       <Field initial={initial} name="array" label="Array" hint="0-9 or 1,3,5-9%2" />
       <Field initial={initial} name="cwd" label="Folder on the worker" hint="one of its own" />
-      <Field
-        initial={initial}
-        name="idempotency_key"
-        label="Idempotency key"
-        hint="starts nothing twice"
-      />
       <Lines initial={initial} name="env" label="Environment, one per line" hint="NAME=value" />
       <Lines
         initial={initial}
@@ -100,6 +94,12 @@ function MoreFields({ initial }: Pick<SubmitProps, "initial">) {
       />
       <Lines initial={initial} name="stdin" label="Standard input" hint="nothing" />
       <Lines initial={initial} name="lines" label="A task for each line" hint="its $AGENT_LINE" />
+      <Field
+        initial={initial}
+        name="idempotency_key"
+        label="Idempotency key"
+        hint="starts nothing twice"
+      />
       <div class="checks">
         <Check name="each">Once on every worker that matches</Check>
         <Check name="require_match">Only if a worker has these labels</Check>
