@@ -8,7 +8,7 @@ import { type Counts, countsOf, failuresIn } from "./deno_test_output.ts";
 import { limited } from "../src/base/limited.ts";
 import { leftBehind, runVariable } from "./left_behind.ts";
 
-/** A run that takes longer hangs: it takes 7 minutes on 2 quiet cores. */
+/** A run that takes longer hangs: it takes up to 15 minutes on 2 cores. */
 const limitMs = 24 * 60_000;
 /**
  * Checks and the compiler keep a core busy each. Tests wait as often as they work, so the two runs of
