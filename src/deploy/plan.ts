@@ -1,5 +1,6 @@
 /** What a peer needs: a pure comparison of what is there with what is wanted. */
 import { isIP } from "node:net";
+import { isNewer } from "../base/version_order.ts";
 import type { Facts } from "./preflight.ts";
 
 /** What every peer is to have. */
@@ -16,6 +17,8 @@ export interface Wanted {
   /** The flags of that service as its process has them; undefined if any will do. */
   serviceFlags: string[] | undefined;
   force: boolean;
+  /** Whether the executable may replace one of a newer version. */
+  allowDowngrade: boolean;
   /** Milliseconds since the epoch. */
   now: number;
 }
@@ -219,7 +222,9 @@ function problemsOf(facts: Facts, present: PeerCertificates, wanted: Wanted): Pr
     `only ${facts.freeKiB} KiB are free for ${facts.tlsRoot}`,
     "Free some space there",
   );
-  if (wanted.binary !== undefined) found.push(...binaryProblems(facts, wanted.binary));
+  if (wanted.binary !== undefined) {
+    found.push(...binaryProblems(facts, wanted.binary, wanted.allowDowngrade));
+  }
   if (serviceStep(facts, wanted).length > 0) {
     const missing = { what: "there is no agent to run as a service", next: "Add --push-binary" };
     found.push(...serviceProblems(facts, wanted.binary === undefined ? missing : undefined));
@@ -240,9 +245,21 @@ function serviceProblems(facts: Facts, missing: Problem | undefined): Problem[] 
   return found;
 }
 
-function binaryProblems(facts: Facts, binary: WantedBinary): Problem[] {
+function binaryProblems(facts: Facts, binary: WantedBinary, allowDowngrade: boolean): Problem[] {
   if (facts.agent?.sha256 === binary.sha256) return [];
   const found: Problem[] = [];
+  const there = facts.agent?.version;
+  // What a newer version has written to disk, an older one may not be able to read.
+  if (
+    !allowDowngrade && there !== undefined && binary.version !== undefined &&
+    isNewer(there, binary.version)
+  ) {
+    found.push({
+      what: `it has agent ${there}, which is newer than this one, ${binary.version}`,
+      next: `Upgrade this host first; or to go back to ${binary.version} there, run the same ` +
+        "command with --allow-downgrade",
+    });
+  }
   if (facts.os !== "Linux" || archOf(facts.arch) !== binary.arch) {
     found.push({
       what: `it is ${facts.os} on ${facts.arch}, and the executable is for Linux on ${binary.arch}`,

@@ -51,6 +51,7 @@ const wanted: Wanted = {
   service: undefined,
   serviceFlags: undefined,
   force: false,
+  allowDowngrade: false,
   now,
 };
 const binary = {
@@ -95,6 +96,22 @@ const steps: [string, Case, string[]][] = [
   ["no token", { facts: { tokenSha256: undefined } }, ["token (none there)"]],
   ["no executable", { facts: noAgent, wanted: { binary } }, ["executable (none there)"]],
   ["older executable", { wanted: { binary } }, ["executable (0.1.0 there, this is 0.2.0)"]],
+  [
+    "newer executable with --allow-downgrade",
+    {
+      facts: { agent: { ...facts.agent!, version: "0.10.0" } },
+      wanted: { binary, allowDowngrade: true },
+    },
+    ["executable (0.10.0 there, this is 0.2.0)"],
+  ],
+  [
+    "executable of an unknown version",
+    {
+      facts: { agent: { ...facts.agent!, version: "0.10.0" } },
+      wanted: { binary: { ...binary, version: undefined } },
+    },
+    ["executable (another one there)"],
+  ],
   [
     "another build",
     { wanted: { binary: { ...binary, version: "0.1.0" } } },
@@ -176,6 +193,11 @@ const problems: [string, Case, RegExp][] = [
   ["disk", { facts: { freeKiB: 10 } }, /only 10 KiB are free/],
   ["architecture", { facts: { arch: "armv7l" }, wanted: { binary } }, /for Linux on x86_64/],
   ["musl", { facts: { libc: "musl" }, wanted: { binary } }, /musl/],
+  [
+    "newer executable",
+    { facts: { agent: { ...facts.agent!, version: "0.10.0" } }, wanted: { binary } },
+    /has agent 0\.10\.0, which is newer than this one, 0\.2\.0/,
+  ],
   ["noexec", { facts: { noexec: true }, wanted: { binary } }, /noexec/],
   [
     "folder of the executable",

@@ -50,6 +50,7 @@ export interface DeployRequest {
     container: string | undefined;
     containerHost: Readonly<Record<string, string>>;
     pushBinary: boolean;
+    allowDowngrade: boolean;
     binary: string | undefined;
     service: string | undefined;
     role: CertificateRole | undefined;
@@ -140,6 +141,7 @@ export async function deployAll(request: DeployRequest): Promise<PeerResult[]> {
             service: options.service,
             serviceFlags: request.serviceFlags,
             force: options.force,
+            allowDowngrade: options.allowDowngrade,
             now: env.clock.now(),
           },
           ca,

@@ -278,12 +278,8 @@ export class SlotScheduler implements SessionEvents {
     session.deliver(attempt);
   }
 
-  /** Nothing depends on the time now. */
-  get isIdle(): boolean {
-    return this.trouble === undefined && this.sessions.every(({ attempts }) => attempts.size === 0);
-  }
+  // Called regularly.
 
-  /** Called regularly. */
   tick(): void {
     const now = this.options.clock.monotonic();
     this.#health.tick();

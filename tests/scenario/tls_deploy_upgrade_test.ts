@@ -122,3 +122,29 @@ Deno.test({
     await b.ok("agent service uninstall coordinator");
   },
 });
+
+Deno.test({
+  name: "a newer version is replaced by an older one only where that is meant",
+  ...ready,
+  ignore: ready.ignore || !agent.compiled,
+  async fn() {
+    await using hosts = await startHosts(["a", "b"]);
+    const { a, b } = hosts;
+    await a.ok("agent tls init");
+    await writeVersion(b, next, "/usr/local/bin/agent");
+    const deploy = `${agent.command().command} tls deploy --push-binary`;
+    const refused = await a.run(`${deploy} b.lan`);
+    assert.equal(refused.code, 1, refused.stdout + refused.stderr);
+    assert.ok(
+      refused.stdout.includes(`it has agent ${next}, which is newer than this one, ${version}`),
+      refused.stdout,
+    );
+    assert.match(refused.stdout + refused.stderr, /run the same command with --allow-downgrade/);
+    assert.match(await b.ok("agent version"), new RegExp(`^agent ${next} `));
+    assert.match(
+      await a.ok(`${deploy} --allow-downgrade b.lan`),
+      new RegExp(`changed +executable \\(${next} there, this is ${version}\\)`),
+    );
+    assert.match(await b.ok("agent version"), new RegExp(`^agent ${version} `));
+  },
+});

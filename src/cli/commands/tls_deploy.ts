@@ -64,6 +64,10 @@ export default command({
       placeholder: "FILE",
       help: "The executable to copy instead, for another architecture",
     },
+    allowDowngrade: {
+      kind: "flag",
+      help: "Let --push-binary replace a newer version by this one",
+    },
     service: {
       kind: "choice",
       choices: ["node", "worker", "coordinator"],
