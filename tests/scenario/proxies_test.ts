@@ -143,7 +143,12 @@ async function assertNotTrusted(a: Host, laptop: Host, isTls: boolean): Promise<
     if (wrong === 421) return; // The proxy did not pass on the name, and its word does not count.
   }
   const own = `curl -sS --cacert /etc/agent/tls/ca/ca.crt --resolve ${name}:443:127.0.0.1`;
-  assert.equal(await a.ok(`${own} -o body -w '%{http_code}' '${site}/?token=wrong'`), "429");
+  // Time gives guesses back, on a busy machine one of them before this; alone it would have ten.
+  const guesses: string[] = [];
+  while (guesses.at(-1) !== "429" && guesses.length < 4) {
+    guesses.push(await a.ok(`${own} -o body -w '%{http_code}' '${site}/?token=wrong'`));
+  }
+  assert.equal(guesses.at(-1), "429");
 }
 
 /** The blocks of code of a document, by the heading above them. */
