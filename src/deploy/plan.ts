@@ -193,7 +193,7 @@ function problemsOf(facts: Facts, present: PeerCertificates, wanted: Wanted): Pr
     foreign && !wanted.force,
     `it belongs to another CA (SHA-256 ${present.caFingerprint?.slice(0, 23)}…, ours is ` +
       `${wanted.caFingerprint.slice(0, 23)}…)`,
-    "To move it to this CA: agent tls deploy --force",
+    "To move it to this CA, run the same command with --force",
   );
   add(
     facts.hasCaKey && !foreign && present.caFingerprint !== undefined,
