@@ -11,17 +11,19 @@ export function workerHealth(connected: boolean, sinceHeartbeatMs: number): Work
 
 /**
  * For how many milliseconds a worker may be silent before a lease counts as lost: at least as long as
- * it may rely on it. Without a lease: before its session ends.
+ * it may rely on it. Without a lease: before its session ends. What is to be cancelled never runs again,
+ * so nobody waits for a worker that may be away for ever.
  *
  * @param leaseMs `coordinator.lost_after`.
  */
 export function leaseLength(
   holder: { holdMs: number; leaseMs: number; keepsTaskLeases: boolean },
   leaseMs: number,
-  lease?: { lostAfterMs: number | undefined },
+  lease?: { lostAfterMs: number | undefined; cancelRequested: boolean },
 ): number {
   const common = Math.max(leaseMs, holder.leaseMs);
-  const own = lease?.lostAfterMs === 0 ? Infinity : lease?.lostAfterMs ?? common;
+  const wanted = lease?.lostAfterMs === 0 ? Infinity : lease?.lostAfterMs ?? common;
+  const own = lease?.cancelRequested ? Math.min(wanted, common) : wanted;
   return Math.max(holder.holdMs, holder.keepsTaskLeases ? own : Math.max(own, common));
 }
 

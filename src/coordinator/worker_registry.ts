@@ -324,16 +324,29 @@ export class WorkerRegistry {
     const worker = this.#known(id);
     const { clock, commits } = this.leaseTable;
     const { session } = worker;
-    if (session !== undefined && !session.late(clock.monotonic())) {
+    const now = clock.monotonic();
+    const isHere = session !== undefined && !session.late(now);
+    // Where its host was set up anew, a former process may hold what it cannot report any more.
+    const gone = [...worker.holders].filter((holder) =>
+      !isHere || holder !== session.holder && holder.leases.size > 0 &&
+        now - holder.heardAt >= leaseLength(holder.stored, this.leaseMs)
+    );
+    if (isHere && gone.length === 0) {
       throw new TaskError("wrong_state", `The worker "${id}" is connected; only a lost one can go`);
     }
     const info = this.#info(worker);
-    session?.finish(new TaskError("conflict", "The worker was declared gone: leases are lost"));
-    for (const holder of worker.holders) {
+    for (const holder of gone) {
       for (const lease of [...holder.leases.values()]) {
         this.leaseTable.lose(lease, `Worker "${id}" was declared gone (agent workers forget)`);
       }
+      worker.holders.delete(holder);
     }
+    if (isHere) {
+      this.log.warn("former processes of a worker forgotten", { worker: id, count: gone.length });
+      await commits.write({ kind: "worker", worker: worker.stored });
+      return info;
+    }
+    session?.finish(new TaskError("conflict", "The worker was declared gone: leases are lost"));
     this.#workers.delete(id);
     this.log.warn("worker forgotten", { worker: id, attempts: info.running });
     await commits.write({ kind: "forget_worker", id });

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { leaseTimes } from "../../src/tasks/limits.ts";
-import { EngineHarness, FakeWorker, turn } from "../support/engine.ts";
+import { EngineHarness, FakeWorker, taskError, turn } from "../support/engine.ts";
 import { spec } from "../support/spec.ts";
 import { running, stateOf } from "../support/one_task.ts";
 
@@ -52,6 +52,38 @@ Deno.test("a person can end a lease that nothing else ends", async () => {
   assert.equal((await stateOf(harness, id)).state, "running");
   await harness.engine.forgetWorker("w1");
   assert.deepEqual(await stateOf(harness, id), { state: "queued", attempts: ["lost"] });
+});
+
+Deno.test("a task that is cancelled does not wait for a worker that may never come back", async () => {
+  await using harness = new EngineHarness();
+  const { engine, clock } = harness;
+  const { id, worker, ref } = await running(harness, { lostAfterMs: 0 });
+  worker.session.closed();
+  clock.turn(leaseTimes.leaseMs);
+  await engine.cancelTask(id);
+  engine.advance();
+  await turn();
+  assert.equal((await stateOf(harness, id)).state, "cancelled");
+  const back = await FakeWorker.connect(engine, { held: [ref] });
+  assert.deepEqual(back.session.lost, [ref], "it ends the process");
+});
+
+Deno.test("a host that was set up anew under its old name does not keep what it held before", async () => {
+  await using harness = new EngineHarness();
+  const { engine, clock } = harness;
+  const { id, worker } = await running(harness, { lostAfterMs: 0 });
+  worker.session.closed();
+  clock.turn(leaseTimes.lateAfterMs);
+  const anew = { instance: "instance-2", home: "another-home" };
+  const again = await FakeWorker.connect(engine, anew);
+  await assert.rejects(engine.forgetWorker("w1"), taskError("wrong_state"), "it may be paused");
+  clock.turn(leaseTimes.leaseMs);
+  await again.session.heartbeat();
+  engine.advance();
+  assert.equal((await stateOf(harness, id)).state, "running");
+  assert.equal((await engine.forgetWorker("w1")).running, 1);
+  assert.deepEqual(await stateOf(harness, id), { state: "queued", attempts: ["lost"] });
+  assert.equal(again.ended, undefined, "its new process goes on");
 });
 
 Deno.test("no lease of a worker that does not know a task's own is shorter than what it was promised", async () => {

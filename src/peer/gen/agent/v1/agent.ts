@@ -7914,7 +7914,8 @@ export const FleetServiceService = {
   },
   /**
    * A person knows that the worker's host is gone: its leases end now, and it is removed. A worker
-   * that is connected is FAILED_PRECONDITION.
+   * that is connected is FAILED_PRECONDITION, unless a former process of it still holds attempts:
+   * then those end.
    */
   forgetWorker: {
     path: "/agent.v1.FleetService/ForgetWorker" as const,
@@ -7935,7 +7936,8 @@ export interface FleetServiceServer extends UntypedServiceImplementation {
   resumeWorker: handleUnaryCall<ResumeWorkerRequest, ResumeWorkerResponse>;
   /**
    * A person knows that the worker's host is gone: its leases end now, and it is removed. A worker
-   * that is connected is FAILED_PRECONDITION.
+   * that is connected is FAILED_PRECONDITION, unless a former process of it still holds attempts:
+   * then those end.
    */
   forgetWorker: handleUnaryCall<ForgetWorkerRequest, ForgetWorkerResponse>;
 }
