@@ -166,8 +166,8 @@ Deno.test({
     await step("Submit of the largest array", async () => {
       array =
         (await submit(tasks, { env: largeEnv, selector: { large: "yes" } }, limits.maxArray)).id;
-    }, 5);
-    await step("GetTask of it", () => read(tasks.getTask({ id: array }), 300), 3);
+    }, 6);
+    await step("GetTask of it", () => read(tasks.getTask({ id: array }), 300), 6);
     await step(
       "WatchTasks of it",
       () => read(tasks.watchTasks({ ids: [array], deletions: false }), 500),
@@ -200,7 +200,7 @@ Deno.test({
     await step("Submit of the largest array of small tasks", async () => {
       const selector = { small: String(++smallArrays) };
       small = (await submit(tasks, { selector }, limits.maxArray)).id;
-    }, 5);
+    }, 6);
     const held: wire.AttemptRef[] = [];
     await step("a worker that takes 10,000 small tasks", async () => {
       const labels = new Map([["small", String(smallArrays)]]);
@@ -225,13 +225,13 @@ Deno.test({
       const session = openSession(address, { workerId: "w2", held: [...held, ...strange] });
       await new Promise((resolve) => session.call.once("data", resolve));
       session.close();
-    }, 3);
+    }, 6);
     await step("CancelTask of an array that runs", () => read(tasks.cancelTask({ id: small })));
     await step("Hello that holds nothing of it any more", async () => {
       const session = openSession(address, { workerId: "w2", instance: "instance-2" });
       await new Promise((resolve) => session.call.once("data", resolve));
       session.close();
-    }, 3);
+    }, 6);
     const follow = (ids: string[], positions: wire.FollowPosition[] = []) => {
       const call = tasks.followTasks();
       call.write({ ids, positions, window: undefined });
@@ -270,7 +270,7 @@ Deno.test({
       const calls = Array.from({ length: 20_000 }, (_, n) => callFrame(2 * n + 1, path)).flat();
       await caller.send(calls);
       await new Promise((resolve) => setTimeout(resolve, 2_000));
-    }, 3);
+    }, 6);
     await step("as many streams as a connection may have, closed at once", async () => {
       const { id: waiting } = await submit(tasks, { selector: { nobody: "yes" } }, 100);
       const message = wire.WatchTasksRequest.encode({ ids: [waiting], deletions: false }).finish();
@@ -283,7 +283,7 @@ Deno.test({
       const calls = limits.maxStreamsPerConnection + 100;
       await caller.send(Array.from({ length: calls }, (_, n) => watch(2 * n + 1)).flat());
       await eventually(20_000, () => endedCalls(caller.received()) === 100);
-    }, 3);
+    }, 6);
     await step("messages of very many parts", async () => {
       const session = connect(`http://${address}`);
       // Empty arguments, empty variables and empty refs: two bytes each.
