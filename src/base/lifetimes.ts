@@ -26,7 +26,8 @@ export async function together(
 }
 
 export interface Rounds {
-  periodMs: number;
+  /** Asked before each pause, where it varies. */
+  periodMs: number | (() => number);
   /** Share of the period that is varied at random: 0.1 means ±10 %. */
   jitter?: number;
   clock: Clock;
@@ -46,8 +47,9 @@ export async function every(rounds: Rounds, round: () => Promise<void> | void): 
       if (signal.aborted) return;
       failed(error);
     }
+    const pauseMs = typeof periodMs === "number" ? periodMs : periodMs();
     try {
-      await clock.sleep(periodMs * (1 + jitter * (2 * random() - 1)), signal);
+      await clock.sleep(pauseMs * (1 + jitter * (2 * random() - 1)), signal);
     } catch (error) {
       if (!signal.aborted) throw error;
     }

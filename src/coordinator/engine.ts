@@ -73,6 +73,8 @@ export interface EngineStats {
 export interface Engine extends TaskServer, WorkerServer, AsyncDisposable {
   /** Does what is due: leases that expire, retries, the disk. To be called every 100 ms or so. */
   advance(): void;
+  /** No task waits or runs: there is less that depends on time. */
+  isIdle(): boolean;
   stats(): EngineStats;
   /** Why nothing can be accepted at the moment, or undefined. */
   trouble(): string | undefined;
@@ -98,6 +100,7 @@ export function openEngine(options: EngineOptions): Engine {
     ...clientCalls(parts),
     ...workerCalls(parts),
     advance: advancing(parts, options),
+    isIdle: () => parts.leaseTable.queue.size + parts.leaseTable.leases.size === 0,
     trouble: () => parts.commits.failing?.message ?? parts.space.trouble,
     stats: () => statsOf(parts),
     [Symbol.asyncDispose]: () => closed ??= close(parts),

@@ -18,6 +18,8 @@ import { counter, gauge, histogram, lagGauge, type Metric, serveHealth } from ".
 
 /** Maximum delay in noticing due retries and expired leases. */
 const advanceEveryMs = 100;
+/** The same without a task that waits or runs. */
+const idleEveryMs = 500;
 
 /** A busy host delays timers by less than this; leases tolerate the same error. */
 const stoppedFromMs = 3_000;
@@ -78,7 +80,7 @@ async function serveCoordinator(config: Config, env: Env): Promise<void> {
   warnOfName(env, server, advertised(config, server.port));
   printReady(env, config, { role: "coordinator", address: server.address });
   await every({
-    periodMs: advanceEveryMs,
+    periodMs: () => engine.isIdle() ? idleEveryMs : advanceEveryMs,
     clock: env.clock,
     signal: env.signal,
     failed: (error) => env.log.error("round failed", { reason: messageOf(error) }),

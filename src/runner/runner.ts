@@ -27,7 +27,7 @@ import type { TaskProcess } from "./task_process.ts";
 import { checkReach } from "./user.ts";
 import { WorkFolders } from "./work_folders.ts";
 
-/** How often deadlines are checked. */
+/** How often deadlines are checked while there are any; else a round is for the heartbeat. */
 const tickMs = 100;
 
 /** Between heartbeats to the guardian and the role, and between searches for leftover processes. */
@@ -108,7 +108,7 @@ export class Runner {
       killed: (pid) => log.info("ended a process that outlived its task", { pid }),
     }, options.endsOrphans);
     this.#rounds = every({
-      periodMs: tickMs,
+      periodMs: () => this.#attempts.size > 0 ? tickMs : beatMs,
       clock,
       signal: this.#stop.signal,
       failed: (error) => log.error("runner round failed", { error: messageOf(error) }),
@@ -321,6 +321,8 @@ export class Runner {
   /** Derived from the last tick: reading the boot time would take a tenth of a start. */
   #nearlyNow(): Instants {
     const monotonic = this.options.clock.monotonic();
+    // The host may have slept since a round that is long ago.
+    if (monotonic - this.#ticked.monotonic > 2 * tickMs) this.#ticked = this.#now();
     return { monotonic, boot: this.#ticked.boot + monotonic - this.#ticked.monotonic };
   }
 

@@ -278,8 +278,12 @@ export class SlotScheduler implements SessionEvents {
     session.deliver(attempt);
   }
 
-  // Called regularly.
+  /** Nothing depends on the time now. */
+  get isIdle(): boolean {
+    return this.trouble === undefined && this.sessions.every(({ attempts }) => attempts.size === 0);
+  }
 
+  /** Called regularly. */
   tick(): void {
     const now = this.options.clock.monotonic();
     this.#health.tick();

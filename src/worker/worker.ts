@@ -4,8 +4,8 @@ import { SlotScheduler } from "./slot_scheduler.ts";
 import type { WorkerStats } from "./worker_stats.ts";
 import type { WorkerOptions } from "./worker_options.ts";
 
-/** How often things that only depend on time are checked. */
-const tickMs = 100;
+/** How often things that only depend on time are checked, with attempts and without. */
+const tickMs = { busy: 100, idle: 500 };
 
 export interface Worker {
   stats(): WorkerStats;
@@ -27,7 +27,7 @@ export function createWorker(options: WorkerOptions): Worker {
       options.listen((reports) => scheduler.heard(reports));
       const closing = new AbortController();
       const rounds = {
-        periodMs: tickMs,
+        periodMs: () => scheduler.isIdle ? tickMs.idle : tickMs.busy,
         clock,
         failed: (error: unknown) => log.error("worker round failed", { error: messageOf(error) }),
       };
