@@ -132,6 +132,7 @@ async function run(
       args: ["sh", "-c", `export SCRIPT=$$\n${assignments}${script}`],
       env: {
         ...{ STEPS: steps, AT: `${cut}`, HOW: how, CONFIG: config },
+        XDG_STATE_HOME: join(folder.path, "state"),
         PATH: counts ? `${steps}:${Deno.env.get("PATH")}` : Deno.env.get("PATH")!,
       },
       stdin: "piped",

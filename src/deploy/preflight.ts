@@ -89,20 +89,42 @@ role_processes() {
 }
 `;
 
+/** Sets uid, home, config and state, as `agent` finds them. */
+export const stateFolders = `
+uid=$(id -u) home=\${HOME:-/}
+if [ "$uid" = 0 ]; then config=/etc/agent state=/var/lib/agent
+else config=$home/.config/agent state=$home/.local/state/agent; fi
+[ -z "\${XDG_CONFIG_HOME:-}" ] || config=$XDG_CONFIG_HOME/agent
+[ -z "\${XDG_STATE_HOME:-}" ] || state=$XDG_STATE_HOME/agent
+`;
+
 /**
- * POSIX sh, for dash, bash, busybox and ksh. Prints `key=value` lines, and files between `key<` and
- * `key>`. Certificates are public; of the token only a hash is printed.
+ * Shell functions for the SHA-256 of an executable of 100 MB. The script that installed it leaves in
+ * the state folder which file that was, so that a file that has not changed since is not read again.
  */
-export const preflightScript = `${roleProcesses}
-PATH=$PATH:/usr/local/bin:/usr/sbin:/sbin
-say() { printf '%s=%s\\n' "$1" "$2"; }
-# A file of 100 MB: openssl takes a fifth of the time where sha256sum has no code for the processor.
+export const executableSum = `
+# openssl takes a fifth of the time where sha256sum has no code for the processor.
 sum() {
   if command -v openssl >/dev/null; then openssl dgst -sha256 <"$1" | sed 's/.*= *//'
   elif command -v sha256sum >/dev/null; then sha256sum <"$1" | cut -d' ' -f1
   elif command -v shasum >/dev/null; then shasum -a 256 <"$1" | cut -d' ' -f1
   fi
 }
+# Every write and every replacement changes one of these.
+mark() { stat -L -c '%i %d %s %z' "$1" 2>/dev/null; }
+known_sum() {
+  { read -r was && read -r its; } 2>/dev/null <"$state/executable.sum" || return
+  [ -n "$was" ] && [ "$was" = "$(mark "$1")" ] && printf '%s\\n' "$its"
+}
+`;
+
+/**
+ * POSIX sh, for dash, bash, busybox and ksh. Prints `key=value` lines, and files between `key<` and
+ * `key>`. Certificates are public; of the token only a hash is printed.
+ */
+export const preflightScript = `${roleProcesses}
+PATH=$PATH:/usr/local/bin:/usr/sbin:/sbin${stateFolders}${executableSum}
+say() { printf '%s=%s\\n' "$1" "$2"; }
 show() { if [ -r "$2" ]; then printf '%s<\\n' "$1"; cat "$2"; printf '\\n%s>\\n' "$1"; fi; }
 # Sets d to folder $1, or to the nearest one above that exists; free to the KiB that are free there, and
 # options to those that its file system is mounted with.
@@ -115,7 +137,7 @@ END
   while read -r _ at _ has _; do [ "$at" != "$on" ] || options=$has; done 2>/dev/null </proc/mounts
 }
 mounted() { case ,$options, in *,$1,*) true ;; *) false ;; esac; }
-uid=$(id -u) user=$(id -un 2>/dev/null || id -u)
+user=$(id -un 2>/dev/null || id -u)
 say uid "$uid"
 say user "$user"
 if [ "$uid" = 0 ]; then say root is
@@ -136,11 +158,6 @@ if command -v ip >/dev/null; then
 else
   for a in $(hostname -I 2>/dev/null); do say address "$a"; done
 fi
-home=\${HOME:-/}
-if [ "$uid" = 0 ]; then config=/etc/agent state=/var/lib/agent
-else config=$home/.config/agent state=$home/.local/state/agent; fi
-[ -z "\${XDG_CONFIG_HOME:-}" ] || config=$XDG_CONFIG_HOME/agent
-[ -z "\${XDG_STATE_HOME:-}" ] || state=$XDG_STATE_HOME/agent
 tr -d "\\"'" 2>/dev/null <"\${AGENT_CONFIG:-$config/config.yaml}" | awk '
   /^peer[ \t]*:/ || /^[{]/ { on = 1; if (/insecure[ \t]*:/) set = 1; next }
   /^[^ \t#]/ { on = 0 }
@@ -177,7 +194,7 @@ mounted noexec && say noexec yes
 if [ -n "$agent" ]; then
   say agent "$agent"
   if [ -n "$want_sum" ]; then
-    found=$(sum "$agent")
+    found=$(known_sum "$agent" || sum "$agent")
     say sum "$found"
     # Starting it takes longer than all the rest.
     [ "$found" = "$want_sum" ] ||

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { asRoot, component, networkNamespaces, programs } from "../../tests/support/component.ts";
 import { temporaryFolder } from "../../tests/support/temporary.ts";
+import { executableScript } from "./change_scripts.ts";
 import { type Facts, preflightScript, readFacts } from "./preflight.ts";
 
 /**
@@ -79,3 +80,51 @@ for (const kind of ["the programs of this system", "those of busybox alone"]) {
     },
   });
 }
+
+Deno.test({
+  name: "an executable that was pushed is read again only once it has changed",
+  ignore: Deno.build.os === "windows",
+  async fn() {
+    await using folder = await temporaryFolder();
+    const bin = join(folder.path, "bin");
+    const programs = join(folder.path, "programs");
+    await Deno.mkdir(programs);
+    const env = {
+      ...{ HOME: folder.path, XDG_STATE_HOME: join(folder.path, "state") },
+      ...{ XDG_CONFIG_HOME: join(folder.path, "config") },
+      PATH: `${programs}:${bin}:${Deno.env.get("PATH")}`,
+    };
+    const run = async (script: string, input = "") => {
+      const child = new Deno.Command("sh", {
+        args: ["-c", script],
+        env,
+        stdin: "piped",
+        stdout: "piped",
+      }).spawn();
+      const [{ stdout }] = await Promise.all([
+        child.output(),
+        new Blob([input]).stream().pipeTo(child.stdin),
+      ]);
+      return new TextDecoder().decode(stdout);
+    };
+    const sumThere = async () =>
+      readFacts(await run(`want_sum=x\n${preflightScript}`))?.agent?.sha256;
+    const sumOf = async (text: string) => {
+      const bytes = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+      return new Uint8Array(bytes).toHex();
+    };
+
+    const pushed = "#!/bin/sh\necho 1\n";
+    const sum = await sumOf(pushed);
+    assert.match(await run(`bin=${bin} sha256=${sum}\n${executableScript}`, pushed), /installed/);
+    assert.equal(await sumThere(), sum);
+    const reads = '#!/bin/sh\necho "SHA2-256(stdin)= read"\n';
+    await Deno.writeTextFile(join(programs, "openssl"), reads, { mode: 0o755 });
+    assert.equal(await sumThere(), sum);
+
+    const { mtime, atime } = await Deno.stat(join(bin, "agent"));
+    await Deno.writeTextFile(join(bin, "agent"), pushed.replace("1", "2"));
+    await Deno.utime(join(bin, "agent"), atime!, mtime!);
+    assert.equal(await sumThere(), "read");
+  },
+});

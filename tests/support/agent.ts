@@ -56,7 +56,9 @@ export interface Running extends AsyncDisposable {
 /** The program under test: the executable named by AGENT_UNDER_TEST, else the source. */
 export const agent = {
   /** True if it is the executable. */
-  compiled: Deno.env.get("AGENT_UNDER_TEST") !== undefined,
+  get compiled(): boolean {
+    return Deno.env.get("AGENT_UNDER_TEST") !== undefined;
+  },
 
   /** The command line that starts it. */
   command(...args: string[]): { command: string; args: string[] } {
