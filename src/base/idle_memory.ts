@@ -1,5 +1,5 @@
 import process from "node:process";
-import { leaveCode, trimMemory } from "./libc.ts";
+import { leaveProgram, trimMemory } from "./libc.ts";
 
 /** How often to look whether the process has nothing to do. */
 const lookMs = 5_000;
@@ -10,7 +10,7 @@ const idleShare = 0.02;
 /** Share above which it works again: the collections themselves need a part of it. */
 const workShare = 0.2;
 
-/** Processor time since the last release that is worth another one, which costs 50 ms. */
+/** Processor time since the last release that is worth another one, which costs 50 ms. The start is. */
 const worthMs = 2_000;
 
 /** Collections before the memory is released: finalizers free more after the first one. */
@@ -19,11 +19,11 @@ const collections = 2;
 /** Decides by the processor time that the process has used when its memory is released. */
 export class IdleLooks {
   #last: number;
-  #released: number;
+  #released = -Infinity;
   #collected = 0;
 
   constructor(usedMs: number) {
-    this.#last = this.#released = usedMs;
+    this.#last = usedMs;
   }
 
   /** Called every `lookMs`. */
@@ -68,7 +68,7 @@ export function releaseWhenIdle(collect: () => void): Disposable {
       collectGarbage();
     } else if (what === "release") {
       trimMemory();
-      leaveCode();
+      leaveProgram();
     }
   }, lookMs);
   return { [Symbol.dispose]: () => clearInterval(timer) };

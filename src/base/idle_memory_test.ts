@@ -20,7 +20,15 @@ Deno.test("a process that works again is left alone", () => {
   ]);
 });
 
-Deno.test("a process that has done little is left alone", () => {
+Deno.test("after its start a process that does little releases its memory once", () => {
   const looks = new IdleLooks(0);
-  for (let ms = 15; ms < 1_900; ms += 15) assert.equal(looks.next(ms), "nothing");
+  const found = Array.from({ length: 100 }, (_, at) => looks.next(400 + 15 * at));
+  assert.deepEqual(
+    found.map((what, at) => ({ what, at })).filter(({ what }) => what !== "nothing"),
+    [
+      { what: "collect", at: 1 },
+      { what: "collect", at: 2 },
+      { what: "release", at: 3 },
+    ],
+  );
 });

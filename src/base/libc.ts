@@ -182,18 +182,21 @@ export function trimMemory(): void {
 }
 
 /**
- * Takes the code of the program out of this process's memory. The code that is used comes back at once,
- * from the system's cache of the file; what only the start or rare work needs stays away. Code pages are
- * never written, so that nothing can be lost.
+ * Takes the program's code and constants out of this process's memory. What is used comes back at once,
+ * from the system's cache of the file; what only the start or rare work needs stays away. Only pages that
+ * were never written, so that nothing can be lost.
  */
-export function leaveCode(): void {
+export function leaveProgram(): void {
   const calls = libc();
   if (calls === undefined) return;
   const program = Deno.execPath();
-  for (const line of Deno.readTextFileSync("/proc/self/maps").split("\n")) {
-    const found = /^([0-9a-f]+)-([0-9a-f]+) r-xp /.exec(line);
-    if (found === null || !line.endsWith(` ${program}`)) continue;
-    const [from, to] = [BigInt(`0x${found[1]}`), BigInt(`0x${found[2]}`)];
-    calls.madvise(from, to - from, notNeeded);
+  // Each mapping is a line with its range, its rights and its file, and lines of figures.
+  for (const mapping of Deno.readTextFileSync("/proc/self/smaps").split(/^(?=[0-9a-f]+-)/m)) {
+    const [, from, to, file] =
+      /^([0-9a-f]+)-([0-9a-f]+) r-[x-]p \S+ \S+ \S+ +(.*)$/m.exec(mapping) ?? [];
+    // proc_pid_smaps(5): written pages, as of the tables that the loader has filled, count as anonymous.
+    if (file !== program || !/^Anonymous: +0 kB$/m.test(mapping)) continue;
+    const start = BigInt(`0x${from}`);
+    calls.madvise(start, BigInt(`0x${to}`) - start, notNeeded);
   }
 }
