@@ -79,11 +79,11 @@ export function peerClient(
 ): PeerClient {
   const pool = { keepAlive: true, maxSockets };
   const agent = trust === undefined ? new PlainAgent(pool) : new SecureAgent(pool);
-  const proven = new WeakMap<TLSSocket, Proven>();
+  const proven = new WeakMap<TLSSocket, ShownCertificate>();
   const provenOf = (socket: TLSSocket, trust: PeerTrust) => {
     let known = proven.get(socket);
     if (known === undefined) {
-      known = proveNode(shownChain(socket.getPeerCertificate(true)), trust, clock.now());
+      known = shownBy(proveNode(shownChain(socket.getPeerCertificate(true)), trust, clock.now()));
       proven.set(socket, known);
     }
     return known;
@@ -133,7 +133,8 @@ export function peerClient(
         // Whether a certificate is trusted is decided in the handshake: one with the CAs of then.
         if (status === 401 || status === 403) socket.destroy();
         const middle = clock.now() - latencyMs / 2;
-        const observed = observedOf(verified, latencyMs, headers, middle);
+        const clockOffsetMs = offsetOf(headers[timeHeader], middle);
+        const observed = { latencyMs, clockOffsetMs, ...verified ?? withoutTls };
         return { status, headers, body, observed };
       } catch (error) {
         fail(messageOf(error));
@@ -227,22 +228,31 @@ function tlsOptions(trust: PeerTrust, host: string, clock: Clock) {
   };
 }
 
-function observedOf(
-  verified: Proven | undefined,
-  latencyMs: number,
-  headers: PeerReply["headers"],
-  middle: number,
-): Observed {
+type ShownCertificate = Pick<
+  Observed,
+  "certificateFingerprint" | "certificateNotAfter" | "caFingerprint"
+>;
+
+function shownBy({ certificate, root }: Proven): ShownCertificate {
   return {
-    latencyMs,
-    clockOffsetMs: offsetOf(headers[timeHeader], middle),
-    certificateFingerprint: verified && fingerprintHex(verified.certificate),
-    certificateNotAfter: verified?.certificate.notAfter.getTime(),
-    caFingerprint: verified && fingerprintHex(verified.root),
+    certificateFingerprint: fingerprintHex(certificate),
+    certificateNotAfter: certificate.notAfter.getTime(),
+    caFingerprint: fingerprintHex(root),
   };
 }
 
+const withoutTls: ShownCertificate = {
+  certificateFingerprint: undefined,
+  certificateNotAfter: undefined,
+  caFingerprint: undefined,
+};
+
 async function readBounded(response: IncomingMessage, most: number): Promise<string> {
+  // RFC 9110, section 15.4.5: it has no content. Most answers are of this kind.
+  if (response.statusCode === 304) {
+    response.resume();
+    return "";
+  }
   const chunks: Uint8Array[] = [];
   let length = 0;
   for await (const chunk of response as AsyncIterable<Uint8Array>) {

@@ -2,6 +2,8 @@ import { dirname, join } from "node:path";
 import { agent, type Running } from "../support/agent.ts";
 import { eventually } from "../support/eventually.ts";
 import { type Home, tempHome } from "../support/home.ts";
+import { lineStream } from "../support/lines.ts";
+import type { Watch } from "./mesh_watch.ts";
 import {
   type Bench,
   type BenchOptions,
@@ -140,11 +142,12 @@ async function startCluster(size: number): Promise<Cluster> {
     return owned.use(await start(home, nodes[0]!.address));
   };
   while (nodes.length < size) nodes.push(await add());
+  const tokenOf = (node: Running) =>
+    Deno.readTextFileSync(join(dirname(homes.get(node)!.tls), "token")).trim();
+  const bundle = join(first.tls, "ca-bundle.crt");
+  const watcher = undo.use(startWatcher(through));
   const call = async (node: Running, ...args: string[]) => {
-    const home = homes.get(node)!;
-    const token = Deno.readTextFileSync(join(dirname(home.tls), "token")).trim();
-    const bundle = join(home.tls, "ca-bundle.crt");
-    const auth = ["--cacert", bundle, "-H", `Authorization: Bearer ${token}`];
+    const auth = ["--cacert", bundle, "-H", `Authorization: Bearer ${tokenOf(node)}`];
     return await run(...through, "curl", "-sS", ...auth, ...args);
   };
   const clusterOf = async (node: Running) =>
@@ -158,11 +161,12 @@ async function startCluster(size: number): Promise<Cluster> {
     nodes,
     add,
     async allSee(count, quickly = false) {
-      const sees = async (node: Running) =>
-        (await clusterOf(node)).filter(({ state }) => state === "reachable").length === count;
-      await Promise.all(
-        nodes.map((node) => eventually(quickly ? 30_000 : 120_000, () => sees(node))),
-      );
+      await watcher.ask({
+        nodes: nodes.map((node) => ({ address: node.address, token: tokenOf(node) })),
+        ca: await Deno.readTextFile(bundle),
+        count,
+        withinMs: quickly ? 30_000 : 120_000,
+      });
     },
     async forget() {
       const id = await eventually(
@@ -176,6 +180,30 @@ async function startCluster(size: number): Promise<Cluster> {
       return Number(/lo:\s*(\d+)/.exec(text)![1]);
     },
     [Symbol.asyncDispose]: () => ends.disposeAsync(),
+  };
+}
+
+/** See mesh_watch.ts. It has to be in the nodes' network namespace. */
+function startWatcher(through: string[]) {
+  const script = join(import.meta.dirname!, "mesh_watch.ts");
+  const child = new Deno.Command(through[0]!, {
+    args: [...through.slice(1), Deno.execPath(), "run", "-A", "--no-check", script],
+    stdin: "piped",
+    stdout: "piped",
+  }).spawn();
+  const answers = child.stdout.pipeThrough(lineStream()).getReader();
+  const input = child.stdin.getWriter();
+  return {
+    async ask(watch: Watch): Promise<void> {
+      await input.write(new TextEncoder().encode(JSON.stringify(watch) + "\n"));
+      const { value: late, done } = await answers.read();
+      if (done) throw new Error("The process that looks at the nodes has ended");
+      if (late !== "") throw new Error(late);
+    },
+    async [Symbol.asyncDispose]() {
+      await input.close();
+      await child.status;
+    },
   };
 }
 

@@ -27,8 +27,17 @@ function hasIssuer(certificate: Certificate, issuer: Certificate): boolean | und
   ) {
     return false;
   }
-  return isSignedBy(certificate, issuer.publicKey);
+  let verdicts = signed.get(certificate);
+  if (verdicts === undefined) signed.set(certificate, verdicts = new WeakMap());
+  if (!verdicts.has(issuer)) verdicts.set(issuer, isSignedBy(certificate, issuer.publicKey));
+  return verdicts.get(issuer);
 }
+
+/**
+ * By certificate and issuer: whether it signed. A node judges the certificates of a connection with each
+ * request, and a signature takes a millisecond of Deno 2.7; everything else may change with time.
+ */
+const signed = new WeakMap<Certificate, WeakMap<Certificate, boolean | undefined>>();
 
 export function isSelfIssued(certificate: Certificate): boolean {
   return sameBytes(certificate.issuerDer, certificate.subjectDer);
