@@ -51,6 +51,25 @@ export interface ClusterView {
 /** Without the connections between nodes, whose number grows with the square of theirs. */
 export type NodesView = Omit<ClusterView, "links">;
 
+/** The connections of one node. */
+export interface ReachView {
+  id: string;
+  /** Others that it reaches, of so many that it knows. */
+  reaches: number;
+  reaches_of: number;
+  /** Others that reach it, of so many that know it. */
+  reached_by: number;
+  reached_by_of: number;
+  /** Median round trip to those that it reaches. */
+  latency_ms: number | null;
+}
+
+export interface NetworkView extends NodesView {
+  reach: ReachView[];
+  /** Those that fail. */
+  links: EdgeView[];
+}
+
 /** What this node knows of itself. */
 export interface OwnFacts {
   facts: NodeFacts;

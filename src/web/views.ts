@@ -1,6 +1,13 @@
 /** What the node's REST API answers with: snake_case, RFC 3339 times in UTC. */
 export type { TaskView, WorkerView } from "../client/views.ts";
-export type { ClusterView, EdgeView, NodesView, NodeView } from "../mesh/cluster_view.ts";
+export type {
+  ClusterView,
+  EdgeView,
+  NetworkView,
+  NodesView,
+  NodeView,
+  ReachView,
+} from "../mesh/cluster_view.ts";
 
 export interface SessionView {
   node_id: string;

@@ -1,4 +1,5 @@
 /** Requests that are large within what is allowed: the node does something else in between. */
+import type { EdgeView, ReachView } from "../../src/mesh/cluster_view.ts";
 import { spec } from "../support/spec.ts";
 import assert from "node:assert/strict";
 import { measureEventLoopLag } from "../../src/base/event_loop_lag.ts";
@@ -98,6 +99,7 @@ Deno.test("of 300 nodes, no route holds the event loop", async () => {
     const path of [
       "/api/cluster",
       "/api/cluster?links=false",
+      "/api/cluster?links=failing",
       "/api/cluster/node_local",
       "/api/cluster/members_local",
       "/api/events",
@@ -109,6 +111,20 @@ Deno.test("of 300 nodes, no route holds the event loop", async () => {
   assert.deepEqual([view.nodes.length, view.node_id], [nodeCount + 1, selfId]);
   // From this node to each, and from each to the others; of itself each says nothing that counts.
   assert.equal(view.links.length, nodeCount + nodeCount * nodeCount);
+
+  // Counted, they are small enough for a page that loads them every few seconds.
+  const counted = bytes["/api/cluster?links=failing"]!;
+  assert.ok(counted < 500_000, `${counted} bytes`);
+  const network = JSON.parse((await ask(api.port, "/api/cluster?links=failing")).text);
+  const failing = view.links.filter(({ reachable }: EdgeView) => !reachable);
+  assert.deepEqual(network.links, failing);
+  for (const { id, ...counts } of network.reach as ReachView[]) {
+    const from = view.links.filter((link: EdgeView) => link.from === id);
+    const to = view.links.filter((link: EdgeView) => link.to === id);
+    const up = (links: EdgeView[]) => links.filter(({ reachable }) => reachable);
+    assert.deepEqual([counts.reaches, counts.reaches_of], [up(from).length, from.length]);
+    assert.deepEqual([counts.reached_by, counts.reached_by_of], [up(to).length, to.length]);
+  }
 });
 
 Deno.test("bad input does not hold the event loop", async () => {

@@ -3,7 +3,13 @@
  * at once. Alone: `deno run -A tests/support/mock_node.ts [PORT]`, token "secret".
  */
 import { assets } from "../../src/web/assets.ts";
-import type { ClusterView, LogPieceView, TaskView, WorkerView } from "../../src/web/views.ts";
+import type {
+  ClusterView,
+  LogPieceView,
+  ReachView,
+  TaskView,
+  WorkerView,
+} from "../../src/web/views.ts";
 import {
   artifactViews,
   clusterView,
@@ -169,6 +175,20 @@ function session(state: State, request: Request): Response {
   });
 }
 
+function reachOf({ links }: ClusterView, id: string): ReachView {
+  const from = links.filter((link) => link.from === id);
+  const to = links.filter((link) => link.to === id);
+  const up = (some: typeof links) => some.filter(({ reachable }) => reachable);
+  return {
+    id,
+    reaches: up(from).length,
+    reaches_of: from.length,
+    reached_by: up(to).length,
+    reached_by_of: to.length,
+    latency_ms: up(from)[0]?.latency_ms ?? null,
+  };
+}
+
 async function cluster(state: State, request: Request, path: string[]): Promise<Response> {
   const { cluster } = state.data;
   if (path[0] === "peer_session") {
@@ -181,6 +201,11 @@ async function cluster(state: State, request: Request, path: string[]): Promise<
   }
   if (new URL(request.url).searchParams.get("links") === "false") {
     return Response.json({ ...cluster, links: undefined });
+  }
+  if (new URL(request.url).searchParams.get("links") === "failing") {
+    const reach = cluster.nodes.map(({ id }) => reachOf(cluster, id));
+    const links = cluster.links.filter(({ reachable }) => !reachable);
+    return Response.json({ ...cluster, reach, links });
   }
   return Response.json(cluster);
 }

@@ -35,6 +35,33 @@ pageTest("an unreachable node is forgotten after a confirmation", async ({ node,
   assert.ok(node.calls.includes("DELETE /api/cluster/nodes/f6"));
 });
 
+pageTest(
+  "the connections of many nodes are counted, and those that fail are listed",
+  async (visit) => {
+    const { node, page, go } = visit;
+    const { cluster } = node.data;
+    const one = cluster.nodes.find(({ name }) => name === "build-01")!;
+    cluster.nodes = Array.from({ length: 40 }, (_, n) => ({
+      ...one,
+      ...{ id: `n${n}`, name: `node-${n}`, self: n === 0 },
+    }));
+    cluster.links = cluster.nodes.flatMap(({ id: from }) =>
+      cluster.nodes.filter(({ id }) => id !== from).map(({ id: to }) => {
+        const reachable = from !== "n3" || to !== "n7";
+        return { from, to, reachable, latency_ms: reachable ? 12 : null, last_seen: null };
+      })
+    );
+    await go("#/cluster/network");
+    await text(page, "1 of 1,560 connections fail");
+    const row = (name: string) =>
+      page.locator("tr", { has: page.getByText(name, { exact: true }) }).last();
+    await row("node-3").getByText("38 of 39").waitFor();
+    await row("node-7").getByText("38 of 39").waitFor();
+    await row("node-5").getByText("12 ms").waitFor();
+    await text(page, "Failing connections between nodes that are up");
+  },
+);
+
 pageTest("times are counted on the node's clock", async ({ page, go }) => {
   const dayMs = 86_400_000;
   await page.clock.install({ time: Date.now() + dayMs });

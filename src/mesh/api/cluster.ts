@@ -2,6 +2,7 @@
 import type { IncomingMessage } from "node:http";
 import { HttpProblem } from "../../http/problem.ts";
 import { linksOf, type NodesView, nodesView } from "../cluster_view.ts";
+import { networkView } from "../network_view.ts";
 import {
   addressesHeader,
   askerHeader,
@@ -95,9 +96,13 @@ function text(value: string | string[] | undefined): string | undefined {
 export function serveCluster(serve: Serve, node: Node): void {
   const { membership, clock } = node;
   serve({
-    "GET /api/cluster": (context) => {
+    "GET /api/cluster": async (context) => {
       const view = currentNodes(node);
-      if (context.req.query("links") === "false") return context.json(view);
+      const links = context.req.query("links");
+      if (links === "false") return context.json(view);
+      if (links === "failing") {
+        return context.json(await networkView(membership, view, clock.monotonic()));
+      }
       // Those of 300 nodes are 15 MB.
       return sendList(context, node, "links", linksOf(membership, clock.monotonic()), same, view);
     },

@@ -31,6 +31,17 @@ const ifRevision = integer("Only at this revision; 0: only if there is no such k
 const details: Partial<Record<Route, Details>> = {
   "POST /api/session": { body: object({ token: text("Bearer or login token") }, "token") },
   "POST /api/cluster/peer_session": { body: object({ node_id: text("Of that node") }, "node_id") },
+  "GET /api/cluster": {
+    query: {
+      links: {
+        ...text(
+          "Without it each connection between two nodes; false: none; failing: those that " +
+            "fail, and for each node how many work",
+        ),
+        enum: ["false", "failing"],
+      },
+    },
+  },
   "GET /api/tasks": {
     query: {
       state: text("States, separated by commas"),
