@@ -12,9 +12,14 @@ import { leftBehind, runVariable } from "./left_behind.ts";
 const limitMs = 24 * 60_000;
 /**
  * Checks and the compiler keep a core busy each. Tests wait as often as they work, so the two runs of
- * them share the cores, with a thread for each core (DENO_JOBS) in each run.
+ * them share the cores, with a thread for each core (DENO_JOBS) in each run; those on the executable
+ * wait most.
  */
 const oneForEachCore = limited(navigator.hardwareConcurrency);
+const threads = {
+  source: navigator.hardwareConcurrency,
+  executable: navigator.hardwareConcurrency + 1,
+};
 /** These start the program as users do, so they run on the executable. */
 const blackBox = ["tests/scenario", "tests/cli"];
 /**
@@ -47,10 +52,13 @@ const isOnce = (file: string) =>
   installed.has(file) || executable?.path !== undefined && !chosen &&
     isBlackBox(file) && !alsoFromSource.test(file);
 await Promise.all([
-  tests("from source", (await longestFirst(files)).filter((file) => !isOnce(file))),
-  ...executable?.path === undefined
-    ? []
-    : [tests("the executable", await longestFirst(outside), { AGENT_UNDER_TEST: executable.path })],
+  tests("from source", (await longestFirst(files)).filter((file) => !isOnce(file)), {
+    DENO_JOBS: `${threads.source}`,
+  }),
+  ...executable?.path === undefined ? [] : [tests("the executable", await longestFirst(outside), {
+    AGENT_UNDER_TEST: executable.path,
+    DENO_JOBS: `${threads.executable}`,
+  })],
 ]);
 if (executable !== undefined && executable.path === undefined) {
   total.skipped += outside.length;
