@@ -1,4 +1,5 @@
 import process from "node:process";
+import { sharedPauseMs } from "./lifetimes.ts";
 
 /** Times are seen this late at most; more often costs a process more than it tells. */
 const defaultLookMs = 50;
@@ -39,7 +40,9 @@ export function measureEventLoopLag(lookEveryMs = defaultLookMs): EventLoopLag {
     const now = performance.now();
     turnOver(now);
     current = Math.max(current, now - due);
-    everyMs = work.isBusy(now) ? lookEveryMs : Math.max(lookEveryMs, idle.lookMs);
+    everyMs = work.isBusy(now)
+      ? lookEveryMs
+      : sharedPauseMs(Math.max(lookEveryMs, idle.lookMs), now);
     due = now + everyMs;
     timer = setTimeout(look, everyMs);
   };

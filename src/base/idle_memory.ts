@@ -1,4 +1,5 @@
 import process from "node:process";
+import { coarseInterval } from "./lifetimes.ts";
 import { leaveProgram, trimMemory } from "./libc.ts";
 
 /** How often to look whether the process has nothing to do. */
@@ -61,7 +62,7 @@ export function releaseWhenIdle(collect: () => void): Disposable {
     return (user + system) / 1_000;
   };
   const looks = new IdleLooks(usedMs());
-  const timer = setInterval(() => {
+  return coarseInterval(() => {
     const what = looks.next(usedMs());
     if (what === "collect") {
       collect();
@@ -71,5 +72,4 @@ export function releaseWhenIdle(collect: () => void): Disposable {
       leaveProgram();
     }
   }, lookMs);
-  return { [Symbol.dispose]: () => clearInterval(timer) };
 }

@@ -28,8 +28,11 @@ export const unreadLimits = {
 /** Whether a write's callback means that its bytes were sent: since the version in which pings work. */
 const callbacksWait = pingsWork(Deno.version.deno);
 
-/** How often a waiting writer checks again, and how long after a write the totals are checked. */
+/** How often a waiting writer checks again, and how long after enough writes the totals are checked. */
 const [firstLookMs, lastLookMs, totalsAfterMs] = [2, 100, 100];
+
+/** Bytes written since the totals were checked that are worth a check: heartbeats are not. */
+const worthBytes = 1024 * 1024;
 
 type Callback = (error?: Error | null) => void;
 
@@ -73,6 +76,7 @@ class Outgoing {
 }
 
 const connections = new Map<ServerHttp2Session, Outgoing>();
+let unchecked = 0;
 let totalsTimer: ReturnType<typeof setTimeout> | undefined;
 
 /** For the "stream" event of an HTTP/2 server; the first listener, before anything is written. */
@@ -94,7 +98,8 @@ export function letWriterWait(stream: ServerHttp2Stream): void {
   stream.write = (chunk: Uint8Array, callback?: unknown) => {
     written += chunk.length;
     outgoing.add(stream, chunk.length);
-    totalsTimer ??= setTimeout(limitTotals, totalsAfterMs);
+    unchecked += chunk.length;
+    if (unchecked > worthBytes) totalsTimer ??= setTimeout(limitTotals, totalsAfterMs);
     return write(chunk, (error) => {
       outgoing.pending -= chunk.length;
       if (typeof callback === "function") callBack(callback as Callback, firstLookMs, error);
@@ -118,6 +123,7 @@ function outgoingOf(session: ServerHttp2Session): Outgoing {
 
 function limitTotals(): void {
   totalsTimer = undefined;
+  unchecked = 0;
   const held = [...connections.values()].map((outgoing) => ({ outgoing, bytes: outgoing.held() }))
     .toSorted((a, b) => b.bytes - a.bytes);
   let total = held.reduce((sum, { bytes }) => sum + bytes, 0);

@@ -19,6 +19,7 @@ import {
   ConnectionLimit,
   type ConnectionLimits,
 } from "../base/connection_limit.ts";
+import { coarseInterval } from "../base/lifetimes.ts";
 import { listen } from "../base/listen.ts";
 
 /** What a TLS server proves itself with, all as PEM text. */
@@ -159,11 +160,11 @@ function superviseConnections(server: Server | HttpsServer, options: HttpOptions
   });
   // One look at all instead of timers for each request, which cost a tenth of a small answer.
   server.once("listening", () => {
-    const sweep = setInterval(
+    const sweep = coarseInterval(
       () => lookAfter(open.values(), options),
       Math.min(sweepMs, options.bodyMs),
     );
-    server.once("close", () => clearInterval(sweep));
+    server.once("close", () => sweep[Symbol.dispose]());
   });
   server.on("upgrade", (request: IncomingMessage, socket: Socket) => {
     answerUpgrade(server, request, socket);

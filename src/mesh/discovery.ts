@@ -44,6 +44,7 @@ export async function discover(options: DiscoveryOptions, signal: AbortSignal): 
   let askedAt = -Infinity;
   await every({
     periodMs: lookMs,
+    coarse: true,
     clock: options.clock,
     signal,
     failed: (error) => options.log.warn("discovery failed", { reason: messageOf(error) }),

@@ -19,7 +19,7 @@ import { counter, gauge, histogram, lagGauge, type Metric, serveHealth } from ".
 /** Maximum delay in noticing due retries and expired leases. */
 const advanceEveryMs = 100;
 /** The same without a task that waits or runs. */
-const idleEveryMs = 500;
+const idleEveryMs = 1_000;
 
 /** A busy host delays timers by less than this; leases tolerate the same error. */
 const stoppedFromMs = 3_000;
@@ -81,6 +81,7 @@ async function serveCoordinator(config: Config, env: Env): Promise<void> {
   printReady(env, config, { role: "coordinator", address: server.address });
   await every({
     periodMs: () => engine.isIdle() ? idleEveryMs : advanceEveryMs,
+    coarse: true,
     clock: env.clock,
     signal: env.signal,
     failed: (error) => env.log.error("round failed", { reason: messageOf(error) }),

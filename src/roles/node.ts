@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { Env } from "../base/env.ts";
+import { appearance } from "../base/fs/appearance.ts";
 import { messageOf } from "../base/errors.ts";
 import { measureEventLoopLag } from "../base/event_loop_lag.ts";
 import { removeIfThere, writeFileAtomic } from "../base/fs/atomic_file.ts";
@@ -193,6 +194,7 @@ async function stopServing(node: Node, server: HttpServer, signal: AbortSignal):
 function lookAfter(look: () => void, env: Env, signal: AbortSignal): Promise<void> {
   return every({
     periodMs: lookMs,
+    coarse: true,
     clock: env.clock,
     signal,
     failed: (error) => env.log.warn("could not keep the state", { reason: messageOf(error) }),
@@ -275,14 +277,19 @@ function hostNames({ values }: Config, credentials: NodeCredentials): string[] {
 }
 
 function followToken(file: string) {
+  let seen = appearance([file]);
   let current = readToken(file);
   return {
     current: () => current,
     /** @returns whether it was replaced. */
     look: () => {
+      const now = appearance([file]);
+      if (now === seen) return false;
       const next = tokenIn(file);
       // Keep the current token if the file is missing or incomplete.
-      if (next === undefined || next === current) return false;
+      if (next === undefined) return false;
+      seen = now;
+      if (next === current) return false;
       current = next;
       return true;
     },

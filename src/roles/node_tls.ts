@@ -1,10 +1,11 @@
 import { messageOf, Refusal, UsageError, UserError } from "../base/errors.ts";
 import type { Env } from "../base/env.ts";
+import { appearance } from "../base/fs/appearance.ts";
 import { every } from "../base/lifetimes.ts";
 import { isLoopback } from "../config/addresses.ts";
 import type { Config } from "../config/schema.ts";
 import { identityFiles } from "../pki/directory/identity_files.ts";
-import { readTlsSettings, tlsRoot, type TlsSettings } from "../pki/directory/settings.ts";
+import { readTlsSettings, tlsPaths, tlsRoot, type TlsSettings } from "../pki/directory/settings.ts";
 
 /** Files of a certificate and its key. */
 export interface PairFiles {
@@ -77,19 +78,37 @@ export async function tellTls(
   const started = await nodeTls(config, env);
   port.postMessage(started);
   let said: TlsChange | undefined;
+  let files: string[] = [];
+  let seen: string | undefined;
   await every({
     periodMs: lookMs,
+    coarse: true,
     clock: env.clock,
     signal: env.signal,
     failed: (error) =>
       env.log.warn("could not look at the TLS directory", { reason: messageOf(error) }),
   }, async () => {
+    const now = appearance(files);
+    if (now === seen) return;
+    files = await decisiveFiles(env);
     const change = await tlsChange(started, config, env);
+    seen = now;
     if (change?.reason === said?.reason) return;
     said = change;
     port.postMessage(change);
     if (change !== undefined) env.log.warn(change.reason, { next: change.next });
   });
+}
+
+/** What `nodeTls` looks at. */
+async function decisiveFiles(env: Pick<Env, "configRoot" | "variable">): Promise<string[]> {
+  const root = tlsRoot(env);
+  try {
+    const { config, serverCert, serverKey } = await readTlsSettings(root);
+    return [config, serverCert, serverKey];
+  } catch {
+    return [tlsPaths(root).config]; // `tlsChange` says what is wrong with it.
+  }
 }
 
 export interface ReceivedTls {

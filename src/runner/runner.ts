@@ -109,6 +109,7 @@ export class Runner {
     }, options.endsOrphans);
     this.#rounds = every({
       periodMs: () => this.#attempts.size > 0 ? tickMs : beatMs,
+      coarse: true,
       clock,
       signal: this.#stop.signal,
       failed: (error) => log.error("runner round failed", { error: messageOf(error) }),
@@ -332,7 +333,8 @@ export class Runner {
     for (const lease of this.#leases.takePassed(now)) {
       this.#loseAll("its lease ran out without an answer from the coordinator", lease);
     }
-    if (now.monotonic - this.#lastBeat < beatMs) return;
+    // Timers may run a little early.
+    if (now.monotonic - this.#lastBeat < beatMs - tickMs / 2) return;
     this.#lastBeat = now.monotonic;
     this.#guardian.beat();
     this.#reports.add({ kind: "alive" });

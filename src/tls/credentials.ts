@@ -1,6 +1,7 @@
 import type { Clock } from "../base/clock.ts";
 import type { Env } from "../base/env.ts";
 import { messageOf, UsageError, UserError } from "../base/errors.ts";
+import { appearance } from "../base/fs/appearance.ts";
 import { every } from "../base/lifetimes.ts";
 import { type Certificate, type Pair, readCertificates, readPair } from "../pki/x509/inspect.ts";
 import { pemOf } from "../pki/x509/pem.ts";
@@ -58,14 +59,14 @@ export async function readCredentials(
     file !== undefined
   );
   /** How the files looked when they were last read, or when reading them last failed. */
-  let seen = await appearance(files);
+  let seen = appearance(files);
   let loaded = await read(mode, optional).catch(misconfigured);
   if (prove) await proveAlone(loaded).catch(misconfigured);
   let failures = 0;
   let looks = 0;
 
   async function poll(env: Pick<Env, "clock" | "log">): Promise<void> {
-    const now = await appearance(files);
+    const now = appearance(files);
     looks++;
     const isReported = failures >= reportedFailures;
     if (now === seen && (failures === 0 || isReported && looks < againAfter)) return;
@@ -99,6 +100,7 @@ export async function readCredentials(
     follow: (env, signal) =>
       every({
         periodMs: pollMs,
+        coarse: true,
         clock: env.clock,
         signal,
         failed: (error) =>
@@ -181,20 +183,4 @@ function refuseOlder(next: Loaded, current: Loaded, clock: Clock): void {
 
 function isExpired({ pair }: Loaded, clock: Clock): boolean {
   return pair !== undefined && pair.certificate.notAfter.getTime() < clock.now();
-}
-
-/**
- * Differs when any of the files has been replaced or rewritten, also by way of a symbolic link
- * somewhere on the path, as Kubernetes swaps a mounted secret.
- */
-async function appearance(files: string[]): Promise<string> {
-  const all = await Promise.all(files.map(async (file) => {
-    try {
-      const { dev, ino, size, mtime, ctime } = await Deno.stat(file);
-      return [dev, ino, size, mtime?.getTime(), ctime?.getTime()].join();
-    } catch (error) {
-      return error instanceof Error ? error.name : String(error);
-    }
-  }));
-  return all.join(" ");
 }

@@ -1,6 +1,7 @@
 import { messageOf } from "../base/errors.ts";
 import type { Clock } from "../base/clock.ts";
 import type { Log } from "../base/log.ts";
+import { sharedPauseMs } from "../base/lifetimes.ts";
 import { backoffMs } from "../base/retry.ts";
 import { attemptKey, type Order } from "../tasks/orders.ts";
 import {
@@ -81,6 +82,8 @@ export class CoordinatorSession {
   #creditSince = 0;
   running = 0;
   servedAt = 0;
+  /** Whether the runner was told how long attempts without a lease of their own may run. */
+  isRenewed = false;
   readonly queue: RunningAttempt[] = [];
   #scope = new AbortController();
   #endSession: ((error: TaskError) => void) | undefined;
@@ -244,7 +247,8 @@ export class CoordinatorSession {
     const { clock } = this.options;
     const { events } = this.options;
     while (!signal.aborted) {
-      await clock.sleep(connection.heartbeatMs, signal).catch(() => {/* The loop ends. */});
+      const pauseMs = sharedPauseMs(connection.heartbeatMs, clock.monotonic());
+      await clock.sleep(pauseMs, signal).catch(() => {/* The loop ends. */});
       const silentMs = clock.monotonic() - this.#terms.sentAt;
       if (silentMs > silenceMs) return events.runnerAnswers ? unheard : stuckRunner;
       if (events.runnerAnswers) this.#heartbeat(connection);
@@ -267,6 +271,7 @@ export class CoordinatorSession {
 
   /** Renews the leases of what runs, for as long as the coordinator promised. */
   renewals(): Order[] {
+    this.isRenewed = true;
     const lengths = new Set<number | undefined>([undefined]);
     for (const { assignment, isRunning } of this.attempts.values()) {
       if (isRunning) lengths.add(assignment?.spec.lostAfterMs);
@@ -289,7 +294,9 @@ export class CoordinatorSession {
       ...{ argv, env, cwd, timeoutMs, artifacts, stdin, granted },
     };
     // Nothing else that runs may have a lease of this length.
-    return lostAfterMs === undefined ? [start] : [this.#renewal(lostAfterMs), start];
+    if (lostAfterMs === undefined && this.isRenewed) return [start];
+    this.isRenewed ||= lostAfterMs === undefined;
+    return [this.#renewal(lostAfterMs), start];
   }
 
   #sink(end: (error: TaskError) => void): WorkerSink {

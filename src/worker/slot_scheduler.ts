@@ -166,7 +166,9 @@ export class SlotScheduler implements SessionEvents {
   }
 
   renewed(session: CoordinatorSession): void {
-    this.options.order(session.renewals());
+    // Without any attempt it need not wake the runner: the next start renews first.
+    if (session.attempts.size > 0) this.options.order(session.renewals());
+    else session.isRenewed = false;
   }
 
   changed(session: CoordinatorSession): void {

@@ -132,6 +132,18 @@ Deno.test("no lease is renewed while the runner does not answer", async () => {
   await eventually(5_000, () => heartbeats() > last);
 });
 
+Deno.test("a worker without attempts leaves its runner alone, and its next start renews first", async () => {
+  await using t = await place({ slots: 2 });
+  const heartbeats = () => t.seen.troubles.length;
+  const first = heartbeats();
+  await eventually(5_000, () => heartbeats() > first + 2);
+  assert.deepEqual(t.seen.orders, []);
+  t.assign(2);
+  assert.deepEqual(t.seen.orders.map(({ kind }) => kind), ["renew", "start", "start"]);
+  const renewals = () => t.seen.orders.filter(({ kind }) => kind === "renew").length;
+  await eventually(5_000, () => renewals() > 2);
+});
+
 Deno.test("no more attempts run than there are slots, however short they are", async () => {
   await using t = await place({ slots: 2 });
   let running = 0;

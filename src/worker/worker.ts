@@ -28,6 +28,7 @@ export function createWorker(options: WorkerOptions): Worker {
       const closing = new AbortController();
       const rounds = {
         periodMs: () => scheduler.isIdle ? tickMs.idle : tickMs.busy,
+        coarse: true,
         clock,
         failed: (error: unknown) => log.error("worker round failed", { error: messageOf(error) }),
       };

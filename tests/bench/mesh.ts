@@ -16,6 +16,8 @@ import {
 } from "./report.ts";
 
 const tickMs = 5_000;
+/** Until a node has released what its start needed, which it does once after some seconds of rest. */
+const settleMs = 30_000;
 /** Long enough for load averages and latencies to be told, as they are now and then. */
 const watchMs = 30_000;
 
@@ -38,7 +40,7 @@ export const bench: Bench = {
         ratio: (performance.now() - started) / (3 * tickMs),
         target: { atMost: 1 },
       };
-      await new Promise((resolve) => setTimeout(resolve, 2 * tickMs));
+      await new Promise((resolve) => setTimeout(resolve, settleMs));
       const bytes = await cluster.bytes();
       const cpu = await Promise.all(cluster.nodes.map(({ pid }) => cpuSeconds(pid)));
       await new Promise((resolve) => setTimeout(resolve, watchMs));

@@ -2,6 +2,7 @@
 import type { ServerResponse } from "node:http";
 import { taskView, workerView } from "../../client/views.ts";
 import { messageOf } from "../../base/errors.ts";
+import { every } from "../../base/lifetimes.ts";
 import { backoffMs } from "../../base/retry.ts";
 import type { TaskService } from "../../tasks/service.ts";
 import { currentNodes } from "./cluster.ts";
@@ -93,20 +94,15 @@ async function publishTasks(node: Node, tasks: TaskService, signal: AbortSignal)
   }
 }
 
-async function rounds(
-  node: Node,
+function rounds(
+  { clock, log }: Node,
   periodMs: number,
   signal: AbortSignal,
   round: () => void | Promise<void>,
 ): Promise<void> {
-  while (!signal.aborted) {
-    try {
-      await round();
-    } catch (error) {
-      node.log.debug("an event could not be made", { reason: messageOf(error) });
-    }
-    await pause(node, periodMs, signal);
-  }
+  const failed = (error: unknown) =>
+    log.debug("an event could not be made", { reason: messageOf(error) });
+  return every({ periodMs, coarse: true, clock, signal, failed }, round);
 }
 
 async function pause({ clock }: Node, ms: number, signal: AbortSignal): Promise<void> {

@@ -23,7 +23,7 @@ export interface KeepaliveOptions {
  */
 export async function keepAlive(options: KeepaliveOptions): Promise<void> {
   const { periodMs, connected, probe, cut, clock, signal } = options;
-  await every({ periodMs, clock, signal, failed: () => {} }, async () => {
+  await every({ periodMs, coarse: true, clock, signal, failed: () => {} }, async () => {
     if (!connected()) return;
     const { code } = await probe();
     // Any other status is an answer.
