@@ -10,6 +10,8 @@ const sliceMs = 5;
  */
 const hops = 30;
 
+export type Urgency = "now" | "whenever";
+
 /**
  * Shares the event loop among long pieces of work, in turn. Work that consists of many small steps
  * awaits `pace()` between them:
@@ -22,30 +24,43 @@ const hops = 30;
  * A step should take about a millisecond at most.
  */
 export class TimeSlices {
-  readonly #waiting: (() => void)[] = [];
+  readonly #waiting: Record<Urgency, (() => void)[]> = { now: [], whenever: [] };
+  #turn: Urgency = "now";
   #until = -Infinity;
   #isPumping = false;
 
-  /** Undefined while the current slice lasts; else settles in a later turn of the event loop. */
-  pace(): Promise<void> | undefined {
+  /**
+   * Undefined while the current slice lasts; else settles in a later turn of the event loop.
+   *
+   * @param urgency work that a caller waits for, or that goes on for as long as he likes. Each kind gets
+   * every other turn, so that a thousand streams do not keep a single change waiting.
+   */
+  pace(urgency: Urgency = "now"): Promise<void> | undefined {
     if (performance.now() < this.#until) return undefined;
     return new Promise((resolve) => {
-      this.#waiting.push(resolve);
+      this.#waiting[urgency].push(resolve);
       if (!this.#isPumping) this.#pump();
     });
   }
 
+  /** Of those that wait, the one whose turn it is. */
+  #next(): (() => void) | undefined {
+    const { now, whenever } = this.#waiting;
+    this.#turn = this.#turn === "now" ? "whenever" : "now";
+    return this.#turn === "now" ? now.shift() ?? whenever.shift() : whenever.shift() ?? now.shift();
+  }
+
   async #pump(): Promise<void> {
     this.#isPumping = true;
-    while (this.#waiting.length > 0) {
+    for (let next; (next = this.#next()) !== undefined;) {
       // After this turn's input and output: heartbeats and other calls come first.
       await new Promise<void>((resolve) => setImmediate(resolve));
       this.#until = performance.now() + sliceMs;
-      while (this.#waiting.length > 0 && performance.now() < this.#until) {
-        this.#waiting.shift()!();
+      do {
+        next();
         // Its step runs now; only then is it known whether there is time for the next.
         for (let hop = 0; hop < hops; hop++) await undefined;
-      }
+      } while (performance.now() < this.#until && (next = this.#next()) !== undefined);
     }
     this.#isPumping = false;
   }

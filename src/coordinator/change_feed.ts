@@ -22,19 +22,21 @@ export class ChangeFeed {
   /**
    * Watches tasks, or all elements of an array by the array's id; without ids all tasks.
    *
+   * @param also how many more entries of about the same size the watcher keeps.
    * @throws {TaskError} `exhausted` if there are too many watchers already.
    */
-  subscribe(ids?: readonly string[]): Subscription {
+  subscribe(ids?: readonly string[], also = 0): Subscription {
     const distinct = [...new Set(ids)];
-    if (this.#watched + distinct.length > maxWatched) {
+    const entries = distinct.length + also;
+    if (this.#watched + entries > maxWatched) {
       throw new TaskError(
         "exhausted",
         `More than ${maxWatched} tasks are being watched; try later`,
       );
     }
-    this.#watched += distinct.length;
+    this.#watched += entries;
     const subscription = new Subscription(() => {
-      this.#watched -= distinct.length;
+      this.#watched -= entries;
       this.#all.delete(subscription);
       for (const id of distinct) {
         const set = this.#subscriptions.get(id);

@@ -7,11 +7,11 @@ import {
   TaskError,
 } from "../tasks/service.ts";
 import { isFinished } from "../tasks/task.ts";
-import { type CallContext, noSuchTask, throwIfStopping } from "./call_context.ts";
+import { type CallContext, noSuchTask, tasksOf, throwIfStopping } from "./call_context.ts";
 import type { FreshOutput } from "./fresh_output.ts";
 import type { Logs } from "./logs.ts";
 import type { Progress } from "./store.ts";
-import { watchedIds } from "./task_reads.ts";
+import { OpenTasks } from "./task_list.ts";
 
 /** A part that has this much is given at once; a smaller one when there is no more for now. */
 const full = { bytes: 128 * 1024, items: 250 };
@@ -37,25 +37,25 @@ export async function* followTasks(
   }
   const { logs, slices } = context;
   const distinct = new Set(ids);
-  using subscription = logs.changes.subscribe([...distinct]);
+  using subscription = logs.changes.subscribe([...distinct], positions.length);
   using fresh = logs.fresh.follow(distinct);
   using stop = anySignal(signal, context.stopping);
-  const stands = new Map(positions.map((position) => [position.taskId, position]));
-  const open = new Map<string, Position>();
-  for (const id of watchedIds(context, distinct)) {
-    const pause = slices.pace();
-    if (pause !== undefined) await pause;
-    const { attempt = 1, stdoutOffset = 0, stderrOffset = 0 } = stands.get(id) ?? {};
-    open.set(id, { attempt, stdout: stdoutOffset, stderr: stderrOffset });
-  }
-  let turn: Iterable<string> = [...open.keys()];
+  const followed = await tasksOf(context, distinct, "whenever");
+  const open = new OpenTasks(followed);
+  /** Of those that have begun: where their output was given up to. */
+  const begun = new Map(
+    positions.map((
+      { taskId, attempt, stdoutOffset, stderrOffset },
+    ) => [taskId, { attempt, stdout: stdoutOffset, stderr: stderrOffset } as Position]),
+  );
+  let turn: Iterable<string> = followed;
   while (open.size > 0) {
     const part = new Part();
     const again = new Set<string>();
     for (const id of turn) {
-      const position = open.get(id);
-      if (position === undefined) continue;
-      const pause = slices.pace();
+      if (!open.has(id)) continue;
+      const position = begun.get(id) ?? begin(1);
+      const pause = slices.pace("whenever");
       if (pause !== undefined) await pause;
       if (signal.aborted) return;
       throwIfStopping(context);
@@ -66,11 +66,14 @@ export async function* followTasks(
         yield part.take();
         if (signal.aborted) return;
       }
-      if (position.isOver) open.delete(id);
+      if (position.isOver) open.set(id, false);
+      if (position.isOver) begun.delete(id);
+      else if (!isAtBegin(position)) begun.set(id, position);
     }
     if (!part.isEmpty) yield part.take();
     if (open.size === 0) return;
     if (again.size === 0) await subscription.wait(stop);
+    await slices.pace("whenever");
     if (signal.aborted) return;
     throwIfStopping(context);
     turn = new Set([...again, ...subscription.take()]);
@@ -154,6 +157,10 @@ async function* turnOf(
     fresh.drop(taskId, at.attempt);
     Object.assign(at, begin(at.attempt + 1));
   }
+}
+
+function isAtBegin({ attempt, stdout, stderr }: Position): boolean {
+  return attempt === 1 && stdout + stderr === 0;
 }
 
 function begin(attempt: number): Position {

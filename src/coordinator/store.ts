@@ -62,8 +62,8 @@ export interface TaskStore extends Disposable {
   unfinished(seq: number, limit: number): { seq: number; id: string }[];
   /** The submission that an idempotency key was used for. */
   submission(key: string): { hash: string; id: string } | undefined;
-  /** Ids of an array's elements, in order; of a task: its own. */
-  taskIds(id: string): string[];
+  /** The numbers of an array's elements, ascending; empty for anything else. */
+  elements(arrayId: string): Uint32Array;
   counts(): Record<TaskState, number>;
 
   /** At most `limit` tasks in any state, oldest first, starting after `seq`. */

@@ -8,7 +8,7 @@ import {
   validateLines,
   validateSpec,
 } from "../tasks/validation.ts";
-import { type CallContext, throwIfStopping } from "./call_context.ts";
+import { type CallContext, tasksOf, throwIfStopping } from "./call_context.ts";
 import type { NewTask } from "./store.ts";
 
 interface KeyUse {
@@ -38,7 +38,9 @@ export async function submit(
     while (commits.locked(`key ${key.text}`)) await commits.settled();
     // No await from here to the write: a call at the same time would find the key unused, too.
     const known = knownSubmission(context, key);
-    if (known !== undefined) return known;
+    if (known !== undefined) {
+      return { id: known, taskIds: [...await tasksOf(context, [known])], existing: true };
+    }
   }
   throwIfStopping(context);
   context.checkRoom();
@@ -65,16 +67,13 @@ function* indicesOf({ first, last, more = [] }: ArrayIndices): Generator<number>
 
 type ArrayIndices = NonNullable<SubmitOptions["array"]>;
 
-/** The answer to an earlier call with this key, if there was one. */
+/** The task or array of an earlier call with this key, if there was one. */
 function knownSubmission(
   { leaseTable: { store } }: CallContext,
   key: KeyUse,
-): Submitted | undefined {
+): string | undefined {
   const known = store.submission(key.text);
-  if (known === undefined) return undefined;
-  if (known.hash === key.hash) {
-    return { id: known.id, taskIds: store.taskIds(known.id), existing: true };
-  }
+  if (known === undefined || known.hash === key.hash) return known?.id;
   throw new TaskError(
     "already_exists",
     `The idempotency key "${key.text}" was used for another request, task ${known.id}`,

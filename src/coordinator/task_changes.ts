@@ -1,7 +1,8 @@
 import { TaskError } from "../tasks/service.ts";
 import { isFinished, type Task, type TaskState } from "../tasks/task.ts";
-import { type CallContext, noSuchTask, taskIdsOf, throwIfStopping } from "./call_context.ts";
+import { type CallContext, noSuchTask, tasksOf, throwIfStopping } from "./call_context.ts";
 import type { Lease } from "./lease_table.ts";
+import { inParts } from "./task_list.ts";
 import type { QueuedTask } from "./task_queue.ts";
 import { tasksNow } from "./task_reads.ts";
 
@@ -11,15 +12,15 @@ const stepSize = 250;
 /** Cancels what has not ended, and gives the tasks as they are then. */
 export async function* cancelTask(context: CallContext, id: string): AsyncGenerator<Task> {
   throwIfStopping(context);
-  const ids = taskIdsOf(context, id);
-  const cancelled = await inSteps(context, ids, (each) => cancelOne(context, each));
+  const tasks = await tasksOf(context, [id]);
+  const cancelled = await inSteps(context, tasks, (each) => cancelOne(context, each));
   if (cancelled === 0) {
-    const text = ids.length === 1 && ids[0] === id
+    const text = tasks.isTask
       ? `Task ${id} has already ended: it is ${stateOf(context, id)}`
       : `All tasks of the array ${id} have already ended`;
     throw new TaskError("wrong_state", text);
   }
-  yield* tasksNow(context, ids);
+  yield* tasksNow(context, tasks);
 }
 
 function stateOf({ leaseTable }: CallContext, id: string): TaskState {
@@ -36,14 +37,14 @@ function stateOf({ leaseTable }: CallContext, id: string): TaskState {
  */
 async function inSteps(
   { slices }: CallContext,
-  ids: readonly string[],
+  tasks: Iterable<string>,
   change: (id: string) => Promise<boolean>,
 ): Promise<number> {
   let changed = 0;
   const errors: unknown[] = [];
-  for (let at = 0; at < ids.length; at += stepSize) {
+  for (const step of inParts(tasks, stepSize)) {
     await slices.pace();
-    const results = await Promise.allSettled(ids.slice(at, at + stepSize).map(change));
+    const results = await Promise.allSettled(step.map(change));
     for (const result of results) {
       if (result.status === "rejected") errors.push(result.reason);
       else if (result.value) changed++;
@@ -103,16 +104,16 @@ async function cancelRunning(
 /** Queues a finished task again; of an array the elements that did not succeed. */
 export async function* retryTask(context: CallContext, id: string): AsyncGenerator<Task> {
   throwIfStopping(context);
-  const ids = taskIdsOf(context, id);
-  const single = ids.length === 1 && ids[0] === id;
-  const retried = await inSteps(context, ids, (each) => retryOne(context, each, single));
+  const tasks = await tasksOf(context, [id]);
+  const single = tasks.isTask;
+  const retried = await inSteps(context, tasks, (each) => retryOne(context, each, single));
   if (retried === 0) {
     const text = single
       ? `Task ${id} has not ended yet`
       : `No task of the array ${id} has ended without success`;
     throw new TaskError("wrong_state", text);
   }
-  yield* tasksNow(context, ids);
+  yield* tasksNow(context, tasks);
 }
 
 /** @returns whether it could be queued again. */

@@ -1,34 +1,76 @@
 import { type Pruned, type PruneQuery, TaskError } from "../tasks/service.ts";
-import { isFinished, type Task } from "../tasks/task.ts";
-import { type CallContext, taskIdsOf, throwIfStopping } from "./call_context.ts";
+import { isFinished, type Task, type TaskState } from "../tasks/task.ts";
+import { type CallContext, tasksOf, throwIfStopping } from "./call_context.ts";
 import { pageSize } from "./removal.ts";
+import { inParts, type TaskList } from "./task_list.ts";
 import { tasksNow } from "./task_reads.ts";
 
-/** Removes a task, or all elements of an array, and gives them as they were. */
+/** Tasks whose data is held at a time: each may have 256 KiB of environment. */
+const heldTasks = 100;
+
+/**
+ * Removes a task, or all elements of an array, and gives them as they were. What was begun is completed,
+ * also when the caller has gone.
+ */
 export async function* deleteTask(context: CallContext, id: string): AsyncGenerator<Task> {
   throwIfStopping(context);
-  const ids = taskIdsOf(context, id);
-  const { leaseTable: { store, commits }, removal } = context;
-  for (const each of ids) while (commits.locked(each)) await commits.settled();
-  const tasks = await Array.fromAsync(tasksNow(context, ids));
-  const open = tasks.filter(({ state }) => !isFinished(state));
-  if (open.length > 0) {
-    const text = ids.length === 1 && ids[0] === id
-      ? `Task ${id} has not ended: it is ${open[0]!.state}`
-      : `${open.length} of the ${tasks.length} tasks of the array ${id} have not ended`;
-    throw new TaskError("wrong_state", text, undefined, { next: `agent task cancel ${id}` });
+  const all = await tasksOf(context, [id]);
+  await refuseUnfinished(context, id, all);
+  const parts = inParts(all, heldTasks);
+  let hasFailed = false;
+  /** Undefined after the last part. */
+  const removeNext = async () => {
+    const { value, done } = parts.next();
+    if (done) return undefined;
+    hasFailed = true;
+    const removed = await removePart(context, value);
+    hasFailed = false;
+    return removed;
+  };
+  try {
+    for (let removed; (removed = await removeNext()) !== undefined;) yield* removed;
+  } finally {
+    while (!hasFailed && await removeNext() !== undefined);
   }
-  const rows = tasks.map((task) => ({
-    seq: store.seq(task.id),
-    id: task.id,
-    state: task.state,
-    submittedAt: task.submittedAt,
-    finishedAt: task.finishedAt ?? task.submittedAt,
-    attempts: task.attempts.at(-1)?.attempt ?? 0,
-  }));
-  await removal.remove(rows);
-  // Without those that were retried meanwhile.
-  yield* tasks.filter((task) => store.progress(task.id) === undefined);
+}
+
+/** @throws {TaskError} `wrong_state` where a task has not ended. */
+async function refuseUnfinished(
+  context: CallContext,
+  id: string,
+  all: TaskList,
+): Promise<void> {
+  const { leaseTable: { store, commits }, slices } = context;
+  const open: TaskState[] = [];
+  for (const each of all) {
+    await slices.pace();
+    while (commits.locked(each)) await commits.settled();
+    throwIfStopping(context);
+    const state = store.progress(each)?.state;
+    if (state !== undefined && !isFinished(state)) open.push(state);
+  }
+  if (open.length === 0) return;
+  const text = all.isTask
+    ? `Task ${id} has not ended: it is ${open[0]}`
+    : `${open.length} of the ${all.length} tasks of the array ${id} have not ended`;
+  throw new TaskError("wrong_state", text, undefined, { next: `agent task cancel ${id}` });
+}
+
+/** @returns those that were removed: not what was retried meanwhile. */
+async function removePart(context: CallContext, ids: string[]): Promise<Task[]> {
+  const { leaseTable: { store }, removal } = context;
+  const tasks = await Array.fromAsync(tasksNow(context, ids));
+  await removal.remove(
+    tasks.filter(({ state }) => isFinished(state)).map((task) => ({
+      seq: store.seq(task.id),
+      id: task.id,
+      state: task.state,
+      submittedAt: task.submittedAt,
+      finishedAt: task.finishedAt ?? task.submittedAt,
+      attempts: task.attempts.at(-1)?.attempt ?? 0,
+    })),
+  );
+  return tasks.filter((task) => store.progress(task.id) === undefined);
 }
 
 /** Removes what finished long ago, and says how much it was so far. */

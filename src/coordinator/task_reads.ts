@@ -1,26 +1,29 @@
+import type { Urgency } from "../base/time_slices.ts";
 import { anySignal } from "../deno/any_signal.ts";
 import { baseId, isTaskId } from "../tasks/ids.ts";
 import { limits } from "../tasks/limits.ts";
 import { type TaskChange, TaskError, type TaskQuery } from "../tasks/service.ts";
 import { isFinished, type Task, type TaskSpec } from "../tasks/task.ts";
-import { type CallContext, noSuchTask, taskIdsOf, throwIfStopping } from "./call_context.ts";
+import { type CallContext, noSuchTask, tasksOf, throwIfStopping } from "./call_context.ts";
+import { OpenTasks } from "./task_list.ts";
 import { waitReason } from "./policy.ts";
 import { selectorKey } from "./task_queue.ts";
 
 export async function* getTask(context: CallContext, id: string): AsyncGenerator<Task> {
   throwIfStopping(context);
-  yield* tasksNow(context, taskIdsOf(context, id));
+  yield* tasksNow(context, await tasksOf(context, [id]));
 }
 
 /** The tasks with these ids as they are now, each read when it is asked for. */
 export async function* tasksNow(
   context: CallContext,
   ids: Iterable<string>,
+  urgency?: Urgency,
 ): AsyncGenerator<Task> {
   const { slices, leaseTable } = context;
   let view = new CurrentView(context);
   for (const id of ids) {
-    const pause = slices.pace();
+    const pause = slices.pace(urgency);
     if (pause !== undefined) {
       await pause;
       throwIfStopping(context);
@@ -123,19 +126,6 @@ function* unfinishedIds({ leaseTable }: CallContext): Generator<string> {
   }
 }
 
-/** The named tasks and the elements of the named arrays; their number has a bound. */
-export function* watchedIds(context: CallContext, ids: Iterable<string>): Generator<string> {
-  let count = 0;
-  for (const id of ids) {
-    for (const each of taskIdsOf(context, id)) {
-      if (++count > limits.maxWatched) {
-        throw new TaskError("exhausted", `These are more than ${limits.maxWatched} tasks`);
-      }
-      yield each;
-    }
-  }
-}
-
 export async function* watchTasks(
   context: CallContext,
   ids: string[],
@@ -154,18 +144,19 @@ export async function* watchTasks(
   const distinct = new Set(ids);
   using subscription = context.changes.subscribe([...distinct]);
   using stop = anySignal(signal, context.stopping);
-  /** Watched tasks that have not finished. */
-  const open = new Set<string>();
-  let changed: Iterable<string> = watchedIds(context, distinct);
+  const watched = await tasksOf(context, distinct, "whenever");
+  /** Those that have not finished. */
+  const open = new OpenTasks(watched);
+  let changed: Iterable<string> = watched;
   for (;;) {
-    for await (const task of tasksNow(context, changed)) {
+    for await (const task of tasksNow(context, changed, "whenever")) {
       if (signal.aborted) return;
-      if (isFinished(task.state)) open.delete(task.id);
-      else open.add(task.id);
+      open.set(task.id, !isFinished(task.state));
       yield task;
     }
     if (open.size === 0) return;
     await subscription.wait(stop);
+    await context.slices.pace("whenever");
     if (signal.aborted) return;
     throwIfStopping(context);
     changed = subscription.take();
@@ -180,7 +171,7 @@ export async function* watchChanges(
   throwIfStopping(context);
   using subscription = context.changes.subscribe();
   using stop = anySignal(signal, context.stopping);
-  for await (const task of tasksNow(context, unfinishedIds(context))) {
+  for await (const task of tasksNow(context, unfinishedIds(context), "whenever")) {
     if (signal.aborted) return;
     yield { task };
   }
@@ -189,7 +180,7 @@ export async function* watchChanges(
     if (signal.aborted) return;
     throwIfStopping(context);
     const changed = subscription.take();
-    for await (const task of tasksNow(context, changed)) {
+    for await (const task of tasksNow(context, changed, "whenever")) {
       if (signal.aborted) return;
       changed.delete(task.id);
       yield { task };

@@ -284,6 +284,34 @@ Deno.test({
       await caller.send(Array.from({ length: calls }, (_, n) => watch(2 * n + 1)).flat());
       await eventually(20_000, () => endedCalls(caller.received()) === 100);
     }, 6);
+    await step("a thousand streams of the largest array, and a change beside them", async () => {
+      const selector = { nobody: "yes" };
+      const { id: large } = await submit(tasks, { selector }, limits.maxArray);
+      const { id: other } = await submit(tasks, { selector }, 10);
+      const ofArray = {
+        FollowTasks: wire.FollowTasksRequest.encode({
+          ids: [large],
+          positions: [],
+          window: undefined,
+        }),
+        WatchTasks: wire.WatchTasksRequest.encode({ ids: [large], deletions: false }),
+        GetTask: wire.GetTaskRequest.encode({ id: large }),
+        DeleteTask: wire.DeleteTaskRequest.encode({ id: large }),
+        CancelTask: wire.CancelTaskRequest.encode({ id: large }),
+      };
+      using callers = new DisposableStack();
+      for (const [method, encoded] of Object.entries(ofArray)) {
+        const message = [...requestBody(encoded.finish())];
+        const call = (stream: number) => [
+          ...callFrame(stream, `/agent.v1.TaskService/${method}`),
+          ...frame(frameTypes.data, endStream, stream, message),
+        ];
+        const caller = callers.use(await openRaw(Number(address.split(":")[1])));
+        const count = { length: limits.maxStreamsPerConnection };
+        await caller.send(Array.from(count, (_, n) => call(2 * n + 1)).flat());
+      }
+      assert.equal((await read(tasks.cancelTask({ id: other }))).length, 1);
+    }, 6);
     await step("messages of very many parts", async () => {
       const session = connect(`http://${address}`);
       // Empty arguments, empty variables and empty refs: two bytes each.

@@ -105,6 +105,19 @@ Deno.test("a task that is queued or running is not deleted, nor an array with su
   assert.deepEqual(await ids(engine), []);
 });
 
+Deno.test("a deletion that was begun is completed when its caller has gone", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const array = await engine.submit(spec(), { array: { first: 0, last: 249 } });
+  await engine.cancelTask(array.id);
+  for await (const { id } of engine.served.deleteTask(array.id)) {
+    assert.equal(id, array.taskIds[0]);
+    assert.equal(engine.stats().tasks.cancelled, 150, "the rest is not held in memory");
+    break;
+  }
+  assert.deepEqual(await ids(engine), []);
+});
+
 Deno.test("pruning takes old tasks in the given states only, and can be tried first", async () => {
   await using harness = new EngineHarness();
   const { engine, clock } = harness;

@@ -149,7 +149,7 @@ function fullable(store: TaskStore): TaskStore & { full: boolean; unreadable: bo
     },
     recover: () => store.recover(),
     task: (id: string) => store.task(id),
-    taskIds: (id: string) => store.taskIds(id),
+    elements: (id: string) => store.elements(id),
     progress: (id: string) => store.progress(id),
     spec(this: { unreadable: boolean }, id: string) {
       if (this.unreadable) throw new UserError("The disk is broken", { code: "io" });

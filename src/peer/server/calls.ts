@@ -331,5 +331,5 @@ function isTooMuch(items: number, bytes: number): boolean {
  * One item may have 1.7 MiB (a task's arguments and environment) on top of a part that is full. Larger
  * parts hold the event loop longer while they are encoded; smaller ones cost more in all.
  */
-const partBytes = 256 * 1024;
+const partBytes = 64 * 1024;
 const partItems = 250;

@@ -169,12 +169,14 @@ class SqliteStore implements TaskStore {
     return taskOf(row, this.#specOf(row), attempts, this.#caller(row.submitter));
   }
 
-  taskIds(id: string): string[] {
-    if (this.#get(`SELECT 1 FROM tasks WHERE id = ?`, id) !== undefined) return [id];
-    if (id.includes(".")) return [];
-    // "/" is the character after ".".
-    const sql = `SELECT id FROM tasks WHERE id > ? AND id < ? ORDER BY seq`;
-    return this.#all(sql, `${id}.`, `${id}/`).map((row) => row.id as string);
+  elements(arrayId: string): Uint32Array {
+    if (arrayId.includes(".")) return new Uint32Array();
+    // One text in place of 10,000 rows takes a third of the time. "/" is the character after ".".
+    const sql = `SELECT group_concat(substr(id, ?)) AS list FROM tasks WHERE id > ? AND id < ?`;
+    const list = this.#get(sql, arrayId.length + 2, `${arrayId}.`, `${arrayId}/`)?.list;
+    return typeof list === "string"
+      ? Uint32Array.from(list.split(","), Number).sort()
+      : new Uint32Array();
   }
 
   spec(id: string): TaskSpec | undefined {
