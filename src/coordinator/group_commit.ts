@@ -15,7 +15,7 @@ export interface CommitEntry {
   lazy?: boolean;
   /** Under load it may wait for twice as many changes; see `patientFactor`. */
   patient?: boolean;
-  /** Takes so long that other work gets its turn first. */
+  /** Takes so long that other work gets its turn first, and that a commit has only one of them. */
   large?: boolean;
   /** Called when the change is on disk. */
   done?: (outcome: ChangeResult) => void;
@@ -173,7 +173,8 @@ export class GroupCommit {
     const isFull = this.#entries.length >= maxBatch;
     const isMore = this.#failing === undefined && !isFull && this.#prepare();
     if (this.#entries.length === 0) return;
-    const entries = this.#entries.splice(0, maxBatch);
+    const large = this.#entries.findIndex(({ large }) => large);
+    const entries = this.#entries.splice(0, large < 0 ? maxBatch : Math.min(maxBatch, large + 1));
     // A full batch has left no room for what `prepare` adds, and this may have been its only call.
     const isRest = isFull || this.#entries.length > 0;
     const result = this.#commit(entries);

@@ -29,7 +29,10 @@ export async function submit(
     throw new TaskError("invalid", "A task has an array or lines, not both");
   }
   const array = lines === undefined ? options.array : { first: 0, last: lines.length - 1 };
-  if (array !== undefined) validateArray(array);
+  if (array !== undefined) {
+    validateArray(array);
+    await context.slices.pace();
+  }
   let key: KeyUse | undefined;
   if (idempotencyKey !== undefined) {
     validateIdempotencyKey(idempotencyKey);
@@ -56,6 +59,8 @@ export async function submit(
   const { submitter } = options;
   const isArray = array !== undefined;
   await store(context, { id, tasks, spec, lines, key, isArray, submitter });
+  // The answer to a large one takes its time as well.
+  if (isArray) await context.slices.pace();
   return { id, taskIds: tasks.map((task) => task.id), existing: false };
 }
 

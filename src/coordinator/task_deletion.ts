@@ -89,6 +89,7 @@ export async function* pruneTasks(
   const before = clock.now() - olderThanMs;
   const pruned = { tasks: 0, bytes: 0 };
   for (let seq = 0;;) {
+    await slices.pace();
     throwIfStopping(context);
     const page = store.page(seq, pageSize);
     const due = removal.finished(page).filter(({ state, finishedAt }) =>
@@ -108,7 +109,6 @@ export async function* pruneTasks(
     // Those that follow were submitted later, and cannot have finished before.
     if (page.length < pageSize || page.at(-1)!.submittedAt > before) break;
     seq = page.at(-1)!.seq;
-    await slices.pace();
   }
   yield pruned;
 }

@@ -87,10 +87,10 @@ class CurrentView {
 const defaultListed = 100;
 
 /** The ids are those of this moment; the tasks are read when they are asked for. */
-export function listTasks(
+export async function listTasks(
   context: CallContext,
   query: TaskQuery,
-): { tasks: AsyncIterable<Task>; more: boolean } {
+): Promise<{ tasks: AsyncIterable<Task>; more: boolean }> {
   const limit = query.limit || defaultListed;
   if (!Number.isInteger(limit) || limit < 1 || limit > limits.maxListed) {
     throw new TaskError("invalid", `The limit is ${limit}, not from 1 to ${limits.maxListed}`);
@@ -98,6 +98,8 @@ export function listTasks(
   const { before } = query;
   if (before !== undefined && !isTaskId(before)) throw noSuchTask(before);
   const states = new Set(query.states ?? []);
+  await context.slices.pace();
+  throwIfStopping(context);
   const { ids, more } = context.leaseTable.store.list({
     states: [...states],
     limit,

@@ -284,6 +284,14 @@ Deno.test({
       await caller.send(Array.from({ length: calls }, (_, n) => watch(2 * n + 1)).flat());
       await eventually(20_000, () => endedCalls(caller.received()) === 100);
     }, 6);
+    await step("a hundred lists and tries to prune at once", async () => {
+      const all = { states: [], limit: limits.maxListed, before: "", submitter: "" };
+      const each = () => [
+        read(tasks.listTasks(all), 1),
+        read(tasks.pruneTasks({ olderThanMs: 0n, states: [], dryRun: true }), 1),
+      ];
+      await Promise.all(Array.from({ length: 100 }, each).flat());
+    }, 6);
     await step("a thousand streams of the largest array, and a change beside them", async () => {
       const selector = { nobody: "yes" };
       const { id: large } = await submit(tasks, { selector }, limits.maxArray);
