@@ -39,3 +39,32 @@ Deno.test("work in slices takes turns, and timers are not held up", async () => 
   assert.equal(ticks, 20);
   assert.ok(Math.min(...steps) * 3 > Math.max(...steps), `${steps}`);
 });
+
+Deno.test("input and output get their turn beside work that never ends", async () => {
+  const slices = new TimeSlices();
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const accepted = listener.accept();
+  const { port } = listener.addr as Deno.NetAddr;
+  using near = await Deno.connect({ hostname: "127.0.0.1", port });
+  using far = await accepted;
+  void far.readable.pipeTo(far.writable).catch(() => {/* The end of the test. */});
+  let answers = 0;
+  let isOver = false;
+  const ask = async () => {
+    const answer = new Uint8Array(1);
+    while (!isOver) {
+      await near.write(answer);
+      await near.read(answer);
+      answers++;
+    }
+  };
+  const asked = ask();
+  for (let step = 0; step < 60; step++) {
+    await slices.pace();
+    const end = performance.now() + 10;
+    while (performance.now() < end);
+  }
+  isOver = true;
+  await asked;
+  assert.ok(answers >= 10, `${answers} answers`);
+});
