@@ -1,4 +1,5 @@
 /** The executable that is pushed: this one, or another one for other hosts. */
+import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
 import { UserError } from "../base/errors.ts";
 import type { WantedBinary } from "./plan.ts";
@@ -11,8 +12,32 @@ export interface Binary extends WantedBinary {
 const machines: Record<number, string> = { 62: "x86_64", 183: "aarch64" };
 const chunkBytes = 1024 * 1024;
 
+/** What follows the version in the text of deno.json that each executable contains. */
+const afterVersion = ",workspace:";
+const versionBefore = /version:"([0-9A-Za-z.+-]{1,40})"$/;
+const windowBytes = 64;
+
 /**
- * @param version of the executable, if it is known.
+ * Finds the version in the bytes of an executable, which may be for a processor that this host does
+ * not have.
+ */
+class VersionSearch {
+  version: string | undefined;
+  #tail = Buffer.alloc(0);
+
+  add(chunk: Uint8Array): void {
+    if (this.version !== undefined) return;
+    const bytes = Buffer.concat([this.#tail, chunk]);
+    for (let at = -1; (at = bytes.indexOf(afterVersion, at + 1)) >= 0;) {
+      const before = bytes.toString("latin1", Math.max(0, at - windowBytes), at);
+      this.version ??= versionBefore.exec(before)?.[1];
+    }
+    this.#tail = Buffer.from(bytes.subarray(-windowBytes - afterVersion.length));
+  }
+}
+
+/**
+ * @param version of the executable, if it is known; else it is looked for in the file.
  * @throws {UserError} where the file is not an executable for Linux.
  */
 export async function readBinary(path: string, version?: string): Promise<Binary> {
@@ -21,12 +46,14 @@ export async function readBinary(path: string, version?: string): Promise<Binary
   });
   const hash = createHash("sha256");
   const buffer = new Uint8Array(chunkBytes);
+  const search = new VersionSearch();
   let bytes = 0;
   let head: Uint8Array | undefined;
   try {
     for (let read; (read = await file.read(buffer)) !== null;) {
       head ??= buffer.slice(0, 64);
       hash.update(buffer.subarray(0, read));
+      if (version === undefined) search.add(buffer.subarray(0, read));
       bytes += read;
     }
   } finally {
@@ -42,7 +69,14 @@ export async function readBinary(path: string, version?: string): Promise<Binary
       next: "Build one with scripts/compile, and name it with --binary FILE",
     });
   }
-  return { path, sha256: hash.digest("hex"), bytes, arch, libc: "glibc", version };
+  return {
+    path,
+    sha256: hash.digest("hex"),
+    bytes,
+    arch,
+    libc: "glibc",
+    version: version ?? search.version,
+  };
 }
 
 export async function openBinary(path: string): Promise<ReadableStream<Uint8Array>> {

@@ -255,7 +255,7 @@ function binaryProblems(facts: Facts, binary: WantedBinary, allowDowngrade: bool
     isNewer(there, binary.version)
   ) {
     found.push({
-      what: `it has agent ${there}, which is newer than this one, ${binary.version}`,
+      what: `it has agent ${there}, which is newer than the one to copy, ${binary.version}`,
       next: `Upgrade this host first; or to go back to ${binary.version} there, run the same ` +
         "command with --allow-downgrade",
     });

@@ -196,7 +196,7 @@ const problems: [string, Case, RegExp][] = [
   [
     "newer executable",
     { facts: { agent: { ...facts.agent!, version: "0.10.0" } }, wanted: { binary } },
-    /has agent 0\.10\.0, which is newer than this one, 0\.2\.0/,
+    /has agent 0\.10\.0, which is newer than the one to copy, 0\.2\.0/,
   ],
   ["noexec", { facts: { noexec: true }, wanted: { binary } }, /noexec/],
   [

@@ -133,13 +133,16 @@ Deno.test({
     await a.ok("agent tls init");
     await writeVersion(b, next, "/usr/local/bin/agent");
     const deploy = `${agent.command().command} tls deploy --push-binary`;
-    const refused = await a.run(`${deploy} b.lan`);
-    assert.equal(refused.code, 1, refused.stdout + refused.stderr);
-    assert.ok(
-      refused.stdout.includes(`it has agent ${next}, which is newer than this one, ${version}`),
-      refused.stdout,
-    );
-    assert.match(refused.stdout + refused.stderr, /run the same command with --allow-downgrade/);
+    // A copy is another file to it, whose version is read from its bytes.
+    const copy = `--binary /root/copy`;
+    await a.ok(`cp ${agent.command().command} /root/copy`);
+    for (const command of [deploy, `agent tls deploy ${copy}`]) {
+      const refused = await a.run(`${command} b.lan`);
+      assert.equal(refused.code, 1, refused.stdout + refused.stderr);
+      const expected = `it has agent ${next}, which is newer than the one to copy, ${version}`;
+      assert.ok(refused.stdout.includes(expected), refused.stdout);
+      assert.match(refused.stdout + refused.stderr, /run the same command with --allow-downgrade/);
+    }
     assert.match(await b.ok("agent version"), new RegExp(`^agent ${next} `));
     assert.match(
       await a.ok(`${deploy} --allow-downgrade b.lan`),

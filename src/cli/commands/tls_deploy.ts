@@ -66,7 +66,7 @@ export default command({
     },
     allowDowngrade: {
       kind: "flag",
-      help: "Let --push-binary replace a newer version by this one",
+      help: "Let --push-binary or --binary replace a newer version by an older one",
     },
     service: {
       kind: "choice",
