@@ -1,25 +1,10 @@
+import { nextTurn } from "../deno/next_turn.ts";
+
 /**
  * How long answers may keep the event loop before everything else gets its turn: a tenth of the
  * 50 ms that no request may exceed, since several pieces may end up in one turn.
  */
 const sliceMs = 5;
-
-/**
- * The runtime takes new input when it has nothing to do, else only once in 61 turns. So after this time
- * there is a moment of rest, which costs a millisecond.
- */
-const restEveryMs = 15;
-
-/** A timer that is late says that there was other work instead. */
-const [lateMs, mostRests] = [3, 5];
-
-async function rest(): Promise<void> {
-  for (let tries = 0; tries < mostRests; tries++) {
-    const began = performance.now();
-    await new Promise<void>((resolve) => setTimeout(resolve, 1));
-    if (performance.now() - began < lateMs) return;
-  }
-}
 
 /**
  * Until a step that was let go has reached its end, through the generators and promises between here
@@ -44,7 +29,6 @@ export class TimeSlices {
   readonly #waiting: Record<Urgency, (() => void)[]> = { now: [], whenever: [] };
   #turn: Urgency = "now";
   #until = -Infinity;
-  #restedAt = -Infinity;
   #isPumping = false;
 
   /**
@@ -71,13 +55,8 @@ export class TimeSlices {
   async #pump(): Promise<void> {
     this.#isPumping = true;
     for (let next; (next = this.#next()) !== undefined;) {
-      // After this turn's input and output: heartbeats and other calls come first.
-      if (performance.now() - this.#restedAt < restEveryMs) {
-        await new Promise<void>((resolve) => setImmediate(resolve));
-      } else {
-        await rest();
-        this.#restedAt = performance.now();
-      }
+      // Heartbeats and other calls come first.
+      await nextTurn();
       this.#until = performance.now() + sliceMs;
       do {
         next();

@@ -7,6 +7,7 @@
 import { Buffer } from "node:buffer";
 import type { ServerHttp2Session } from "node:http2";
 import type { Socket } from "node:net";
+import { nextTurn } from "./next_turn.ts";
 
 /** Frame types, and the lengths of the client's preface and of a frame's head (RFC 9113, 3.4, 4.1, 6). */
 const [headersType, resetType] = [1, 3];
@@ -41,7 +42,8 @@ function takeStart(): boolean {
 function refill(): void {
   if (isRefilling) return;
   isRefilling = true;
-  setImmediate(() => {
+  // Other connections are read, too, however many calls wait.
+  void nextTurn().then(() => {
     isRefilling = false;
     startsLeft = startsPerTurn.total;
     // Each gets its turn before any gets another.
