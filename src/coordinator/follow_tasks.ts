@@ -41,7 +41,7 @@ export async function* followTasks(
   using fresh = logs.fresh.follow(distinct);
   using stop = anySignal(signal, context.stopping);
   const followed = await tasksOf(context, distinct, "whenever");
-  const open = new OpenTasks(followed);
+  const open = new OpenTasks(followed, true);
   /** Of those that have begun: where their output was given up to. */
   const begun = new Map(
     positions.map((

@@ -45,14 +45,15 @@ export class TaskList implements Iterable<string> {
   }
 }
 
-/** Which tasks of a list there is still something to say of; at first all. */
+/** Which tasks of a list there is still something to say of. */
 export class OpenTasks {
   readonly #isOver: Uint8Array;
   #open: number;
 
-  constructor(private readonly tasks: TaskList) {
-    this.#isOver = new Uint8Array(tasks.length);
-    this.#open = tasks.length;
+  /** @param isOpen whether all are at first, or none. */
+  constructor(private readonly tasks: TaskList, isOpen: boolean) {
+    this.#isOver = new Uint8Array(tasks.length).fill(isOpen ? 0 : 1);
+    this.#open = isOpen ? tasks.length : 0;
   }
 
   get size(): number {

@@ -28,7 +28,7 @@ Deno.test("a list of one task is told from an array of one element", () => {
 Deno.test("tasks of a list can be closed and opened again; others are not in it", () => {
   const tasks = new TaskList();
   tasks.add("a", Uint32Array.of(0, 1));
-  const open = new OpenTasks(tasks);
+  const open = new OpenTasks(tasks, true);
   for (const id of ["a.0", "a.0", "a.5", "b"]) open.set(id, false);
   assert.deepEqual([open.size, open.has("a.0"), open.has("a.1"), open.has("b")], [
     1,
@@ -38,4 +38,6 @@ Deno.test("tasks of a list can be closed and opened again; others are not in it"
   ]);
   open.set("a.0", true);
   assert.equal(open.size, 2);
+  const none = new OpenTasks(tasks, false);
+  assert.deepEqual([none.size, none.has("a.0")], [0, false]);
 });

@@ -147,8 +147,8 @@ export async function* watchTasks(
   using subscription = context.changes.subscribe([...distinct]);
   using stop = anySignal(signal, context.stopping);
   const watched = await tasksOf(context, distinct, "whenever");
-  /** Those that have not finished. */
-  const open = new OpenTasks(watched);
+  /** Those that were seen and have not finished: one may be deleted before its turn comes. */
+  const open = new OpenTasks(watched, false);
   let changed: Iterable<string> = watched;
   for (;;) {
     for await (const task of tasksNow(context, changed, "whenever")) {

@@ -118,6 +118,19 @@ Deno.test("a deletion that was begun is completed when its caller has gone", asy
   assert.deepEqual(await ids(engine), []);
 });
 
+Deno.test("watching ends though a task was deleted before its turn came", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const array = await engine.submit(spec(), { array: { first: 0, last: 2 } });
+  await engine.cancelTask(array.id);
+  const seen: string[] = [];
+  const never = new AbortController();
+  for await (const { id } of engine.served.watchTasks([array.id], never.signal)) {
+    if (seen.push(id) === 1) await engine.deleteTask(array.taskIds[1]!);
+  }
+  assert.deepEqual(seen, [array.taskIds[0], array.taskIds[2]]);
+});
+
 Deno.test("pruning takes old tasks in the given states only, and can be tried first", async () => {
   await using harness = new EngineHarness();
   const { engine, clock } = harness;
