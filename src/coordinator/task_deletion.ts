@@ -17,20 +17,21 @@ export async function* deleteTask(context: CallContext, id: string): AsyncGenera
   const all = await tasksOf(context, [id]);
   await refuseUnfinished(context, id, all);
   const parts = inParts(all, heldTasks);
-  let hasFailed = false;
-  /** Undefined after the last part. */
+  /** Undefined after the last part, or one that failed. */
   const removeNext = async () => {
     const { value, done } = parts.next();
     if (done) return undefined;
-    hasFailed = true;
-    const removed = await removePart(context, value);
-    hasFailed = false;
-    return removed;
+    try {
+      return await removePart(context, value);
+    } catch (error) {
+      parts.return(undefined);
+      throw error;
+    }
   };
   try {
     for (let removed; (removed = await removeNext()) !== undefined;) yield* removed;
   } finally {
-    while (!hasFailed && await removeNext() !== undefined);
+    while (await removeNext() !== undefined);
   }
 }
 

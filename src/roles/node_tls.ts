@@ -75,11 +75,11 @@ export async function tellTls(
   config: Config,
   env: Pick<Env, "configRoot" | "variable" | "clock" | "log" | "signal">,
 ): Promise<void> {
+  let files = await decisiveFiles(env);
+  let seen = appearance(files);
   const started = await nodeTls(config, env);
   port.postMessage(started);
   let said: TlsChange | undefined;
-  let files: string[] = [];
-  let seen: string | undefined;
   await every({
     periodMs: lookMs,
     coarse: true,

@@ -1,3 +1,5 @@
+import { appearanceOf } from "../base/fs/appearance.ts";
+
 /** Enough for the first line of a script (the kernel takes 256 bytes) and the headers of a program. */
 const headBytes = 4096;
 
@@ -10,7 +12,7 @@ const mostKnown = 256;
  * missing (execve(2), ENOENT).
  */
 export function interpreterProblem(path: string, info: Deno.FileInfo): string | undefined {
-  const key = [info.dev, info.ino, info.size, info.mtime?.getTime(), info.ctime?.getTime()].join();
+  const key = appearanceOf(info);
   if (!known.has(key)) {
     if (known.size >= mostKnown) known.clear();
     known.set(key, interpreterOf(path));

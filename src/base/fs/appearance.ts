@@ -5,10 +5,14 @@
 export function appearance(files: string[]): string {
   return files.map((file) => {
     try {
-      const { dev, ino, size, mtime, ctime } = Deno.statSync(file);
-      return [dev, ino, size, mtime?.getTime(), ctime?.getTime()].join();
+      return appearanceOf(Deno.statSync(file));
     } catch (error) {
       return error instanceof Error ? error.name : String(error);
     }
   }).join(" ");
+}
+
+/** The same of one file that was looked at. */
+export function appearanceOf({ dev, ino, size, mtime, ctime }: Deno.FileInfo): string {
+  return [dev, ino, size, mtime?.getTime(), ctime?.getTime()].join();
 }
