@@ -106,9 +106,22 @@ function withoutStacks<R>(run: () => R): R {
   }
 }
 
+const listeners = new WeakMap<object, (why: string) => void>();
+
+/** Calls the listener when this process closes the connection because of what its client does. */
+export function onceHungUp(session: ServerHttp2Session, listener: (why: string) => void): void {
+  listeners.set(sockets.get(session) ?? session, listener);
+}
+
 /** Ends a connection without a GOAWAY, which `session.destroy()` sends on Deno 2.9. */
-export function hangUp(session: ServerHttp2Session): void {
-  (sockets.get(session) ?? session).destroy();
+export function hangUp(session: ServerHttp2Session, why: string): void {
+  cut(sockets.get(session) ?? session, why);
+}
+
+function cut(connection: { destroy(): void }, why: string): void {
+  listeners.get(connection)?.(why);
+  listeners.delete(connection);
+  connection.destroy();
 }
 
 /** For each connection of an HTTP/2 server, before the runtime listens to its data. */
@@ -141,7 +154,7 @@ export function paceFrames(socket: Socket): void {
       startsHere++;
       return true;
     });
-    if (isOver) return void socket.destroy();
+    if (isOver) return cut(socket, "it resets its calls, too many a second");
     held = chunk.subarray(end);
     if (end > 0) emit("data", held.length === 0 ? chunk : chunk.subarray(0, end));
     if (held.length === 0) return;

@@ -71,7 +71,8 @@ class Outgoing {
   }
 
   close(): void {
-    hangUp(this.#session);
+    const mebibytes = Math.round(this.held() / 1024 / 1024);
+    hangUp(this.#session, `it does not read its answers, of which ${mebibytes} MiB wait`);
   }
 }
 

@@ -121,13 +121,24 @@ function refusalOf(url: string, status: number, json: unknown): NodeRefusal {
     unknown
   >;
   const { detail, next } = members;
-  const reason = typeof detail === "string" ? detail : `it answered HTTP ${status}`;
   const facts = { status, members };
+  const reason = typeof detail === "string" ? detail : `it answered HTTP ${status}`;
   if (status === 401) {
     return new NodeRefusal(`The node at "${url}" does not accept the token: ${reason}`, facts, {
       code: "unauthenticated",
       next: "Name the file with its token: --server.token-file",
     });
+  }
+  if (typeof detail !== "string") {
+    const other = url.startsWith("http:") ? "HTTPS" : "HTTP";
+    return new NodeRefusal(
+      `What listens at "${url}" is no node, or speaks ${other}: ${reason}`,
+      facts,
+      {
+        code: "failed",
+        next: "Name the node with its scheme and address: --server.url",
+      },
+    );
   }
   const code = status === 404 ? "not_found" : status === 409 ? "conflict" : "failed";
   return new NodeRefusal(reason, facts, { code, ...(typeof next === "string" ? { next } : {}) });

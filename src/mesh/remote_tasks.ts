@@ -1,24 +1,29 @@
 /** The tasks of a node's coordinators over its REST API, as the task service that commands use. */
 import type { TaskView, WorkerView } from "../client/views.ts";
-import type { TaskDescription } from "../client/task_spec.ts";
 import {
   type LogPiece,
-  type SubmitOptions,
   type TaskChange,
   TaskError,
   type TaskErrorCode,
   taskErrorCodes,
   type TaskService,
 } from "../tasks/service.ts";
+import { type Artifact, isFinished, type Task } from "../tasks/task.ts";
 import {
-  type Artifact,
-  isFinished,
-  type StateEntry,
-  type Task,
-  type TaskSpec,
-  type WorkerInfo,
-} from "../tasks/task.ts";
+  bytesOf,
+  descriptionOf,
+  type ListedTask,
+  specOf,
+  type StateJson,
+  stateOf,
+  taskOf,
+  tasksFrom,
+  workerOf,
+} from "./from_views.ts";
 import { type NodeClient, NodeRefusal } from "./node_client.ts";
+
+/** Asks for an array's spec once, not with each element. */
+const specs = "once";
 
 /** More pages than this many tasks is nothing that a command shows. */
 const unfinishedTasks = 1_000;
@@ -38,14 +43,11 @@ export function remoteTasks(node: NodeClient): TaskService {
 
 function tasksOver(node: NodeClient, call: Call) {
   const tasksOf = async (method: "GET" | "POST" | "DELETE", path: string) =>
-    (await call<{ tasks: TaskView[] }>(method, path)).tasks.map(taskOf);
+    tasksFrom(await call<{ tasks: ListedTask[] }>(method, path + queryOf({ specs })));
   const list: TaskService["listTasks"] = async ({ states, limit, before, submitter }) => {
-    const query = queryOf({ state: states?.join(","), limit, before, submitter });
-    const { tasks, more } = await call<{ tasks: TaskView[]; more: boolean }>(
-      "GET",
-      `/api/tasks${query}`,
-    );
-    return { tasks: tasks.map(taskOf), more };
+    const query = queryOf({ state: states?.join(","), limit, before, submitter, specs });
+    const answer = await call<{ tasks: ListedTask[]; more: boolean }>("GET", `/api/tasks${query}`);
+    return { tasks: tasksFrom(answer), more: answer.more };
   };
   const current = async (ids: string[]) => {
     if (ids.length > 0) {
@@ -161,7 +163,8 @@ async function* watch(
       if (ids.length === 0) yield { deletedId: id };
     }
     if (event.name !== "task") continue;
-    const task = taskOf(event.data as TaskView);
+    const view = event.data as TaskView;
+    const task = taskOf(view, specOf(view.spec));
     if (!isWanted(task)) continue;
     yield seen(task);
     if (over()) return;
@@ -248,12 +251,6 @@ function parse(text: string): unknown {
   }
 }
 
-function bytesOf(text: string | undefined, base64: string | undefined): Uint8Array {
-  return base64 === undefined
-    ? new TextEncoder().encode(text ?? "")
-    : Uint8Array.fromBase64(base64);
-}
-
 /** A segment of a path; `.` and `..` would be taken for steps. */
 function part(text: string): string {
   return encodeURIComponent(text).replace(/^\.+$/, (dots) => "%2E".repeat(dots.length));
@@ -263,124 +260,6 @@ function queryOf(fields: Record<string, string | number | boolean | undefined>):
   const given = Object.entries(fields).filter(([, value]) => value !== undefined);
   if (given.length === 0) return "";
   return `?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}`;
-}
-
-function descriptionOf(spec: TaskSpec, options: SubmitOptions = {}): TaskDescription {
-  const { array, lines, idempotencyKey } = options;
-  return {
-    argv: spec.argv,
-    env: spec.env,
-    cwd: spec.cwd,
-    selector: spec.selector,
-    timeout_ms: spec.timeoutMs,
-    retries: spec.retries,
-    retry_delay_ms: spec.retryDelayMs,
-    max_lost: spec.maxLost,
-    lost_after_ms: spec.lostAfterMs,
-    no_requeue: spec.noRequeue,
-    resources: spec.resources,
-    stdin_base64: spec.stdin?.toBase64(),
-    artifacts: spec.artifacts,
-    ...(array === undefined ? {} : { array: arrayText(array, spec.atOnce) }),
-    ...(lines === undefined ? {} : { lines }),
-    ...(idempotencyKey === undefined ? {} : { idempotency_key: idempotencyKey }),
-  };
-}
-
-function arrayText(
-  { first, last, more = [] }: NonNullable<SubmitOptions["array"]>,
-  atOnce: number | undefined,
-): string {
-  const ranges = [{ first, last }, ...more].map((range) => `${range.first}-${range.last}`);
-  return ranges.join(",") + (atOnce === undefined ? "" : `%${atOnce}`);
-}
-
-function taskOf(view: TaskView): Task {
-  const { spec } = view;
-  return {
-    id: view.id,
-    spec: {
-      argv: spec.argv,
-      env: spec.env,
-      cwd: spec.cwd ?? undefined,
-      selector: spec.selector,
-      timeoutMs: spec.timeout_ms ?? undefined,
-      retries: spec.retries,
-      retryDelayMs: spec.retry_delay_ms,
-      ...(Object.keys(spec.resources).length === 0 ? {} : { resources: spec.resources }),
-      ...(spec.stdin_bytes === 0 ? {} : { stdinBytes: spec.stdin_bytes }),
-      ...(spec.at_once === null ? {} : { atOnce: spec.at_once }),
-      ...(spec.max_lost === null ? {} : { maxLost: spec.max_lost }),
-      ...(typeof spec.lost_after_ms === "number" ? { lostAfterMs: spec.lost_after_ms } : {}),
-      artifacts: spec.artifacts,
-    },
-    state: view.state,
-    submittedAt: Date.parse(view.submitted_at),
-    finishedAt: timeOf(view.finished_at),
-    attempts: view.attempts.map((each) => ({
-      attempt: each.attempt,
-      // Of the coordinator's own business; no client uses it.
-      fence: 0,
-      workerId: each.worker_id,
-      state: each.state,
-      assignedAt: Date.parse(each.assigned_at),
-      startedAt: timeOf(each.started_at),
-      finishedAt: timeOf(each.finished_at),
-      exitCode: each.exit_code ?? undefined,
-      signal: each.signal ?? undefined,
-      reason: each.reason ?? undefined,
-      stdoutBytes: each.stdout_bytes,
-      stderrBytes: each.stderr_bytes,
-      superseded: each.superseded,
-    })),
-    arrayId: view.array_id ?? undefined,
-    arrayIndex: view.array_index ?? undefined,
-    notBefore: timeOf(view.not_before),
-    cancelRequested: view.cancel_requested,
-    reason: view.reason ?? undefined,
-    ...(view.submitter === null ? {} : { submitter: view.submitter }),
-  };
-}
-
-function workerOf(view: WorkerView): WorkerInfo {
-  return {
-    id: view.id,
-    version: view.version,
-    labels: view.labels,
-    slots: view.slots,
-    running: view.running,
-    health: view.health,
-    draining: view.draining,
-    connected: view.connected,
-    connectedAt: timeOf(view.connected_at),
-    lastHeartbeatAt: timeOf(view.last_heartbeat_at),
-    address: view.address,
-    identity: view.identity ?? undefined,
-    fingerprint: view.fingerprint ?? undefined,
-    resources: view.resources,
-    resourcesUsed: view.resources_used,
-    warnings: view.warnings,
-    trouble: view.trouble ?? undefined,
-  };
-}
-
-interface StateJson {
-  namespace: string;
-  key: string;
-  revision: number;
-  updated_at: string;
-  value?: string;
-  value_base64?: string;
-}
-
-function stateOf(json: StateJson): StateEntry {
-  const { namespace, key, revision, value, value_base64: base64 } = json;
-  const updatedAt = Date.parse(json.updated_at);
-  return { namespace, key, revision, updatedAt, value: bytesOf(value, base64) };
-}
-
-function timeOf(text: string | null): number | undefined {
-  return text === null ? undefined : Date.parse(text);
 }
 
 /** The error of the coordinator as the node passed it on, or what went wrong on the way to the node. */

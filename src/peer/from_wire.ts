@@ -132,11 +132,22 @@ function attemptFrom(value: wire.Attempt): Attempt {
   };
 }
 
-export function taskFrom(value: wire.Task | undefined): Task {
+/** Reads the tasks of one stream of answers, which were asked for with `specs_once`. */
+export function taskReader(): (value: wire.Task | undefined) => Task {
+  let former: TaskSpec | undefined;
+  return (value) => {
+    const task = taskFrom(value, former);
+    former = task.spec;
+    return task;
+  };
+}
+
+/** @param former what a task without a spec has. */
+export function taskFrom(value: wire.Task | undefined, former?: TaskSpec): Task {
   const task = required("The task", value);
   return {
     id: task.id,
-    spec: specFrom(task.spec),
+    spec: task.spec === undefined && former !== undefined ? former : specFrom(task.spec),
     state: stateFrom(task.state),
     submittedAt: required("A time", timeFrom(task.submittedAt)),
     finishedAt: timeFrom(task.finishedAt),

@@ -175,7 +175,7 @@ Deno.test("garbage is refused with a status and harms no other caller", async (t
     ["a message beyond the limit", submit, framed(new Uint8Array(limits.maxMessageBytes + 1)), 8],
     ["a length beyond the limit", submit, new Uint8Array([0, 0xff, 0xff, 0xff, 0xff]), 8],
     ["an unknown method", "/agent.v1.TaskService/Nothing", framed(new Uint8Array()), 12],
-    ["an unknown task", getTask, request(wire.GetTaskRequest, { id: "t9" }), 5],
+    ["an unknown task", getTask, request(wire.GetTaskRequest, { id: "t9", specsOnce: false }), 5],
     ["text that is not UTF-8", submit, badText(), 3],
     ["a submit without a task", submit, request(wire.SubmitRequest, submitting({})), 3],
   ];
@@ -239,7 +239,13 @@ Deno.test("content that the protocol does not allow is refused as invalid", asyn
     ],
     "a state that there is not": [
       "TaskService/ListTasks",
-      request(wire.ListTasksRequest, { states: [99], limit: 0, before: "", submitter: "" }),
+      request(wire.ListTasksRequest, {
+        states: [99],
+        limit: 0,
+        before: "",
+        submitter: "",
+        specsOnce: false,
+      }),
     ],
     "an upload without an attempt": [
       "WorkerService/UploadArtifact",

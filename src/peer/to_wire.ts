@@ -158,10 +158,11 @@ function wireAttempt(attempt: Attempt): wire.Attempt {
   };
 }
 
-export function wireTask(task: Task): wire.Task {
+/** @param spec false where the reader has it already; see `GetTaskRequest.specs_once`. */
+export function wireTask(task: Task, spec = true): wire.Task {
   return {
     id: task.id,
-    spec: wireSpec(forClients(task.spec)),
+    spec: spec ? wireSpec(forClients(task.spec)) : undefined,
     state: wireState[task.state],
     submittedAt: wireTime(task.submittedAt),
     finishedAt: wireTime(task.finishedAt),
@@ -228,12 +229,12 @@ export function wireEntry(entry: StateEntry): wire.StateEntry {
   };
 }
 
-/** At most what a task takes when it is encoded. */
-export function taskBytes(task: Task): number {
+/** At most what a task takes when it is encoded, with or without its spec. */
+export function taskBytes(task: Task, spec = true): number {
   const texts = (task.reason?.length ?? 0) + (task.submitter?.name.length ?? 0) +
     task.attempts.reduce((sum, each) => sum + each.workerId.length + (each.reason?.length ?? 0), 0);
   // 120 bytes of numbers and times each; a letter takes up to 3.
-  return specBytes(task.spec) + 300 + 150 * task.attempts.length + 3 * texts;
+  return (spec ? specBytes(task.spec) : 0) + 300 + 150 * task.attempts.length + 3 * texts;
 }
 
 /** At most what an assignment takes when it is encoded. */

@@ -32,8 +32,9 @@ async function unreadLogs(bytes = chunkBytes) {
   };
   const server = await servePeer({
     ...{ host: "127.0.0.1", port: 0, mode: { mode: "h2c" }, ...coordinator },
-    env: { clock: systemClock, log: silentLog },
+    env: { clock: systemClock, log: { ...silentLog, warn: (_, facts) => warnings.push(facts) } },
   }, new AbortController().signal);
+  const warnings: (Record<string, unknown> | undefined)[] = [];
   const sessions: ClientHttp2Session[] = [];
   const message = ReadLogRequest.encode({
     ...{ taskId: "t1", attempt: 0, follow: false, stdoutOffset: 0n, stderrOffset: 0n },
@@ -44,6 +45,7 @@ async function unreadLogs(bytes = chunkBytes) {
   return {
     address: server.address,
     given: () => given,
+    warnings,
     open: () => sessions.filter((session) => !session.closed && !session.destroyed).length,
     /** Opens a connection with that many streams. */
     ask(streams: number) {
@@ -82,6 +84,7 @@ Deno.test("a connection with too much unread is closed", async () => {
   await using t = await unreadLogs(bytes);
   t.ask(streams);
   await eventually(10_000, () => t.open() === 0);
+  assert.match(String(t.warnings[0]?.reason), /does not read its answers, of which \d+ MiB wait/);
 });
 
 Deno.test("of many connections that do not read, those that hold most are closed", async () => {

@@ -182,6 +182,9 @@ Deno.test("a guardian that stands still is replaced before it would act", async 
   });
   const first = t.runner.guardianPid!;
   signal(first, "SIGSTOP");
+  await t.until(() => isStopped(first) || undefined);
+  // What it said before has been heard when the output of a later process has.
+  assert.equal((await t.exited(t.start(["true"]))).exitCode, 0);
   await t.until(() => {
     aheadMs = Math.min(aheadMs + 100, 3_900);
     return ![undefined, first].includes(t.runner.guardianPid) ? true : undefined;

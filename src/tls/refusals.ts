@@ -4,7 +4,7 @@ import type { Log } from "../base/log.ts";
 import type { PkiError } from "../pki/errors.ts";
 import type { FailedHandshake } from "../deno/http2_sessions.ts";
 
-/** Why a caller was turned away; also the label of a metric. */
+/** Why a caller was turned away or cut off; also the label of a metric. */
 export type RefusalCause =
   | "no_certificate"
   | "expired_certificate"
@@ -13,7 +13,8 @@ export type RefusalCause =
   | "not_grpc"
   | "certificate_rejected"
   | "hung_up"
-  | "handshake_failed";
+  | "handshake_failed"
+  | "asked_too_much";
 
 export interface Refusal {
   cause: RefusalCause;

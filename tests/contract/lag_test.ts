@@ -71,6 +71,9 @@ const options = {
   "grpc.use_local_subchannel_pool": 1,
 };
 
+/** Each task with its spec, as other clients ask: that costs most. */
+const specsOnce = false;
+
 /** As much environment as a task may have. */
 const largeEnv = Object.fromEntries(
   Array.from({ length: limits.maxEnvEntries }, (_, at) => [`V${at}`, "x".repeat(240)]),
@@ -157,34 +160,40 @@ Deno.test({
       });
     // What runs for the first time is compiled first; a coordinator that runs for years is warm.
     const { id: first } = await submit(tasks, {}, 100);
-    await read(tasks.getTask({ id: first }));
-    await read(tasks.cancelTask({ id: first }));
-    await read(tasks.retryTask({ id: first }));
-    await read(tasks.listTasks({ states: [], limit: 0, before: "", submitter: "" }));
+    await read(tasks.getTask({ id: first, specsOnce }));
+    await read(tasks.cancelTask({ id: first, specsOnce }));
+    await read(tasks.retryTask({ id: first, specsOnce }));
+    await read(tasks.listTasks({ states: [], limit: 0, before: "", submitter: "", specsOnce }));
 
     let array = "";
     await step("Submit of the largest array", async () => {
       array =
         (await submit(tasks, { env: largeEnv, selector: { large: "yes" } }, limits.maxArray)).id;
     }, 6);
-    await step("GetTask of it", () => read(tasks.getTask({ id: array }), 300), 6);
+    await step("GetTask of it", () => read(tasks.getTask({ id: array, specsOnce }), 300), 6);
     await step(
       "WatchTasks of it",
-      () => read(tasks.watchTasks({ ids: [array], deletions: false }), 500),
+      () => read(tasks.watchTasks({ ids: [array], deletions: false, specsOnce }), 500),
     );
     await step("WatchTasks of its elements", () => {
       const ids = Array.from({ length: limits.maxArray }, (_, at) => elementId(array, at));
-      return read(tasks.watchTasks({ ids, deletions: false }), 500);
+      return read(tasks.watchTasks({ ids, deletions: false, specsOnce }), 500);
     });
     await step(
       "WatchTasks of all",
-      () => read(tasks.watchTasks({ ids: [], deletions: false }), 500),
+      () => read(tasks.watchTasks({ ids: [], deletions: false, specsOnce }), 500),
     );
     await step(
       "ListTasks at its limit",
       () =>
         read(
-          tasks.listTasks({ states: [], limit: limits.maxListed, before: "", submitter: "" }),
+          tasks.listTasks({
+            states: [],
+            limit: limits.maxListed,
+            before: "",
+            submitter: "",
+            specsOnce,
+          }),
           20,
         ),
     );
@@ -226,7 +235,10 @@ Deno.test({
       await new Promise((resolve) => session.call.once("data", resolve));
       session.close();
     }, 6);
-    await step("CancelTask of an array that runs", () => read(tasks.cancelTask({ id: small })));
+    await step(
+      "CancelTask of an array that runs",
+      () => read(tasks.cancelTask({ id: small, specsOnce })),
+    );
     await step("Hello that holds nothing of it any more", async () => {
       const session = openSession(address, { workerId: "w2", instance: "instance-2" });
       await new Promise((resolve) => session.call.once("data", resolve));
@@ -246,8 +258,8 @@ Deno.test({
       const ended = elementId(small, 0);
       return read(follow([...ids, ended], ids.map((taskId) => ({ taskId, ...stands }))), 1);
     });
-    await step("RetryTask of an array", () => read(tasks.retryTask({ id: small })));
-    await step("CancelTask of an array", () => read(tasks.cancelTask({ id: small })));
+    await step("RetryTask of an array", () => read(tasks.retryTask({ id: small, specsOnce })));
+    await step("CancelTask of an array", () => read(tasks.cancelTask({ id: small, specsOnce })));
     const put = (key: string, bytes: number) =>
       new Promise((resolve) => {
         const request = { namespace: "n", key, value: Buffer.alloc(bytes), ifRevision: undefined };
@@ -273,7 +285,8 @@ Deno.test({
     }, 6);
     await step("as many streams as a connection may have, closed at once", async () => {
       const { id: waiting } = await submit(tasks, { selector: { nobody: "yes" } }, 100);
-      const message = wire.WatchTasksRequest.encode({ ids: [waiting], deletions: false }).finish();
+      const message = wire.WatchTasksRequest.encode({ ids: [waiting], deletions: false, specsOnce })
+        .finish();
       const watch = (stream: number) => [
         ...callFrame(stream, "/agent.v1.TaskService/WatchTasks"),
         ...frame(frameTypes.data, endStream, stream, [...requestBody(message)]),
@@ -285,7 +298,7 @@ Deno.test({
       await eventually(20_000, () => endedCalls(caller.received()) === 100);
     }, 6);
     await step("a hundred lists and tries to prune at once", async () => {
-      const all = { states: [], limit: limits.maxListed, before: "", submitter: "" };
+      const all = { states: [], limit: limits.maxListed, before: "", submitter: "", specsOnce };
       const each = () => [
         read(tasks.listTasks(all), 1),
         read(tasks.pruneTasks({ olderThanMs: 0n, states: [], dryRun: true }), 1),
@@ -302,10 +315,10 @@ Deno.test({
           positions: [],
           window: undefined,
         }),
-        WatchTasks: wire.WatchTasksRequest.encode({ ids: [large], deletions: false }),
-        GetTask: wire.GetTaskRequest.encode({ id: large }),
-        DeleteTask: wire.DeleteTaskRequest.encode({ id: large }),
-        CancelTask: wire.CancelTaskRequest.encode({ id: large }),
+        WatchTasks: wire.WatchTasksRequest.encode({ ids: [large], deletions: false, specsOnce }),
+        GetTask: wire.GetTaskRequest.encode({ id: large, specsOnce }),
+        DeleteTask: wire.DeleteTaskRequest.encode({ id: large, specsOnce }),
+        CancelTask: wire.CancelTaskRequest.encode({ id: large, specsOnce }),
       };
       using callers = new DisposableStack();
       for (const [method, encoded] of Object.entries(ofArray)) {
@@ -318,7 +331,7 @@ Deno.test({
         const count = { length: limits.maxStreamsPerConnection };
         await caller.send(Array.from(count, (_, n) => call(2 * n + 1)).flat());
       }
-      assert.equal((await read(tasks.cancelTask({ id: other }))).length, 1);
+      assert.equal((await read(tasks.cancelTask({ id: other, specsOnce }))).length, 1);
     }, 6);
     await step("messages of very many parts", async () => {
       const session = connect(`http://${address}`);

@@ -217,3 +217,58 @@ Deno.test("task commands go through a node where server.url is set", async () =>
   const plain = ["--server.url", "http://192.0.2.1:8765"];
   assert.match((await run(["task", "list", ...plain], 3)).stderr, /without TLS/);
 });
+
+Deno.test("an array says its spec once to those who ask so, and with each element to others", async () => {
+  await using home = await tempHome();
+  await using coordinator = await agent.start("coordinator", [
+    "--coordinator.port=0",
+    "--coordinator.health-port=0",
+  ], { home });
+  await using node = await agent.start("node", [
+    ...anywhere,
+    `--node.coordinators=${coordinator.address}`,
+  ], { home });
+  const scene = "s".repeat(60_000);
+  const options = { home, env: { AGENT_CLIENT_COORDINATORS: coordinator.address } };
+  // With each element they are 120 MB, more than the command takes in one answer of a node.
+  const made = await agent.run(
+    ["submit", "--array=0-1999", `--env=SCENE=${scene}`, "--", "true"],
+    options,
+  );
+  assert.equal(made.code, 0, made.stderr);
+  const id = made.stdout.trim();
+  assert.equal((await agent.run(["submit", "--", "date"], options)).code, 0);
+
+  const headers = { authorization: `Bearer ${token(home)}` };
+  const get = async (path: string) =>
+    await (await fetch(`http://${node.address}${path}`, { headers })).json();
+  const once = await get(`/api/tasks/${id}?specs=once`);
+  assert.equal(once.tasks.length, 2_000);
+  assert.equal(once.tasks[0].spec.env.SCENE, scene);
+  assert.ok(once.tasks.slice(1).every(({ spec }: { spec: unknown }) => spec === null));
+  const some = await get(`/api/tasks?limit=3&specs=once`);
+  assert.deepEqual(some.tasks.map(({ spec }: { spec: { argv: string[] } | null }) => spec?.argv), [
+    ["date"],
+    ["true"],
+    undefined,
+  ]);
+  const whole = await get("/api/tasks?limit=3");
+  assert.deepEqual(whole.tasks.map(({ spec }: { spec: { argv: string[] } }) => spec.argv), [
+    ["date"],
+    ["true"],
+    ["true"],
+  ]);
+  assert.equal((await get(`/api/tasks/${id}?specs=twice`)).status, 400);
+  // The elements of an array are filtered like all others.
+  assert.equal((await get(`/api/tasks?array=${id}&state=queued`)).tasks.length, 2_000);
+  assert.equal((await get(`/api/tasks?array=${id}&state=failed`)).tasks.length, 0);
+  assert.equal((await get(`/api/tasks?array=${id}&submitter=nobody`)).tasks.length, 0);
+
+  for (const server of [[], ["--server.url", `http://${node.address}`]]) {
+    const shown = await agent.run(["task", "show", id, "--json", ...server], options);
+    assert.equal(shown.code, 0, shown.stderr.slice(0, 1_000));
+    const { tasks } = JSON.parse(shown.stdout);
+    assert.equal(tasks.length, 2_000);
+    for (const { spec } of tasks) assert.equal(spec.env.SCENE, scene);
+  }
+});

@@ -65,7 +65,7 @@ Deno.test("a node on loopback serves its UI, its login, and its token", async ()
   for (const secret of [before, token(home), cookie.split("=")[1]!]) {
     assert.ok(!node.stderr().includes(secret));
   }
-  const gone = await agent.run(["cluster", "status"], { home });
+  const gone = await agent.run(["cluster", "status", "--server.url", url], { home });
   assert.equal(gone.code, 1);
   assert.match(gone.stderr, /does not answer/);
 });

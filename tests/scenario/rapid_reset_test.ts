@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { agent } from "../support/agent.ts";
+import { eventually } from "../support/eventually.ts";
 import { openRaw, resetCall } from "../support/http2_frames.ts";
 
 const path = "/agent.v1.TaskService/GetTask";
@@ -30,6 +31,8 @@ Deno.test("a caller that keeps resetting calls is hung up on, and others are ser
     await caller.send(bytes);
     await caller.over;
   });
+
+  await eventually(5_000, () => coordinator.stderr().includes("resets its calls"));
 
   const { code, stderr } = await agent.run([
     ...["workers", "list", "--coordinators", coordinator.address],

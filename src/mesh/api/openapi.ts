@@ -27,6 +27,11 @@ const object = (properties: Record<string, object>, ...required: string[]) => ({
 const attempt = integer("The number of an attempt; the newest without it");
 const ifRevision = integer("Only at this revision; 0: only if there is no such key");
 
+const specs = {
+  ...text("once: null in place of a spec that is that of the task before, as in an array"),
+  enum: ["each", "once"],
+};
+
 /** Parameters and bodies beyond what the table of routes says. */
 const details: Partial<Record<Route, Details>> = {
   "POST /api/session": { body: object({ token: text("Bearer or login token") }, "token") },
@@ -45,9 +50,11 @@ const details: Partial<Record<Route, Details>> = {
   "GET /api/tasks": {
     query: {
       state: text("States, separated by commas"),
+      submitter: text("Only those of this name or certificate fingerprint"),
       limit: integer("At most this many, up to 1,000; 100 without it"),
       before: text("Only tasks older than this id"),
-      array: text("Only the elements of this array"),
+      array: text("Only elements of this array, whatever limit and before say"),
+      specs,
     },
   },
   "POST /api/tasks": {
@@ -87,6 +94,10 @@ const details: Partial<Record<Route, Details>> = {
       dry_run: bool("Remove nothing, only count"),
     },
   },
+  "GET /api/tasks/:id": { query: { specs } },
+  "POST /api/tasks/:id/cancel": { query: { specs } },
+  "POST /api/tasks/:id/retry": { query: { specs } },
+  "DELETE /api/tasks/:id": { query: { specs } },
   "GET /api/tasks/:id/logs": {
     query: {
       attempt,

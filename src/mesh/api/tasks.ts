@@ -25,7 +25,7 @@ const maxTasks = 1_000;
 export function serveTasks(serve: Serve, node: Node): void {
   const service = () => requireTasks(node);
   const answer = (context: ApiContext, tasks: Task[], rest = {}) =>
-    sendList(context, node, "tasks", tasks, taskView, rest);
+    sendList(context, node, "tasks", tasks, viewOf(context), rest);
   const id = (context: ApiContext) => context.req.param("id")!;
   serve({
     "GET /api/tasks": async (context) => {
@@ -33,7 +33,11 @@ export function serveTasks(serve: Serve, node: Node): void {
       const before = context.req.query("before");
       const submitter = context.req.query("submitter");
       const array = context.req.query("array");
-      if (array) return answer(context, await service().getTask(array), { more: false });
+      if (array) {
+        const isWanted = wanted(states, submitter);
+        const elements = (await service().getTask(array)).filter(isWanted);
+        return answer(context, elements, { more: false });
+      }
       const { tasks, more } = await service().listTasks({
         limit: numberOf(context, "limit", maxTasks) ?? defaultTasks,
         ...(states.length > 0 ? { states } : {}),
@@ -115,6 +119,26 @@ export function serveState(serve: Serve, node: Node): void {
       return context.json(await requireTasks(node).deleteState(...names(context), revision));
     },
   });
+}
+
+/** With `specs=once` a task whose spec is that of the task before it has null in its place. */
+function viewOf(context: ApiContext): (task: Task) => unknown {
+  const specs = context.req.query("specs") ?? "each";
+  if (specs === "each") return taskView;
+  if (specs !== "once") throw new HttpProblem(400, `"specs" is "each" or "once", not "${specs}"`);
+  let former: Task["spec"] | undefined;
+  return (task) => {
+    const isRepeated = task.spec === former;
+    former = task.spec;
+    return isRepeated ? { ...taskView(task), spec: null } : taskView(task);
+  };
+}
+
+/** What `listTasks` finds, for tasks that are here already. */
+function wanted(states: TaskState[], submitter: string | undefined): (task: Task) => boolean {
+  return (task) =>
+    (states.length === 0 || states.includes(task.state)) &&
+    (!submitter || [task.submitter?.name, task.submitter?.fingerprint].includes(submitter));
 }
 
 function statesOf(context: ApiContext): TaskState[] {

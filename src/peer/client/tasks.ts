@@ -6,7 +6,7 @@ import {
   followedFrom,
   numberFrom,
   streamFrom,
-  taskFrom,
+  taskReader,
   workerFrom,
 } from "../from_wire.ts";
 import * as wire from "../gen/agent/v1/agent.ts";
@@ -33,9 +33,14 @@ const soon = { timeoutMs: callTimes.answerMs } as const;
 
 async function gather(parts: AsyncIterable<{ tasks: wire.Task[] }>): Promise<Task[]> {
   const found: Task[] = [];
+  const taskFrom = taskReader();
   for await (const part of parts) found.push(...part.tasks.map(taskFrom));
   return found;
 }
+
+/** Asks for an array's spec once, not with each element. */
+const specsOnce = true;
+const once = (id: string) => ({ id, specsOnce });
 
 const dataBytes = ({ data }: { data: Uint8Array }) => data.length;
 
@@ -63,9 +68,11 @@ function taskCalls(
         moreRanges: array?.more ?? [],
         lines: [...lines],
       }),
-    getTask: (id) => gather(read(dialled, tasks.getTask, { id }, soon)),
+    getTask: (id) => gather(read(dialled, tasks.getTask, once(id), soon)),
     async listTasks({ states = [], limit = 0, before = "", submitter = "" }) {
-      const request = { states: states.map((each) => wireState[each]), limit, before, submitter };
+      const wanted = states.map((each) => wireState[each]);
+      const request = { states: wanted, limit, before, submitter, specsOnce };
+      const taskFrom = taskReader();
       const found: Task[] = [];
       let more = false;
       for await (const part of read(dialled, tasks.listTasks, request, soon)) {
@@ -75,21 +82,23 @@ function taskCalls(
       return { tasks: found, more };
     },
     async *watchTasks(ids, signal) {
-      const request = { ids, deletions: false };
+      const request = { ids, deletions: false, specsOnce };
+      const taskFrom = taskReader();
       const parts = read(dialled, tasks.watchTasks, request, { signal });
       for await (const part of parts) yield taskFrom(part.task);
     },
     async *watchChanges(signal) {
-      const request = { ids: [], deletions: true };
+      const request = { ids: [], deletions: true, specsOnce };
+      const taskFrom = taskReader();
       for await (const part of read(dialled, tasks.watchTasks, request, { signal })) {
         const { task, deletedId } = part;
         yield deletedId === "" ? { task: taskFrom(task) } : { deletedId };
       }
     },
-    cancelTask: (id) => gather(read(dialled, tasks.cancelTask, { id }, soon)),
-    retryTask: (id) => gather(read(dialled, tasks.retryTask, { id }, soon)),
+    cancelTask: (id) => gather(read(dialled, tasks.cancelTask, once(id), soon)),
+    retryTask: (id) => gather(read(dialled, tasks.retryTask, once(id), soon)),
     // Without a deadline: removing the files of thousands of tasks takes its time.
-    deleteTask: (id) => gather(read(dialled, tasks.deleteTask, { id })),
+    deleteTask: (id) => gather(read(dialled, tasks.deleteTask, once(id))),
     async pruneTasks({ olderThanMs, states = [], dryRun = false }) {
       const request = {
         olderThanMs: BigInt(olderThanMs),

@@ -9,6 +9,7 @@ import {
   type ConnectionLimits,
 } from "../../base/connection_limit.ts";
 import { listen } from "../../base/listen.ts";
+import { onceHungUp } from "../../deno/http2_frames.ts";
 import { onceGreeted, onceHandshakeFails, onceSecured } from "../../deno/http2_sessions.ts";
 import { limits as callLimits } from "../../tasks/limits.ts";
 import { notGrpc, type Refusal, refusalOf } from "../../tls/refusals.ts";
@@ -37,6 +38,9 @@ export const callerLimits: ConnectionLimits = {
   pendingMs: 10_000,
 };
 
+/** For one that asks for more than this process does at once. */
+const next = "Ask for less at once; what was cut off may be asked for again";
+
 /**
  * Accepts connections for a gRPC server. gRPC could do that itself, but would end them with GOAWAY, which
  * may crash a client on Deno 2.9 (see deno/http2_sessions.ts). Every client can handle a connection that
@@ -54,7 +58,7 @@ export async function accept(
     limits?: ConnectionLimits;
     /** Checks a TLS connection before HTTP/2 starts; returns why it must be closed. */
     checked?: (secure: TLSSocket) => Refusal | undefined;
-    /** Called with the IP address of a caller whose connection was refused before its first call. */
+    /** Called with the IP address of a caller whose connection was refused, or closed for what it does. */
     refused?: (address: string, refusal: Refusal) => void;
   },
 ): Promise<Listener> {
@@ -74,6 +78,7 @@ export async function accept(
     };
     onceGreeted(socket, (session) => {
       isSettled = true;
+      onceHungUp(session, (reason) => refused(address, { cause: "asked_too_much", reason, next }));
       protectCalls(session, admission);
     });
     onceHandshakeFails(socket, (failure) => refuse(refusalOf(failure)));

@@ -50,7 +50,7 @@ function taskHandlers(tasks: TaskServer, serving: Serving): Handlers<
     }),
     getTask: streaming(
       serving,
-      (request: wire.GetTaskRequest) => taskParts(tasks.getTask(request.id)),
+      (request: wire.GetTaskRequest) => taskParts(tasks.getTask(request.id), request),
     ),
     listTasks: streaming(serving, async function* (request: wire.ListTasksRequest) {
       const { before, submitter } = request;
@@ -60,32 +60,33 @@ function taskHandlers(tasks: TaskServer, serving: Serving): Handlers<
         ...(before === "" ? {} : { before }),
         ...(submitter === "" ? {} : { submitter }),
       });
-      for await (const part of taskParts(found)) yield { ...part, more };
+      for await (const part of taskParts(found, request)) yield { ...part, more };
     }),
     watchTasks: streaming(serving, async function* (request: wire.WatchTasksRequest, signal) {
+      const isNew = newSpecs(request);
       if (request.ids.length === 0 && request.deletions) {
         for await (const change of tasks.watchChanges(signal)) {
           yield "task" in change
-            ? { task: wireTask(change.task), deletedId: "" }
+            ? { task: wireTask(change.task, isNew(change.task)), deletedId: "" }
             : { task: undefined, deletedId: change.deletedId };
         }
         return;
       }
       for await (const task of tasks.watchTasks(request.ids, signal)) {
-        yield { task: wireTask(task), deletedId: "" };
+        yield { task: wireTask(task, isNew(task)), deletedId: "" };
       }
     }),
     cancelTask: streaming(
       serving,
-      (request: wire.CancelTaskRequest) => taskParts(tasks.cancelTask(request.id)),
+      (request: wire.CancelTaskRequest) => taskParts(tasks.cancelTask(request.id), request),
     ),
     retryTask: streaming(
       serving,
-      (request: wire.RetryTaskRequest) => taskParts(tasks.retryTask(request.id)),
+      (request: wire.RetryTaskRequest) => taskParts(tasks.retryTask(request.id), request),
     ),
     deleteTask: streaming(
       serving,
-      (request: wire.DeleteTaskRequest) => taskParts(tasks.deleteTask(request.id)),
+      (request: wire.DeleteTaskRequest) => taskParts(tasks.deleteTask(request.id), request),
     ),
     pruneTasks: streaming(serving, async function* (request: wire.PruneTasksRequest) {
       const pruned = tasks.pruneTasks({
@@ -176,8 +177,30 @@ function attemptOf(attempt: number): { attempt?: number } {
   return attempt === 0 ? {} : { attempt };
 }
 
-async function* taskParts(tasks: AsyncIterable<Task>): AsyncGenerator<{ tasks: wire.Task[] }> {
-  for await (const part of packed(tasks, taskBytes)) yield { tasks: part.map(wireTask) };
+/** Whether the reader of a stream of tasks needs the spec of the next one. */
+function newSpecs({ specsOnce }: { specsOnce: boolean }): (task: Task) => boolean {
+  let former: Task["spec"] | undefined;
+  return ({ spec }) => {
+    const isNew = !specsOnce || spec !== former;
+    former = spec;
+    return isNew;
+  };
+}
+
+async function* taskParts(
+  tasks: AsyncIterable<Task>,
+  request: { specsOnce: boolean },
+): AsyncGenerator<{ tasks: wire.Task[] }> {
+  const isNew = newSpecs(request);
+  const encoded = async function* () {
+    for await (const task of tasks) {
+      const spec = isNew(task);
+      yield { task: wireTask(task, spec), bytes: taskBytes(task, spec) };
+    }
+  };
+  for await (const part of packed(encoded(), ({ bytes }) => bytes)) {
+    yield { tasks: part.map(({ task }) => task) };
+  }
 }
 
 /** The store reads in pieces of its own choice. */

@@ -74,13 +74,19 @@ export class TaskList {
     }
   }
 
-  #page(before: string | undefined, count: number): Promise<{ tasks: TaskView[]; more: boolean }> {
+  async #page(
+    before: string | undefined,
+    count: number,
+  ): Promise<{ tasks: TaskView[]; more: boolean }> {
     const limit = Math.min(count, pageSize.largest);
-    const query = new URLSearchParams({ limit: String(limit) });
+    const query = new URLSearchParams({ limit: String(limit), specs: "once" });
     if (this.states.length > 0) query.set("state", this.states.join(","));
     if (this.arrayId !== "") query.set("array", this.arrayId);
     if (before !== undefined) query.set("before", before);
-    return call("GET", `/api/tasks?${query}`);
+    const page = await call<{ tasks: TaskView[]; more: boolean }>("GET", `/api/tasks?${query}`);
+    // The elements of an array share one.
+    page.tasks.forEach((task, at) => task.spec ??= page.tasks[at - 1]!.spec);
+    return page;
   }
 
   #matches(task: TaskView): boolean {

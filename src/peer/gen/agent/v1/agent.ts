@@ -529,6 +529,11 @@ export interface SubmitResponse {
 
 export interface GetTaskRequest {
   id: string;
+  /**
+   * Elements of an array share one spec: a task without any has that of the task before it in the
+   * stream of answers.
+   */
+  specsOnce: boolean;
 }
 
 export interface GetTaskResponse {
@@ -545,6 +550,8 @@ export interface ListTasksRequest {
   before: string;
   /** The name or the fingerprint of who submitted them; empty: anyone. */
   submitter: string;
+  /** As in GetTaskRequest. */
+  specsOnce: boolean;
 }
 
 export interface ListTasksResponse {
@@ -558,6 +565,8 @@ export interface WatchTasksRequest {
   ids: string[];
   /** Without ids: also says which tasks are deleted. */
   deletions: boolean;
+  /** As in GetTaskRequest. */
+  specsOnce: boolean;
 }
 
 export interface WatchTasksResponse {
@@ -568,6 +577,8 @@ export interface WatchTasksResponse {
 
 export interface CancelTaskRequest {
   id: string;
+  /** As in GetTaskRequest. */
+  specsOnce: boolean;
 }
 
 export interface CancelTaskResponse {
@@ -576,6 +587,8 @@ export interface CancelTaskResponse {
 
 export interface RetryTaskRequest {
   id: string;
+  /** As in GetTaskRequest. */
+  specsOnce: boolean;
 }
 
 export interface RetryTaskResponse {
@@ -584,6 +597,8 @@ export interface RetryTaskResponse {
 
 export interface DeleteTaskRequest {
   id: string;
+  /** As in GetTaskRequest. */
+  specsOnce: boolean;
 }
 
 /** As they were before. */
@@ -4490,13 +4505,16 @@ export const SubmitResponse: MessageFns<SubmitResponse> = {
 };
 
 function createBaseGetTaskRequest(): GetTaskRequest {
-  return { id: "" };
+  return { id: "", specsOnce: false };
 }
 
 export const GetTaskRequest: MessageFns<GetTaskRequest> = {
   encode(message: GetTaskRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
+    }
+    if (message.specsOnce !== false) {
+      writer.uint32(16).bool(message.specsOnce);
     }
     return writer;
   },
@@ -4520,6 +4538,14 @@ export const GetTaskRequest: MessageFns<GetTaskRequest> = {
             }
 
             message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.specsOnce = reader.bool();
             continue;
           }
         }
@@ -4582,7 +4608,7 @@ export const GetTaskResponse: MessageFns<GetTaskResponse> = {
 };
 
 function createBaseListTasksRequest(): ListTasksRequest {
-  return { states: [], limit: 0, before: "", submitter: "" };
+  return { states: [], limit: 0, before: "", submitter: "", specsOnce: false };
 }
 
 export const ListTasksRequest: MessageFns<ListTasksRequest> = {
@@ -4602,6 +4628,9 @@ export const ListTasksRequest: MessageFns<ListTasksRequest> = {
     }
     if (message.submitter !== "") {
       writer.uint32(34).string(message.submitter);
+    }
+    if (message.specsOnce !== false) {
+      writer.uint32(40).bool(message.specsOnce);
     }
     return writer;
   },
@@ -4659,6 +4688,14 @@ export const ListTasksRequest: MessageFns<ListTasksRequest> = {
             }
 
             message.submitter = reader.string();
+            continue;
+          }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.specsOnce = reader.bool();
             continue;
           }
         }
@@ -4732,7 +4769,7 @@ export const ListTasksResponse: MessageFns<ListTasksResponse> = {
 };
 
 function createBaseWatchTasksRequest(): WatchTasksRequest {
-  return { ids: [], deletions: false };
+  return { ids: [], deletions: false, specsOnce: false };
 }
 
 export const WatchTasksRequest: MessageFns<WatchTasksRequest> = {
@@ -4742,6 +4779,9 @@ export const WatchTasksRequest: MessageFns<WatchTasksRequest> = {
     }
     if (message.deletions !== false) {
       writer.uint32(16).bool(message.deletions);
+    }
+    if (message.specsOnce !== false) {
+      writer.uint32(24).bool(message.specsOnce);
     }
     return writer;
   },
@@ -4773,6 +4813,14 @@ export const WatchTasksRequest: MessageFns<WatchTasksRequest> = {
             }
 
             message.deletions = reader.bool();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.specsOnce = reader.bool();
             continue;
           }
         }
@@ -4846,13 +4894,16 @@ export const WatchTasksResponse: MessageFns<WatchTasksResponse> = {
 };
 
 function createBaseCancelTaskRequest(): CancelTaskRequest {
-  return { id: "" };
+  return { id: "", specsOnce: false };
 }
 
 export const CancelTaskRequest: MessageFns<CancelTaskRequest> = {
   encode(message: CancelTaskRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
+    }
+    if (message.specsOnce !== false) {
+      writer.uint32(16).bool(message.specsOnce);
     }
     return writer;
   },
@@ -4876,6 +4927,14 @@ export const CancelTaskRequest: MessageFns<CancelTaskRequest> = {
             }
 
             message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.specsOnce = reader.bool();
             continue;
           }
         }
@@ -4938,13 +4997,16 @@ export const CancelTaskResponse: MessageFns<CancelTaskResponse> = {
 };
 
 function createBaseRetryTaskRequest(): RetryTaskRequest {
-  return { id: "" };
+  return { id: "", specsOnce: false };
 }
 
 export const RetryTaskRequest: MessageFns<RetryTaskRequest> = {
   encode(message: RetryTaskRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
+    }
+    if (message.specsOnce !== false) {
+      writer.uint32(16).bool(message.specsOnce);
     }
     return writer;
   },
@@ -4968,6 +5030,14 @@ export const RetryTaskRequest: MessageFns<RetryTaskRequest> = {
             }
 
             message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.specsOnce = reader.bool();
             continue;
           }
         }
@@ -5030,13 +5100,16 @@ export const RetryTaskResponse: MessageFns<RetryTaskResponse> = {
 };
 
 function createBaseDeleteTaskRequest(): DeleteTaskRequest {
-  return { id: "" };
+  return { id: "", specsOnce: false };
 }
 
 export const DeleteTaskRequest: MessageFns<DeleteTaskRequest> = {
   encode(message: DeleteTaskRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
     if (message.id !== "") {
       writer.uint32(10).string(message.id);
+    }
+    if (message.specsOnce !== false) {
+      writer.uint32(16).bool(message.specsOnce);
     }
     return writer;
   },
@@ -5060,6 +5133,14 @@ export const DeleteTaskRequest: MessageFns<DeleteTaskRequest> = {
             }
 
             message.id = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.specsOnce = reader.bool();
             continue;
           }
         }
