@@ -1,5 +1,6 @@
 import type { Env } from "../base/env.ts";
 import { exitCode } from "../base/errors.ts";
+import { writeJson } from "./output/write_json.ts";
 import type { CommandSpec, Request } from "./command.ts";
 
 /** Runs a command and prints its result; the same inside and outside a thread. */
@@ -10,12 +11,10 @@ export async function execute(
 ): Promise<number> {
   const result = await spec.run(request);
   if (!spec.streams) {
-    const text = request.json
-      ? JSON.stringify(result ?? {}, null, 2)
-      : spec.text?.(result, request);
-    if (text !== undefined && text !== "") {
-      await request.env.stdout.write(text.endsWith("\n") ? text : `${text}\n`);
-    }
+    const { stdout } = request.env;
+    const text = request.json ? undefined : spec.text?.(result, request);
+    if (request.json) await writeJson(stdout, result ?? {});
+    else if (text) await stdout.write(text.endsWith("\n") ? text : `${text}\n`);
   }
   return spec.exit?.(result) ?? exitCode.done;
 }

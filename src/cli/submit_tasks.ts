@@ -9,6 +9,7 @@ import type { SubmitOptions, TaskService } from "../tasks/service.ts";
 import type { Labels, TaskSpec } from "../tasks/task.ts";
 import { leashVariable } from "./leash.ts";
 import { followOutput } from "./output/follow_output.ts";
+import { writeJson } from "./output/write_json.ts";
 
 export interface Submission {
   spec: TaskSpec;
@@ -58,7 +59,7 @@ async function submitOne(context: Context, wanted: Submission): Promise<number> 
     const shown = options.array === undefined && options.lines === undefined
       ? views[0]
       : { id, tasks: views };
-    await env.stdout.write(JSON.stringify(shown, null, 2) + "\n");
+    await writeJson(env.stdout, shown);
   } else {
     await env.stdout.write(`${id}\n`);
   }
@@ -101,7 +102,7 @@ async function submitEach(context: Context, wanted: Submission): Promise<number>
   }
   if (json) {
     const all = await Promise.all(ids.map((id) => tasks.getTask(id)));
-    await env.stdout.write(JSON.stringify({ tasks: all.flat().map(taskView) }, null, 2) + "\n");
+    await writeJson(env.stdout, { tasks: all.flat().map(taskView) });
   }
   return 0;
 }

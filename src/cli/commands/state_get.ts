@@ -2,6 +2,7 @@ import { dialSettings, taskGrants, withTasks } from "../connect.ts";
 import { checkNames } from "../../client/state_names.ts";
 import { stateView } from "../../client/views.ts";
 import { command } from "../command.ts";
+import { writeJson } from "../output/write_json.ts";
 
 export default command({
   path: "state get",
@@ -25,7 +26,7 @@ export default command({
     return withTasks(request, async (tasks) => {
       const entry = await tasks.getState(namespace, key);
       const { stdout } = request.env;
-      if (request.json) await stdout.write(JSON.stringify(stateView(entry), null, 2) + "\n");
+      if (request.json) await writeJson(stdout, stateView(entry));
       else await stdout.write(entry.value);
     });
   },

@@ -6,6 +6,7 @@ import { taskTable } from "../output/task_table.ts";
 import { taskView } from "../../client/views.ts";
 import { watchList } from "../output/watch_list.ts";
 import { command } from "../command.ts";
+import { writeJson } from "../output/write_json.ts";
 
 /** Maximum of one call of the protocol. */
 const pageSize = 1_000;
@@ -45,7 +46,7 @@ export default command({
       const found = await list(tasks, { states, submitter }, most);
       if (json) {
         const shown = { tasks: found.tasks.map(taskView), more: found.more };
-        return await env.stdout.write(JSON.stringify(shown, null, 2) + "\n");
+        return await writeJson(env.stdout, shown);
       }
       if (found.tasks.length === 0) {
         const which = states.length === 0 ? "" : ` ${states.join(" or ")}`;

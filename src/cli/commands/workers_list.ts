@@ -4,6 +4,7 @@ import { dialSettings, taskGrants, withTasks } from "../connect.ts";
 import { widthOf } from "../output/terminal.ts";
 import { watchWorkers } from "../output/watch_workers.ts";
 import { workersPage } from "../output/workers_page.ts";
+import { writeJson } from "../output/write_json.ts";
 
 export default command({
   path: "workers list",
@@ -25,7 +26,7 @@ export default command({
       const { options, env, json } = request;
       if (options.watch) return await watchWorkers({ tasks, env, json });
       const workers = (await tasks.listWorkers()).map(workerView);
-      if (json) return await env.stdout.write(JSON.stringify({ workers }, null, 2) + "\n");
+      if (json) return await writeJson(env.stdout, { workers });
       await env.stdout.write(workersPage(workers, env, widthOf(env.stdout)));
     }),
 });
