@@ -13,7 +13,9 @@ import { openSqliteStore } from "../../src/store/sqlite/store.ts";
 import type { Change, TaskStore } from "../../src/coordinator/store.ts";
 import type { Assignment } from "../../src/tasks/task.ts";
 import { FakeWorker, HandClock, openTestEngine, taskError, turn } from "../support/engine.ts";
+import { smallDisk } from "../support/small_disk.ts";
 import { spec } from "../support/spec.ts";
+import { temporaryFolder } from "../support/temporary.ts";
 import { eventually } from "../support/eventually.ts";
 
 function withFolder(name: string, test: (folder: string) => void | Promise<void>): void {
@@ -291,6 +293,33 @@ function mount(program: string, ...args: string[]): void {
 }
 
 Deno.test({
+  name: "what was killed on a disk without a free page is opened on it",
+  ignore: Deno.build.os !== "linux" || Deno.uid() !== 0,
+  fn: async () => {
+    await using disk = await smallDisk(2 ** 20);
+    assert.ok(disk, "mount failed");
+    await using folder = await temporaryFolder();
+    {
+      using store = openSqliteStore(join(folder.path, "tasks.db"));
+      store.commit([submitted(1)]);
+      // As a process leaves them that is killed.
+      for (const name of ["tasks.db", "tasks.db-wal"]) {
+        Deno.copyFileSync(join(folder.path, name), join(disk.path, name));
+      }
+    }
+    const filler = Deno.openSync(join(disk.path, "filler"), { create: true, write: true });
+    const page = new Uint8Array(4096);
+    assert.throws(() => {
+      for (;;) filler.writeSync(page);
+    }, /No space/);
+    filler.close();
+    using store = openSqliteStore(join(disk.path, "tasks.db"));
+    assert.deepEqual(store.unfinished(0, 9).map(({ id }) => id), ["00000000000001"]);
+    assert.throws(() => store.commit([submitted(2)]), userError("disk_full", /full/));
+  },
+});
+
+Deno.test({
   name: "on a disk that is really full, and has room again, nothing accepted is lost",
   // Needs its own file system.
   ignore: Deno.build.os !== "linux" || Deno.uid() !== 0,
@@ -351,7 +380,7 @@ Deno.test({
 });
 
 Deno.test({
-  name: "a coordinator that was killed on a full disk starts there again with its reserve",
+  name: "a database that has to be made on a full disk takes the reserve",
   ignore: Deno.build.os !== "linux" || Deno.uid() !== 0,
   fn: () => {
     const folder = Deno.makeTempDirSync({ prefix: "agent-full-" });
@@ -361,6 +390,7 @@ Deno.test({
       const before = openCoordinatorStorage(data);
       before.disk.restoreReserve();
       before.store[Symbol.dispose]();
+      Deno.truncateSync(join(data, "tasks.db"));
       const filler = join(folder, "filler");
       assert.throws(() => Deno.writeFileSync(filler, new Uint8Array(16 * 2 ** 20)));
       const { store, disk } = openCoordinatorStorage(data);

@@ -2,6 +2,7 @@
 import assert from "node:assert/strict";
 import { dirname, join } from "node:path";
 import { agent, type Running } from "../support/agent.ts";
+import { component, programs } from "../support/component.ts";
 import { eventually, slowness } from "../support/eventually.ts";
 import { tempHome } from "../support/home.ts";
 import { anywhere, loginUrl, token } from "../support/lone_node.ts";
@@ -118,4 +119,23 @@ Deno.test("2,000 idle connections do not keep others from being served", async (
   } finally {
     for (const connection of idle) connection.close();
   }
+});
+
+Deno.test({
+  name: "the parts of an answer do not wait for each other's acknowledgement",
+  ...await component("strace", programs("strace")),
+  async fn() {
+    await using home = await tempHome();
+    await agent.run(["tls", "init"], { home });
+    const trace = join(home.path, "trace");
+    const through = ["strace", "-D", "-f", "-e", "trace=accept4,setsockopt", "-o", trace];
+    await using node = await agent.start("node", anywhere, { home, through });
+    const caFile = join(home.tls, "ca", "ca.crt");
+    using client = Deno.createHttpClient({ caCerts: [await Deno.readTextFile(caFile)] });
+    assert.equal((await fetch(`https://${node.address}/api/health`, { client })).status, 200);
+    const calls = await Deno.readTextFile(trace);
+    // Of that connection: its descriptor is what accept4 gave.
+    const accepted = /accept4\(.* = (\d+)$/m.exec(calls)?.[1];
+    assert.match(calls, new RegExp(`setsockopt\\(${accepted}, SOL_TCP, TCP_NODELAY, \\[1\\]`));
+  },
 });

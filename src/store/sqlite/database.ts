@@ -22,9 +22,12 @@ export function openDatabase(path: string): DatabaseSync {
     setMode(path, 0o600);
     db = new DatabaseSync(path);
     const pragma = (text: string) => db!.prepare(`PRAGMA ${text}`).all();
-    // Takes effect in a new database only: space that is free again can be given back.
-    pragma("auto_vacuum = INCREMENTAL");
+    // Before anything that reads: a first look without it needs the shared memory file, for which a
+    // disk that was full when the last process was killed may have no room.
     pragma("locking_mode = EXCLUSIVE");
+    // Space that is free again can be given back. In a database that exists it changes nothing, but is
+    // written each time.
+    if (Deno.statSync(path).size === 0) pragma("auto_vacuum = INCREMENTAL");
     pragma("journal_mode = WAL");
     pragma("synchronous = FULL");
     // 16 MiB instead of 2: random lookups by id in a database of millions.
