@@ -1,6 +1,7 @@
 import { UsageError } from "../../base/errors.ts";
 import { dialSettings, taskGrants, withTasks } from "../connect.ts";
 import { commonId, findTask } from "../../client/find_task.ts";
+import { readLogs } from "../../client/read_logs.ts";
 import { followExits, followOutput } from "../output/follow_output.ts";
 import { indexPrefix, jsonWriter, lineWriter, plainWriter } from "../output/log_writers.ts";
 import { taskArgument } from "../change_tasks.ts";
@@ -54,12 +55,8 @@ export default command({
         : isArray && options.prefix
         ? lineWriter(env, indexPrefix)
         : plainWriter(env);
-      for (const task of found) {
-        if (attempt === undefined && task.attempts.length === 0) continue;
-        const query = { taskId: task.id, ...(attempt === undefined ? {} : { attempt }) };
-        for await (const piece of tasks.readLog(query, env.signal)) {
-          await writer.piece(piece, task.id);
-        }
+      for await (const { task, pieces } of readLogs(tasks, found, attempt, env.signal)) {
+        for await (const piece of pieces) await writer.piece(piece, task.id);
         await writer.ended(task.id);
       }
       return { exit: 0 };
