@@ -1,5 +1,6 @@
 /** Runs the life of certificates, as README and docs/tls.md describe it. */
 import assert from "node:assert/strict";
+import { agent } from "../support/agent.ts";
 import { component, findProgram, programs } from "../support/component.ts";
 import { type Host, hostsCheck, startHosts } from "../support/hosts.ts";
 import { loadWalk, stepsBelow, Typist } from "../support/walk.ts";
@@ -17,6 +18,7 @@ const ready = await component(
 Deno.test({
   name: "README, docs/tls.md: certificates of three hosts, from the first day to the last",
   ...ready,
+  ignore: ready.ignore || !agent.compiled,
   async fn() {
     await using hosts = await startHosts([...names]);
     await using typist = new Typist(hosts.list);

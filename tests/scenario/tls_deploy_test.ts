@@ -185,13 +185,15 @@ Deno.test({
     const own = agent.command().command;
     for (const host of [hosts.b, hosts.c]) await removeAgent(host);
     await hosts.a.ok(`${own} tls init`);
-    await hosts.a.ok(`${own} tls deploy --push-binary --service node b.lan c.lan`);
+    await hosts.a.ok(`${own} tls deploy --push-binary --service node b.lan c.lan -- --cluster lab`);
     await eventually(20_000, async () => {
       const { nodes } = JSON.parse(await hosts.a.ok(`${own} cluster nodes --json`));
       const reachable = nodes.filter((node: { reachable: boolean }) => node.reachable);
       return reachable.length === 3;
     });
-    const again = await hosts.a.ok(`${own} tls deploy --push-binary --service node b.lan c.lan`);
+    const again = await hosts.a.ok(
+      `${own} tls deploy --push-binary --service node b.lan c.lan -- --cluster lab`,
+    );
     assert.equal(again.match(/unchanged/g)?.length, 3, again);
     // Without names the members of the cluster are the peers.
     const walked = await hosts.a.ok(`${own} tls deploy --force`);

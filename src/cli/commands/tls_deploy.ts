@@ -2,6 +2,7 @@ import { dirname, resolve } from "node:path";
 import { splitHost } from "../../base/address.ts";
 import { UsageError, UserError } from "../../base/errors.ts";
 import { selfCommand } from "../../base/self.ts";
+import type { ConfigKey } from "../../config/schema.ts";
 import type { PeerResult } from "../../deploy/peer.ts";
 import { identityFiles } from "../../pki/directory/identity_files.ts";
 import { certificateRoles } from "../../pki/x509/roles.ts";
@@ -27,7 +28,8 @@ export default command({
   }],
   rest: {
     placeholder: "FLAGS…",
-    help: "Flags for the role that --service installs; a node gets -H 0.0.0.0 --cluster default",
+    help: "Flags for the role that --service installs; without others a node gets -H 0.0.0.0 " +
+      "and --cluster default",
   },
   options: {
     dryRun: { kind: "flag", help: "Show what would be done, and change nothing" },
@@ -117,11 +119,10 @@ export default command({
   graceMs: 5_000,
   prepare: async ({ args, options, rest }): Promise<Prepared> => {
     const { makeScratch } = await import("../../deploy/run.ts");
-    const serviceArgs = rest.length > 0 ? rest : defaultFlags(options.service);
-    const serviceFlags = await flagsOfService(options.service, serviceArgs);
+    const service = await serviceOf(options.service, rest);
     const peers = args.length > 0 ? args : await knownNodes();
     makeScratch();
-    return { peers, serviceArgs, serviceFlags };
+    return { peers, serviceArgs: service.args, serviceFlags: service.flags };
   },
   grants: async ({ options, args, env }) => {
     const { ownExecutable, scratchFolder } = await import("../../deploy/run.ts");
@@ -181,15 +182,17 @@ interface Prepared {
 }
 
 /**
- * The flags as `agent service install` passes them on, to compare them with those of the process.
- * Undefined if there is a path among them: a relative one means another file on each peer.
+ * What a service is installed with: the flags after "--" and those that make its role reachable for the
+ * others; and the same as `agent service install` passes them on, to compare them with those of the
+ * process. The latter are undefined if there is a path among them: a relative one means another file
+ * on each peer.
  */
-async function flagsOfService(
+async function serviceOf(
   role: string | undefined,
   words: string[],
-): Promise<string[] | undefined> {
+): Promise<{ args: string[]; flags: string[] | undefined }> {
   if (role === undefined) {
-    if (words.length === 0) return undefined;
+    if (words.length === 0) return { args: [], flags: undefined };
     throw new UsageError('What follows "--" are flags for a service, and there is no --service', {
       next: "Name the role: --service node|worker|coordinator",
     });
@@ -201,24 +204,23 @@ async function flagsOfService(
       import("../settings.ts"),
       import("../../config/schema.ts"),
     ]);
-  const parsed = parse(spec, [role, ...words]);
+  const given = parse(spec, [role, ...words]).config;
+  const missing = reachable[role]?.filter(([key]) => !given.has(key)) ?? [];
+  const args = [...words, ...missing.flatMap(([, flags]) => flags)];
+  const parsed = parse(spec, [role, ...args]);
   const { config } = await settingsFor({ ...spec, lenient: true }, parsed);
-  const flags = roleFlags(config, role);
   const hasPath = [...parsed.config.keys()].some((key) => settingOf(key).kind === "path");
-  return hasPath ? undefined : flags;
+  return { args, flags: hasPath ? undefined : roleFlags(config, role) };
 }
 
-/** What makes a role reachable for the others, where no flags were given. */
-function defaultFlags(service: string | undefined): string[] {
-  switch (service) {
-    case "node":
-      return ["-H", "0.0.0.0", "--cluster", "default"];
-    case "coordinator":
-      return ["--coordinator.host=0.0.0.0", "--peer.insecure=false"];
-    default:
-      return [];
-  }
-}
+/** By role: the settings that make it reachable for the others, and their flags. */
+const reachable: Record<string, [key: ConfigKey, flags: string[]][]> = {
+  node: [["node.host", ["-H", "0.0.0.0"]], ["node.cluster", ["--cluster", "default"]]],
+  coordinator: [
+    ["coordinator.host", ["--coordinator.host=0.0.0.0"]],
+    ["peer.insecure", ["--peer.insecure=false"]],
+  ],
+};
 
 /**
  * The other nodes of the cluster, by the address that they advertise. Asked by a process of its own:

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { agent } from "../support/agent.ts";
 import { component, programs } from "../support/component.ts";
 import { eventually } from "../support/eventually.ts";
 import { hostsCheck, startHosts } from "../support/hosts.ts";
@@ -35,8 +36,11 @@ Deno.test("README: every command is run by a test", () => {
 Deno.test({
   name: "README: two hosts are set up and used as described",
   ...ready,
+  ignore: ready.ignore || !agent.compiled,
   async fn() {
     await using hosts = await startHosts(["hub", "gpu1"]);
+    // It has nothing but sshd.
+    await hosts.gpu1.ok("rm /usr/local/bin/agent");
     await using typist = new Typist(hosts.list);
     for (const title of typed) await typist.type(stepsBelow(walk, title));
     assert.match(await hosts.hub.ok("cat results/out/host.txt"), /\bhub\b/);
