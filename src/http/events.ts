@@ -24,6 +24,8 @@ export class EventLog {
   readonly #kept = new Map<string, Kept>();
   readonly #run: string;
   readonly #wake = new Set<() => void>();
+  /** Called when a reader has come. */
+  readonly #awaited = new Set<() => void>();
   #last = 0;
   /** Characters of all kept events. */
   #size = 0;
@@ -39,6 +41,24 @@ export class EventLog {
 
   get readers(): number {
     return this.#readers;
+  }
+
+  /** Settles with true when someone reads, with false when the signal aborts before. */
+  async isRead(signal: AbortSignal): Promise<boolean> {
+    while (this.#readers === 0 && !signal.aborted) await this.#opened(signal);
+    return !signal.aborted;
+  }
+
+  #opened(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const settle = () => {
+        signal.removeEventListener("abort", settle);
+        this.#awaited.delete(settle);
+        resolve();
+      };
+      this.#awaited.add(settle);
+      signal.addEventListener("abort", settle, { once: true });
+    });
   }
 
   /** @param topic a later event of the same topic replaces this one. */
@@ -60,9 +80,9 @@ export class EventLog {
     this.#kept.delete(topic);
   }
 
-  /** Tells all readers that they missed events. */
+  /** Tells all readers that they missed events, also those that have read all there are. */
   reset(): void {
-    this.#floor = this.#last;
+    this.#floor = ++this.#last;
     this.#notify();
   }
 
@@ -91,6 +111,7 @@ export class EventLog {
       "x-content-type-options": "nosniff",
     });
     this.#readers++;
+    for (const settle of [...this.#awaited]) settle();
     try {
       let isOpen = await writePiece(response, ": open\n\n");
       let at = this.#known(lastId);

@@ -7,10 +7,10 @@ import { spec } from "../support/spec.ts";
 
 /** A disk whose free space a test says; the database finds no room while nothing is free. */
 class FakeDisk implements DataDisk {
-  free = 1e12;
   hasReserve = true;
   readonly reserveBytes = 1_000_000;
-  space = () => ({ free: this.free, total: 1e12 });
+  space = () => ({ free: this.free, total: this.total });
+  constructor(readonly total = 1e12, public free = total) {}
   giveUpReserve() {
     this.hasReserve = false;
     this.free += this.reserveBytes;
@@ -23,8 +23,7 @@ class FakeDisk implements DataDisk {
 }
 
 /** An engine whose store writes only while the disk has room. */
-async function onDisk(harness: EngineHarness) {
-  const disk = new FakeDisk();
+async function onDisk(harness: EngineHarness, disk = new FakeDisk()) {
   let inner: TaskStore;
   const limited = (store: TaskStore): TaskStore => {
     inner = store;
@@ -102,6 +101,26 @@ Deno.test("a task that filled the disk can be cancelled, and its end is stored i
   assert.equal((await engine.getTask(id))[0]!.state, "cancelled");
   assert.match(engine.trouble()!, /full/, "what the reserve gave is not for new tasks");
   disk.free = 1e12;
+  later();
+  await turn();
+  assert.equal(disk.hasReserve, true);
+  assert.equal(engine.trouble(), undefined);
+});
+
+Deno.test("on a small disk nothing new takes the room that the reserve is to have again", async () => {
+  await using harness = new EngineHarness();
+  const small = new FakeDisk(32e6);
+  const { engine, disk, id, later } = await onDisk(harness, small);
+  disk.free = 0;
+  later();
+  await engine.cancelTask(id);
+  assert.equal(disk.hasReserve, false);
+  // More than has to stay free beside a reserve, and less than one needs to be made again.
+  disk.free = 900_000;
+  later();
+  assert.match(engine.trouble()!, /full/);
+  await assert.rejects(engine.submit(spec()), taskError("exhausted"));
+  disk.free = 5_000_000;
   later();
   await turn();
   assert.equal(disk.hasReserve, true);

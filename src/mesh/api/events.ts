@@ -4,7 +4,7 @@ import { taskView, workerView } from "../../client/views.ts";
 import { messageOf } from "../../base/errors.ts";
 import { every } from "../../base/lifetimes.ts";
 import { backoffMs } from "../../base/retry.ts";
-import type { TaskService } from "../../tasks/service.ts";
+import type { TaskChange, TaskService } from "../../tasks/service.ts";
 import { currentNodes } from "./cluster.ts";
 import { alreadySent, type Node, type Serve } from "./context.ts";
 
@@ -15,6 +15,8 @@ import { alreadySent, type Node, type Serve } from "./context.ts";
 const clusterMs = 1_000;
 const clusterTimesMs = 5_000;
 const workersMs = 2_000;
+/** Tasks are watched for this long after the last reader has gone: most come back sooner. */
+const unreadMs = 60_000;
 /** After a coordinator has gone. */
 const again = { firstMs: 500, factor: 2, longestMs: 10_000 };
 
@@ -72,26 +74,54 @@ async function publishWorkers(node: Node, tasks: TaskService, signal: AbortSigna
   });
 }
 
+/**
+ * Watches tasks while someone reads: each change of each task goes to every node that watches, so on the
+ * nodes that nobody looks at it would be most of the work.
+ */
 async function publishTasks(node: Node, tasks: TaskService, signal: AbortSignal): Promise<void> {
-  for (let failures = 0; !signal.aborted;) {
+  for (let failures = 0; await node.events.isRead(signal);) {
+    const watch = new AbortController();
+    const stop = () => watch.abort(signal.reason);
+    signal.addEventListener("abort", stop, { once: true });
+    void abortWhenUnread(node, watch);
     try {
-      for await (const change of tasks.watchChanges(signal)) {
+      const changes = tasks.watchChanges(watch.signal)[Symbol.asyncIterator]();
+      const first = changes.next();
+      // Asked later on the same connections: what changes from here on is told. What changed before is not.
+      tasks.listTasks({ limit: 1 }).then(
+        () => node.events.reset(),
+        () => {/* So fails the watch. */},
+      );
+      for (let change = await first; !change.done; change = await changes.next()) {
         failures = 0;
-        if ("task" in change) {
-          node.events.publish(`task ${change.task.id}`, "task", taskView(change.task));
-        } else {
-          const { deletedId: id } = change;
-          node.events.publish(`task ${id}`, "task_deleted", { id });
-        }
+        publishChange(node, change.value);
       }
     } catch (error) {
       node.log.debug("watching tasks failed", { reason: messageOf(error) });
     }
+    signal.removeEventListener("abort", stop);
     if (signal.aborted) return;
-    // What changed meanwhile is not repeated.
-    if (failures++ === 0) node.events.reset();
-    await pause(node, backoffMs(again, failures, Math.random()), signal);
+    const isUnread = watch.signal.aborted;
+    watch.abort();
+    // A reader that comes back later has missed something.
+    if (failures === 0 || isUnread) node.events.reset();
+    if (isUnread) continue;
+    await pause(node, backoffMs(again, ++failures, Math.random()), signal);
   }
+}
+
+function publishChange({ events }: Node, change: TaskChange): void {
+  if ("task" in change) events.publish(`task ${change.task.id}`, "task", taskView(change.task));
+  else events.publish(`task ${change.deletedId}`, "task_deleted", { id: change.deletedId });
+}
+
+async function abortWhenUnread(node: Node, watch: AbortController): Promise<void> {
+  let readAt = node.clock.monotonic();
+  await rounds(node, unreadMs / 10, watch.signal, () => {
+    const now = node.clock.monotonic();
+    if (node.events.readers > 0) readAt = now;
+    else if (now - readAt > unreadMs) watch.abort();
+  });
 }
 
 function rounds(
