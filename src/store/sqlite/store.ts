@@ -18,6 +18,7 @@ import type {
   TaskSpec,
   TaskState,
 } from "../../tasks/task.ts";
+import { UserError } from "../../base/errors.ts";
 import { explained, openDatabase, statementsOf } from "./database.ts";
 import {
   artifactOf,
@@ -124,14 +125,18 @@ class SqliteStore implements TaskStore {
   }
 
   recover(): Recovered {
-    // Holders without attempts are no longer needed.
-    this.#run(`DELETE FROM holders WHERE id NOT IN (
-      SELECT a.holder FROM tasks t JOIN attempts a ON a.seq = t.seq AND a.attempt = t.attempts
-      WHERE t.state = 1 AND t.state < 2)`);
+    const needed = `SELECT a.holder FROM tasks t JOIN attempts a ON a.seq = t.seq AND
+      a.attempt = t.attempts WHERE t.state = 1 AND t.state < 2`;
+    try {
+      this.#run(`DELETE FROM holders WHERE id NOT IN (${needed})`);
+    } catch (error) {
+      // Nothing has to be written to start: the next start has room for it.
+      if (!(error instanceof UserError) || error.code !== "disk_full") throw error;
+    }
     return {
       queued: this.#queued(),
       running: Array.from(this.#running()),
-      holders: this.#all(`SELECT * FROM holders ORDER BY id`).map(holderOf),
+      holders: this.#all(`SELECT * FROM holders WHERE id IN (${needed}) ORDER BY id`).map(holderOf),
       workers: this.#all(`SELECT * FROM workers ORDER BY id`).map(workerOf),
       nextSeq: Number(this.#get(`SELECT coalesce(max(seq), 0) + 1 AS n FROM tasks`)!.n),
       nextFence: this.#number("fence") + 1,
