@@ -79,11 +79,7 @@ export async function withTasks<T>(
       env.log.warn("waiting for the coordinator", { reason: error.message });
     const retry = retryWhileUnavailable({ ...env, silent }, maxRetryMs);
     return await use(oneOfSeveral(dialled, {
-      unanswered: (address, error) =>
-        env.log.warn("a coordinator did not answer, so its part is missing", {
-          address,
-          reason: error.message,
-        }),
+      unanswered: (address, { message }) => sayMissing(env, address, message),
       again: async (ask) => {
         const answer = await retry(ask);
         if (answer === undefined) throw env.signal.reason;
@@ -94,6 +90,10 @@ export async function withTasks<T>(
     if (env.signal.aborted && !(error instanceof UserError)) throw env.signal.reason;
     throw error instanceof TaskError ? forPerson(error) : error;
   }
+}
+
+function sayMissing({ log }: Env, address: string, reason: string): void {
+  log.warn("a coordinator did not answer, so its part is missing", { address, reason });
 }
 
 async function dialCoordinators(config: Config, env: Env, open: AsyncDisposableStack) {
@@ -114,7 +114,8 @@ async function dialNode(config: Config, env: Env, open: AsyncDisposableStack) {
     import("./node_connect.ts"),
   ]);
   const node = open.use(await openNode({ config, env }));
-  return { address: config.values["server.url"]!, tasks: remoteTasks(node) };
+  const tasks = remoteTasks(node, (address, reason) => sayMissing(env, address, reason));
+  return { address: config.values["server.url"]!, tasks };
 }
 
 /** What to do about each code, where the message alone does not say so. */

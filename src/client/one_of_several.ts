@@ -1,4 +1,4 @@
-import { TaskError, type TaskService } from "../tasks/service.ts";
+import { type TaskChange, TaskError, type TaskService } from "../tasks/service.ts";
 import type { Task, WorkerHealth, WorkerInfo } from "../tasks/task.ts";
 
 /** A coordinator that a client dials. */
@@ -8,8 +8,10 @@ export interface DialledCoordinator {
 }
 
 export interface SeveralOptions {
-  /** Called for each coordinator that is missing in a merged list. */
+  /** Called for each coordinator that is missing in a merged list, or in what is watched. */
   unanswered: (address: string, error: TaskError) => void;
+  /** Called for each that is in a merged list. */
+  answered?: (address: string) => void;
   /** Retries while the coordinator is unavailable, up to a limit. */
   again: <T>(ask: () => Promise<T>) => Promise<T>;
 }
@@ -24,14 +26,14 @@ export interface SeveralOptions {
  */
 export function oneOfSeveral(
   coordinators: DialledCoordinator[],
-  { unanswered, again }: SeveralOptions,
+  options: SeveralOptions,
 ): TaskService {
+  const { again } = options;
   const [first] = coordinators;
   if (first === undefined) throw new TypeError("No coordinators");
   const owners = new Owners(coordinators);
   const owner = (id: string) => owners.of(id);
-  const merged = <T>(ask: (tasks: TaskService) => Promise<T>) =>
-    askAll(coordinators, ask, unanswered);
+  const merged = <T>(ask: (tasks: TaskService) => Promise<T>) => askAll(coordinators, ask, options);
   return {
     async submit(spec, options) {
       const once = { idempotencyKey: `once ${crypto.randomUUID()}`, ...options };
@@ -56,8 +58,7 @@ export function oneOfSeveral(
         : await owners.groups(ids);
       yield* interleaved(groups.map(([tasks, own]) => tasks.watchTasks(own, signal)));
     },
-    watchChanges: (signal) =>
-      interleaved(coordinators.map(({ tasks }) => tasks.watchChanges(signal))),
+    watchChanges: (signal) => watchChanges(coordinators, options, signal),
     cancelTask: async (id) => (await owner(id)).cancelTask(id),
     retryTask: async (id) => (await owner(id)).retryTask(id),
     deleteTask: async (id) => (await owner(id)).deleteTask(id),
@@ -112,6 +113,9 @@ function dataCalls(owners: Owners) {
   } satisfies Partial<TaskService>;
 }
 
+/** Ids whose coordinator is remembered: a node serves for months. */
+const mostKnown = 20_000;
+
 /** Which coordinator has a task or an array; asked once for each. */
 class Owners {
   readonly #known = new Map<string, DialledCoordinator>();
@@ -120,6 +124,10 @@ class Owners {
 
   keep(ids: string[], at: DialledCoordinator): void {
     for (const id of ids) this.#known.set(id, at);
+    for (const oldest of this.#known.keys()) {
+      if (this.#known.size <= mostKnown) break;
+      this.#known.delete(oldest);
+    }
   }
 
   async of(id: string): Promise<TaskService> {
@@ -150,7 +158,7 @@ class Owners {
 async function askAll<T>(
   coordinators: DialledCoordinator[],
   ask: (tasks: TaskService) => Promise<T>,
-  unanswered: SeveralOptions["unanswered"],
+  { unanswered, answered }: SeveralOptions,
 ): Promise<T[]> {
   const answers = await settled(coordinators, ({ tasks }) => ask(tasks));
   const good = answers.filter((answer) => answer.error === undefined);
@@ -158,6 +166,7 @@ async function askAll<T>(
   for (const { at, error } of answers) {
     if (error instanceof TaskError) unanswered(at.address, error);
     else if (error !== undefined) throw error;
+    else answered?.(at.address);
   }
   return good.map((answer) => answer.value!);
 }
@@ -305,6 +314,52 @@ function mergeWorkers(workers: WorkerInfo[]): WorkerInfo[] {
     });
   }
   return [...byId.values()].toSorted((a, b) => a.id < b.id ? -1 : 1);
+}
+
+/** From one try to reach a coordinator that is away to the next. */
+const lookAgainMs = 2_000;
+/** Tasks that a coordinator which is back is asked for: they may have ended meanwhile. */
+const mostRecent = 1_000;
+
+/** The changes of all; one that is away is waited for while another answers. */
+function watchChanges(
+  coordinators: DialledCoordinator[],
+  { unanswered }: SeveralOptions,
+  signal: AbortSignal,
+): AsyncGenerator<TaskChange> {
+  const away = new Set<DialledCoordinator>();
+  const watch = async function* (at: DialledCoordinator): AsyncGenerator<TaskChange> {
+    while (!signal.aborted) {
+      try {
+        if (away.has(at)) {
+          const { tasks } = await at.tasks.listTasks({ limit: mostRecent });
+          away.delete(at);
+          for (const task of tasks.toReversed()) yield { task };
+        }
+        return yield* at.tasks.watchChanges(signal);
+      } catch (error) {
+        if (!isUnavailable(error)) throw error;
+        const isNew = !away.has(at);
+        away.add(at);
+        if (away.size === coordinators.length) throw error;
+        if (isNew) unanswered(at.address, error as TaskError);
+      }
+      await pause(lookAgainMs, signal);
+    }
+  };
+  return interleaved(coordinators.map(watch));
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const settle = () => {
+      clearTimeout(timer);
+      signal.removeEventListener("abort", settle);
+      resolve();
+    };
+    const timer = setTimeout(settle, ms);
+    signal.addEventListener("abort", settle, { once: true });
+  });
 }
 
 /** The items of all sources as they come; the first failure ends them all. */

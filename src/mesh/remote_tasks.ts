@@ -20,6 +20,7 @@ import {
   tasksFrom,
   workerOf,
 } from "./from_views.ts";
+import type { Unanswered } from "./api/context.ts";
 import { type NodeClient, NodeRefusal } from "./node_client.ts";
 
 /** Asks for an array's spec once, not with each element. */
@@ -30,7 +31,11 @@ const unfinishedTasks = 1_000;
 
 type Call = <T>(...args: Parameters<NodeClient["call"]>) => Promise<T>;
 
-export function remoteTasks(node: NodeClient): TaskService {
+/** @param unanswered called for each coordinator that is missing in a list. */
+export function remoteTasks(
+  node: NodeClient,
+  unanswered: (address: string, reason: string) => void,
+): TaskService {
   const call: Call = async <T>(...args: Parameters<NodeClient["call"]>) => {
     try {
       return await node.call(...args) as T;
@@ -38,15 +43,28 @@ export function remoteTasks(node: NodeClient): TaskService {
       throw taskError(error);
     }
   };
-  return { ...tasksOver(node, call), ...filesOver(node, call), ...workersAndState(call) };
+  const lists: CallList = async <T>(path: string) => {
+    const answer = await call<T & { unanswered?: Unanswered[] }>("GET", path);
+    // Nodes before this one do not say.
+    for (const { coordinator, reason } of answer.unanswered ?? []) unanswered(coordinator, reason);
+    return answer;
+  };
+  return {
+    ...tasksOver(node, call, lists),
+    ...filesOver(node, call),
+    ...workersAndState(call, lists),
+  };
 }
 
-function tasksOver(node: NodeClient, call: Call) {
+/** A list that several coordinators have a part of. */
+type CallList = <T>(path: string) => Promise<T>;
+
+function tasksOver(node: NodeClient, call: Call, lists: CallList) {
   const tasksOf = async (method: "GET" | "POST" | "DELETE", path: string) =>
     tasksFrom(await call<{ tasks: ListedTask[] }>(method, path + queryOf({ specs })));
   const list: TaskService["listTasks"] = async ({ states, limit, before, submitter }) => {
     const query = queryOf({ state: states?.join(","), limit, before, submitter, specs });
-    const answer = await call<{ tasks: ListedTask[]; more: boolean }>("GET", `/api/tasks${query}`);
+    const answer = await lists<{ tasks: ListedTask[]; more: boolean }>(`/api/tasks${query}`);
     return { tasks: tasksFrom(answer), more: answer.more };
   };
   const current = async (ids: string[]) => {
@@ -111,13 +129,13 @@ function filesOver(node: NodeClient, call: Call) {
   } satisfies Partial<TaskService>;
 }
 
-function workersAndState(call: Call) {
+function workersAndState(call: Call, lists: CallList) {
   const worker = async (id: string, change: string) =>
     workerOf(await call<WorkerView>("POST", `/api/workers/${part(id)}/${change}`));
   const key = (namespace: string, name: string) => `/api/state/${part(namespace)}/${part(name)}`;
   return {
     listWorkers: async () =>
-      (await call<{ workers: WorkerView[] }>("GET", "/api/workers")).workers.map(workerOf),
+      (await lists<{ workers: WorkerView[] }>("/api/workers")).workers.map(workerOf),
     drainWorker: (id) => worker(id, "drain"),
     resumeWorker: (id) => worker(id, "resume"),
     forgetWorker: (id) => worker(id, "forget"),

@@ -70,8 +70,9 @@ async function serveNode(config: Config, env: Env, port: MessagePort): Promise<v
   const credentials = open.use(await openNodeCredentials(tls, env));
   const token = followToken(tls.tokenFile);
   const own = ownFacts(config, tls.nodeIdFile);
-  const tasks = await dialled(config, env, open);
-  const parts: Parts = { config, env, told, credentials, token, own, tasks };
+  const missing = new Map<string, string>();
+  const tasks = await dialled(config, env, open, missing);
+  const parts: Parts = { config, env, told, credentials, token, own, tasks, missing };
   const { node, pull, known } = assemble(parts);
   const server = open.use(
     await serveHttp({
@@ -131,9 +132,11 @@ interface Parts {
   token: ReturnType<typeof followToken>;
   own: ReturnType<typeof ownFacts>;
   tasks: TaskService | undefined;
+  /** Reasons of coordinators that did not answer, by address. */
+  missing: ReadonlyMap<string, string>;
 }
 
-function assemble({ config, env, told, credentials, token, own, tasks }: Parts) {
+function assemble({ config, env, told, credentials, token, own, tasks, missing }: Parts) {
   const { values } = config;
   const membership = new Membership(own.identity);
   const known = openKnownPeers(values["node.data_dir"], membership, env.log);
@@ -171,6 +174,7 @@ function assemble({ config, env, told, credentials, token, own, tasks }: Parts) 
     roots: credentials.roots,
     coordinators: values["node.coordinators"],
     tasks,
+    unanswered: () => [...missing].map(([coordinator, reason]) => ({ coordinator, reason })),
     events: new EventLog(own.identity.instance),
     client: credentials.client,
     canSignOn: credentials.canSignOn,
@@ -301,6 +305,7 @@ async function dialled(
   config: Config,
   env: Env,
   open: AsyncDisposableStack,
+  missing: Map<string, string>,
 ): Promise<TaskService | undefined> {
   const addresses = config.values["node.coordinators"];
   if (addresses.length === 0) return undefined;
@@ -311,8 +316,15 @@ async function dialled(
     addresses.map(async (address) => open.use(await dialCoordinator(address, mode, env))),
   );
   return oneOfSeveral(coordinators, {
-    unanswered: (address, error) =>
-      env.log.debug("a coordinator did not answer", { address, reason: error.message }),
+    unanswered: (address, { message }) => {
+      if (!missing.has(address)) {
+        env.log.warn("a coordinator does not answer", { address, reason: message });
+      }
+      missing.set(address, message);
+    },
+    answered: (address) => {
+      if (missing.delete(address)) env.log.info("a coordinator answers again", { address });
+    },
     // A browser repeats requests by itself; it must not wait for an unreachable coordinator.
     again: (ask) => ask(),
   });

@@ -9,6 +9,12 @@ export type {
   ReachView,
 } from "../mesh/cluster_view.ts";
 
+/** A coordinator whose tasks and workers are missing. */
+export interface UnansweredView {
+  coordinator: string;
+  reason: string;
+}
+
 export interface SessionView {
   node_id: string;
   name: string;

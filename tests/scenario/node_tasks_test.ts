@@ -2,6 +2,8 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { agent } from "../support/agent.ts";
+import { startCommand } from "../cli/start_command.ts";
+import { eventually } from "../support/eventually.ts";
 import { tempHome } from "../support/home.ts";
 import { anywhere, type Event, Events, token } from "../support/lone_node.ts";
 
@@ -271,4 +273,68 @@ Deno.test("an array says its spec once to those who ask so, and with each elemen
     assert.equal(tasks.length, 2_000);
     for (const { spec } of tasks) assert.equal(spec.env.SCENE, scene);
   }
+});
+
+Deno.test("of two coordinators one is away: its part is missing, which is said, and the rest goes on", async () => {
+  await using home = await tempHome();
+  const started = (port: string, folder: string) =>
+    agent.start("coordinator", [
+      `--coordinator.port=${port}`,
+      "--coordinator.health-port=0",
+      `--coordinator.data-dir=${join(home.path, folder)}`,
+    ], { home });
+  await using near = await started("0", "near");
+  const far = await started("0", "far");
+  const coordinators = [near.address, far.address].join();
+  await using node = await agent.start("node", [
+    ...anywhere,
+    `--node.coordinators=${coordinators}`,
+  ], { home });
+  const headers = { authorization: `Bearer ${token(home)}` };
+  const get = async (path: string) =>
+    await (await fetch(`http://${node.address}${path}`, { headers })).json();
+  const submit = async (coordinator: string, word: string) => {
+    const args = ["submit", "--coordinators", coordinator, "--", word];
+    return (await agent.run(args, { home })).stdout.trim();
+  };
+  const [here, there] = [await submit(near.address, "here"), await submit(far.address, "there")];
+  const whole = await get("/api/tasks");
+  const idsOf = ({ tasks }: { tasks: { id: string }[] }) => tasks.map(({ id }) => id).toSorted();
+  assert.deepEqual([idsOf(whole), whole.unanswered], [[here, there].toSorted(), []]);
+  const events = new Events(`http://${node.address}/api/events`, headers);
+  await events.next(({ name, data }) => name === "task" && data.id === there);
+
+  await far[Symbol.asyncDispose]();
+  for (const [path, list] of [["/api/tasks", "tasks"], ["/api/workers", "workers"]] as const) {
+    const answer = await get(path);
+    assert.ok(Array.isArray(answer[list]));
+    assert.deepEqual(
+      answer.unanswered.map(({ coordinator }: { coordinator: string }) => coordinator),
+      [far.address],
+    );
+    assert.match(answer.unanswered[0].reason, /nothing listens there/);
+  }
+  await events.next(({ name, data }) => name === "workers" && data.unanswered.length === 1);
+  // What the other one has is still told, over the node and by the command.
+  const words = ["task", "list", "--watch", "--json", "--coordinators", coordinators];
+  await using watching = startCommand(home, ...words);
+  const watched = () => new TextDecoder().decode(watching.stdout());
+  const also = await submit(near.address, "also");
+  await events.next(({ name, data }) => name === "task" && data.id === also);
+  await eventually(10_000, () => watched().includes(also));
+  assert.match(watching.said(), /a coordinator did not answer, so its part is missing/);
+  const listed = await agent.run(["task", "list", "--server.url", `http://${node.address}`], {
+    home,
+  });
+  assert.ok(listed.stdout.includes(also) && !listed.stdout.includes(there));
+  assert.match(listed.stderr, /did not answer, so its part is missing.*nothing listens there/);
+
+  // It is back, and what it has is told again.
+  await using _far = await started(far.address.split(":").at(-1)!, "far");
+  await eventually(20_000, () => watched().includes(there));
+  await events.next(({ name, data }) => name === "workers" && data.unanswered.length === 0);
+  assert.deepEqual((await get("/api/tasks")).unanswered, []);
+  const later = await submit(far.address, "later");
+  await events.next(({ name, data }) => name === "task" && data.id === later);
+  await events.close();
 });

@@ -8,6 +8,7 @@ import type {
   LogPieceView,
   ReachView,
   TaskView,
+  UnansweredView,
   WorkerView,
 } from "../../src/web/views.ts";
 import {
@@ -32,6 +33,7 @@ export interface MockNode extends AsyncDisposable {
     cluster: ClusterView;
     tasks: TaskView[];
     workers: WorkerView[];
+    unanswered: UnansweredView[];
     /** Answers of tasks and workers are 503. */
     hasCoordinator: boolean;
     needsToken: boolean;
@@ -66,6 +68,7 @@ class State {
       cluster: clusterView(),
       tasks: taskViews(tasks),
       workers: workerViews(),
+      unanswered: [],
       hasCoordinator: true,
       needsToken: false,
       version: "0.1.0",
@@ -267,7 +270,8 @@ function list(state: State, query: URLSearchParams): Response {
     (before === null || task.id < before) &&
     (query.get("array") === null || task.array_id === query.get("array"))
   );
-  return Response.json({ tasks: found.slice(0, limit), more: found.length > limit });
+  const { unanswered } = state.data;
+  return Response.json({ tasks: found.slice(0, limit), more: found.length > limit, unanswered });
 }
 
 async function submit(state: State, request: Request): Promise<Response> {
@@ -351,14 +355,18 @@ function numberedLines(from: number, to: number): string {
   return text.slice(from - first * lineBytes, to - first * lineBytes);
 }
 
+function workersAnswer({ data }: State) {
+  return { workers: data.workers, unanswered: data.unanswered };
+}
+
 function workers(state: State, [id, action]: string[]): Response {
-  if (id === undefined) return Response.json({ workers: state.data.workers });
+  if (id === undefined) return Response.json(workersAnswer(state));
   const worker = state.data.workers.find((each) => each.id === id);
   if (worker === undefined) return problem(404, `There is no worker "${id}"`);
   if (action === "forget") {
     state.data.workers = state.data.workers.filter((each) => each !== worker);
   } else worker.draining = action === "drain";
-  state.send("workers", { workers: state.data.workers });
+  state.send("workers", workersAnswer(state));
   return Response.json(worker);
 }
 

@@ -73,6 +73,7 @@ export async function nodeApi(
     roots: () => roots,
     coordinators: [],
     tasks: undefined,
+    unanswered: () => [],
     events: new EventLog("run"),
     client: () => {
       throw new Error("No other node is asked here");

@@ -78,6 +78,21 @@ pageTest("without a coordinator the pages say what to set", async (visit) => {
   dropFaults(faults, 503);
 });
 
+pageTest("a coordinator that does not answer is named where its part is missing", async (visit) => {
+  const { node, page, go } = visit;
+  const reason = "Could not connect to the coordinator: nothing listens there";
+  node.data.unanswered = [{ coordinator: "build2.lan:50055", reason }];
+  for (const hash of ["#/tasks", "#/workers"]) {
+    await go(hash);
+    await text(page, "The coordinator build2.lan:50055 does not answer");
+    await text(page, reason);
+  }
+  await assertAccessible(page, "unanswered");
+  node.data.unanswered = [];
+  node.send("workers", { workers: node.data.workers, unanswered: [] });
+  await page.getByText("does not answer").waitFor({ state: "detached" });
+});
+
 pageTest("empty pages name the command that fills them", async ({ node, page, go }) => {
   node.data.tasks = [];
   node.data.workers = [];

@@ -20,6 +20,12 @@ import type { RequestFacts, TrustedProxies } from "../request_facts.ts";
 import type { Sessions } from "../sessions.ts";
 import type { Certificate } from "../../pki/x509/inspect.ts";
 
+/** A coordinator that did not answer, as the API says it. */
+export interface Unanswered {
+  coordinator: string;
+  reason: string;
+}
+
 /** The node behind the API. */
 export interface Node {
   membership: Membership;
@@ -38,6 +44,8 @@ export interface Node {
   coordinators: string[];
   /** Undefined where `node.coordinators` is empty. */
   tasks: TaskService | undefined;
+  /** The coordinators that were missing in the newest list of tasks or workers. */
+  unanswered: () => Unanswered[];
   events: EventLog;
   client: () => PeerClient;
   /** Whether this node can prove to others that it is one. */

@@ -67,10 +67,11 @@ async function publishWorkers(node: Node, tasks: TaskService, signal: AbortSigna
   await rounds(node, workersMs, signal, async () => {
     if (node.events.readers === 0) return;
     const workers = (await tasks.listWorkers()).map(workerView);
-    const text = JSON.stringify(workers);
+    const answer = { workers, unanswered: node.unanswered() };
+    const text = JSON.stringify(answer);
     if (text === sent) return;
     sent = text;
-    node.events.publish("workers", "workers", { workers });
+    node.events.publish("workers", "workers", answer);
   });
 }
 

@@ -36,7 +36,7 @@ export function serveTasks(serve: Serve, node: Node): void {
       if (array) {
         const isWanted = wanted(states, submitter);
         const elements = (await service().getTask(array)).filter(isWanted);
-        return answer(context, elements, { more: false });
+        return answer(context, elements, { more: false, unanswered: [] });
       }
       const { tasks, more } = await service().listTasks({
         limit: numberOf(context, "limit", maxTasks) ?? defaultTasks,
@@ -44,7 +44,7 @@ export function serveTasks(serve: Serve, node: Node): void {
         ...(before ? { before } : {}),
         ...(submitter ? { submitter } : {}),
       });
-      return answer(context, tasks, { more });
+      return answer(context, tasks, { more, unanswered: node.unanswered() });
     },
     "POST /api/tasks": async (context) => {
       const { each, required, description } = submission(await readJson(context));
@@ -83,8 +83,11 @@ export function serveTasks(serve: Serve, node: Node): void {
       return sendList(context, node, "artifacts", artifacts, artifactView);
     },
     "GET /api/tasks/:id/artifacts/*": (context) => sendArtifact(context, service(), node),
-    "GET /api/workers": async (context) =>
-      sendList(context, node, "workers", await service().listWorkers(), workerView),
+    "GET /api/workers": async (context) => {
+      const workers = await service().listWorkers();
+      const rest = { unanswered: node.unanswered() };
+      return sendList(context, node, "workers", workers, workerView, rest);
+    },
     "POST /api/workers/:id/drain": async (context) =>
       context.json(workerView(await service().drainWorker(id(context)))),
     "POST /api/workers/:id/resume": async (context) =>

@@ -1,11 +1,12 @@
 /** What all pages share: session, cluster, workers, the state of the stream. */
 import { computed, effect, signal } from "@preact/signals";
 import { call, isLoggedOut, type Problem, problemOf } from "../node_api.ts";
-import type { NodesView, SessionView, TaskView, WorkerView } from "../views.ts";
+import type { NodesView, SessionView, TaskView, UnansweredView, WorkerView } from "../views.ts";
 import { announce } from "../parts/announcer.tsx";
 import { shareEvents, type StreamState } from "./event_stream.ts";
 import { nodeChanges } from "./node_changes.ts";
 import type { ServerEvent } from "./server_events.ts";
+import { unanswered } from "./unanswered.ts";
 
 export const session = signal<SessionView | undefined>(undefined);
 export const cluster = signal<NodesView | undefined>(undefined);
@@ -62,13 +63,22 @@ export async function loadCluster(): Promise<void> {
 export async function loadWorkers(): Promise<void> {
   const before = events.workers;
   try {
-    const answer = await call<{ workers: WorkerView[] }>("GET", "/api/workers");
-    if (events.workers !== before) return;
-    workers.value = answer.workers;
-    workersProblem.value = undefined;
+    const answer = await call<WorkersAnswer>("GET", "/api/workers");
+    if (events.workers === before) showWorkers(answer);
   } catch (error) {
     workersProblem.value = problemOf(error);
   }
+}
+
+interface WorkersAnswer {
+  workers: WorkerView[];
+  unanswered: UnansweredView[];
+}
+
+function showWorkers(answer: WorkersAnswer): void {
+  workers.value = answer.workers;
+  unanswered.value = answer.unanswered;
+  workersProblem.value = undefined;
 }
 
 /** @throws {Problem} where the token is not accepted. */
@@ -125,8 +135,7 @@ function onEvent({ name, data }: ServerEvent): void {
     showCluster(JSON.parse(data) as NodesView);
   } else if (name === "workers") {
     events.workers++;
-    workers.value = (JSON.parse(data) as { workers: WorkerView[] }).workers;
-    workersProblem.value = undefined;
+    showWorkers(JSON.parse(data) as WorkersAnswer);
   } else if (name === "task") {
     const task = JSON.parse(data) as TaskView;
     queueTask(task.id, task);

@@ -1,13 +1,20 @@
 /** The tasks that match a filter: loaded page by page, newest first, and kept current. */
 import { signal } from "@preact/signals";
 import { call, type Problem, problemOf } from "../node_api.ts";
-import type { TaskView } from "../views.ts";
+import type { TaskView, UnansweredView } from "../views.ts";
+import { unanswered } from "./unanswered.ts";
 
 /**
  * The first page is more than a screen and quick; further ones are large, and still below 1 MB. The
  * node gives 1,000 at most.
  */
 const pageSize = { first: 200, further: 500, largest: 1_000 };
+
+interface Page {
+  tasks: TaskView[];
+  more: boolean;
+  unanswered: UnansweredView[];
+}
 
 export class TaskList {
   readonly tasks = signal<TaskView[]>([]);
@@ -74,16 +81,14 @@ export class TaskList {
     }
   }
 
-  async #page(
-    before: string | undefined,
-    count: number,
-  ): Promise<{ tasks: TaskView[]; more: boolean }> {
+  async #page(before: string | undefined, count: number): Promise<Page> {
     const limit = Math.min(count, pageSize.largest);
     const query = new URLSearchParams({ limit: String(limit), specs: "once" });
     if (this.states.length > 0) query.set("state", this.states.join(","));
     if (this.arrayId !== "") query.set("array", this.arrayId);
     if (before !== undefined) query.set("before", before);
-    const page = await call<{ tasks: TaskView[]; more: boolean }>("GET", `/api/tasks?${query}`);
+    const page = await call<Page>("GET", `/api/tasks?${query}`);
+    unanswered.value = page.unanswered;
     // The elements of an array share one.
     page.tasks.forEach((task, at) => task.spec ??= page.tasks[at - 1]!.spec);
     return page;

@@ -2,9 +2,10 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import { onTaskChanges } from "../model/node_data.ts";
 import { matchesText, TaskList } from "../model/task_list.ts";
+import { unanswered } from "../model/unanswered.ts";
 import { Command } from "../parts/copy.tsx";
 import { plural } from "../parts/format.ts";
-import { Empty, Failure } from "../parts/problem.tsx";
+import { Empty, Failure, MissingParts } from "../parts/problem.tsx";
 import { stateText, taskStates } from "../parts/state.tsx";
 import { links, replaceRoute, route } from "../route.ts";
 import { SubmitDialog } from "./submit.tsx";
@@ -44,6 +45,7 @@ export function TasksPage() {
       </div>
       <FilterBar filter={filter} />
       {filter.array !== "" && <ArrayBar id={filter.array} tasks={list.tasks.value} />}
+      <MissingParts of={unanswered.value} />
       {problem !== undefined && <Failure problem={problem} retry={() => list.reload()} />}
       {shown.length > 0 && (
         <TasksTable

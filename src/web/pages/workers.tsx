@@ -2,12 +2,13 @@ import { useSignal } from "@preact/signals";
 import { useEffect, useMemo } from "preact/hooks";
 import { TaskList } from "../model/task_list.ts";
 import { loadWorkers, onTaskChanges, workers, workersProblem } from "../model/node_data.ts";
+import { unanswered } from "../model/unanswered.ts";
 import { call, type Problem, problemOf } from "../node_api.ts";
 import { announce } from "../parts/announcer.tsx";
 import { Command } from "../parts/copy.tsx";
 import { Confirm } from "../parts/dialog.tsx";
 import { commandLine, plural } from "../parts/format.ts";
-import { Empty, Failure } from "../parts/problem.tsx";
+import { Empty, Failure, MissingParts } from "../parts/problem.tsx";
 import { Time } from "../parts/time.tsx";
 import { TableHead } from "../parts/table_head.tsx";
 import { links } from "../route.ts";
@@ -31,6 +32,7 @@ export function WorkersPage() {
         <h1 tabIndex={-1}>Workers</h1>
         {list !== undefined && list.length > 0 && <Summary workers={list} />}
       </div>
+      <MissingParts of={unanswered.value} />
       {problem !== undefined && <Failure problem={problem} retry={loadWorkers} />}
       {list !== undefined && problem === undefined && list.length === 0 && <NoWorkers />}
       {list !== undefined && list.length > 0 && (
