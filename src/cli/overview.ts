@@ -2,7 +2,13 @@ import type { Env } from "../base/env.ts";
 import { UserError } from "../base/errors.ts";
 import { peerMode } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
-import { type TaskView, taskView, type WorkerView, workerView } from "../client/views.ts";
+import {
+  isAssigned,
+  type TaskView,
+  taskView,
+  type WorkerView,
+  workerView,
+} from "../client/views.ts";
 import type { TaskService } from "../tasks/service.ts";
 import { dialledAddresses, withTasks } from "./connect.ts";
 
@@ -22,6 +28,8 @@ export interface Overview {
   /** `more`: there are more than the number. */
   queued: { count: number; more: boolean };
   running: { count: number; more: boolean; tasks: TaskView[] };
+  /** How many of those that run have not been started by their worker yet. */
+  assigned: { count: number; more: boolean };
   /** In the last 24 hours, the newest first. */
   failed: { count: number; more: boolean; tasks: TaskView[] };
   /** Of this host's client, by the end of their validity. */
@@ -36,7 +44,8 @@ export async function overviewOf(context: { config: Config; env: Env }): Promise
   );
   const certificates = await certificatesOf(context);
   const none = { count: 0, more: false };
-  const empty = { queued: none, running: { ...none, tasks: [] }, failed: { ...none, tasks: [] } };
+  const rows = { ...none, tasks: [] };
+  const empty = { queued: none, assigned: none, running: rows, failed: rows };
   if (!coordinators.some(({ answers }) => answers)) {
     return { coordinators, workers: [], ...empty, certificates };
   }
@@ -55,6 +64,10 @@ export async function overviewOf(context: { config: Config; env: Env }): Promise
         count: running.tasks.length,
         more: running.more,
         tasks: running.tasks.slice(0, shownTasks).map(taskView),
+      },
+      assigned: {
+        count: running.tasks.map(taskView).filter(isAssigned).length,
+        more: running.more,
       },
       failed,
       certificates,

@@ -309,6 +309,7 @@ function mergeWorkers(workers: WorkerInfo[]): WorkerInfo[] {
     byId.set(worker.id, {
       ...better!,
       running: worker.running + other.running,
+      assigned: worker.assigned + other.assigned,
       draining: worker.draining || other.draining,
       warnings: [...new Set([...other.warnings, ...worker.warnings])],
     });

@@ -35,6 +35,11 @@ export function taskView(task: Task) {
   };
 }
 
+/** Whether a worker has it and has not started it yet; its state is "running" from then on. */
+export function isAssigned({ state, attempts }: TaskView): boolean {
+  return state === "running" && attempts.at(-1)?.started_at === null;
+}
+
 function attemptView(attempt: Attempt) {
   return {
     attempt: attempt.attempt,
@@ -60,6 +65,7 @@ export function workerView(worker: WorkerInfo) {
     draining: worker.draining,
     slots: worker.slots,
     running: worker.running,
+    assigned: worker.assigned,
     labels: worker.labels,
     version: worker.version,
     address: worker.address,

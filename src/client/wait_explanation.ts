@@ -112,7 +112,7 @@ function explainQueue(
     };
   }
   const slots = able.reduce((sum, worker) => sum + worker.slots, 0);
-  const running = able.reduce((sum, worker) => sum + worker.running, 0);
+  const running = able.reduce((sum, worker) => sum + worker.running + worker.assigned, 0);
   return {
     reason: `It waits for a free slot: ${running} tasks are on the ${slots} slots of ${
       names(able)

@@ -348,7 +348,7 @@ export class WorkerRegistry {
     }
     session?.finish(new TaskError("conflict", "The worker was declared gone: leases are lost"));
     this.#workers.delete(id);
-    this.log.warn("worker forgotten", { worker: id, attempts: info.running });
+    this.log.warn("worker forgotten", { worker: id, attempts: info.running + info.assigned });
     await commits.write({ kind: "forget_worker", id });
     return info;
   }
@@ -370,12 +370,15 @@ export class WorkerRegistry {
   #info(worker: KnownWorker): WorkerInfo {
     const { session, stored, lastHeartbeatAt } = worker;
     const silent = session === undefined ? 0 : session.silentMs(this.leaseTable.clock.monotonic());
-    let running = 0;
-    for (const holder of worker.holders) running += holder.leases.size;
+    let [running, assigned] = [0, 0];
+    for (const { leases } of worker.holders) {
+      for (const { startedAt } of leases.values()) startedAt === undefined ? assigned++ : running++;
+    }
     return {
       ...stored,
       resourcesUsed: stored.resources && this.leaseTable.grants.used(stored.id),
       running,
+      assigned,
       health: workerHealth(session !== undefined, silent),
       connected: session !== undefined,
       lastHeartbeatAt,

@@ -103,6 +103,8 @@ export function workerOf(view: WorkerView): WorkerInfo {
     labels: view.labels,
     slots: view.slots,
     running: view.running,
+    // Nodes before this one do not say.
+    assigned: view.assigned ?? 0,
     health: view.health,
     draining: view.draining,
     connected: view.connected,

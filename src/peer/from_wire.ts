@@ -192,6 +192,7 @@ export function workerFrom(value: wire.Worker | undefined): WorkerInfo {
     labels: Object.fromEntries(worker.labels),
     slots: worker.slots,
     running: worker.running,
+    assigned: worker.assigned,
     health: known("worker health", healths, worker.health),
     draining: worker.draining,
     connected: worker.connected,

@@ -203,6 +203,7 @@ export function wireWorker(worker: WorkerInfo): wire.Worker {
     labels: new Map(Object.entries(worker.labels)),
     slots: worker.slots,
     running: worker.running,
+    assigned: worker.assigned,
     health: wireHealth[worker.health],
     draining: worker.draining,
     connected: worker.connected,

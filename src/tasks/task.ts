@@ -163,7 +163,10 @@ export interface WorkerInfo {
   version: string;
   labels: Labels;
   slots: number;
+  /** Tasks whose process it has started. */
   running: number;
+  /** Tasks that it has been given besides, so that the next one starts at once. */
+  assigned: number;
   health: WorkerHealth;
   draining: boolean;
   connected: boolean;

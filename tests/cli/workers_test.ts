@@ -8,6 +8,7 @@ Deno.test("workers are listed with health, identity and warnings; drained and re
   const gpu = aWorker("gpu1", {
     health: "late",
     running: 1,
+    assigned: 3,
     labels: { gpu: "a100" },
     identity: "CN=gpu1",
     warnings: ["ca.key is readable by tasks; set worker.user"],
@@ -21,7 +22,7 @@ Deno.test("workers are listed with health, identity and warnings; drained and re
   const list = await coordinator.run("workers list");
   assert.match(
     list.stdout,
-    /\ngpu1 +late +\d+(\.\d)?s +1\/2 +0\.1\.0 +127\.0\.0\.1 +CN=gpu1 +gpu=a100\n/,
+    /\ngpu1 +late +\d+(\.\d)?s +1\/2 +3 +0\.1\.0 +127\.0\.0\.1 +CN=gpu1 +gpu=a100\n/,
   );
   assert.match(list.stdout, /\nWarning of gpu1: ca\.key is readable by tasks; set worker\.user\n$/);
   const json = JSON.parse((await coordinator.run("workers list --json")).stdout);

@@ -81,6 +81,7 @@ const sampleWorker: WorkerInfo = {
   labels: { gpu: "no" },
   slots: 4,
   running: 1,
+  assigned: 1,
   health: "healthy",
   draining: false,
   connected: true,

@@ -60,6 +60,7 @@ export function aWorker(id: string, facts: Partial<WorkerInfo> = {}): WorkerInfo
     labels: {},
     slots: 2,
     running: 0,
+    assigned: 0,
     health: "healthy",
     draining: false,
     connected: true,

@@ -225,6 +225,7 @@ export function workerViews(): WorkerView[] {
     draining: false,
     slots: 8,
     running: 0,
+    assigned: 0,
     labels: { gpu: "a100", zone: "rack-2" },
     version: "0.1.0",
     address: "10.0.4.12:51022",
@@ -236,7 +237,7 @@ export function workerViews(): WorkerView[] {
     ...changes,
   } as WorkerView);
   return [
-    worker("gpu1", { running: 11 }),
+    worker("gpu1", { running: 8, assigned: 3 }),
     worker("gpu2", { running: 1, draining: true }),
     worker("gpu3", {
       running: 2,

@@ -107,7 +107,16 @@ function answers(): Record<string, Shape> {
     submitter: by,
   });
   const worker = workerView({
-    ...{ id: "w", version, labels: {}, slots: 1, running: 0, health: "healthy", draining: false },
+    ...{
+      id: "w",
+      version,
+      labels: {},
+      slots: 1,
+      running: 0,
+      assigned: 0,
+      health: "healthy",
+      draining: false,
+    },
     ...{ connected: true, connectedAt: at, lastHeartbeatAt: at, address: "h:1", identity: "CN=w" },
     ...{ fingerprint: "ab", resources, resourcesUsed: resources, warnings: ["x"], trouble: "x" },
   });

@@ -1,5 +1,5 @@
 import { type TaskState, taskStates } from "../../tasks/task.ts";
-import type { TaskView } from "../../client/views.ts";
+import { isAssigned, type TaskView } from "../../client/views.ts";
 import { printable } from "../../base/printable.ts";
 import { counted, shellLine, shortened } from "./format.ts";
 import { type TableContext, taskTable } from "./task_table.ts";
@@ -18,12 +18,22 @@ const order: TaskState[] = [
   "succeeded",
 ];
 
+/** `3 queued, 2 assigned, 4 running`: what a worker has been given does not run yet. */
+function totalsOf(tasks: TaskView[]): string {
+  const count = (state: TaskState) => tasks.filter((task) => task.state === state).length;
+  const assigned = tasks.filter(isAssigned).length;
+  const amounts = taskStates.flatMap((state): [number, string][] =>
+    state === "running"
+      ? [[assigned, "assigned"], [count(state) - assigned, state]]
+      : [[count(state), state]]
+  );
+  return amounts.filter(([amount]) => amount > 0).map((each) => each.join(" ")).join(", ");
+}
+
 /** An array for people: what it runs, how many elements are in which state, failures first. */
 export function arrayPage(id: string, tasks: TaskView[], context: TableContext): string {
   const { dim } = context.colors;
-  const count = (state: TaskState) => tasks.filter((task) => task.state === state).length;
-  const totals = taskStates.filter((state) => count(state) > 0)
-    .map((state) => `${count(state)} ${state}`).join(", ");
+  const totals = totalsOf(tasks);
   const shown = tasks.toSorted((a, b) =>
     order.indexOf(a.state) - order.indexOf(b.state) || (a.array_index ?? 0) - (b.array_index ?? 0)
   ).slice(0, maxRows);

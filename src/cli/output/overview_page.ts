@@ -28,8 +28,12 @@ export function overviewPage(overview: Overview, env: Pick<Env, "stdout" | "cloc
   }
   if (!overview.coordinators.some(({ answers }) => answers)) return `${lines.join("\n")}\n`;
   lines.push("", workersPage(overview.workers, env, width).trimEnd(), "");
-  const { queued, running, failed } = overview;
-  lines.push(`${amount(queued, "task")} queued, ${amount(running, "task")} running`);
+  const { queued, assigned, running, failed } = overview;
+  const started = { ...running, count: running.count - assigned.count };
+  const given = assigned.count > 0 ? [`${amount(assigned, "task")} assigned`] : [];
+  lines.push(
+    [`${amount(queued, "task")} queued`, ...given, `${amount(started, "task")} running`].join(", "),
+  );
   if (running.tasks.length > 0) {
     lines.push(taskTable(running.tasks, context).trimEnd());
     if (running.count > running.tasks.length) {

@@ -20,6 +20,7 @@ export function workersPage(
     { title: "HEALTH" },
     { title: "SEEN", right: true, dropOrder: 2 },
     { title: "RUNNING", right: true },
+    { title: "ASSIGNED", right: true, dropOrder: 2 },
     ...(hasAny ? [{ title: "RESOURCES", dropOrder: 5 }] : []),
     { title: "VERSION", dropOrder: 3 },
     { title: "ADDRESS", dropOrder: 1 },
@@ -33,6 +34,7 @@ export function workersPage(
       ? "never"
       : formatDuration(Math.max(0, now - Date.parse(worker.last_heartbeat_at))),
     `${worker.running}/${worker.slots}`,
+    String(worker.assigned),
     ...(hasAny ? [inUse(worker)] : []),
     printable(worker.version),
     printable(worker.address),

@@ -6,7 +6,7 @@ import { type Issued, makeAuthority } from "../../../tests/support/openssl.ts";
 import { silentLog } from "../../../tests/support/silent_log.ts";
 import { temporaryFolder } from "../../../tests/support/temporary.ts";
 import { systemClock } from "../../base/clock.ts";
-import { certificateRoles, roleUri } from "../../pki/x509/roles.ts";
+import { type CertificateRole, certificateRoles, roleUri } from "../../pki/x509/roles.ts";
 import type { PeerMode } from "../../tls/mode.ts";
 import * as wire from "../gen/agent/v1/agent.ts";
 import { HealthService } from "../gen/grpc/health/v1/health.ts";
@@ -27,6 +27,19 @@ const methods = services.flatMap((service) => Object.values(service).map(({ path
 
 Deno.test("every method stands in the table of roles, and nothing else", () => {
   assert.deepEqual(methods.toSorted(), Object.keys(rolesByMethod).toSorted());
+});
+
+Deno.test("a worker may call what a worker needs, and nobody else may pose as one", () => {
+  const mayCall = (role: CertificateRole) =>
+    methods.filter((method) => rolesByMethod[method]!.includes(role));
+  const work = Object.values(wire.WorkerServiceService).map(({ path }) => path);
+  const open = [HealthService, reflectionV1, reflectionV1Alpha]
+    .flatMap((service) => Object.values(service).map(({ path }) => path));
+  assert.deepEqual(mayCall("worker").toSorted(), [...work, ...open].toSorted());
+  const rest = methods.filter((method) => !work.includes(method));
+  for (const role of ["client", "node", "coordinator"] as const) {
+    assert.deepEqual(mayCall(role), rest, role);
+  }
 });
 
 Deno.test("a role in a certificate may call what the table says, and nothing else", async () => {

@@ -13,9 +13,17 @@ export function ArrayBar({ id, tasks }: { id: string; tasks: TaskView[] }) {
   const problem = useSignal<Problem | undefined>(undefined);
   const isDeleting = useSignal(false);
   const byState = Map.groupBy(tasks, ({ state }) => state);
+  // A worker has them, and has not started them yet.
+  const assigned =
+    tasks.filter(({ state, attempts }) =>
+      state === "running" && attempts.at(-1)?.started_at === null
+    ).length;
   const counts = taskStates.flatMap((state) => {
     const count = byState.get(state)?.length ?? 0;
-    return count === 0 ? [] : `${count} ${stateText(state).toLowerCase()}`;
+    const amounts: [number, string][] = state === "running"
+      ? [[assigned, "assigned"], [count - assigned, "running"]]
+      : [[count, stateText(state).toLowerCase()]];
+    return amounts.filter(([amount]) => amount > 0).map((each) => each.join(" "));
   });
   const open = tasks.filter(({ state }) => !isFinished(state)).length;
   const unsuccessful =

@@ -162,19 +162,18 @@ function WorkerRow({ worker, tasks, onForget }: RowProps) {
 }
 
 /** A worker is given a few tasks more than it has slots, so that the next one starts at once. */
-function Slots({ worker: { running, slots } }: { worker: WorkerView }) {
+function Slots({ worker: { running, assigned, slots } }: { worker: WorkerView }) {
   const used = Math.min(running, slots);
-  const waiting = running - used;
   return (
     <span class="slots">
       <span class="bar" aria-hidden="true">
         <span style={{ width: `${100 * used / slots}%` }} />
       </span>
       {`${used} / ${slots}`}
-      {waiting > 0 && (
-        <span class="quiet" title={`${plural(waiting, "task")} will start next`}>
-          {` +${waiting}`}
-          <span class="unseen">waiting</span>
+      {assigned > 0 && (
+        <span class="quiet" title={`${plural(assigned, "task")} will start next`}>
+          {` +${assigned}`}
+          <span class="unseen">assigned</span>
         </span>
       )}
     </span>
@@ -182,8 +181,9 @@ function Slots({ worker: { running, slots } }: { worker: WorkerView }) {
 }
 
 function RunningTasks({ worker, tasks }: { worker: WorkerView; tasks: TaskView[] }) {
-  if (worker.running === 0 && tasks.length === 0) return <span class="quiet">none</span>;
-  const rest = Math.max(worker.running, tasks.length) - Math.min(tasks.length, mostTasks);
+  const held = worker.running + worker.assigned;
+  if (held === 0 && tasks.length === 0) return <span class="quiet">none</span>;
+  const rest = Math.max(held, tasks.length) - Math.min(tasks.length, mostTasks);
   return (
     <ul class="task-links">
       {tasks.slice(0, mostTasks).map((task) => (

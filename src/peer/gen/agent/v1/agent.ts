@@ -755,6 +755,8 @@ export interface Worker {
   resources: Map<string, number>;
   /** How many of them attempts have. */
   resourcesUsed: Map<string, number>;
+  /** Given to it and not started yet; `running` are started. */
+  assigned: number;
 }
 
 export interface Worker_LabelsEntry {
@@ -6410,6 +6412,7 @@ function createBaseWorker(): Worker {
     fingerprint: "",
     resources: new Map(),
     resourcesUsed: new Map(),
+    assigned: 0,
   };
 }
 
@@ -6466,6 +6469,9 @@ export const Worker: MessageFns<Worker> = {
     message.resourcesUsed.forEach((value, key) => {
       Worker_ResourcesUsedEntry.encode({ key: key as any, value }, writer.uint32(138).fork()).join();
     });
+    if (message.assigned !== 0) {
+      writer.uint32(144).uint32(message.assigned);
+    }
     return writer;
   },
 
@@ -6625,6 +6631,14 @@ export const Worker: MessageFns<Worker> = {
             if (entry17.value !== undefined) {
               message.resourcesUsed.set(entry17.key, entry17.value);
             }
+            continue;
+          }
+          case 18: {
+            if (tag !== 144) {
+              break;
+            }
+
+            message.assigned = reader.uint32();
             continue;
           }
         }
