@@ -4,7 +4,6 @@ import { printable } from "../base/printable.ts";
 import { requireMatch, submitToEach } from "../client/submit_to_workers.ts";
 import { taskView } from "../client/views.ts";
 import { unmatched, workersFor } from "../client/wait_explanation.ts";
-
 import type { SubmitOptions, TaskService } from "../tasks/service.ts";
 import type { Labels, TaskSpec } from "../tasks/task.ts";
 import { leashVariable } from "./leash.ts";
@@ -19,6 +18,8 @@ export interface Submission {
   /** Fail where no known worker has the labels. */
   requireMatch: boolean;
   follow: boolean;
+  /** Follow one task after the other. */
+  keepOrder: boolean;
   /** Standard input of this command is the task's, or has its lines. */
   usesInput: boolean;
 }
@@ -49,7 +50,7 @@ function isInputIgnored({ stdin, variable }: Env): boolean {
 
 async function submitOne(context: Context, wanted: Submission): Promise<number> {
   const { tasks, env, json } = context;
-  const { spec, options, follow } = wanted;
+  const { spec, options, follow, keepOrder } = wanted;
   if (wanted.requireMatch) await requireMatch(tasks, spec.selector);
   const { id, taskIds } = await tasks.submit(spec, options);
   if (follow) {
@@ -65,7 +66,7 @@ async function submitOne(context: Context, wanted: Submission): Promise<number> 
   }
   if (!wanted.requireMatch) await sayIfUnmatched(context, spec.selector);
   if (!follow) return 0;
-  return (await followOutput({ tasks, env, json, id, ids: taskIds, attempt: 1 })).exit;
+  return (await followOutput({ tasks, env, json, id, ids: taskIds, attempt: 1, keepOrder })).exit;
 }
 
 /** Another reason for a task to wait is found when its turn comes; this one a person can see now. */
@@ -85,7 +86,7 @@ async function sayIfUnmatched({ tasks, env }: Context, selector: Labels): Promis
 
 async function submitEach(context: Context, wanted: Submission): Promise<number> {
   const { tasks, env, json } = context;
-  const { spec, options, follow } = wanted;
+  const { spec, options, follow, keepOrder } = wanted;
   /** By the ids of the tasks. */
   const workers = new Map<string, string>();
   const drained = (worker: string) =>
@@ -98,7 +99,8 @@ async function submitEach(context: Context, wanted: Submission): Promise<number>
   const ids = [...workers.keys()];
   if (follow) {
     const prefix = (id: string) => `[${workers.get(id)}] `;
-    return (await followOutput({ tasks, env, json, id: ids[0]!, ids, attempt: 1, prefix })).exit;
+    const shown = { id: ids[0]!, ids, attempt: 1, prefix, keepOrder };
+    return (await followOutput({ tasks, env, json, ...shown })).exit;
   }
   if (json) {
     const all = await Promise.all(ids.map((id) => tasks.getTask(id)));

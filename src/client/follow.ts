@@ -101,6 +101,32 @@ export async function followAll(ids: string[], follower: Follower): Promise<Task
   return await followEach(ids, follower);
 }
 
+/**
+ * Follows several tasks one after the other. The coordinator keeps what the later ones write meanwhile.
+ *
+ * @returns the finished tasks, or `undefined` once the signal aborted.
+ */
+export async function followInOrder(
+  ids: string[],
+  follower: Follower,
+): Promise<Task[] | undefined> {
+  const { tasks } = follower;
+  const arrayId = baseId(ids[0]!);
+  const isArray = ids.every((id) => baseId(id) === arrayId);
+  // Most of an array has often ended already; then nothing has to be asked of each element.
+  const all = isArray
+    ? await retryWhileUnavailable(follower)(() => tasks.getTask(arrayId))
+    : undefined;
+  const seen = new Map(all?.map((task) => [task.id, task]));
+  const finished: Task[] = [];
+  for (const id of ids) {
+    const task = await followTask(id, 1, follower, seen.get(id));
+    if (task === undefined) return undefined;
+    finished.push(task);
+  }
+  return finished;
+}
+
 async function followArray(
   arrayId: string,
   ids: string[],

@@ -12,7 +12,7 @@ import {
   type Memory,
   memory,
 } from "../../tests/support/fake_tasks.ts";
-import { followAll, type Follower, followTask } from "./follow.ts";
+import { followAll, type Follower, followInOrder, followTask } from "./follow.ts";
 import { followOutput } from "../cli/output/follow_output.ts";
 import { lineWriter, plainWriter } from "../cli/output/log_writers.ts";
 
@@ -343,4 +343,32 @@ Deno.test("an attempt that its worker gives back before it starts does not end t
   const { all, stdout } = follower(tasks);
   assert.equal((await followTask("t1", 1, all))?.state, "succeeded");
   assert.equal(stdout.text(), "one");
+});
+
+Deno.test("in order, an element that ends early waits for those before it, and is not asked about again", async () => {
+  const ids = ["a.0", "a.1", "a.2"];
+  const done = (id: string) =>
+    aTask({ id, state: "succeeded", attempts: [anAttempt(1, { stdoutBytes: 4 })] });
+  const asked: string[] = [];
+  const tasks = fakeTasks({
+    getTask(id) {
+      asked.push(`get ${id}`);
+      return Promise.resolve([aTask({ id: "a.0", state: "queued" }), done("a.1"), done("a.2")]);
+    },
+    async *watchTasks([id]) {
+      asked.push(`watch ${id}`);
+      await Promise.resolve();
+      yield done(id!);
+    },
+    async *readLog({ taskId, stdoutOffset = 0 }) {
+      await Promise.resolve();
+      const data = encode(`${taskId}\n`).subarray(stdoutOffset);
+      yield { attempt: 1, stream: "stdout", offset: stdoutOffset, data };
+    },
+  });
+  const { all, stdout } = follower(tasks);
+  const ended = await followInOrder(ids, all);
+  assert.deepEqual(ended?.map(({ id }) => id), ids);
+  assert.equal(stdout.text(), "a.0\na.1\na.2\n");
+  assert.deepEqual(asked, ["get a", "watch a.0"]);
 });

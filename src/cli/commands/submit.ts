@@ -122,6 +122,10 @@ export default command({
       help: "Submit only once: the same key and request return the same task",
     },
     follow: { kind: "flag", help: "Show the output until the task ends, and exit with its code" },
+    keepOrder: {
+      kind: "flag",
+      help: "With --follow, show the elements of an array one after the other",
+    },
   },
   ...dialSettings,
   examples: [
@@ -196,13 +200,22 @@ export default command({
       }
       spec.stdin = await readStdin(env, limits.maxStdinBytes);
     }
-    const { each, requireMatch, follow } = options;
+    const { each, requireMatch, follow, keepOrder } = options;
+    if (keepOrder && !follow) throw new UsageError("--keep-order needs --follow");
     for (const field of ["array", "lines"] as const) {
       if (!each || submitOptions[field] === undefined) continue;
       throw new UsageError(`--each and ${flagNames[field]} contradict each other`);
     }
     const usesInput = options.stdin || options.eachLine === "-";
-    const wanted = { spec, options: submitOptions, each, requireMatch, follow, usesInput };
+    const wanted = {
+      spec,
+      options: submitOptions,
+      each,
+      requireMatch,
+      follow,
+      keepOrder,
+      usesInput,
+    };
     const exit = await withTasks(
       request,
       (tasks) => submitTasks({ tasks, env, json }, wanted),

@@ -12,11 +12,16 @@ export default command({
   summary: "Show what a task wrote",
   description: `The task's stdout goes to stdout and its stderr to stderr, byte for byte. Without
     --attempt, the newest attempt is shown; of an array, all elements, one after the other. --follow
-    continues until the task has finished, and exits with its code.`,
+    continues until the task has finished, and exits with its code; lines of an array then come as
+    they are written, or with --keep-order in the order of the elements.`,
   args: [taskArgument],
   options: {
     follow: { kind: "flag", short: "f", help: "Continue until the task has finished" },
     attempt: { kind: "integer", min: 1, help: "Show this attempt instead of the newest" },
+    keepOrder: {
+      kind: "flag",
+      help: "With --follow, show the elements of an array one after the other",
+    },
     prefix: { kind: "flag", help: "Begin each line of an array with the index of its element" },
   },
   ...dialSettings,
@@ -47,7 +52,9 @@ export default command({
         const id = commonId(found);
         const ids = found.map((task) => task.id);
         const prefix = options.prefix ? indexPrefix : undefined;
-        return await followOutput({ tasks, env, json, id, ids, attempt: newest, prefix });
+        const { keepOrder } = options;
+        const shown = { id, ids, attempt: newest, prefix, keepOrder };
+        return await followOutput({ tasks, env, json, ...shown });
       }
       const isArray = found.length > 1;
       const writer = json

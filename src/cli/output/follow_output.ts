@@ -2,7 +2,7 @@ import type { Env } from "../../base/env.ts";
 import { UserError } from "../../base/errors.ts";
 import { printable } from "../../base/printable.ts";
 import { arrayExit, followExit, taskExit } from "../../client/exit.ts";
-import { followAll, type Follower, followTask } from "../../client/follow.ts";
+import { followAll, type Follower, followInOrder, followTask } from "../../client/follow.ts";
 import { anySignal } from "../../deno/any_signal.ts";
 import type { TaskService } from "../../tasks/service.ts";
 import type { Task } from "../../tasks/task.ts";
@@ -21,6 +21,8 @@ export interface FollowRequest {
   attempt: number;
   /** Put before each line, to tell several tasks apart. */
   prefix?: ((taskId: string) => string) | undefined;
+  /** One task after the other, instead of each line as it comes. */
+  keepOrder?: boolean;
 }
 
 export interface Followed {
@@ -80,7 +82,11 @@ async function follow(request: FollowRequest): Promise<Task[] | undefined> {
   // Not awaited: its question ends with the connection.
   void sayWhyItWaits(request, over);
   try {
-    if (isArray) return await followAll(ids, follower);
+    if (isArray) {
+      return request.keepOrder
+        ? await followInOrder(ids, follower)
+        : await followAll(ids, follower);
+    }
     const task = await followTask(ids[0]!, attempt, follower);
     return task && [task];
   } finally {
