@@ -106,7 +106,7 @@ function dataCalls(owners: Owners) {
         groups.map(([tasks, own]) => tasks.followTasks!(own, positions, signal)),
       );
     },
-    listArtifacts: async (id, attempt) => (await owner(id)).listArtifacts(id, attempt),
+    listArtifacts: async (id, ...which) => (await owner(id)).listArtifacts(id, ...which),
     async *readArtifact(query, signal) {
       yield* (await owner(query.taskId)).readArtifact(query, signal);
     },

@@ -122,10 +122,19 @@ export class Artifacts {
     }
   }
 
-  /** By path. */
-  async *list(taskId: string, attempt?: number): AsyncGenerator<Artifact> {
+  /**
+   * By path.
+   *
+   * @param only the path of the one that is wanted, where it is one.
+   */
+  async *list(taskId: string, attempt?: number, only?: string): AsyncGenerator<Artifact> {
     this.stopping.throwIfAborted();
     const of = this.#attempt(taskId, attempt);
+    if (only !== undefined) {
+      const found = this.leaseTable.store.artifact(taskId, of, only);
+      if (found !== undefined) yield found;
+      return;
+    }
     for (let path = "";;) {
       const page = this.leaseTable.store.artifacts(taskId, of, path, pageSize);
       yield* page;

@@ -191,7 +191,7 @@ function clientCalls(parts: Parts): TaskServer {
     pruneTasks: (query) => pruneTasks(parts, query),
     readLog: (query, signal) => logs.read(query, signal),
     followTasks: (ids, positions, signal) => followTasks(parts, ids, positions, signal),
-    listArtifacts: (taskId, attempt) => artifacts.list(taskId, attempt),
+    listArtifacts: (taskId, attempt, path) => artifacts.list(taskId, attempt, path),
     readArtifact: (query, signal) => artifacts.read(query, signal),
     getArtifacts: (id, attempt, paths) => artifacts.get(id, attempt, paths),
     listWorkers: () => listWorkers(parts),

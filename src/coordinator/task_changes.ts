@@ -16,7 +16,7 @@ export async function* cancelTask(context: CallContext, id: string): AsyncGenera
   const cancelled = await inSteps(context, tasks, (each) => cancelOne(context, each));
   if (cancelled === 0) {
     const text = tasks.isTask
-      ? `Task ${id} has already ended: it is ${stateOf(context, id)}`
+      ? `Task ${id} has already ended (${stateOf(context, id)})`
       : `All tasks of the array ${id} have already ended`;
     throw new TaskError("wrong_state", text);
   }

@@ -49,6 +49,10 @@ export const routes = {
     summary: "Logs as lines of JSON, live with follow=true",
   },
   "GET /api/tasks/:id/artifacts": { access: "user", summary: "The artifacts of a task" },
+  "POST /api/tasks/:id/artifacts": {
+    access: "user",
+    summary: "Several small artifacts in one answer",
+  },
   "GET /api/tasks/:id/artifacts/*": { access: "user", summary: "One artifact, also in ranges" },
   "GET /api/workers": { access: "user", summary: "Workers, and what they run" },
   "POST /api/workers/:id/drain": { access: "user", summary: "Give a worker nothing new" },

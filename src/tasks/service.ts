@@ -182,7 +182,8 @@ export interface TaskService {
     positions: readonly FollowPosition[],
     signal: AbortSignal,
   ): AsyncIterable<FollowedItem[]>;
-  listArtifacts(taskId: string, attempt?: number): Promise<Artifact[]>;
+  /** @param path only the one with this path; a coordinator of a former version gives all. */
+  listArtifacts(taskId: string, attempt?: number, path?: string): Promise<Artifact[]>;
   readArtifact(
     query: { taskId: string; attempt?: number; path: string; offset?: number },
     signal: AbortSignal,
@@ -246,7 +247,7 @@ export interface TaskServer extends Omit<TaskService, LongAnswer> {
   pruneTasks(query: PruneQuery): AsyncIterable<Pruned>;
   followTasks: NonNullable<TaskService["followTasks"]>;
   getArtifacts: NonNullable<TaskService["getArtifacts"]>;
-  listArtifacts(taskId: string, attempt?: number): AsyncIterable<Artifact>;
+  listArtifacts(taskId: string, attempt?: number, path?: string): AsyncIterable<Artifact>;
   listWorkers(): AsyncIterable<WorkerInfo>;
   listState(namespace: string, prefix: string): AsyncIterable<StateEntry>;
 }

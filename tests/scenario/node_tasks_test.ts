@@ -82,6 +82,21 @@ Deno.test("tasks, logs, artifacts, workers, state and events through a coordinat
     const part = await fetch(artifact, { headers: { ...headers, range } });
     assert.deepEqual([part.status, await part.text()], [status, text], range);
   }
+  const batch = { attempt: 1, paths: ["out"] };
+  const files = await (await post(`/api/tasks/${id}/artifacts`, batch)).json();
+  assert.deepEqual(files, { files: [btoa("0123456789")] });
+  for (
+    const [body, status] of [
+      [{ ...batch, paths: ["none"] }, 404],
+      [{ ...batch, paths: "out" }, 400],
+      [{ ...batch, attempt: "1" }, 400],
+      [{ ...batch, paths: Array(251).fill("out") }, 400],
+      [null, 400],
+    ] as const
+  ) {
+    const refused = await post(`/api/tasks/${id}/artifacts`, body);
+    assert.equal(refused.status, status, await refused.text());
+  }
   const beyond = await fetch(artifact, { headers: { ...headers, range: "bytes=10-" } });
   assert.equal(beyond.status, 416);
   await beyond.body?.cancel();
@@ -204,6 +219,14 @@ Deno.test("task commands go through a node where server.url is set", async () =>
   assert.equal((await run(["task", "logs", id])).stdout, "hi\n");
   await run(["task", "artifacts", id, "-o", "saved"]);
   assert.equal(await Deno.readTextFile(join(home.path, "saved", "out")), "x\n");
+  // Small files come many at a time, and a larger one by itself.
+  const many =
+    "mkdir d; for i in $(seq 300); do echo $i >d/$i; done; head -c 50000 /dev/zero >d/large";
+  await run(["submit", "--follow", "--artifact", "d/*", "--shell", "--", many]);
+  await run(["task", "artifacts", "@last", "-o", "many"]);
+  const saved = (name: string) => Deno.readTextFileSync(join(home.path, "many", "d", name));
+  for (let i = 1; i <= 300; i++) assert.equal(saved(`${i}`), `${i}\n`);
+  assert.equal(saved("large").length, 50_000);
   assert.match((await run(["workers", "list"])).stdout, /healthy/);
   await run(["state", "put", "a", "b", "-"]);
   assert.equal((await run(["state", "get", "a", "b"])).stdout, "value");

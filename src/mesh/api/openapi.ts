@@ -1,4 +1,5 @@
 /** The API as an OpenAPI document, made from the table of routes. */
+import { limits } from "../../tasks/limits.ts";
 import { type Route, type RouteFacts, routes } from "../access.ts";
 
 interface Details {
@@ -109,6 +110,16 @@ const details: Partial<Record<Route, Details>> = {
     type: "application/x-ndjson",
   },
   "GET /api/tasks/:id/artifacts": { query: { attempt } },
+  "POST /api/tasks/:id/artifacts": {
+    body: object(
+      {
+        attempt: integer("Of this attempt"),
+        paths: texts(`Up to ${limits.maxSmallFiles}, of files of up to 16 KiB, 1 MiB in all`),
+      },
+      "attempt",
+      "paths",
+    ),
+  },
   "GET /api/tasks/:id/artifacts/*": { query: { attempt }, type: "application/octet-stream" },
   "GET /api/state/:ns": { query: { prefix: text("Only keys that begin so") } },
   "PUT /api/state/:ns/:key": { query: { if_revision: ifRevision } },

@@ -5,6 +5,7 @@ import { requireMatch, submitToEach } from "../../client/submit_to_workers.ts";
 import { readTaskDescription, taskSpec } from "../../client/task_spec.ts";
 import { HttpProblem } from "../../http/problem.ts";
 import { goneSignal, writePiece } from "../../http/stream.ts";
+import { limits } from "../../tasks/limits.ts";
 import type { LogPiece, TaskService } from "../../tasks/service.ts";
 import { type Task, type TaskState, taskStates } from "../../tasks/task.ts";
 import {
@@ -81,6 +82,12 @@ export function serveTasks(serve: Serve, node: Node): void {
     "GET /api/tasks/:id/artifacts": async (context) => {
       const artifacts = await service().listArtifacts(id(context), numberOf(context, "attempt"));
       return sendList(context, node, "artifacts", artifacts, artifactView);
+    },
+    "POST /api/tasks/:id/artifacts": async (context) => {
+      const { attempt, paths } = readBatch(await readJson(context));
+      const files = await service().getArtifacts?.(id(context), attempt, paths);
+      if (files === undefined) throw new HttpProblem(501, "Ask for each artifact by itself");
+      return sendList(context, node, "files", files, (data) => data.toBase64());
     },
     "GET /api/tasks/:id/artifacts/*": (context) => sendArtifact(context, service(), node),
     "GET /api/workers": async (context) => {
@@ -251,8 +258,8 @@ async function sendArtifact(
   const start = `/api/tasks/${encodeURIComponent(taskId)}/artifacts/`;
   const path = decodedPath(context.req.path.slice(start.length));
   const attempt = numberOf(context, "attempt");
-  const found = (await tasks.listArtifacts(taskId, attempt)).filter((each) => each.path === path);
-  const artifact = found.at(-1);
+  const found = await tasks.listArtifacts(taskId, attempt, path);
+  const artifact = found.findLast((each) => each.path === path);
   if (artifact === undefined) {
     throw new HttpProblem(404, `Task "${taskId}" has no artifact "${path}"`);
   }
@@ -288,6 +295,20 @@ async function sendArtifact(
     if (at < range.end) throw new Error("The artifact ended too early");
   });
   return alreadySent();
+}
+
+/** @throws {HttpProblem} where the body is something else. */
+function readBatch(json: unknown): { attempt: number; paths: string[] } {
+  const { attempt, paths } = (json ?? {}) as Record<string, unknown>;
+  const isList = Array.isArray(paths) && paths.length <= limits.maxSmallFiles &&
+    paths.every((path) => typeof path === "string");
+  if (isList && Number.isSafeInteger(attempt) && attempt as number > 0) {
+    return { attempt: attempt as number, paths };
+  }
+  throw new HttpProblem(
+    400,
+    `The body needs "attempt", a number, and "paths", up to ${limits.maxSmallFiles} texts`,
+  );
 }
 
 /** @throws {HttpProblem} where it is not percent-encoded UTF-8. */

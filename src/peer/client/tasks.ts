@@ -152,8 +152,8 @@ function dataCalls(
       const parts = readBytes(dialled, tasks.followTasks, message, followedBytes, signal);
       for await (const { items } of parts) yield items.flatMap((item) => followedFrom(item) ?? []);
     },
-    async listArtifacts(taskId, attempt = 0) {
-      const parts = read(dialled, tasks.listArtifacts, { taskId, attempt }, soon);
+    async listArtifacts(taskId, attempt = 0, path = "") {
+      const parts = read(dialled, tasks.listArtifacts, { taskId, attempt, path }, soon);
       const found = [];
       for await (const part of parts) found.push(...part.artifacts.map(artifactFrom));
       return found;

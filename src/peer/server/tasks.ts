@@ -146,7 +146,8 @@ function dataHandlers(
     ),
     listArtifacts: streaming(serving, async function* (request: wire.ListArtifactsRequest) {
       const { attempt } = attemptOf(request.attempt);
-      const found = tasks.listArtifacts(request.taskId, attempt);
+      const only = request.path === "" ? undefined : request.path;
+      const found = tasks.listArtifacts(request.taskId, attempt, only);
       const bytesOf = ({ path }: Artifact) => path.length * 3 + 100;
       for await (const part of packed(found, bytesOf)) yield { artifacts: part.map(wireArtifact) };
     }),

@@ -698,6 +698,8 @@ export interface ListArtifactsRequest {
   taskId: string;
   /** 0: the newest. */
   attempt: number;
+  /** Only the one with this path; empty: all. */
+  path: string;
 }
 
 export interface ListArtifactsResponse {
@@ -6024,7 +6026,7 @@ export const FollowedAttempt: MessageFns<FollowedAttempt> = {
 };
 
 function createBaseListArtifactsRequest(): ListArtifactsRequest {
-  return { taskId: "", attempt: 0 };
+  return { taskId: "", attempt: 0, path: "" };
 }
 
 export const ListArtifactsRequest: MessageFns<ListArtifactsRequest> = {
@@ -6034,6 +6036,9 @@ export const ListArtifactsRequest: MessageFns<ListArtifactsRequest> = {
     }
     if (message.attempt !== 0) {
       writer.uint32(16).uint32(message.attempt);
+    }
+    if (message.path !== "") {
+      writer.uint32(26).string(message.path);
     }
     return writer;
   },
@@ -6065,6 +6070,14 @@ export const ListArtifactsRequest: MessageFns<ListArtifactsRequest> = {
             }
 
             message.attempt = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.path = reader.string();
             continue;
           }
         }
