@@ -45,6 +45,7 @@ export const registry: Readonly<Record<string, Load>> = {
   "state put": () => import("./commands/state_put.ts"),
   "state delete": () => import("./commands/state_delete.ts"),
   "state list": () => import("./commands/state_list.ts"),
+  "state watch": () => import("./commands/state_watch.ts"),
   "cluster status": () => import("./commands/cluster_status.ts"),
   "cluster nodes": () => import("./commands/cluster_nodes.ts"),
   "cluster forget": () => import("./commands/cluster_forget.ts"),

@@ -80,6 +80,7 @@ export function oneOfSeveral(
     deleteState: (namespace, key, ifRevision) =>
       first.tasks.deleteState(namespace, key, ifRevision),
     listState: (namespace, prefix) => first.tasks.listState(namespace, prefix),
+    watchState: (...args) => first.tasks.watchState(...args),
   };
 }
 

@@ -3,6 +3,7 @@ import { baseId, isTaskId } from "../tasks/ids.ts";
 import { limits } from "../tasks/limits.ts";
 import { TaskError } from "../tasks/service.ts";
 import type { ChangeFeed } from "./change_feed.ts";
+import type { StateFeed } from "./state_feed.ts";
 import type { LeaseTable } from "./lease_table.ts";
 import { TaskList } from "./task_list.ts";
 import type { Removal } from "./removal.ts";
@@ -14,6 +15,7 @@ export interface CallContext {
   registry: WorkerRegistry;
   removal: Removal;
   changes: ChangeFeed;
+  stateFeed: StateFeed;
   slices: TimeSlices;
   newId: () => string;
   /** Aborts with a `TaskError` when the coordinator stops. */

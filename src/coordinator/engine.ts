@@ -17,6 +17,7 @@ import { Retention } from "./retention.ts";
 import * as state from "./state_calls.ts";
 import type { Recovered, TaskStore } from "./store.ts";
 import { submit } from "./submit.ts";
+import { StateFeed } from "./state_feed.ts";
 import { cancelTask, retryTask } from "./task_changes.ts";
 import { getTask, listTasks, watchChanges, watchTasks } from "./task_reads.ts";
 import { WorkerRegistry } from "./worker_registry.ts";
@@ -158,6 +159,7 @@ function openParts(options: EngineOptions): Parts {
   const checkRoom = () => space.check();
   return {
     ...{ leaseTable, registry, removal, retention, changes, slices, newId, stopping, checkRoom },
+    stateFeed: new StateFeed(),
     ...{ commits, logs, artifacts, space, stop },
   };
 }
@@ -202,6 +204,7 @@ function clientCalls(parts: Parts): TaskServer {
     putState: call((...args) => state.putState(parts, ...args)),
     deleteState: call((...args) => state.deleteState(parts, ...args)),
     listState: (namespace, prefix) => state.listState(parts, namespace, prefix),
+    watchState: (...args) => state.watchState(parts, ...args),
   };
 }
 

@@ -3,8 +3,9 @@ import {
   validateStateNamespace,
   validateStateValue,
 } from "../tasks/validation.ts";
-import type { CallContext } from "./call_context.ts";
-import { TaskError } from "../tasks/service.ts";
+import { anySignal } from "../deno/any_signal.ts";
+import { type CallContext, throwIfStopping } from "./call_context.ts";
+import { type StateChange, TaskError } from "../tasks/service.ts";
 import type { Identity, StateEntry } from "../tasks/task.ts";
 
 export function getState({ leaseTable }: CallContext, namespace: string, key: string): StateEntry {
@@ -35,12 +36,15 @@ export async function putState(
   const at = leaseTable.clock.now();
   const change = { kind: "put_state", namespace, key, value, ifRevision, at, by } as const;
   const outcome = await leaseTable.commits.write(change);
-  if (outcome !== undefined && "entry" in outcome) return outcome.entry;
+  if (outcome !== undefined && "entry" in outcome) {
+    context.stateFeed.tell(namespace, key);
+    return outcome.entry;
+  }
   throw conflict(key, ifRevision, outcome);
 }
 
 export async function deleteState(
-  { leaseTable }: CallContext,
+  { leaseTable, stateFeed }: CallContext,
   namespace: string,
   key: string,
   ifRevision?: number,
@@ -49,7 +53,10 @@ export async function deleteState(
   validateStateKey(key);
   const change = { kind: "delete_state", namespace, key, ifRevision } as const;
   const outcome = await leaseTable.commits.write(change);
-  if (outcome !== undefined && "revision" in outcome) return outcome;
+  if (outcome !== undefined && "revision" in outcome) {
+    stateFeed.tell(namespace, key);
+    return outcome;
+  }
   if (ifRevision === undefined) throw noSuchKey(namespace, key);
   throw conflict(key, ifRevision, outcome);
 }
@@ -84,5 +91,40 @@ export async function* listState(
     key = entry.key;
     yield entry;
     await slices.pace();
+  }
+}
+
+/** The entries by key, then each that changes: of changes that were not read yet the newest. */
+export async function* watchState(
+  context: CallContext,
+  namespace: string,
+  prefix: string,
+  signal: AbortSignal,
+): AsyncGenerator<StateChange> {
+  const { leaseTable: { store }, slices, stateFeed, stopping } = context;
+  validateStateNamespace(namespace);
+  if (prefix !== "") validateStateKey(prefix);
+  throwIfStopping(context);
+  using subscription = stateFeed.subscribe(namespace);
+  using stop = anySignal(signal, stopping);
+  let key = "";
+  for (let entry; (entry = store.stateAfter(namespace, prefix, key)) !== undefined;) {
+    key = entry.key;
+    yield { entry };
+    await slices.pace("whenever");
+    if (signal.aborted) return;
+  }
+  yield { complete: true };
+  for (;;) {
+    await subscription.wait(stop);
+    if (signal.aborted) return;
+    throwIfStopping(context);
+    for (const changed of subscription.take()) {
+      if (!changed.startsWith(prefix)) continue;
+      const entry = store.state(namespace, changed);
+      yield entry === undefined ? { deletedKey: changed } : { entry };
+      await slices.pace("whenever");
+      if (signal.aborted) return;
+    }
   }
 }

@@ -2,6 +2,7 @@
 import type { TaskView, WorkerView } from "../client/views.ts";
 import {
   type LogPiece,
+  type StateChange,
   type TaskChange,
   TaskError,
   type TaskErrorCode,
@@ -53,6 +54,7 @@ export function remoteTasks(
     ...tasksOver(node, call, lists),
     ...filesOver(node, call),
     ...workersAndState(call, lists),
+    watchState: (namespace, prefix, signal) => watchState(node, namespace, prefix, signal),
   };
 }
 
@@ -210,6 +212,24 @@ async function* eventsOf(node: NodeClient, signal: AbortSignal) {
   }
 }
 
+type StateLine = StateJson & { deleted?: boolean; complete?: boolean };
+
+async function* watchState(
+  node: NodeClient,
+  namespace: string,
+  prefix: string,
+  signal: AbortSignal,
+): AsyncGenerator<StateChange> {
+  const query = queryOf({ watch: true, prefix: prefix || undefined });
+  for await (
+    const line of lines(stream(node, `/api/state/${part(namespace)}${query}`, signal), "\n")
+  ) {
+    const change = parse(line) as StateLine;
+    if (change.complete) yield { complete: true };
+    else yield change.deleted ? { deletedKey: change.key } : { entry: stateOf(change) };
+  }
+}
+
 interface PieceJson extends Omit<LogPiece, "data"> {
   data?: string;
   data_base64?: string;
@@ -250,7 +270,11 @@ async function* stream(
     yield* await node.stream(path, signal, headers);
   } catch (error) {
     if (signal.aborted) throw signal.reason;
-    throw taskError(error);
+    if (error instanceof NodeRefusal) throw taskError(error);
+    // The node, or its coordinator, went away in the middle of its answer.
+    throw new TaskError("unavailable", "The node's answer was cut off", undefined, {
+      cause: error,
+    });
   }
 }
 

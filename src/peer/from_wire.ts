@@ -1,4 +1,4 @@
-import { type FollowedItem, TaskError } from "../tasks/service.ts";
+import { type FollowedItem, type StateChange, TaskError } from "../tasks/service.ts";
 import {
   type Artifact,
   type Assignment,
@@ -178,6 +178,20 @@ export function resultFrom(value: wire.Finished): AttemptResult {
       ? {}
       : { output: { stdout: value.stdout, stderr: value.stderr } }),
   };
+}
+
+/** Undefined for what this version does not know. */
+export function stateChangeFrom({ change }: wire.WatchStateResponse): StateChange | undefined {
+  switch (change?.$case) {
+    case "entry":
+      return { entry: entryFrom(change.value) };
+    case "deletedKey":
+      return { deletedKey: change.value };
+    case "complete":
+      return { complete: true };
+    default:
+      return undefined;
+  }
 }
 
 export function artifactFrom(value: wire.Artifact): Artifact {

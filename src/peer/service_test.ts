@@ -89,6 +89,13 @@ wired("a conflict of revisions brings the current one", async (_, { tasks }) => 
     (error) => coded("conflict")(error) && (error as TaskError).revision === 1,
   );
   assert.deepEqual((await tasks.listState("n", "k")).map(({ key }) => key), ["k"]);
+  const stop = new AbortController();
+  const watched: unknown[] = [];
+  for await (const change of tasks.watchState("n", "", stop.signal)) {
+    watched.push("entry" in change ? change.entry.key : change);
+    if ("deletedKey" in change) stop.abort();
+  }
+  assert.deepEqual(watched, ["k", { complete: true }, { deletedKey: "gone" }]);
   assert.equal((await tasks.deleteState("n", "k", 1)).revision, 2);
 });
 

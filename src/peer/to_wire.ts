@@ -13,7 +13,7 @@ import type {
   WorkerInfo,
 } from "../tasks/task.ts";
 import type { GrantedResources } from "../tasks/resources.ts";
-import type { FollowedItem } from "../tasks/service.ts";
+import type { FollowedItem, StateChange } from "../tasks/service.ts";
 import { specBytes } from "../tasks/spec_size.ts";
 import * as wire from "./gen/agent/v1/agent.ts";
 
@@ -228,6 +228,14 @@ export function wireEntry(entry: StateEntry): wire.StateEntry {
     updatedAt: wireTime(entry.updatedAt),
     updatedBy: entry.updatedBy,
   };
+}
+
+export function wireStateChange(
+  change: StateChange,
+): NonNullable<wire.WatchStateResponse["change"]> {
+  if ("entry" in change) return { $case: "entry", value: wireEntry(change.entry) };
+  if ("complete" in change) return { $case: "complete", value: true };
+  return { $case: "deletedKey", value: change.deletedKey };
 }
 
 /** At most what a task takes when it is encoded, with or without its spec. */

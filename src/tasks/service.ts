@@ -210,7 +210,12 @@ export interface TaskService {
   ): Promise<StateEntry>;
   deleteState(namespace: string, key: string, ifRevision?: number): Promise<{ revision: number }>;
   listState(namespace: string, prefix: string): Promise<StateEntry[]>;
+  /** The entries that there are, then what changes, until the signal aborts. */
+  watchState(namespace: string, prefix: string, signal: AbortSignal): AsyncIterable<StateChange>;
 }
+
+/** `complete`: the entries that there were at the beginning have been told. */
+export type StateChange = { entry: StateEntry } | { deletedKey: string } | { complete: true };
 
 /** Calls whose answers may be long. */
 type LongAnswer =

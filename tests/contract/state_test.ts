@@ -97,3 +97,40 @@ Deno.test("names and values out of bounds are refused", async () => {
   assert.equal(empty.value.length, 0);
   assert.equal((await engine.getState("ns", "k")).value.length, 0);
 });
+
+Deno.test("watching a namespace tells what is there, then what changes, and nothing of others", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  await engine.putState("ns", "lock/a", bytes("1"));
+  await engine.putState("ns", "other", bytes("2"));
+  const stop = new AbortController();
+  const changes = engine.watchState("ns", "lock/", stop.signal)[Symbol.asyncIterator]();
+  const next = async () => {
+    const { value, done } = await changes.next();
+    if (done) return "end";
+    if ("entry" in value) return `${value.entry.key} ${value.entry.revision}`;
+    return "complete" in value ? "complete" : `${value.deletedKey} deleted`;
+  };
+  assert.deepEqual([await next(), await next()], ["lock/a 1", "complete"]);
+  await engine.putState("elsewhere", "lock/a", bytes("x"));
+  await engine.putState("ns", "another", bytes("x"));
+  await assert.rejects(engine.putState("ns", "lock/a", bytes("y"), 99), taskError("conflict"));
+  await engine.putState("ns", "lock/b", bytes("3"));
+  assert.equal(await next(), "lock/b 4");
+  // Of changes that were not read yet, the newest.
+  await engine.putState("ns", "lock/b", bytes("4"));
+  await engine.putState("ns", "lock/b", bytes("5"));
+  await engine.deleteState("ns", "lock/a");
+  assert.deepEqual([await next(), await next()], ["lock/b 6", "lock/a deleted"]);
+  const last = next();
+  stop.abort();
+  assert.equal(await last, "end");
+  const invalid = engine.watchState("", "", stop.signal)[Symbol.asyncIterator]();
+  await assert.rejects(invalid.next(), taskError("invalid"));
+  const open = engine.watchState("ns", "", new AbortController().signal)[Symbol.asyncIterator]();
+  while ("entry" in (await open.next()).value!);
+  await Promise.all([
+    assert.rejects(open.next(), taskError("unavailable")),
+    engine[Symbol.asyncDispose](),
+  ]);
+});

@@ -361,3 +361,42 @@ Deno.test("of two coordinators one is away: its part is missing, which is said, 
   await events.next(({ name, data }) => name === "task" && data.id === later);
   await events.close();
 });
+
+Deno.test("state is watched over a node and without, whatever goes away meanwhile", async () => {
+  await using home = await tempHome();
+  const start = (port: string) =>
+    agent.start("coordinator", [`--coordinator.port=${port}`, "--coordinator.health-port=0"], {
+      home,
+    });
+  const first = await start("0");
+  const { address } = first;
+  await using node = await agent.start("node", [...anywhere, `--node.coordinators=${address}`], {
+    home,
+  });
+  const state = async (words: string) => {
+    const args = ["state", ...words.split(" "), "--coordinators", address];
+    const ran = await agent.run(args, { home });
+    assert.equal(ran.code, 0, ran.stderr);
+  };
+  await state("put build last 1");
+  const watch = (...words: string[]) => startCommand(home, "state", "watch", "build", ...words);
+  await using direct = watch("--coordinators", address);
+  await using over = watch("--json", "--server.url", `http://${node.address}`);
+  const text = () => new TextDecoder().decode(direct.stdout());
+  const lines = () =>
+    new TextDecoder().decode(over.stdout()).split("\n").filter((line) => line.trim() !== "")
+      .map((line) => JSON.parse(line))
+      .map(({ key, revision, deleted }) => `${key} ${deleted ? "deleted" : revision}`);
+  await eventually(10_000, () => text() === "last 1 1\n" && lines().length === 1);
+  await state("put build lock me");
+  await eventually(10_000, () => text().endsWith("lock 2 me\n") && lines().at(-1) === "lock 2");
+
+  // What is deleted while nobody can watch is told afterwards, and nothing is told twice.
+  first.kill();
+  await first.exit;
+  await using _second = await start(address.split(":").at(-1)!);
+  await state("delete build last");
+  const whole = "last 1 1\nlock 2 me\nlast deleted\n";
+  await eventually(20_000, () => text() === whole && lines().at(-1) === "last deleted");
+  assert.deepEqual(lines(), ["last 1", "lock 2", "last deleted"]);
+});

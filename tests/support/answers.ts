@@ -15,6 +15,7 @@ export function wholeAnswers(served: TaskServer): TaskService {
     pruneTasks: async (query) => (await Array.fromAsync(served.pruneTasks(query))).at(-1)!,
     listArtifacts: (taskId, attempt) => Array.fromAsync(served.listArtifacts(taskId, attempt)),
     listWorkers: () => Array.fromAsync(served.listWorkers()),
+    watchState: (...args) => served.watchState(...args),
     listState: (namespace, prefix) => Array.fromAsync(served.listState(namespace, prefix)),
   };
 }
@@ -60,8 +61,9 @@ export function servedAnswers(tasks: TaskService): TaskServer {
     async *pruneTasks(query) {
       yield await tasks.pruneTasks(query);
     },
-    listArtifacts: (taskId, attempt) => items(tasks.listArtifacts(taskId, attempt)),
+    listArtifacts: (...args) => items(tasks.listArtifacts(...args)),
     listWorkers: () => items(tasks.listWorkers()),
+    watchState: (...args) => tasks.watchState(...args),
     listState: (namespace, prefix) => items(tasks.listState(namespace, prefix)),
   };
 }

@@ -1,3 +1,4 @@
+import { aborted } from "../../src/base/lifetimes.ts";
 import { servedAnswers } from "./answers.ts";
 import {
   type ArtifactUpload,
@@ -185,6 +186,15 @@ export function fakeCoordinator(): FakeCoordinator {
             state.delete(`${namespace}/${key}`);
             return { revision };
           }),
+        async *watchState(namespace, prefix, signal) {
+          for (const each of state.keys()) {
+            const key = each.slice(namespace.length + 1);
+            if (key.startsWith(prefix)) yield { entry: entry(namespace, key) };
+          }
+          yield { complete: true };
+          yield { deletedKey: "gone" };
+          await aborted(signal);
+        },
         listState: (namespace, prefix) =>
           Promise.resolve(
             [...state.keys()].map((each) => each.slice(namespace.length + 1))

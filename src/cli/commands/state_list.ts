@@ -6,8 +6,7 @@ import { checkNames } from "../../client/state_names.ts";
 import { table } from "../output/table.ts";
 import { stateView } from "../../client/views.ts";
 import { printable } from "../../base/printable.ts";
-import { formatBytes } from "../../base/format_bytes.ts";
-import { shortened } from "../output/format.ts";
+import { shownValue } from "../output/state_value.ts";
 import { command } from "../command.ts";
 
 export default command({
@@ -62,9 +61,3 @@ export default command({
     return table(columns, rows, { width: widthOf(env.stdout), paintTitle });
   },
 });
-
-function shownValue(entry: Record<string, unknown>): string {
-  const { value, value_base64: encoded } = entry as { value?: string; value_base64?: string };
-  if (value === undefined) return `(${formatBytes(Uint8Array.fromBase64(encoded!).length)})`;
-  return shortened(printable(value));
-}

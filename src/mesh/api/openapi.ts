@@ -121,7 +121,12 @@ const details: Partial<Record<Route, Details>> = {
     ),
   },
   "GET /api/tasks/:id/artifacts/*": { query: { attempt }, type: "application/octet-stream" },
-  "GET /api/state/:ns": { query: { prefix: text("Only keys that begin so") } },
+  "GET /api/state/:ns": {
+    query: {
+      prefix: text("Only keys that begin so"),
+      watch: bool("A line of JSON for each entry, then one for each change, without an end"),
+    },
+  },
   "PUT /api/state/:ns/:key": { query: { if_revision: ifRevision } },
   "DELETE /api/state/:ns/:key": { query: { if_revision: ifRevision } },
   "GET /api/events": { type: "text/event-stream" },

@@ -6,7 +6,7 @@ import { readTaskDescription, taskSpec } from "../../client/task_spec.ts";
 import { HttpProblem } from "../../http/problem.ts";
 import { goneSignal, writePiece } from "../../http/stream.ts";
 import { limits } from "../../tasks/limits.ts";
-import type { LogPiece, TaskService } from "../../tasks/service.ts";
+import type { LogPiece, StateChange, TaskService } from "../../tasks/service.ts";
 import { type Task, type TaskState, taskStates } from "../../tasks/task.ts";
 import {
   alreadySent,
@@ -109,6 +109,7 @@ export function serveState(serve: Serve, node: Node): void {
     [context.req.param("ns")!, context.req.param("key")!] as const;
   serve({
     "GET /api/state/:ns": async (context) => {
+      if (context.req.query("watch") === "true") return await sendChanges(context, node);
       const entries = await requireTasks(node).listState(
         context.req.param("ns")!,
         context.req.query("prefix") ?? "",
@@ -149,6 +150,36 @@ function wanted(states: TaskState[], submitter: string | undefined): (task: Task
   return (task) =>
     (states.length === 0 || states.includes(task.state)) &&
     (!submitter || [task.submitter?.name, task.submitter?.fingerprint].includes(submitter));
+}
+
+/** One line for each change, as `agent state watch --json` has it, until the reader goes. */
+async function sendChanges(context: ApiContext, node: Node): Promise<Response> {
+  const { outgoing } = context.env as { outgoing: ServerResponse };
+  const namespace = context.req.param("ns")!;
+  const prefix = context.req.query("prefix") ?? "";
+  const changes = requireTasks(node).watchState(namespace, prefix, goneSignal(outgoing))
+    [Symbol.asyncIterator]();
+  // An error is an answer of its own.
+  const first = await changes.next();
+  outgoing.writeHead(200, {
+    "content-type": "application/x-ndjson",
+    "cache-control": "no-store",
+    "x-accel-buffering": "no",
+    "x-content-type-options": "nosniff",
+  });
+  void send(outgoing, node, async () => {
+    for (let next = first; !next.done; next = await changes.next()) {
+      const line = JSON.stringify(changeView(namespace, next.value));
+      if (!await writePiece(outgoing, `${line}\n`)) break;
+    }
+  });
+  return alreadySent();
+}
+
+function changeView(namespace: string, change: StateChange): object {
+  if ("entry" in change) return stateView(change.entry);
+  if ("complete" in change) return { namespace, complete: true };
+  return { namespace, key: change.deletedKey, deleted: true };
 }
 
 function statesOf(context: ApiContext): TaskState[] {

@@ -5,6 +5,7 @@ import {
   entryFrom,
   followedFrom,
   numberFrom,
+  stateChangeFrom,
   streamFrom,
   taskReader,
   workerFrom,
@@ -202,7 +203,7 @@ function workerCalls(
 
 function stateCalls(
   dialled: Dialled,
-): Calls<"getState" | "putState" | "deleteState" | "listState"> {
+): Calls<"getState" | "putState" | "deleteState" | "listState" | "watchState"> {
   return {
     async getState(namespace, key) {
       const answer = await ask(dialled, state.getState, { namespace, key });
@@ -224,6 +225,13 @@ function stateCalls(
       const found = [];
       for await (const part of parts) found.push(...part.entries.map(entryFrom));
       return found;
+    },
+    async *watchState(namespace, prefix, signal) {
+      const parts = read(dialled, state.watchState, { namespace, prefix }, { signal });
+      for await (const part of parts) {
+        const change = stateChangeFrom(part);
+        if (change !== undefined) yield change;
+      }
     },
   };
 }

@@ -42,6 +42,7 @@ export const rolesByMethod: Readonly<Record<string, readonly CertificateRole[]>>
   "/agent.v1.StateService/PutState": clients,
   "/agent.v1.StateService/DeleteState": clients,
   "/agent.v1.StateService/ListState": clients,
+  "/agent.v1.StateService/WatchState": clients,
 
   "/grpc.health.v1.Health/Check": everyone,
   "/grpc.health.v1.Health/Watch": everyone,

@@ -2,7 +2,7 @@ import type { StateEntry } from "../../tasks/task.ts";
 import type { TaskServer } from "../../tasks/service.ts";
 import { numberFrom } from "../from_wire.ts";
 import type * as wire from "../gen/agent/v1/agent.ts";
-import { wireEntry } from "../to_wire.ts";
+import { wireEntry, wireStateChange } from "../to_wire.ts";
 import { packed, type Serving, streaming, unary } from "./calls.ts";
 
 /** `agent.v1.StateService`: small values with revisions. */
@@ -28,6 +28,14 @@ export function stateHandlers(tasks: TaskServer, serving: Serving): wire.StateSe
       const found = packed(tasks.listState(namespace, prefix), bytesOf);
       for await (const part of found) yield { entries: part.map(wireEntry) };
     }),
+    watchState: streaming(
+      serving,
+      async function* ({ namespace, prefix }: wire.WatchStateRequest, signal) {
+        for await (const change of tasks.watchState(namespace, prefix, signal)) {
+          yield { change: wireStateChange(change) };
+        }
+      },
+    ),
   };
 }
 

@@ -864,6 +864,22 @@ export interface ListStateResponse {
   entries: StateEntry[];
 }
 
+export interface WatchStateRequest {
+  namespace: string;
+  prefix: string;
+}
+
+/**
+ * First each entry that there is, then `complete`, then each that changes, without an end. Of several
+ * changes of a key that were not read yet, only the newest is sent.
+ */
+export interface WatchStateResponse {
+  change: { $case: "entry"; value: StateEntry } | { $case: "deletedKey"; value: string } | {
+    $case: "complete";
+    value: boolean;
+  } | undefined;
+}
+
 function createBaseTaskSpec(): TaskSpec {
   return {
     argv: [],
@@ -7753,6 +7769,133 @@ export const ListStateResponse: MessageFns<ListStateResponse> = {
   },
 };
 
+function createBaseWatchStateRequest(): WatchStateRequest {
+  return { namespace: "", prefix: "" };
+}
+
+export const WatchStateRequest: MessageFns<WatchStateRequest> = {
+  encode(message: WatchStateRequest, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    if (message.namespace !== "") {
+      writer.uint32(10).string(message.namespace);
+    }
+    if (message.prefix !== "") {
+      writer.uint32(18).string(message.prefix);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchStateRequest {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchStateRequest();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.namespace = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.prefix = reader.string();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseWatchStateResponse(): WatchStateResponse {
+  return { change: undefined };
+}
+
+export const WatchStateResponse: MessageFns<WatchStateResponse> = {
+  encode(message: WatchStateResponse, writer: BinaryWriter = new MessageWriter()): BinaryWriter {
+    switch (message.change?.$case) {
+      case "entry":
+        StateEntry.encode(message.change.value, writer.uint32(10).fork()).join();
+        break;
+      case "deletedKey":
+        writer.uint32(18).string(message.change.value);
+        break;
+      case "complete":
+        writer.uint32(24).bool(message.change.value);
+        break;
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): WatchStateResponse {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseWatchStateResponse();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.change = { $case: "entry", value: StateEntry.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 2: {
+            if (tag !== 18) {
+              break;
+            }
+
+            message.change = { $case: "deletedKey", value: reader.string() };
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.change = { $case: "complete", value: reader.bool() };
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 /** What workers call. */
 export type WorkerServiceService = typeof WorkerServiceService;
 export const WorkerServiceService = {
@@ -8089,6 +8232,15 @@ export const StateServiceService = {
     responseSerialize: (value: ListStateResponse): Buffer => viewOf(ListStateResponse.encode(value).finish()),
     responseDeserialize: (value: Buffer): ListStateResponse => ListStateResponse.decode(value),
   },
+  watchState: {
+    path: "/agent.v1.StateService/WatchState" as const,
+    requestStream: false as const,
+    responseStream: true as const,
+    requestSerialize: (value: WatchStateRequest): Buffer => viewOf(WatchStateRequest.encode(value).finish()),
+    requestDeserialize: (value: Buffer): WatchStateRequest => WatchStateRequest.decode(value),
+    responseSerialize: (value: WatchStateResponse): Buffer => viewOf(WatchStateResponse.encode(value).finish()),
+    responseDeserialize: (value: Buffer): WatchStateResponse => WatchStateResponse.decode(value),
+  },
 } as const;
 
 export interface StateServiceServer extends UntypedServiceImplementation {
@@ -8096,6 +8248,7 @@ export interface StateServiceServer extends UntypedServiceImplementation {
   putState: handleUnaryCall<PutStateRequest, PutStateResponse>;
   deleteState: handleUnaryCall<DeleteStateRequest, DeleteStateResponse>;
   listState: handleServerStreamingCall<ListStateRequest, ListStateResponse>;
+  watchState: handleServerStreamingCall<WatchStateRequest, WatchStateResponse>;
 }
 
 function toTimestamp(date: Date): Timestamp {
