@@ -70,6 +70,8 @@ export interface Usage<O extends OptionSpecs = OptionSpecs> {
    * defaults; with an empty list it reads the configuration, and takes no flags for it.
    */
   config?: readonly ConfigSection[];
+  /** A configuration file that was named and does not exist is as if it were empty. */
+  makesConfig?: boolean;
   /** The section whose short flags are accepted too, as `-H` of `node.host`. */
   shortFlags?: ConfigSection;
   /** The help of this command describes each setting; that of others, but roles, points to it. */

@@ -34,7 +34,9 @@ export async function settingsFor(
   const loaded = loadConfig({
     flags: parsed.config,
     variables: uses ? ownVariables() : {},
-    file: uses ? await configFile(parsed.common.config, roots.configRoot) : undefined,
+    file: uses
+      ? await configFile(parsed.common.config, roots.configRoot, usage.makesConfig)
+      : undefined,
     workingFolder: Deno.cwd(),
     host: {
       hostname: Deno.hostname(),
@@ -162,16 +164,18 @@ function ownVariables(): Record<string, string> {
   );
 }
 
-/** A file that was named must exist; the one in the user's folder may be missing. */
-async function configFile(flag: string | undefined, configRoot: string) {
+/** A file that was named must exist, except to be made; the one in the user's folder may be missing. */
+async function configFile(flag: string | undefined, configRoot: string, isMade = false) {
   const named = flag ?? (variable("AGENT_CONFIG") || undefined);
   const path = named ?? join(configRoot, "config.yaml");
-  let text: string;
+  let text = "";
   try {
     text = await Deno.readTextFile(path);
   } catch (error) {
-    if (named === undefined && error instanceof Deno.errors.NotFound) return undefined;
-    const reason = error instanceof Deno.errors.NotFound
+    const isMissing = error instanceof Deno.errors.NotFound;
+    if (isMissing && named === undefined) return undefined;
+    if (isMissing && isMade) return (await import("../config/file.ts")).parseFile(path, text);
+    const reason = isMissing
       ? "it does not exist"
       : error instanceof Deno.errors.PermissionDenied
       ? permissionDenied(path, error)

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { dirname } from "node:path";
+import { dirname, join } from "node:path";
 import { agent } from "../support/agent.ts";
 import { tempHome } from "../support/home.ts";
 
@@ -147,6 +147,14 @@ Deno.test("config set changes one key of the file, and says where it has no effe
   assert.match((await set("worker.slot 1"))[1], /Did you mean "worker.slots"/);
   const names = (await Array.fromAsync(Deno.readDir(dirname(home.configFile)))).map((e) => e.name);
   assert.deepEqual(names.filter((name) => name.endsWith(".new")), [], "nothing is left behind");
+
+  // A file that is named is made as well; only what reads it wants it to be there.
+  const other = join(home.path, "folder", "other.yaml");
+  assert.equal((await set(`node.cluster lab --config ${other}`))[0], 0);
+  assert.equal((await set(`node.name x --config ${other}`))[0], 0);
+  assert.equal(await Deno.readTextFile(other), "node:\n  cluster: lab\n  name: x\n");
+  const none = await agent.run(["config", "show", "--config", `${other}x`], { home });
+  assert.deepEqual([none.code, none.stdout], [2, ""]);
 });
 
 Deno.test("config check lists every problem and exits 2", async () => {

@@ -1,4 +1,4 @@
-import { dirname, join } from "node:path";
+import { dirname, join, resolve } from "node:path";
 import { makeFolder, stagedName, writeFileAtomic } from "../../base/fs/atomic_file.ts";
 import { reasonOf } from "../../base/fs/reason.ts";
 import { UsageError, UserError } from "../../base/errors.ts";
@@ -22,13 +22,14 @@ export default command({
   options: {},
   config: [],
   lenient: true,
+  makesConfig: true,
   examples: [
     { line: "agent config set peer.insecure false", does: "Turn TLS on for gRPC" },
     { line: "agent config set worker.labels gpu=a100 zone=b", does: "Set a list" },
   ],
   grants: ({ config, env }) => {
     const file = realFile(config, env);
-    if (config.file === undefined) makeFolder(dirname(file));
+    makeFolder(dirname(file));
     const files = [file, stagedName(file)];
     return { ...noGrants, read: files, write: files, sys: ["uid"] };
   },
@@ -69,7 +70,13 @@ function by({ origins }: Config, key: ConfigKey): "environment" | null {
 
 /** The file behind links, because a rename would replace a link. */
 function realFile({ file }: Config, { configRoot }: Env): string {
-  return file === undefined ? join(configRoot, "config.yaml") : Deno.realPathSync(file);
+  if (file === undefined) return join(configRoot, "config.yaml");
+  try {
+    return Deno.realPathSync(file);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return resolve(file);
+    throw error;
+  }
 }
 
 /** Mode of a new file: it holds no secret, and other users may read what applies to them. */
