@@ -152,7 +152,7 @@ Deno.test("config set changes one key of the file, and says where it has no effe
   const other = join(home.path, "folder", "other.yaml");
   assert.equal((await set(`node.cluster lab --config ${other}`))[0], 0);
   assert.equal((await set(`node.name x --config ${other}`))[0], 0);
-  assert.equal(await Deno.readTextFile(other), "node:\n  cluster: lab\n  name: x\n");
+  assert.equal(await Deno.readTextFile(other), "node:\n  name: x\n  cluster: lab\n");
   const none = await agent.run(["config", "show", "--config", `${other}x`], { home });
   assert.deepEqual([none.code, none.stdout], [2, ""]);
 });
