@@ -26,6 +26,8 @@ export interface SoakOptions {
   /** Duration of the idleness after it, in which memory is looked at. */
   idleMs?: number;
   /** Called for each fault, and once a minute with the progress. */
+  /** Ends the load and the faults early. */
+  stop?: AbortSignal;
   say: (line: string) => void;
 }
 
@@ -78,7 +80,8 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
   const killed = await startSide(open, options.workers ?? 3, disk?.path);
   const steady = await startSide(open, 1);
   const failed = new AbortController();
-  const over = AbortSignal.any([AbortSignal.timeout(forMs), failed.signal]);
+  const stop = options.stop ?? new AbortController().signal;
+  const over = AbortSignal.any([AbortSignal.timeout(forMs), failed.signal, stop]);
   const longMs = Math.min(longestTaskMs, forMs / 10);
   const shared = { longestMs: Math.min(longestStopMs, forMs / 4), say };
   const faults = [
@@ -120,7 +123,8 @@ export async function soak(options: SoakOptions): Promise<SoakReport> {
   assert.ok(counts.lost <= counts.accepted / 50, `${counts.lost} tasks were given up as lost`);
   const { idleMs = 0 } = options;
   if (idleMs > 0) say(`soak: idle for ${idleMs / 1_000} s`);
-  const idle = await sampleMemory(processes, AbortSignal.timeout(idleMs));
+  const rested = AbortSignal.any([AbortSignal.timeout(idleMs), stop]);
+  const idle = await sampleMemory(processes, rested);
   return {
     ...{ seed: chance.seed, ...counts, memory: await sampling, idle },
     ...{ faults: faults[0].counts, guarded: faults[0].guarded },

@@ -19,7 +19,17 @@ if (numbers.some((number) => !(number > 0))) {
 const began = performance.now();
 const time = () => `${((performance.now() - began) / 1000).toFixed(0)} s`.padStart(7);
 
+// What was accepted is compared all the same, and nothing is left behind.
+const stop = new AbortController();
+for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  Deno.addSignalListener(signal, () => {
+    if (stop.signal.aborted) Deno.exit(130);
+    say(`${time()}  soak: ending, once what was accepted has ended`);
+    stop.abort();
+  });
+}
 const report = await soak({
+  stop: stop.signal,
   forMs: Number(minutes) * 60_000,
   workers: Number(workers),
   idleMs: 60_000,
