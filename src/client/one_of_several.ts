@@ -58,7 +58,7 @@ export function oneOfSeveral(
         : await owners.groups(ids);
       yield* interleaved(groups.map(([tasks, own]) => tasks.watchTasks(own, signal)));
     },
-    watchChanges: (signal) => watchChanges(coordinators, options, signal),
+    watchChanges: (...args) => watchChanges(coordinators, options, ...args),
     cancelTask: async (id) => (await owner(id)).cancelTask(id),
     retryTask: async (id) => (await owner(id)).retryTask(id),
     deleteTask: async (id) => (await owner(id)).deleteTask(id),
@@ -328,6 +328,7 @@ function watchChanges(
   coordinators: DialledCoordinator[],
   { unanswered }: SeveralOptions,
   signal: AbortSignal,
+  onlyChanges?: boolean,
 ): AsyncGenerator<TaskChange> {
   const away = new Set<DialledCoordinator>();
   const watch = async function* (at: DialledCoordinator): AsyncGenerator<TaskChange> {
@@ -338,7 +339,7 @@ function watchChanges(
           away.delete(at);
           for (const task of tasks.toReversed()) yield { task };
         }
-        return yield* at.tasks.watchChanges(signal);
+        return yield* at.tasks.watchChanges(signal, onlyChanges);
       } catch (error) {
         if (!isUnavailable(error)) throw error;
         const isNew = !away.has(at);

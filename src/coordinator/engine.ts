@@ -186,7 +186,7 @@ function clientCalls(parts: Parts): TaskServer {
     getTask: (id) => getTask(parts, id),
     listTasks: call((query) => listTasks(parts, query)),
     watchTasks: (ids, signal) => watchTasks(parts, ids, signal),
-    watchChanges: (signal) => watchChanges(parts, signal),
+    watchChanges: (...args) => watchChanges(parts, ...args),
     cancelTask: (id) => cancelTask(parts, id),
     retryTask: (id) => retryTask(parts, id),
     deleteTask: (id) => deleteTask(parts, id),

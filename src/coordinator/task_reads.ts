@@ -165,15 +165,17 @@ export async function* watchTasks(
   }
 }
 
-/** The tasks that have not finished, then each change of any task. */
+/** The tasks that have not finished, unless only changes are wanted; then each change of any task. */
 export async function* watchChanges(
   context: CallContext,
   signal: AbortSignal,
+  onlyChanges = false,
 ): AsyncGenerator<TaskChange> {
   throwIfStopping(context);
   using subscription = context.changes.subscribe();
   using stop = anySignal(signal, context.stopping);
-  for await (const task of tasksNow(context, unfinishedIds(context), "whenever")) {
+  const first = onlyChanges ? [] : unfinishedIds(context);
+  for await (const task of tasksNow(context, first, "whenever")) {
     if (signal.aborted) return;
     yield { task };
   }

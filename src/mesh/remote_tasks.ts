@@ -176,9 +176,16 @@ async function* watch(
 ): AsyncGenerator<TaskChange> {
   const open = new Map<string, boolean>();
   const over = () => ids.length > 0 && open.size > 0 && ![...open.values()].includes(true);
-  const seen = (task: Task) => {
-    open.set(task.id, !isFinished(task.state));
-    return { task };
+  /** What was said of tasks that have not finished: after a reset most are as they were. */
+  const told = new Map<string, string>();
+  const seen = (task: Task): TaskChange[] => {
+    const { id, state, attempts, reason, notBefore, cancelRequested } = task;
+    if (ids.length > 0) open.set(id, !isFinished(state));
+    const said = JSON.stringify([state, attempts, reason, notBefore, cancelRequested]);
+    if (told.get(id) === said) return [];
+    if (isFinished(state)) told.delete(id);
+    else told.set(id, said);
+    return [{ task }];
   };
   const isWanted = ({ id, arrayId }: Task) =>
     ids.length === 0 || ids.includes(id) || (arrayId !== undefined && ids.includes(arrayId));
@@ -187,18 +194,19 @@ async function* watch(
     // The stream is open before the first question, so that no change falls between the two.
     if (!isAsked || event.name === "reset") {
       isAsked = true;
-      for (const task of await current()) yield seen(task);
+      for (const task of await current()) yield* seen(task);
       if (over()) return;
     }
     if (event.name === "task_deleted") {
       const { id } = event.data as { id: string };
+      told.delete(id);
       if (ids.length === 0) yield { deletedId: id };
     }
     if (event.name !== "task") continue;
     const view = event.data as TaskView;
     const task = taskOf(view, specOf(view.spec));
     if (!isWanted(task)) continue;
-    yield seen(task);
+    yield* seen(task);
     if (over()) return;
   }
   if (!signal.aborted) throw new TaskError("unavailable", "The node ended the stream of events");

@@ -143,8 +143,12 @@ export interface TaskService {
    * those that have not finished, then each change of any task.
    */
   watchTasks(ids: string[], signal: AbortSignal): AsyncIterable<Task>;
-  /** As `watchTasks` without ids; also which tasks are deleted. */
-  watchChanges(signal: AbortSignal): AsyncIterable<TaskChange>;
+  /**
+   * As `watchTasks` without ids; also which tasks are deleted.
+   *
+   * @param onlyChanges what has not finished is not told first; a coordinator of a former version does.
+   */
+  watchChanges(signal: AbortSignal, onlyChanges?: boolean): AsyncIterable<TaskChange>;
   cancelTask(id: string): Promise<Task[]>;
   retryTask(id: string): Promise<Task[]>;
   /**

@@ -173,15 +173,20 @@ Deno.test({
     await step("GetTask of it", () => read(tasks.getTask({ id: array, specsOnce }), 300), 6);
     await step(
       "WatchTasks of it",
-      () => read(tasks.watchTasks({ ids: [array], deletions: false, specsOnce }), 500),
+      () =>
+        read(
+          tasks.watchTasks({ ids: [array], deletions: false, onlyChanges: false, specsOnce }),
+          500,
+        ),
     );
     await step("WatchTasks of its elements", () => {
       const ids = Array.from({ length: limits.maxArray }, (_, at) => elementId(array, at));
-      return read(tasks.watchTasks({ ids, deletions: false, specsOnce }), 500);
+      return read(tasks.watchTasks({ ids, deletions: false, onlyChanges: false, specsOnce }), 500);
     });
     await step(
       "WatchTasks of all",
-      () => read(tasks.watchTasks({ ids: [], deletions: false, specsOnce }), 500),
+      () =>
+        read(tasks.watchTasks({ ids: [], deletions: false, onlyChanges: false, specsOnce }), 500),
     );
     await step(
       "ListTasks at its limit",
@@ -285,7 +290,12 @@ Deno.test({
     }, 6);
     await step("as many streams as a connection may have, closed at once", async () => {
       const { id: waiting } = await submit(tasks, { selector: { nobody: "yes" } }, 100);
-      const message = wire.WatchTasksRequest.encode({ ids: [waiting], deletions: false, specsOnce })
+      const message = wire.WatchTasksRequest.encode({
+        ids: [waiting],
+        deletions: false,
+        onlyChanges: false,
+        specsOnce,
+      })
         .finish();
       const watch = (stream: number) => [
         ...callFrame(stream, "/agent.v1.TaskService/WatchTasks"),
@@ -315,7 +325,12 @@ Deno.test({
           positions: [],
           window: undefined,
         }),
-        WatchTasks: wire.WatchTasksRequest.encode({ ids: [large], deletions: false, specsOnce }),
+        WatchTasks: wire.WatchTasksRequest.encode({
+          ids: [large],
+          deletions: false,
+          onlyChanges: false,
+          specsOnce,
+        }),
         GetTask: wire.GetTaskRequest.encode({ id: large, specsOnce }),
         DeleteTask: wire.DeleteTaskRequest.encode({ id: large, specsOnce }),
         CancelTask: wire.CancelTaskRequest.encode({ id: large, specsOnce }),

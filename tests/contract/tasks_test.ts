@@ -1,5 +1,6 @@
 import { specFrom } from "../../src/peer/from_wire.ts";
 import { wireTask } from "../../src/peer/to_wire.ts";
+import type { Task } from "../../src/tasks/task.ts";
 import assert from "node:assert/strict";
 import { EngineHarness, FakeWorker, taskError, turn } from "../support/engine.ts";
 import { spec } from "../support/spec.ts";
@@ -263,6 +264,20 @@ Deno.test("watching reports the current state and each change, and ends with the
   for (const index of ["0", "1"]) {
     assert.equal(seen.findLast((each) => each.startsWith(index)), `${index} succeeded`);
   }
+});
+
+Deno.test("who wants changes alone is not told first what has not finished", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  await engine.submit(spec());
+  const stop = new AbortController();
+  const changes = engine.watchChanges(stop.signal, true)[Symbol.asyncIterator]();
+  const first = changes.next();
+  const { id } = await engine.submit(spec());
+  const { value } = await first;
+  assert.equal((value as { task: Task }).task.id, id);
+  stop.abort();
+  assert.equal((await changes.next()).done, true);
 });
 
 Deno.test("watching ends with an error when the coordinator stops", async () => {

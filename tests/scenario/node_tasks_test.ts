@@ -298,6 +298,12 @@ Deno.test("an array says its spec once to those who ask so, and with each elemen
   }
 });
 
+/** The ids in lines of JSON. */
+function idsIn(bytes: Uint8Array): string[] {
+  return new TextDecoder().decode(bytes).split("\n").filter((line) => line.trim() !== "")
+    .map((line) => JSON.parse(line).id);
+}
+
 Deno.test("of two coordinators one is away: its part is missing, which is said, and the rest goes on", async () => {
   await using home = await tempHome();
   const started = (port: string, folder: string) =>
@@ -325,7 +331,16 @@ Deno.test("of two coordinators one is away: its part is missing, which is said, 
   const idsOf = ({ tasks }: { tasks: { id: string }[] }) => tasks.map(({ id }) => id).toSorted();
   assert.deepEqual([idsOf(whole), whole.unanswered], [[here, there].toSorted(), []]);
   const events = new Events(`http://${node.address}/api/events`, headers);
-  await events.next(({ name, data }) => name === "task" && data.id === there);
+  // The first reader makes the node watch, and is to ask for everything; no command says it twice.
+  await events.next(({ name }) => name === "reset");
+  const over = ["task", "list", "--watch", "--json", "--server.url", `http://${node.address}`];
+  await using overNode = startCommand(home, ...over);
+  const overIds = () => idsIn(overNode.stdout());
+  await eventually(10_000, () => overIds().length === 2);
+  const third = await submit(far.address, "third");
+  await events.next(({ name, data }) => name === "task" && data.id === third);
+  await eventually(10_000, () => overIds().includes(third));
+  assert.deepEqual(overIds().toSorted(), [here, there, third].toSorted());
 
   await far[Symbol.asyncDispose]();
   for (const [path, list] of [["/api/tasks", "tasks"], ["/api/workers", "workers"]] as const) {

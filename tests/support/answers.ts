@@ -28,7 +28,7 @@ export function servedAnswers(tasks: TaskService): TaskServer {
   return {
     submit: (...args) => tasks.submit(...args),
     watchTasks: (...args) => tasks.watchTasks(...args),
-    watchChanges: (signal) => tasks.watchChanges(signal),
+    watchChanges: (...args) => tasks.watchChanges(...args),
     readLog: (...args) => tasks.readLog(...args),
     getArtifacts(...args) {
       if (tasks.getArtifacts === undefined) {

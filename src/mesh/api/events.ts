@@ -86,7 +86,7 @@ async function publishTasks(node: Node, tasks: TaskService, signal: AbortSignal)
     signal.addEventListener("abort", stop, { once: true });
     void abortWhenUnread(node, watch);
     try {
-      const changes = tasks.watchChanges(watch.signal)[Symbol.asyncIterator]();
+      const changes = tasks.watchChanges(watch.signal, true)[Symbol.asyncIterator]();
       const first = changes.next();
       // Asked later on the same connections: what changes from here on is told. What changed before is not.
       tasks.listTasks({ limit: 1 }).then(

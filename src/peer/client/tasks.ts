@@ -83,13 +83,13 @@ function taskCalls(
       return { tasks: found, more };
     },
     async *watchTasks(ids, signal) {
-      const request = { ids, deletions: false, specsOnce };
+      const request = { ids, deletions: false, specsOnce, onlyChanges: false };
       const taskFrom = taskReader();
       const parts = read(dialled, tasks.watchTasks, request, { signal });
       for await (const part of parts) yield taskFrom(part.task);
     },
-    async *watchChanges(signal) {
-      const request = { ids: [], deletions: true, specsOnce };
+    async *watchChanges(signal, onlyChanges = false) {
+      const request = { ids: [], deletions: true, specsOnce, onlyChanges };
       const taskFrom = taskReader();
       for await (const part of read(dialled, tasks.watchTasks, request, { signal })) {
         const { task, deletedId } = part;

@@ -65,7 +65,7 @@ function taskHandlers(tasks: TaskServer, serving: Serving): Handlers<
     watchTasks: streaming(serving, async function* (request: wire.WatchTasksRequest, signal) {
       const isNew = newSpecs(request);
       if (request.ids.length === 0 && request.deletions) {
-        for await (const change of tasks.watchChanges(signal)) {
+        for await (const change of tasks.watchChanges(signal, request.onlyChanges)) {
           yield "task" in change
             ? { task: wireTask(change.task, isNew(change.task)), deletedId: "" }
             : { task: undefined, deletedId: change.deletedId };

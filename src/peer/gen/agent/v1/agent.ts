@@ -567,6 +567,8 @@ export interface WatchTasksRequest {
   deletions: boolean;
   /** As in GetTaskRequest. */
   specsOnce: boolean;
+  /** With deletions: only what changes from now on, not first what has not finished. */
+  onlyChanges: boolean;
 }
 
 export interface WatchTasksResponse {
@@ -4789,7 +4791,7 @@ export const ListTasksResponse: MessageFns<ListTasksResponse> = {
 };
 
 function createBaseWatchTasksRequest(): WatchTasksRequest {
-  return { ids: [], deletions: false, specsOnce: false };
+  return { ids: [], deletions: false, specsOnce: false, onlyChanges: false };
 }
 
 export const WatchTasksRequest: MessageFns<WatchTasksRequest> = {
@@ -4802,6 +4804,9 @@ export const WatchTasksRequest: MessageFns<WatchTasksRequest> = {
     }
     if (message.specsOnce !== false) {
       writer.uint32(24).bool(message.specsOnce);
+    }
+    if (message.onlyChanges !== false) {
+      writer.uint32(32).bool(message.onlyChanges);
     }
     return writer;
   },
@@ -4841,6 +4846,14 @@ export const WatchTasksRequest: MessageFns<WatchTasksRequest> = {
             }
 
             message.specsOnce = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.onlyChanges = reader.bool();
             continue;
           }
         }
