@@ -397,6 +397,7 @@ Deno.test("state is watched over a node and without, whatever goes away meanwhil
   const watch = (...words: string[]) => startCommand(home, "state", "watch", "build", ...words);
   await using direct = watch("--coordinators", address);
   await using over = watch("--json", "--server.url", `http://${node.address}`);
+  await using lock = watch("lock", "--coordinators", address);
   const text = () => new TextDecoder().decode(direct.stdout());
   const lines = () =>
     new TextDecoder().decode(over.stdout()).split("\n").filter((line) => line.trim() !== "")
@@ -414,4 +415,9 @@ Deno.test("state is watched over a node and without, whatever goes away meanwhil
   const whole = "last 1 1\nlock 2 me\nlast deleted\n";
   await eventually(20_000, () => text() === whole && lines().at(-1) === "last deleted");
   assert.deepEqual(lines(), ["last 1", "lock 2", "last deleted"]);
+  await state("put build locked no");
+  await state("put build lock again");
+  const one = () => new TextDecoder().decode(lock.stdout());
+  await eventually(10_000, () => one().includes("again"));
+  assert.equal(one(), "lock 2 me\nlock 5 again\n");
 });

@@ -1,3 +1,4 @@
+import { UsageError } from "../../base/errors.ts";
 import { printable } from "../../base/printable.ts";
 import { retryWhileUnavailable } from "../../client/follow.ts";
 import { checkNames } from "../../client/state_names.ts";
@@ -18,24 +19,32 @@ export default command({
   description:
     `Begins with the keys that there are. Each line has a key, its revision and its value, or
     says that it was deleted. Changes that follow each other quickly may come as one, the newest.`,
-  args: [{ name: "NS", help: "Namespace", required: true }],
+  args: [
+    { name: "NS", help: "Namespace", required: true },
+    { name: "KEY", help: "Only this key", completes: "state_key" },
+  ],
   options: { prefix: { kind: "text", help: "Only keys that begin with this text" } },
   ...dialSettings,
   examples: [
     { line: "agent state watch build", does: "Show what is there, and what changes" },
+    { line: "agent state watch build lock", does: "The same of one key" },
     { line: "agent state watch build --json", does: "The same for programs, one object a line" },
   ],
   streams: true,
   grants: (request) => taskGrants(request),
   run: (request) => {
-    const { env, json, options: { prefix = "" } } = request;
-    const namespace = request.args[0]!;
-    checkNames(namespace, undefined);
+    const { env, json, options } = request;
+    const [namespace = "", only] = request.args;
+    checkNames(namespace, only);
+    if (only !== undefined && options.prefix !== undefined) {
+      throw new UsageError("KEY and --prefix cannot be used together");
+    }
+    const prefix = only ?? options.prefix ?? "";
     return withTasks(request, async (tasks) => {
       await using out = lineStream(env, json);
       const shown = new Shown();
       const tell = async (key: string, entry: StateEntry | undefined) => {
-        if (!shown.isNew(key, entry)) return;
+        if ((only !== undefined && key !== only) || !shown.isNew(key, entry)) return;
         await out.write(json ? jsonLine(namespace, key, entry) : textLine(key, entry));
       };
       const again = retryWhileUnavailable({
