@@ -56,19 +56,17 @@ export async function overviewOf(context: { config: Config; env: Env }): Promise
       tasks.listTasks({ states: ["running"], limit: countedTasks }),
       failedLately(tasks, context.env.clock.now()),
     ]);
+    const run = running.tasks.map(taskView);
     return {
       coordinators,
       workers: workers.map(workerView),
       queued: { count: queued.tasks.length, more: queued.more },
       running: {
-        count: running.tasks.length,
+        count: run.length,
         more: running.more,
-        tasks: running.tasks.slice(0, shownTasks).map(taskView),
+        tasks: run.slice(0, shownTasks),
       },
-      assigned: {
-        count: running.tasks.map(taskView).filter(isAssigned).length,
-        more: running.more,
-      },
+      assigned: { count: run.filter(isAssigned).length, more: running.more },
       failed,
       certificates,
     };

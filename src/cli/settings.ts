@@ -174,22 +174,25 @@ async function configFile(flag: string | undefined, configRoot: string, isMade =
   } catch (error) {
     const isMissing = error instanceof Deno.errors.NotFound;
     if (isMissing && named === undefined) return undefined;
-    if (isMissing && isMade) return (await import("../config/file.ts")).parseFile(path, text);
-    const reason = isMissing
-      ? "it does not exist"
-      : error instanceof Deno.errors.PermissionDenied
-      ? permissionDenied(path, error)
-      : String(error);
-    throw new UserError(`Reading the configuration "${path}" failed: ${reason}`, {
-      exit: 2,
-      code: "configuration",
-      next: "Name a file that this user can read, with --config or AGENT_CONFIG",
-      cause: error,
-    });
+    if (!isMissing || !isMade) throw unreadable(path, error);
   }
   // Loaded late: most hosts have no file, and a YAML parser costs each start a few milliseconds.
   const { parseFile } = await import("../config/file.ts");
   return parseFile(path, text);
+}
+
+function unreadable(path: string, error: unknown): UserError {
+  const reason = error instanceof Deno.errors.NotFound
+    ? "it does not exist"
+    : error instanceof Deno.errors.PermissionDenied
+    ? permissionDenied(path, error)
+    : String(error);
+  return new UserError(`Reading the configuration "${path}" failed: ${reason}`, {
+    exit: 2,
+    code: "configuration",
+    next: "Name a file that this user can read, with --config or AGENT_CONFIG",
+    cause: error,
+  });
 }
 
 function permissionDenied(path: string, error: Error): string {

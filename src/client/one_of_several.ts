@@ -1,3 +1,4 @@
+import { systemClock } from "../base/clock.ts";
 import { type TaskChange, TaskError, type TaskService } from "../tasks/service.ts";
 import type { Task, WorkerHealth, WorkerInfo } from "../tasks/task.ts";
 
@@ -347,22 +348,10 @@ function watchChanges(
         if (away.size === coordinators.length) throw error;
         if (isNew) unanswered(at.address, error as TaskError);
       }
-      await pause(lookAgainMs, signal);
+      await systemClock.sleep(lookAgainMs, signal).catch(() => {/* The loop ends. */});
     }
   };
   return interleaved(coordinators.map(watch));
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const settle = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", settle);
-      resolve();
-    };
-    const timer = setTimeout(settle, ms);
-    signal.addEventListener("abort", settle, { once: true });
-  });
 }
 
 /** The items of all sources as they come; the first failure ends them all. */

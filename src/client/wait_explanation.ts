@@ -112,11 +112,9 @@ function explainQueue(
     };
   }
   const slots = able.reduce((sum, worker) => sum + worker.slots, 0);
-  const running = able.reduce((sum, worker) => sum + worker.running + worker.assigned, 0);
+  const held = able.reduce((sum, worker) => sum + worker.running + worker.assigned, 0);
   return {
-    reason: `It waits for a free slot: ${running} tasks are on the ${slots} slots of ${
-      names(able)
-    }`,
+    reason: `It waits for a free slot: ${held} tasks are on the ${slots} slots of ${names(able)}`,
     next: "It starts when its turn comes; another worker or more worker.slots make that sooner",
   };
 }

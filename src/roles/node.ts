@@ -8,8 +8,6 @@ import { makeDataDirectory } from "../base/fs/data_directory.ts";
 import { aborted, every, together } from "../base/lifetimes.ts";
 import { createLog, logText } from "../base/log.ts";
 import { version } from "../base/version.ts";
-import { oneOfSeveral } from "../client/one_of_several.ts";
-import { peerMode } from "../config/peer_mode.ts";
 import type { Config } from "../config/schema.ts";
 import { EventLog } from "../http/events.ts";
 import { gauge, lagGauge, serveHealth } from "../http/health.ts";
@@ -29,11 +27,11 @@ import { trustedProxies } from "../mesh/request_facts.ts";
 import { nodeHandler } from "../mesh/server.ts";
 import { Sessions } from "../mesh/sessions.ts";
 import { CallerCertificates } from "../mesh/trust.ts";
-import type { TaskService } from "../tasks/service.ts";
 import { assets } from "../web/assets.ts";
 import { printReady } from "./banner.ts";
 import { roleEntry } from "./entry.ts";
 import { hostLoads } from "./host_facts.ts";
+import { type NodeCoordinators, openCoordinators } from "./node_coordinators.ts";
 import { type NodeCredentials, openNodeCredentials } from "./node_credentials.ts";
 import { localUrl, urlFile } from "./local_node.ts";
 import { type NodeTls, type ReceivedTls, receiveTls } from "./node_tls.ts";
@@ -70,9 +68,8 @@ async function serveNode(config: Config, env: Env, port: MessagePort): Promise<v
   const credentials = open.use(await openNodeCredentials(tls, env));
   const token = followToken(tls.tokenFile);
   const own = ownFacts(config, tls.nodeIdFile);
-  const missing = new Map<string, string>();
-  const tasks = await dialled(config, env, open, missing);
-  const parts: Parts = { config, env, told, credentials, token, own, tasks, missing };
+  const coordinators = await openCoordinators(config, env, open);
+  const parts: Parts = { config, env, told, credentials, token, own, coordinators };
   const { node, pull, known } = assemble(parts);
   const server = open.use(
     await serveHttp({
@@ -131,12 +128,10 @@ interface Parts {
   credentials: NodeCredentials;
   token: ReturnType<typeof followToken>;
   own: ReturnType<typeof ownFacts>;
-  tasks: TaskService | undefined;
-  /** Reasons of coordinators that did not answer, by address. */
-  missing: ReadonlyMap<string, string>;
+  coordinators: NodeCoordinators;
 }
 
-function assemble({ config, env, told, credentials, token, own, tasks, missing }: Parts) {
+function assemble({ config, env, told, credentials, token, own, coordinators }: Parts) {
   const { values } = config;
   const membership = new Membership(own.identity);
   const known = openKnownPeers(values["node.data_dir"], membership, env.log);
@@ -173,8 +168,7 @@ function assemble({ config, env, told, credentials, token, own, tasks, missing }
     certificates: new CallerCertificates(),
     roots: credentials.roots,
     coordinators: values["node.coordinators"],
-    tasks,
-    unanswered: () => [...missing].map(([coordinator, reason]) => ({ coordinator, reason })),
+    ...coordinators,
     events: new EventLog(own.identity.instance),
     client: credentials.client,
     canSignOn: credentials.canSignOn,
@@ -298,36 +292,6 @@ function followToken(file: string) {
       return true;
     },
   };
-}
-
-/** The coordinators as one service; undefined where none is configured. */
-async function dialled(
-  config: Config,
-  env: Env,
-  open: AsyncDisposableStack,
-  missing: Map<string, string>,
-): Promise<TaskService | undefined> {
-  const addresses = config.values["node.coordinators"];
-  if (addresses.length === 0) return undefined;
-  // Loaded only if needed: gRPC takes 8 MiB.
-  const { dialCoordinator } = await import("../peer/client.ts");
-  const mode = peerMode(config, "node");
-  const coordinators = await Promise.all(
-    addresses.map(async (address) => open.use(await dialCoordinator(address, mode, env))),
-  );
-  return oneOfSeveral(coordinators, {
-    unanswered: (address, { message }) => {
-      if (!missing.has(address)) {
-        env.log.warn("a coordinator does not answer", { address, reason: message });
-      }
-      missing.set(address, message);
-    },
-    answered: (address) => {
-      if (missing.delete(address)) env.log.info("a coordinator answers again", { address });
-    },
-    // A browser repeats requests by itself; it must not wait for an unreachable coordinator.
-    again: (ask) => ask(),
-  });
 }
 
 interface Announced {

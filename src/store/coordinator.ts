@@ -31,8 +31,9 @@ export function openCoordinatorStorage(
 }
 
 /**
- * On a full disk, opening the database takes the reserve, as every later write of it does. The space
- * tells: SQLite calls some of these errors "disk I/O error".
+ * Opening a database that exists writes nothing. One that has to be made, or brought up to date, takes the
+ * reserve of a full disk, as every later write does. The space tells: SQLite calls some of these errors
+ * "disk I/O error".
  */
 function openStore(path: string, disk: DataDisk): TaskStore {
   try {

@@ -1,17 +1,13 @@
 import { UsageError } from "../../base/errors.ts";
 import { printable } from "../../base/printable.ts";
-import { retryWhileUnavailable } from "../../client/follow.ts";
 import { checkNames } from "../../client/state_names.ts";
 import { stateView } from "../../client/views.ts";
 import type { StateEntry } from "../../tasks/task.ts";
 import { command } from "../command.ts";
 import { dialSettings, taskGrants, withTasks } from "../connect.ts";
+import { keepWatching } from "../output/keep_watching.ts";
 import { lineStream } from "../output/line_stream.ts";
 import { shownValue } from "../output/state_value.ts";
-import { pause } from "../output/terminal_view.ts";
-
-/** A stream that a server ends is opened again after this time. */
-const askAgainMs = 1_000;
 
 export default command({
   path: "state watch",
@@ -47,24 +43,15 @@ export default command({
         if ((only !== undefined && key !== only) || !shown.isNew(key, entry)) return;
         await out.write(json ? jsonLine(namespace, key, entry) : textLine(key, entry));
       };
-      const again = retryWhileUnavailable({
-        ...env,
-        silent: (error) => env.log.warn("waiting for the coordinator", { reason: error.message }),
-      });
-      const watch = async () => {
-        while (!env.signal.aborted) {
-          await again(async () => {
-            shown.begin();
-            for await (const change of tasks.watchState(namespace, prefix, env.signal)) {
-              if ("entry" in change) await tell(change.entry.key, change.entry);
-              else if ("deletedKey" in change) await tell(change.deletedKey, undefined);
-              else for (const key of shown.missing()) await tell(key, undefined);
-            }
-          });
-          await pause(env, askAgainMs, env.signal);
+      const watching = keepWatching(env, async () => {
+        shown.begin();
+        for await (const change of tasks.watchState(namespace, prefix, env.signal)) {
+          if ("entry" in change) await tell(change.entry.key, change.entry);
+          else if ("deletedKey" in change) await tell(change.deletedKey, undefined);
+          else for (const key of shown.missing()) await tell(key, undefined);
         }
-      };
-      await Promise.race([out.closed, watch()]);
+      });
+      await Promise.race([out.closed, watching]);
     });
   },
 });

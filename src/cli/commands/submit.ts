@@ -2,7 +2,7 @@ import { parseDuration } from "../../base/durations.ts";
 import { UsageError } from "../../base/errors.ts";
 import { leaseTimes, limits } from "../../tasks/limits.ts";
 import { dialSettings, taskGrants, withTasks } from "../connect.ts";
-import { followExits } from "../output/follow_output.ts";
+import { followExits, keepOrder } from "../output/follow_output.ts";
 import { type TaskDescription, taskSpec } from "../../client/task_spec.ts";
 import { command } from "../command.ts";
 import { lineFiles, readLines } from "../read_lines.ts";
@@ -122,10 +122,7 @@ export default command({
       help: "Submit only once: the same key and request return the same task",
     },
     follow: { kind: "flag", help: "Show the output until the task ends, and exit with its code" },
-    keepOrder: {
-      kind: "flag",
-      help: "With --follow, show the elements of an array one after the other",
-    },
+    keepOrder,
   },
   ...dialSettings,
   examples: [
@@ -200,8 +197,8 @@ export default command({
       }
       spec.stdin = await readStdin(env, limits.maxStdinBytes);
     }
-    const { each, requireMatch, follow, keepOrder } = options;
-    if (keepOrder && !follow) throw new UsageError("--keep-order needs --follow");
+    const { each, requireMatch, follow } = options;
+    if (options.keepOrder && !follow) throw new UsageError("--keep-order needs --follow");
     for (const field of ["array", "lines"] as const) {
       if (!each || submitOptions[field] === undefined) continue;
       throw new UsageError(`--each and ${flagNames[field]} contradict each other`);
@@ -213,7 +210,7 @@ export default command({
       each,
       requireMatch,
       follow,
-      keepOrder,
+      keepOrder: options.keepOrder,
       usesInput,
     };
     const exit = await withTasks(

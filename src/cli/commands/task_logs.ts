@@ -2,7 +2,7 @@ import { UsageError } from "../../base/errors.ts";
 import { dialSettings, taskGrants, withTasks } from "../connect.ts";
 import { commonId, findTask } from "../../client/find_task.ts";
 import { readLogs } from "../../client/read_logs.ts";
-import { followExits, followOutput } from "../output/follow_output.ts";
+import { followExits, followOutput, keepOrder } from "../output/follow_output.ts";
 import { indexPrefix, jsonWriter, lineWriter, plainWriter } from "../output/log_writers.ts";
 import { taskArgument } from "../change_tasks.ts";
 import { command } from "../command.ts";
@@ -18,10 +18,7 @@ export default command({
   options: {
     follow: { kind: "flag", short: "f", help: "Continue until the task has finished" },
     attempt: { kind: "integer", min: 1, help: "Show this attempt instead of the newest" },
-    keepOrder: {
-      kind: "flag",
-      help: "With --follow, show the elements of an array one after the other",
-    },
+    keepOrder,
     prefix: { kind: "flag", help: "Begin each line of an array with the index of its element" },
   },
   ...dialSettings,
@@ -52,8 +49,7 @@ export default command({
         const id = commonId(found);
         const ids = found.map((task) => task.id);
         const prefix = options.prefix ? indexPrefix : undefined;
-        const { keepOrder } = options;
-        const shown = { id, ids, attempt: newest, prefix, keepOrder };
+        const shown = { id, ids, attempt: newest, prefix, keepOrder: options.keepOrder };
         return await followOutput({ tasks, env, json, ...shown });
       }
       const isArray = found.length > 1;

@@ -82,11 +82,8 @@ async function follow(request: FollowRequest): Promise<Task[] | undefined> {
   // Not awaited: its question ends with the connection.
   void sayWhyItWaits(request, over);
   try {
-    if (isArray) {
-      return request.keepOrder
-        ? await followInOrder(ids, follower)
-        : await followAll(ids, follower);
-    }
+    const followSeveral = request.keepOrder ? followInOrder : followAll;
+    if (isArray) return await followSeveral(ids, follower);
     const task = await followTask(ids[0]!, attempt, follower);
     return task && [task];
   } finally {
@@ -144,6 +141,12 @@ async function sayWhyItWaits(
     if (!signal.aborted) env.log.debug("cannot ask what the task waits for", { error: `${error}` });
   }
 }
+
+/** The flag of the commands that follow. */
+export const keepOrder = {
+  kind: "flag",
+  help: "With --follow, show the elements of an array one after the other",
+} as const;
 
 /** Exit codes of the commands that follow, for their help. */
 export const followExits = {

@@ -1,12 +1,12 @@
 import type { Env } from "../../base/env.ts";
 import { printable } from "../../base/printable.ts";
-import { retryWhileUnavailable } from "../../client/follow.ts";
 import { taskView } from "../../client/views.ts";
 import type { TaskChange, TaskService } from "../../tasks/service.ts";
 import type { Task, TaskState } from "../../tasks/task.ts";
+import { keepWatching } from "./keep_watching.ts";
 import { shellLine, shortened } from "./format.ts";
 import { lineStream } from "./line_stream.ts";
-import { openTerminalView, pause, type ViewSize } from "./terminal_view.ts";
+import { openTerminalView, type ViewSize } from "./terminal_view.ts";
 import { taskTable } from "./task_table.ts";
 import { colors } from "./terminal.ts";
 
@@ -21,9 +21,6 @@ export interface Watch {
   /** Rows at most. */
   most: number;
 }
-
-/** The stream of all tasks does not end; if a server ends it, it is opened again after this time. */
-const askAgainMs = 1_000;
 
 /** Someone who watches for days sees more tasks than memory is for; the first seen go first. */
 const maxKept = 10_000;
@@ -90,16 +87,10 @@ async function watchAll(
   { tasks, env }: Watch,
   take: (change: TaskChange) => Promise<void>,
 ): Promise<void> {
-  const again = retryWhileUnavailable({
-    ...env,
-    silent: (error) => env.log.warn("waiting for the coordinator", { reason: error.message }),
+  // The stream of all tasks does not end; if a server ends it, it is opened again.
+  await keepWatching(env, async () => {
+    for await (const change of tasks.watchChanges(env.signal)) await take(change);
   });
-  while (!env.signal.aborted) {
-    await again(async () => {
-      for await (const change of tasks.watchChanges(env.signal)) await take(change);
-    });
-    await pause(env, askAgainMs, env.signal);
-  }
 }
 
 function isWanted({ state, submitter: by }: Task, { states, submitter }: Watch): boolean {

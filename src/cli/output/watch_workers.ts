@@ -1,10 +1,10 @@
 import type { Env } from "../../base/env.ts";
 import { printable } from "../../base/printable.ts";
-import { retryWhileUnavailable } from "../../client/follow.ts";
 import { type WorkerView, workerView } from "../../client/views.ts";
 import type { TaskService } from "../../tasks/service.ts";
+import { keepWatching } from "./keep_watching.ts";
 import { lineStream } from "./line_stream.ts";
-import { openTerminalView, pause } from "./terminal_view.ts";
+import { openTerminalView } from "./terminal_view.ts";
 import { workersPage, workerStatus } from "./workers_page.ts";
 
 export interface WorkersWatch {
@@ -12,9 +12,6 @@ export interface WorkersWatch {
   env: Env;
   json: boolean;
 }
-
-/** Workers send a heartbeat each second; the protocol has no stream of their changes. */
-const askEveryMs = 1_000;
 
 /** Shows workers as they change until the signal aborts: a table on a terminal, else lines. */
 export async function watchWorkers(watch: WorkersWatch): Promise<void> {
@@ -29,7 +26,7 @@ async function watchTable(watch: WorkersWatch): Promise<void> {
     ({ columns }) => workers === undefined ? "" : workersPage(workers, watch.env, columns),
   );
   try {
-    await askAgainAndAgain(watch, (answer) => {
+    await askWorkers(watch, (answer) => {
       workers = answer;
       view.changed();
       return Promise.resolve();
@@ -44,7 +41,7 @@ async function watchLines(watch: WorkersWatch): Promise<void> {
   const { env, json } = watch;
   const known = new Map<string, string>();
   await using out = lineStream(env, json);
-  const asked = askAgainAndAgain(watch, async (workers) => {
+  const asked = askWorkers(watch, async (workers) => {
     for (const worker of workers) {
       const facts = JSON.stringify({ ...worker, last_heartbeat_at: undefined });
       if (known.get(worker.id) === facts) continue;
@@ -55,19 +52,12 @@ async function watchLines(watch: WorkersWatch): Promise<void> {
   await Promise.race([out.closed, asked]);
 }
 
-async function askAgainAndAgain(
+async function askWorkers(
   { tasks, env }: WorkersWatch,
   take: (workers: WorkerView[]) => Promise<void>,
 ): Promise<void> {
-  const retry = retryWhileUnavailable({
-    ...env,
-    silent: (error) => env.log.warn("waiting for the coordinator", { reason: error.message }),
-  });
-  while (!env.signal.aborted) {
-    const workers = await retry(() => tasks.listWorkers());
-    if (workers !== undefined) await take(workers.map(workerView));
-    await pause(env, askEveryMs, env.signal);
-  }
+  // Workers send a heartbeat each second; the protocol has no stream of their changes.
+  await keepWatching(env, async () => take((await tasks.listWorkers()).map(workerView)));
 }
 
 function line(worker: WorkerView, json: boolean): string {

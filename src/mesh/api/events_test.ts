@@ -68,7 +68,7 @@ Deno.test("tasks are watched while someone reads and a while longer, and nobody 
   assert.deepEqual([facts.watches, open.size], [1, 1]);
   await eventually(5_000, () => api.node.events.readers === 0);
 
-  // A reader that comes back soon is told of what it has missed.
+  // A reader that comes back soon hears what it has missed.
   tell("t1");
   const lastId = /.*^id: (\S+)/ms.exec(first)![1]!;
   const second = await readUntil(api.port, '"id":"t1"', { headers: { "last-event-id": lastId } });

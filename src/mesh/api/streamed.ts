@@ -46,6 +46,16 @@ export function sendList<T>(
   return alreadySent();
 }
 
+/** The head of an answer of one JSON text a line, which proxies pass on as it comes. */
+export function beginLines(outgoing: ServerResponse): void {
+  outgoing.writeHead(200, {
+    "content-type": "application/x-ndjson",
+    "cache-control": "no-store",
+    "x-accel-buffering": "no",
+    "x-content-type-options": "nosniff",
+  });
+}
+
 /** Runs the sending of an answer whose head is out: a failure can only cut it off. */
 export async function send(
   outgoing: ServerResponse,

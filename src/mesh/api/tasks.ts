@@ -6,6 +6,7 @@ import { readTaskDescription, taskSpec } from "../../client/task_spec.ts";
 import { HttpProblem } from "../../http/problem.ts";
 import { goneSignal, writePiece } from "../../http/stream.ts";
 import { limits } from "../../tasks/limits.ts";
+import { newSpecs } from "../../tasks/repeated_specs.ts";
 import type { LogPiece, StateChange, TaskService } from "../../tasks/service.ts";
 import { type Task, type TaskState, taskStates } from "../../tasks/task.ts";
 import {
@@ -17,7 +18,7 @@ import {
   readJson,
   type Serve,
 } from "./context.ts";
-import { send, sendList } from "./streamed.ts";
+import { beginLines, send, sendList } from "./streamed.ts";
 
 /** As many as a page shows, and as many as one answer may hold. */
 const defaultTasks = 100;
@@ -137,12 +138,8 @@ function viewOf(context: ApiContext): (task: Task) => unknown {
   const specs = context.req.query("specs") ?? "each";
   if (specs === "each") return taskView;
   if (specs !== "once") throw new HttpProblem(400, `"specs" is "each" or "once", not "${specs}"`);
-  let former: Task["spec"] | undefined;
-  return (task) => {
-    const isRepeated = task.spec === former;
-    former = task.spec;
-    return isRepeated ? { ...taskView(task), spec: null } : taskView(task);
-  };
+  const isNew = newSpecs();
+  return (task) => isNew(task) ? taskView(task) : { ...taskView(task), spec: null };
 }
 
 /** What `listTasks` finds, for tasks that are here already. */
@@ -161,12 +158,7 @@ async function sendChanges(context: ApiContext, node: Node): Promise<Response> {
     [Symbol.asyncIterator]();
   // An error is an answer of its own.
   const first = await changes.next();
-  outgoing.writeHead(200, {
-    "content-type": "application/x-ndjson",
-    "cache-control": "no-store",
-    "x-accel-buffering": "no",
-    "x-content-type-options": "nosniff",
-  });
+  beginLines(outgoing);
   void send(outgoing, node, async () => {
     for (let next = first; !next.done; next = await changes.next()) {
       const line = JSON.stringify(changeView(namespace, next.value));
@@ -242,12 +234,7 @@ async function sendLogs(context: ApiContext, tasks: TaskService, node: Node): Pr
   const pieces = tasks.readLog(query, goneSignal(outgoing))[Symbol.asyncIterator]();
   // The first piece decides whether there is an answer or an error; `follow` may wait for it long.
   const first = follow ? undefined : await pieces.next();
-  outgoing.writeHead(200, {
-    "content-type": "application/x-ndjson",
-    "cache-control": "no-store",
-    "x-accel-buffering": "no",
-    "x-content-type-options": "nosniff",
-  });
+  beginLines(outgoing);
   outgoing.flushHeaders();
   void send(outgoing, node, async () => {
     for (let next = first ?? await pieces.next(); !next.done; next = await pieces.next()) {

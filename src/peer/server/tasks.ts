@@ -1,5 +1,6 @@
 import { limits } from "../../tasks/limits.ts";
 import type { TaskServer } from "../../tasks/service.ts";
+import { newSpecs } from "../../tasks/repeated_specs.ts";
 import type { Artifact, Task } from "../../tasks/task.ts";
 import { numberFrom, specFrom, stateFrom } from "../from_wire.ts";
 import * as wire from "../gen/agent/v1/agent.ts";
@@ -63,17 +64,17 @@ function taskHandlers(tasks: TaskServer, serving: Serving): Handlers<
       for await (const part of taskParts(found, request)) yield { ...part, more };
     }),
     watchTasks: streaming(serving, async function* (request: wire.WatchTasksRequest, signal) {
-      const isNew = newSpecs(request);
+      const needsSpec = neededSpecs(request);
       if (request.ids.length === 0 && request.deletions) {
         for await (const change of tasks.watchChanges(signal, request.onlyChanges)) {
           yield "task" in change
-            ? { task: wireTask(change.task, isNew(change.task)), deletedId: "" }
+            ? { task: wireTask(change.task, needsSpec(change.task)), deletedId: "" }
             : { task: undefined, deletedId: change.deletedId };
         }
         return;
       }
       for await (const task of tasks.watchTasks(request.ids, signal)) {
-        yield { task: wireTask(task, isNew(task)), deletedId: "" };
+        yield { task: wireTask(task, needsSpec(task)), deletedId: "" };
       }
     }),
     cancelTask: streaming(
@@ -179,23 +180,18 @@ function attemptOf(attempt: number): { attempt?: number } {
 }
 
 /** Whether the reader of a stream of tasks needs the spec of the next one. */
-function newSpecs({ specsOnce }: { specsOnce: boolean }): (task: Task) => boolean {
-  let former: Task["spec"] | undefined;
-  return ({ spec }) => {
-    const isNew = !specsOnce || spec !== former;
-    former = spec;
-    return isNew;
-  };
+function neededSpecs({ specsOnce }: { specsOnce: boolean }): (task: Task) => boolean {
+  return specsOnce ? newSpecs() : () => true;
 }
 
 async function* taskParts(
   tasks: AsyncIterable<Task>,
   request: { specsOnce: boolean },
 ): AsyncGenerator<{ tasks: wire.Task[] }> {
-  const isNew = newSpecs(request);
+  const needsSpec = neededSpecs(request);
   const encoded = async function* () {
     for await (const task of tasks) {
-      const spec = isNew(task);
+      const spec = needsSpec(task);
       yield { task: wireTask(task, spec), bytes: taskBytes(task, spec) };
     }
   };
