@@ -1,7 +1,6 @@
 import assert from "node:assert/strict";
 import { leaseTimes } from "../../src/tasks/limits.ts";
 import { EngineHarness, FakeWorker, taskError, turn } from "../support/engine.ts";
-import { eventually } from "../support/eventually.ts";
 import { spec } from "../support/spec.ts";
 import { assigned, running, stateOf } from "../support/one_task.ts";
 
@@ -173,29 +172,6 @@ Deno.test("an attempt that is handed back with output counts as lost: the next h
     ["lost", 5],
     ["running", 0],
   ]);
-});
-
-Deno.test("a cancelled task that is handed back before it started is cancelled, and runs nowhere", async () => {
-  await using harness = new EngineHarness();
-  const { engine } = harness;
-  const { id } = await engine.submit(spec());
-  const worker = await FakeWorker.connect(engine);
-  worker.session.credit(2);
-  await worker.until(() => worker.assigned.length === 1);
-  const [given] = worker.assigned;
-  const [before] = await engine.listWorkers();
-  assert.deepEqual([before!.running, before!.assigned], [0, 1], "it has not been started");
-  assert.equal((await engine.cancelTask(id))[0]!.cancelRequested, true);
-  worker.session.released([given!.ref]);
-  await eventually(5_000, async () => (await engine.getTask(id))[0]!.state === "cancelled");
-  const [task] = await engine.getTask(id);
-  assert.match(task!.reason!, /before it started/);
-  const { id: other } = await engine.submit(spec());
-  await worker.until(() => worker.assigned.length === 2);
-  assert.equal(worker.assigned[1]!.ref.taskId, other);
-  worker.session.started(worker.assigned[1]!.ref, 1);
-  await eventually(5_000, async () => (await engine.listWorkers())[0]!.running === 1);
-  assert.equal((await engine.listWorkers())[0]!.assigned, 0);
 });
 
 Deno.test("a task that is lost too often is given up", async () => {

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { leaseTimes, limits } from "../../src/tasks/limits.ts";
 import type { ServedSession } from "../../src/tasks/service.ts";
 import { EngineHarness, FakeWorker, taskError, turn } from "../support/engine.ts";
+import { eventually } from "../support/eventually.ts";
 import { spec } from "../support/spec.ts";
 import { assigned, running, stateOf } from "../support/one_task.ts";
 
@@ -284,4 +285,27 @@ Deno.test("a worker that is declared gone loses its leases at once, a connected 
   // It was only cut off: what it still runs is no longer its own.
   const back = await FakeWorker.connect(harness.engine, { held: [ref] });
   assert.deepEqual(back.session.lost, [ref]);
+});
+
+Deno.test("a cancelled task that is handed back before it started is cancelled, and runs nowhere", async () => {
+  await using harness = new EngineHarness();
+  const { engine } = harness;
+  const { id } = await engine.submit(spec());
+  const worker = await FakeWorker.connect(engine);
+  worker.session.credit(2);
+  await worker.until(() => worker.assigned.length === 1);
+  const [given] = worker.assigned;
+  const [before] = await engine.listWorkers();
+  assert.deepEqual([before!.running, before!.assigned], [0, 1], "it has not been started");
+  assert.equal((await engine.cancelTask(id))[0]!.cancelRequested, true);
+  worker.session.released([given!.ref]);
+  await eventually(5_000, async () => (await engine.getTask(id))[0]!.state === "cancelled");
+  const [task] = await engine.getTask(id);
+  assert.match(task!.reason!, /before it started/);
+  const { id: other } = await engine.submit(spec());
+  await worker.until(() => worker.assigned.length === 2);
+  assert.equal(worker.assigned[1]!.ref.taskId, other);
+  worker.session.started(worker.assigned[1]!.ref, 1);
+  await eventually(5_000, async () => (await engine.listWorkers())[0]!.running === 1);
+  assert.equal((await engine.listWorkers())[0]!.assigned, 0);
 });

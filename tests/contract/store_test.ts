@@ -246,38 +246,36 @@ Deno.test({
   // Needs its own file system.
   ignore: Deno.build.os !== "linux" || Deno.uid() !== 0,
   fn: async () => {
-    const folder = Deno.makeTempDirSync({ prefix: "agent-full-" });
-    mount("mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", folder);
-    try {
-      const data = unlike(2 ** 19);
-      const files = [logFiles(join(folder, "logs")), artifactFiles(join(folder, "files"))] as const;
-      const full = userError("disk_full", /is full/);
-      await using log = await files[0].openLog("t1.1", 1);
-      await assert.rejects(log.append("stdout", data), full);
-      assert.ok(log.sizes.stdout > 0, "a part of it was written");
-      mount("mount", "-o", "remount,size=384k", folder);
-      await using artifact = await files[1].openArtifact("t1.1", 1, "x");
-      await assert.rejects(artifact.append(data), full);
+    await using disk = await smallDisk(2 ** 18);
+    assert.ok(disk, "mount failed");
+    const data = unlike(2 ** 19);
+    const files = [
+      logFiles(join(disk.path, "logs")),
+      artifactFiles(join(disk.path, "files")),
+    ] as const;
+    const full = userError("disk_full", /is full/);
+    await using log = await files[0].openLog("t1.1", 1);
+    await assert.rejects(log.append("stdout", data), full);
+    assert.ok(log.sizes.stdout > 0, "a part of it was written");
+    resize(disk.path, "384k");
+    await using artifact = await files[1].openArtifact("t1.1", 1, "x");
+    await assert.rejects(artifact.append(data), full);
 
-      mount("mount", "-o", "remount,size=4m", folder);
-      await log.append("stdout", data.subarray(log.sizes.stdout));
-      await artifact.append(data.subarray(artifact.size));
-      assert.equal(artifact.sha256(), createHash("sha256").update(data).digest("hex"));
-      await artifact.finish();
-      for (
-        const opened of [
-          await files[0].readLog("t1.1", 1, "stdout"),
-          await files[1].readArtifact("t1.1", 1, "x"),
-        ]
-      ) {
-        await using reader = opened!;
-        const stored = new Uint8Array(2 * data.length);
-        const length = await reader.read(0, stored);
-        assert.ok(Buffer.from(stored.subarray(0, length)).equals(data), `${length} bytes`);
-      }
-    } finally {
-      mount("umount", folder);
-      Deno.removeSync(folder);
+    resize(disk.path, "4m");
+    await log.append("stdout", data.subarray(log.sizes.stdout));
+    await artifact.append(data.subarray(artifact.size));
+    assert.equal(artifact.sha256(), createHash("sha256").update(data).digest("hex"));
+    await artifact.finish();
+    for (
+      const opened of [
+        await files[0].readLog("t1.1", 1, "stdout"),
+        await files[1].readArtifact("t1.1", 1, "x"),
+      ]
+    ) {
+      await using reader = opened!;
+      const stored = new Uint8Array(2 * data.length);
+      const length = await reader.read(0, stored);
+      assert.ok(Buffer.from(stored.subarray(0, length)).equals(data), `${length} bytes`);
     }
   },
 });
@@ -287,8 +285,9 @@ function unlike(length: number): Uint8Array {
   return new Uint8Array(new Uint32Array(length / 4).map((_, at) => at).buffer);
 }
 
-function mount(program: string, ...args: string[]): void {
-  const { success, stderr } = new Deno.Command(program, { args }).outputSync();
+function resize(disk: string, size: string): void {
+  const args = ["-o", `remount,size=${size}`, disk];
+  const { success, stderr } = new Deno.Command("mount", { args }).outputSync();
   assert.ok(success, new TextDecoder().decode(stderr));
 }
 
@@ -329,82 +328,72 @@ Deno.test({
   // Needs its own file system.
   ignore: Deno.build.os !== "linux" || Deno.uid() !== 0,
   fn: async () => {
-    const folder = Deno.makeTempDirSync({ prefix: "agent-full-" });
-    mount("mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder);
-    try {
-      const data = openCoordinatorStorage(join(folder, "data"));
-      const clock = new HandClock();
-      await using engine = openTestEngine({ ...data, clock, log: silentLog, commitEveryMs: 0 });
-      const worker = await FakeWorker.connect(engine);
-      const { id } = await engine.submit(spec());
-      const [{ ref }] = await worker.take() as [Assignment];
-      await using log = await engine.uploadLog(ref);
-      await using artifact = await engine.uploadArtifact(ref, {
-        path: "x",
-        size: 2 ** 20,
-        mode: 0o644,
-      });
-      const accepted = [id];
-      const filler = spec({ argv: ["x".repeat(10_000)] });
-      const full = taskError("exhausted", /full/);
-      await assert.rejects(async () => {
-        for (;;) accepted.push((await engine.submit(filler)).id);
-      }, full);
-      const tooMuch = unlike(2 ** 20);
-      await assert.rejects(log.append("stdout", 0, tooMuch), full);
-      await assert.rejects(artifact.append(0, tooMuch), full);
-      await worker.session.heartbeat();
-      worker.session.credit(1);
+    await using disk = await smallDisk(2 ** 20);
+    assert.ok(disk, "mount failed");
+    const data = openCoordinatorStorage(join(disk.path, "data"));
+    const clock = new HandClock();
+    await using engine = openTestEngine({ ...data, clock, log: silentLog, commitEveryMs: 0 });
+    const worker = await FakeWorker.connect(engine);
+    const { id } = await engine.submit(spec());
+    const [{ ref }] = await worker.take() as [Assignment];
+    await using log = await engine.uploadLog(ref);
+    await using artifact = await engine.uploadArtifact(ref, {
+      path: "x",
+      size: 2 ** 20,
+      mode: 0o644,
+    });
+    const accepted = [id];
+    const filler = spec({ argv: ["x".repeat(10_000)] });
+    const full = taskError("exhausted", /full/);
+    await assert.rejects(async () => {
+      for (;;) accepted.push((await engine.submit(filler)).id);
+    }, full);
+    const tooMuch = unlike(2 ** 20);
+    await assert.rejects(log.append("stdout", 0, tooMuch), full);
+    await assert.rejects(artifact.append(0, tooMuch), full);
+    await worker.session.heartbeat();
+    worker.session.credit(1);
 
-      mount("mount", "-o", "remount,size=16m", folder);
-      await eventually(5_000, () => {
-        clock.turn(1_000);
-        return engine.trouble() === undefined;
-      });
-      await log.append("stdout", log.offsets.stdout, tooMuch.subarray(log.offsets.stdout));
-      await log.end({ stdout: 2 ** 20, stderr: 0 });
-      await artifact.append(artifact.offset, tooMuch);
-      await artifact.end(createHash("sha256").update(tooMuch).digest("hex"));
-      const never = new AbortController().signal;
-      const output = engine.readLog({ taskId: id }, never);
-      const file = engine.readArtifact({ taskId: id, path: "x" }, never);
-      for (const [name, pieces] of [["log", output], ["artifact", file]] as const) {
-        const stored = Buffer.concat(
-          await Array.fromAsync<{ data: Uint8Array }, Uint8Array>(pieces, ({ data }) => data),
-        );
-        assert.ok(stored.equals(tooMuch), `the ${name} has ${stored.length} bytes`);
-      }
-      assert.equal(await worker.finish(ref), false);
-      const all = await engine.listTasks({ limit: 1_000 });
-      assert.deepEqual(all.tasks.map((task) => task.id).reverse(), accepted);
-    } finally {
-      mount("umount", folder);
-      Deno.removeSync(folder);
+    resize(disk.path, "16m");
+    await eventually(5_000, () => {
+      clock.turn(1_000);
+      return engine.trouble() === undefined;
+    });
+    await log.append("stdout", log.offsets.stdout, tooMuch.subarray(log.offsets.stdout));
+    await log.end({ stdout: 2 ** 20, stderr: 0 });
+    await artifact.append(artifact.offset, tooMuch);
+    await artifact.end(createHash("sha256").update(tooMuch).digest("hex"));
+    const never = new AbortController().signal;
+    const output = engine.readLog({ taskId: id }, never);
+    const file = engine.readArtifact({ taskId: id, path: "x" }, never);
+    for (const [name, pieces] of [["log", output], ["artifact", file]] as const) {
+      const stored = Buffer.concat(
+        await Array.fromAsync<{ data: Uint8Array }, Uint8Array>(pieces, ({ data }) => data),
+      );
+      assert.ok(stored.equals(tooMuch), `the ${name} has ${stored.length} bytes`);
     }
+    assert.equal(await worker.finish(ref), false);
+    const all = await engine.listTasks({ limit: 1_000 });
+    assert.deepEqual(all.tasks.map((task) => task.id).reverse(), accepted);
   },
 });
 
 Deno.test({
   name: "a database that has to be made on a full disk takes the reserve",
   ignore: Deno.build.os !== "linux" || Deno.uid() !== 0,
-  fn: () => {
-    const folder = Deno.makeTempDirSync({ prefix: "agent-full-" });
-    mount("mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", folder);
-    try {
-      const data = join(folder, "data");
-      const before = openCoordinatorStorage(data);
-      before.disk.restoreReserve();
-      before.store[Symbol.dispose]();
-      Deno.truncateSync(join(data, "tasks.db"));
-      const filler = join(folder, "filler");
-      assert.throws(() => Deno.writeFileSync(filler, new Uint8Array(16 * 2 ** 20)));
-      const { store, disk } = openCoordinatorStorage(data);
-      assert.equal(disk.hasReserve, false);
-      store.commit([submitted(1)]);
-      store[Symbol.dispose]();
-    } finally {
-      mount("umount", folder);
-      Deno.removeSync(folder);
-    }
+  fn: async () => {
+    await using small = await smallDisk(16 * 2 ** 20);
+    assert.ok(small, "mount failed");
+    const data = join(small.path, "data");
+    const before = openCoordinatorStorage(data);
+    before.disk.restoreReserve();
+    before.store[Symbol.dispose]();
+    Deno.truncateSync(join(data, "tasks.db"));
+    const filler = join(small.path, "filler");
+    assert.throws(() => Deno.writeFileSync(filler, new Uint8Array(16 * 2 ** 20)));
+    const { store, disk } = openCoordinatorStorage(data);
+    assert.equal(disk.hasReserve, false);
+    store.commit([submitted(1)]);
+    store[Symbol.dispose]();
   },
 });
