@@ -12,7 +12,14 @@ import { openCoordinatorStorage } from "../../src/store/coordinator.ts";
 import { openSqliteStore } from "../../src/store/sqlite/store.ts";
 import type { Change, TaskStore } from "../../src/coordinator/store.ts";
 import type { Assignment } from "../../src/tasks/task.ts";
-import { FakeWorker, HandClock, openTestEngine, taskError, turn } from "../support/engine.ts";
+import {
+  FakeWorker,
+  HandClock,
+  openTestEngine,
+  result,
+  taskError,
+  turn,
+} from "../support/engine.ts";
 import { smallDisk } from "../support/small_disk.ts";
 import { spec } from "../support/spec.ts";
 import { temporaryFolder } from "../support/temporary.ts";
@@ -52,6 +59,43 @@ withFolder("a batch that fails leaves nothing of itself", (folder) => {
   assert.equal(store.counts().queued, 1);
   store.commit([submitted(2)]);
   assert.equal(store.counts().queued, 2);
+});
+
+withFolder("a start in one batch with its end, and the fences of a batch", (folder) => {
+  const path = join(folder, "tasks.db");
+  const ref = (seq: number, attempt: number, fence: number) => ({
+    ...{ taskId: `0000000000000${seq}`, attempt, fence },
+  });
+  const assign = (seq: number, attempt: number, fence: number): Change => ({
+    ...{ kind: "assign", seq, ref: ref(seq, attempt, fence), workerId: "w", holder: 1, at: 5 },
+    granted: undefined,
+  });
+  const start = (seq: number, attempt: number, fence: number, at: number): Change => ({
+    ...{ kind: "start", seq, ref: ref(seq, attempt, fence), at },
+  });
+  const end = (seq: number, fence: number, startedAt: number | undefined): Change => ({
+    ...{ kind: "end", seq, at: 9 },
+    result: result(ref(seq, 1, fence), { state: "failed", exitCode: 1, startedAt, finishedAt: 9 }),
+    after: {
+      ...{ state: "queued", notBefore: undefined, reason: undefined, failures: 1, losses: 0 },
+    },
+  });
+  {
+    using store = openSqliteStore(path);
+    store.commit([1, 2, 3].map(submitted));
+    store.commit([assign(1, 1, 1), assign(2, 1, 2), assign(3, 1, 3)]);
+    // Its end says when it started; that of the second does not; the third starts once more.
+    store.commit([start(1, 1, 1, 6), end(1, 1, 6)]);
+    store.commit([start(2, 1, 2, 7), end(2, 2, undefined)]);
+    store.commit([end(3, 3, 6), assign(3, 2, 4), start(3, 2, 4, 8)]);
+    const starts = [1, 2, 3].map((seq) =>
+      store.task(`0000000000000${seq}`)!.attempts.map(({ startedAt }) => startedAt)
+    );
+    assert.deepEqual(starts, [[6], [7], [6, 8]]);
+    assert.throws(() => store.commit([assign(1, 2, 5), { kind: "retry", seq: 2, from: "lost" }]));
+  }
+  using store = openSqliteStore(path);
+  assert.equal(store.recover().nextFence, 5);
 });
 
 withFolder("many changes at once share a few commits", async (folder) => {

@@ -8,6 +8,7 @@ import type {
   TaskStore,
 } from "../../coordinator/store.ts";
 import type { QueuedTask } from "../../coordinator/task_queue.ts";
+import { baseId } from "../../tasks/ids.ts";
 import { specOfLine } from "../../tasks/lines.ts";
 import type {
   Artifact,
@@ -61,6 +62,13 @@ export function openSqliteStore(path: string): TaskStore {
   }
 }
 
+interface KnownArray {
+  id: string;
+  spec: TaskSpec;
+  /** Whether its elements have a line each, which is part of their specs; undefined: not known yet. */
+  hasLines?: boolean;
+}
+
 class SqliteStore implements TaskStore {
   readonly #db: DatabaseSync;
   readonly #path: string;
@@ -73,18 +81,24 @@ class SqliteStore implements TaskStore {
   #addedBytes = 0;
   /** Of `#counts`, by the open transaction. */
   #moves: number[] = stateNames.map(() => 0);
+  /** The last one that the open transaction assigns. */
+  #fence: number | undefined;
   readonly #callers = new Map<number, Identity>();
   /** Elements of an array are mostly read one after the other. */
-  #lastArray: { id: string; spec: TaskSpec } | undefined;
+  #lastArray: KnownArray | undefined;
 
   constructor(db: DatabaseSync, path: string) {
     this.#db = db;
     this.#path = path;
     this.#prepare = statementsOf(db);
-    this.#write = createWriter(db, (from, to, count) => {
-      if (from >= 0) this.#moves[from]! -= count;
-      if (to >= 0) this.#moves[to]! += count;
-    }, (bytes) => this.#addedBytes += bytes);
+    this.#write = createWriter(db, {
+      moved: (from, to, count) => {
+        if (from >= 0) this.#moves[from]! -= count;
+        if (to >= 0) this.#moves[to]! += count;
+      },
+      stored: (bytes) => this.#addedBytes += bytes,
+      fenced: (fence) => this.#fence = fence,
+    });
     this.#read = {
       get: (sql, ...values) => this.#get(sql, ...values),
       all: (sql, ...values) => this.#all(sql, ...values),
@@ -96,7 +110,7 @@ class SqliteStore implements TaskStore {
   commit(changes: readonly Change[]): ChangeResult[] {
     try {
       this.#run(`BEGIN IMMEDIATE`);
-      const outcomes = changes.map(this.#write);
+      const outcomes = withoutCovered(changes).map((change) => change && this.#write(change));
       const counts = this.#counts.map((count, state) => count + this.#moves[state]!);
       counts.forEach((count, state) => {
         if (this.#moves[state] === 0) return;
@@ -110,6 +124,9 @@ class SqliteStore implements TaskStore {
       if (this.#addedBytes !== 0) {
         this.#run(`INSERT OR REPLACE INTO numbers VALUES ('bytes.output', ?)`, outputBytes);
       }
+      if (this.#fence !== undefined) {
+        this.#run(`INSERT OR REPLACE INTO numbers VALUES ('fence', ?)`, this.#fence);
+      }
       this.#run(`COMMIT`);
       this.#outputBytes = outputBytes;
       counts.forEach((count, state) => this.#counts[state] = count);
@@ -121,6 +138,7 @@ class SqliteStore implements TaskStore {
     } finally {
       this.#moves.fill(0);
       this.#addedBytes = 0;
+      this.#fence = undefined;
     }
   }
 
@@ -185,6 +203,8 @@ class SqliteStore implements TaskStore {
   }
 
   spec(id: string): TaskSpec | undefined {
+    const array = this.#lastArray;
+    if (array?.hasLines === false && baseId(id) === array.id) return array.spec;
     const row = this.#get(`SELECT spec, array_id, line FROM tasks WHERE id = ?`, id);
     return row && this.#specOf(row);
   }
@@ -347,19 +367,23 @@ class SqliteStore implements TaskStore {
   /** What the elements of an array share; undefined for a single task. */
   #arraySpec({ array_id, selector }: Row): TaskSpec | undefined {
     if (array_id === null || selector !== null) return undefined;
-    return this.#specOf({ array_id, spec: null, line: null });
+    return this.#arrayOf(array_id as string).spec;
   }
 
   /** A task's own, or its array's. */
   #specOf(row: Row): TaskSpec {
     if (row.spec !== null) return specOf(row.spec as string);
-    const id = row.array_id as string;
+    const array = this.#arrayOf(row.array_id as string);
+    array.hasLines = row.line !== null;
+    return array.hasLines ? specOfLine(array.spec, row.line as string) : array.spec;
+  }
+
+  #arrayOf(id: string): KnownArray {
     if (this.#lastArray?.id !== id) {
       const { spec } = this.#get(`SELECT spec FROM arrays WHERE id = ?`, id)!;
       this.#lastArray = { id, spec: specOf(spec as string) };
     }
-    const { spec } = this.#lastArray!;
-    return row.line === null ? spec : specOfLine(spec, row.line as string);
+    return this.#lastArray!;
   }
 
   #caller(id: unknown): Identity | undefined {
@@ -396,4 +420,16 @@ class SqliteStore implements TaskStore {
       throw explained(error, this.#path);
     }
   }
+}
+
+/** The start of a short attempt is part of its end, which is often in the same batch. */
+function withoutCovered(changes: readonly Change[]): (Change | undefined)[] {
+  const ended = new Map<number, number>();
+  for (const change of changes) {
+    if (change.kind !== "end" || change.result.startedAt === undefined) continue;
+    ended.set(change.seq, change.result.ref.attempt);
+  }
+  return changes.map((change) =>
+    change.kind === "start" && ended.get(change.seq) === change.ref.attempt ? undefined : change
+  );
 }

@@ -11,17 +11,18 @@ const number = (state: typeof stateNames[number]) => stateNames.indexOf(state);
 const jsonOrNull = (value: unknown) => value === undefined ? null : JSON.stringify(value);
 const orNull = <T>(value: T | undefined): T | null => value ?? null;
 
-/**
- * The writing half of the store.
- *
- * @param moved called for each task that changes its state; new ones come from -1, deleted ones go there.
- * @param stored called with the bytes of output that come, or go if negative.
- */
-export function createWriter(
-  db: DatabaseSync,
-  moved: (from: number, to: number, count: number) => void,
-  stored: (bytes: number) => void,
-): Writer {
+/** What is written once for a whole transaction. */
+export interface Totals {
+  /** Tasks change their state; new ones come from -1, deleted ones go there. */
+  moved(from: number, to: number, count: number): void;
+  /** Bytes of output come, or go if negative. */
+  stored(bytes: number): void;
+  /** This fence is in use; each is greater than the one before. */
+  fenced(fence: number): void;
+}
+
+/** The writing half of the store. */
+export function createWriter(db: DatabaseSync, { moved, stored, fenced }: Totals): Writer {
   const prepare = statementsOf(db);
   const run = (sql: string, ...values: SQLInputValue[]): number =>
     Number(prepare(sql).run(...values).changes);
@@ -56,7 +57,7 @@ export function createWriter(
           change.at,
           jsonOrNull(change.granted),
         );
-        setNumber("fence", change.ref.fence);
+        fenced(change.ref.fence);
         moved(0, 1, 1);
         return;
       case "start":
