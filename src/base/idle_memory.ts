@@ -44,8 +44,17 @@ export class IdleLooks {
   }
 }
 
-/** A process that was started without `--expose-gc` collects when V8 sees a reason. */
-export function collectGarbage(): void {
+const releases = new Set<() => void>();
+
+/** Has `release` called in this thread each time the process has nothing to do, until it is disposed of. */
+export function whenIdle(release: () => void): Disposable {
+  releases.add(release);
+  return { [Symbol.dispose]: () => void releases.delete(release) };
+}
+
+/** Lets go of what this thread can do without; garbage only in a process started with `--expose-gc`. */
+export function releaseThread(): void {
+  for (const release of releases) release();
   (globalThis as { gc?: () => void }).gc?.();
 }
 
@@ -66,7 +75,7 @@ export function releaseWhenIdle(collect: () => void): Disposable {
     const what = looks.next(usedMs());
     if (what === "collect") {
       collect();
-      collectGarbage();
+      releaseThread();
     } else if (what === "release") {
       trimMemory();
       leaveProgram();

@@ -80,6 +80,8 @@ export interface TaskStore extends Disposable {
    * @returns whether there is more.
    */
   shrink(): boolean;
+  /** Lets go of pages that are kept in memory; they are read again when they are needed. */
+  releaseMemory(): void;
 
   /** At most `limit`, ordered by path, starting after `path`. */
   artifacts(taskId: string, attempt: number, path: string, limit: number): Artifact[];

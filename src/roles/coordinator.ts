@@ -1,6 +1,7 @@
 import { messageOf, UsageError } from "../base/errors.ts";
 import { measureEventLoopLag } from "../base/event_loop_lag.ts";
 import type { Env } from "../base/env.ts";
+import { whenIdle } from "../base/idle_memory.ts";
 import { every } from "../base/lifetimes.ts";
 import { joinHost, splitHost } from "../base/address.ts";
 import { splitAddress } from "../config/addresses.ts";
@@ -29,8 +30,9 @@ async function serveCoordinator(config: Config, env: Env): Promise<void> {
   const { values } = config;
   const mode = peerMode(config, "coordinator");
   await using open = new AsyncDisposableStack();
+  const storage = openCoordinatorStorage(values["coordinator.data_dir"]);
   const engine = open.use(openEngine({
-    ...openCoordinatorStorage(values["coordinator.data_dir"]),
+    ...storage,
     clock: env.clock,
     log: env.log,
     stoppedFromMs,
@@ -38,6 +40,7 @@ async function serveCoordinator(config: Config, env: Env): Promise<void> {
     leaseMs: leaseMs(values["coordinator.lost_after"]),
     keepMs: keepMs(values["coordinator.retention"]),
   }));
+  open.use(whenIdle(() => storage.store.releaseMemory()));
   const lag = open.use(measureEventLoopLag());
   // Streams end with the engine, after it has told the workers to keep their leases.
   const serving = new AbortController();

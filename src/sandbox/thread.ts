@@ -1,5 +1,5 @@
 import { errorFacts } from "../base/errors.ts";
-import { collectGarbage } from "../base/idle_memory.ts";
+import { releaseThread } from "../base/idle_memory.ts";
 import { type FromThread, Stopped, type ToThread } from "./messages.ts";
 
 /** The part of a worker's global scope that is used; its own lib would clash with the window's. */
@@ -33,7 +33,7 @@ export function serveThread<Init>(
     if (event.reason !== stop.signal.reason || !stop.signal.aborted) failed(event.reason);
   });
   scope.onmessage = async ({ data }) => {
-    if (data.kind === "idle") return collectGarbage();
+    if (data.kind === "idle") return releaseThread();
     if (data.kind === "stop") return stop.abort(new Stopped(data.signal));
     try {
       scope.postMessage({ kind: "ended", exit: await serve(data.init as Init, stop.signal) });

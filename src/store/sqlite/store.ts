@@ -308,6 +308,10 @@ class SqliteStore implements TaskStore {
     return spare() > 0;
   }
 
+  releaseMemory(): void {
+    this.#run(`PRAGMA shrink_memory`);
+  }
+
   artifacts(taskId: string, attempt: number, path: string, limit: number): Artifact[] {
     return this.#all(
       `SELECT ${artifactColumns} FROM artifacts a JOIN tasks t ON t.seq = a.seq
