@@ -10,15 +10,15 @@ const maxValues = 20_000;
 const maxDepth = 32;
 
 /** @throws {SyntaxError} where it is not JSON, or has more values or levels than a request can have. */
-export function parseBoundedJson(bytes: Uint8Array): unknown {
-  countValues(bytes);
+export function parseBoundedJson(bytes: Uint8Array, most = maxValues): unknown {
+  countValues(bytes, most);
   return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
 }
 
 const [quote, backslash, comma] = [0x22, 0x5c, 0x2c];
 const [openArray, closeArray, openObject, closeObject] = [0x5b, 0x5d, 0x7b, 0x7d];
 
-function countValues(bytes: Uint8Array): void {
+function countValues(bytes: Uint8Array, most: number): void {
   let values = 0;
   let depth = 0;
   for (let at = 0; at < bytes.length; at++) {
@@ -29,7 +29,7 @@ function countValues(bytes: Uint8Array): void {
       values++;
       depth++;
     } else if (byte === closeArray || byte === closeObject) depth--;
-    if (values > maxValues) throw new SyntaxError(`It has more than ${maxValues} values`);
+    if (values > most) throw new SyntaxError(`It has more than ${most} values`);
     if (depth > maxDepth) throw new SyntaxError(`It has more than ${maxDepth} levels`);
   }
 }

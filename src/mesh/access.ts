@@ -43,6 +43,10 @@ export const routes = {
     access: "user",
     summary: "Remove the tasks that finished more than older_than_ms ago",
   },
+  "POST /api/tasks/follow": {
+    access: "user",
+    summary: "The output and the ends of tasks as lines of JSON, until all have ended",
+  },
   "POST /api/tasks/:id/retry": { access: "user", summary: "Run a finished task again" },
   "GET /api/tasks/:id/logs": {
     access: "user",

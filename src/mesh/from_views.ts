@@ -38,12 +38,17 @@ function arrayText(
 }
 
 export function tasksFrom({ tasks }: { tasks: ListedTask[] }): Task[] {
+  return tasks.map(taskReader());
+}
+
+/** Reads tasks in the order in which the node gives them. */
+export function taskReader(): (view: ListedTask) => Task {
   let former: TaskSpec | undefined;
-  return tasks.map((view) => {
+  return (view) => {
     if (view.spec !== null) former = specOf(view.spec);
     if (former === undefined) throw new TaskError("internal", "The first task has no spec");
     return taskOf(view, former);
-  });
+  };
 }
 
 export function specOf(spec: TaskView["spec"]): TaskSpec {

@@ -39,11 +39,16 @@ export interface NodeClient extends Disposable {
    * @throws {NodeRefusal} with what is wrong, and what to do.
    */
   call(method: PeerQuestion["method"], path: string, body?: unknown): Promise<unknown>;
-  /** A long answer as it comes. @throws {NodeRefusal} as `call`. */
+  /**
+   * A long answer as it comes.
+   *
+   * @param asked.json sent by POST; without it the question is a GET.
+   * @throws {NodeRefusal} as `call`.
+   */
   stream(
     path: string,
     signal: AbortSignal,
-    headers?: Record<string, string>,
+    asked?: { headers?: Record<string, string>; json?: unknown },
   ): Promise<AsyncIterable<Uint8Array>>;
 }
 
@@ -93,9 +98,12 @@ export function nodeClient({ url, token, trust, clock }: NodeClientOptions): Nod
       if (isDone(reply.status)) return json;
       throw refusalOf(url, reply.status, json);
     },
-    async stream(path, signal, headers) {
-      const asked = client.stream(address, question("GET", path, headers), signal);
-      const { status, body } = await answered(asked);
+    async stream(path, signal, { headers = {}, json } = {}) {
+      const asked = json === undefined ? question("GET", path, headers) : {
+        ...question("POST", path, { ...headers, "content-type": "application/json" }),
+        body: JSON.stringify(json),
+      };
+      const { status, body } = await answered(client.stream(address, asked, signal));
       if (isDone(status)) return body;
       let text = "";
       const decoder = new TextDecoder();

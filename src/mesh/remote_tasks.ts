@@ -5,8 +5,6 @@ import {
   type StateChange,
   type TaskChange,
   TaskError,
-  type TaskErrorCode,
-  taskErrorCodes,
   type TaskService,
 } from "../tasks/service.ts";
 import { type Artifact, isFinished, type Task } from "../tasks/task.ts";
@@ -23,6 +21,9 @@ import {
 } from "./from_views.ts";
 import type { Unanswered } from "./api/context.ts";
 import { type NodeClient, NodeRefusal } from "./node_client.ts";
+import { lines, parse, stream } from "./node_streams.ts";
+import { followTasks } from "./remote_follow.ts";
+import { taskError } from "./task_errors.ts";
 
 /** Asks for an array's spec once, not with each element. */
 const specs = "once";
@@ -54,6 +55,7 @@ export function remoteTasks(
     ...tasksOver(node, call, lists),
     ...filesOver(node, call),
     ...workersAndState(call, lists),
+    followTasks: (ids, positions, signal) => followTasks(node, ids, positions, signal),
     watchState: (namespace, prefix, signal) => watchState(node, namespace, prefix, signal),
   };
 }
@@ -262,54 +264,9 @@ async function* readArtifact(
 ): AsyncGenerator<{ offset: number; data: Uint8Array }> {
   let offset = start;
   const headers: Record<string, string> = start === 0 ? {} : { range: `bytes=${start}-` };
-  for await (const data of stream(node, path, signal, headers)) {
+  for await (const data of stream(node, path, signal, { headers })) {
     yield { offset, data };
     offset += data.length;
-  }
-}
-
-async function* stream(
-  node: NodeClient,
-  path: string,
-  signal: AbortSignal,
-  headers: Record<string, string> = {},
-): AsyncGenerator<Uint8Array> {
-  try {
-    yield* await node.stream(path, signal, headers);
-  } catch (error) {
-    if (signal.aborted) throw signal.reason;
-    if (error instanceof NodeRefusal) throw taskError(error);
-    // The node, or its coordinator, went away in the middle of its answer.
-    throw new TaskError("unavailable", "The node's answer was cut off", undefined, {
-      cause: error,
-    });
-  }
-}
-
-/** No line of these streams is longer: a piece of a log has at most 1 MiB. */
-const maxLineChars = 16 * 1024 * 1024;
-
-async function* lines(source: AsyncIterable<Uint8Array>, end: string): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  let text = "";
-  for await (const chunk of source) {
-    text += decoder.decode(chunk, { stream: true });
-    const whole = text.split(end);
-    text = whole.pop()!;
-    if (text.length > maxLineChars) {
-      throw new TaskError("internal", "The node sent an endless line");
-    }
-    yield* whole;
-  }
-}
-
-function parse(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch (error) {
-    throw new TaskError("unavailable", "The node's answer was cut off", undefined, {
-      cause: error,
-    });
   }
 }
 
@@ -322,23 +279,4 @@ function queryOf(fields: Record<string, string | number | boolean | undefined>):
   const given = Object.entries(fields).filter(([, value]) => value !== undefined);
   if (given.length === 0) return "";
   return `?${new URLSearchParams(given.map(([name, value]) => [name, String(value)]))}`;
-}
-
-/** The error of the coordinator as the node passed it on, or what went wrong on the way to the node. */
-function taskError(error: unknown): unknown {
-  if (!(error instanceof NodeRefusal)) return error;
-  const { message, status, members, next } = error;
-  const code = taskErrorCodes.find((code) => code === members.code) ?? codeOf(status);
-  const revision = typeof members.revision === "number" ? members.revision : undefined;
-  return new TaskError(code, message, revision, {
-    cause: error,
-    ...(next === undefined ? {} : { next }),
-  });
-}
-
-function codeOf(status: number | undefined): TaskErrorCode {
-  if (status === undefined || status >= 502) return "unavailable";
-  if (status === 401) return "unauthenticated";
-  if (status === 404) return "not_found";
-  return status >= 500 ? "internal" : "invalid";
 }

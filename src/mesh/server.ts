@@ -27,7 +27,7 @@ import { serveEvents } from "./api/events.ts";
 import { openApi } from "./api/openapi.ts";
 import { problemOf } from "./api/problems.ts";
 import { serveSession } from "./api/session.ts";
-import { serveState, serveTasks } from "./api/tasks.ts";
+import { serveOutput, serveState, serveTasks } from "./api/tasks.ts";
 import { type Assets, servePage } from "./api/ui.ts";
 
 export function nodeHandler(
@@ -40,6 +40,7 @@ export function nodeHandler(
   serveCluster(serve, node);
   serveSession(serve, node);
   serveTasks(serve, node);
+  serveOutput(serve, node);
   serveState(serve, node);
   serveEvents(serve, node);
   serve({ "GET /api/openapi.json": (context) => context.json(openApi(node.own().facts.version)) });

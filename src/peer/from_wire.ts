@@ -88,7 +88,10 @@ export function specFrom(value: wire.TaskSpec | undefined): TaskSpec {
 }
 
 /** Undefined for what only a later version knows. */
-export function followedFrom({ item }: wire.FollowedItem): FollowedItem | undefined {
+export function followedFrom(
+  { item }: wire.FollowedItem,
+  taskFrom: ReturnType<typeof taskReader>,
+): FollowedItem | undefined {
   switch (item?.$case) {
     case "finished":
       return { finished: taskFrom(item.value) };

@@ -102,8 +102,11 @@ function wireGranted(granted: GrantedResources): wire.GrantedResource[] {
   return Object.entries(granted).map(([name, numbers]) => ({ name, numbers: [...numbers] }));
 }
 
-export function wireFollowed(item: FollowedItem): wire.FollowedItem {
-  if ("finished" in item) return { item: { $case: "finished", value: wireTask(item.finished) } };
+/** @param spec as of `wireTask`, for a task that has finished. */
+export function wireFollowed(item: FollowedItem, spec = true): wire.FollowedItem {
+  if ("finished" in item) {
+    return { item: { $case: "finished", value: wireTask(item.finished, spec) } };
+  }
   const { taskId } = item;
   if ("begun" in item) {
     return { item: { $case: "begun", value: { taskId, attempt: item.begun } } };
@@ -117,8 +120,8 @@ export function wireFollowed(item: FollowedItem): wire.FollowedItem {
 }
 
 /** What an item takes when it is encoded, or a little more. */
-export function followedItemBytes(item: FollowedItem): number {
-  if ("finished" in item) return taskBytes(item.finished);
+export function followedItemBytes(item: FollowedItem, spec = true): number {
+  if ("finished" in item) return taskBytes(item.finished, spec);
   return 256 + ("piece" in item ? item.piece.data.length : 0);
 }
 

@@ -251,7 +251,7 @@ Deno.test({
     }, 6);
     const follow = (ids: string[], positions: wire.FollowPosition[] = []) => {
       const call = tasks.followTasks();
-      call.write({ ids, positions, window: undefined });
+      call.write({ ids, positions, window: undefined, specsOnce: false });
       return call;
     };
     await step("FollowTasks of an array that has ended", () => read(follow([small])));
@@ -324,6 +324,7 @@ Deno.test({
           ids: [large],
           positions: [],
           window: undefined,
+          specsOnce: true,
         }),
         WatchTasks: wire.WatchTasksRequest.encode({
           ids: [large],

@@ -142,6 +142,10 @@ Deno.test("bad input does not hold the event loop", async () => {
   for (const body of Object.values(bodies)) {
     await heldBy(api.port, "/api/tasks", { method: "POST", headers: json, body });
   }
+  const ids = Array.from({ length: 10_000 }, (_, index) => `0123456789abcd.${index}`);
+  const positions = ids.map((task_id) => ({ task_id, attempt: 1, stdout_offset: 1 }));
+  const follow = JSON.stringify({ ids, positions });
+  await heldBy(api.port, "/api/tasks/follow", { method: "POST", headers: json, body: follow });
   const long = "%41".repeat(5_000);
   for (const path of [`/${long}`, `/api/state/${long}/x`, `/api/tasks?state=${long}`]) {
     await heldBy(api.port, path);

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { agent } from "../support/agent.ts";
 import { startCommand } from "../cli/start_command.ts";
 import { eventually } from "../support/eventually.ts";
+import { forward } from "../support/forwarder.ts";
 import { tempHome } from "../support/home.ts";
 import { anywhere, type Event, Events, token } from "../support/lone_node.ts";
 
@@ -295,6 +296,102 @@ Deno.test("an array says its spec once to those who ask so, and with each elemen
     const { tasks } = JSON.parse(shown.stdout);
     assert.equal(tasks.length, 2_000);
     for (const { spec } of tasks) assert.equal(spec.env.SCENE, scene);
+  }
+});
+
+Deno.test("an array is followed over a node in one answer, which can be taken up again", async () => {
+  await using home = await tempHome();
+  await using coordinator = await agent.start("coordinator", [
+    "--coordinator.port=0",
+    "--coordinator.health-port=0",
+  ], { home });
+  await using _worker = await agent.start("worker", [
+    `--worker.coordinators=${coordinator.address}`,
+    "--worker.health-port=0",
+  ], { home });
+  await using node = await agent.start("node", [
+    ...anywhere,
+    `--node.coordinators=${coordinator.address}`,
+  ], { home });
+  const post = (path: string, body: unknown) =>
+    fetch(`http://${node.address}${path}`, {
+      method: "POST",
+      headers: { authorization: `Bearer ${token(home)}`, "content-type": "application/json" },
+      body: JSON.stringify(body),
+    });
+  const follow = async (body: unknown) => {
+    const answer = await post("/api/tasks/follow", body);
+    assert.equal(answer.headers.get("content-type"), "application/x-ndjson");
+    return (await answer.text()).trim().split("\n").map((line) => JSON.parse(line));
+  };
+  const { id } = await (await post("/api/tasks", {
+    argv: ["echo one $AGENT_ARRAY_INDEX; test $AGENT_ARRAY_INDEX != 2"],
+    shell: true,
+    array: "0-2",
+    retries: 1,
+    retry_delay_ms: 0,
+  })).json();
+  const items = await follow({ ids: [id] });
+  const written = (index: number) =>
+    items.filter(({ task_id, stream }) => task_id === `${id}.${index}` && stream === "stdout")
+      .map(({ attempt, offset, data }) => [attempt, offset, data]);
+  assert.deepEqual([0, 1, 2].map(written), [
+    [[1, 0, "one 0\n"]],
+    [[1, 0, "one 1\n"]],
+    [[1, 0, "one 2\n"], [2, 0, "one 2\n"]],
+  ]);
+  const begun = items.filter((item) => "begun" in item);
+  assert.deepEqual(begun, [{ task_id: `${id}.2`, begun: 2 }]);
+  const finished = items.flatMap((item) => "finished" in item ? [item.finished] : []);
+  assert.deepEqual(finished.map((task) => [task.id, task.state]).sort(), [
+    [`${id}.0`, "succeeded"],
+    [`${id}.1`, "succeeded"],
+    [`${id}.2`, "failed"],
+  ]);
+  assert.deepEqual(finished.map(({ spec }) => spec === null), [false, true, true]);
+
+  const positions = [{ task_id: `${id}.2`, attempt: 2, stdout_offset: 4 }];
+  const rest = await follow({ ids: [`${id}.2`], positions });
+  assert.deepEqual(rest.slice(0, -1).map(({ offset, data }) => [offset, data]), [[4, "2\n"]]);
+  assert.equal(rest.at(-1).finished.id, `${id}.2`);
+
+  for (
+    const [status, body] of [
+      [404, { ids: ["00000000000000"] }],
+      [400, { ids: id }],
+      [400, { ids: [] }],
+      [400, { ids: [id], positions: [{ task_id: id, attempt: -1 }] }],
+    ] as const
+  ) assert.equal((await post("/api/tasks/follow", body)).status, status);
+});
+
+Deno.test("who follows an array is told its spec once", async () => {
+  await using home = await tempHome();
+  await using coordinator = await agent.start("coordinator", [
+    "--coordinator.port=0",
+    "--coordinator.health-port=0",
+  ], { home });
+  await using node = await agent.start("node", [
+    ...anywhere,
+    `--node.coordinators=${coordinator.address}`,
+  ], { home });
+  const run = async (args: string[], to: string[], code = 0) => {
+    const ran = await agent.run([...args, ...to], { home });
+    assert.equal(ran.code, code, ran.stderr.slice(-1_000));
+    return ran.stdout;
+  };
+  const direct = `--coordinators=${coordinator.address}`;
+  const submit = ["submit", "--array=0-999", `--env=SCENE=${"s".repeat(60_000)}`, direct];
+  const id = (await run(submit, ["--", "true"])).trim();
+  await run(["task", "cancel", id], [direct]);
+  for (const kind of ["--coordinators", "--server.url"]) {
+    const at = kind === "--coordinators" ? coordinator.address : node.address;
+    await using link = await forward(Number(at.split(":").at(-1)));
+    const to = `${kind}=${kind === "--coordinators" ? "" : "http://"}${link.address}`;
+    // Exit code 130: they were cancelled.
+    await run(["task", "logs", id, "--follow"], [to], 130);
+    // With each task it would be 60 MB.
+    assert.ok(link.answered < 5_000_000, `${kind}: ${link.answered} bytes`);
   }
 });
 

@@ -13,6 +13,8 @@ export interface Forwarder extends AsyncDisposable {
   resume(): void;
   /** Number of connections so far. */
   readonly connections: number;
+  /** Bytes of answers so far. */
+  readonly answered: number;
 }
 
 export async function forward(to: number): Promise<Forwarder> {
@@ -22,9 +24,11 @@ export async function forward(to: number): Promise<Forwarder> {
   let held = false;
   let port = to;
   let connections = 0;
+  let answered = 0;
   const server = createServer((near) => {
     connections++;
     const far = connect({ host: "127.0.0.1", port });
+    far.on("data", (bytes) => answered += bytes.length);
     for (const [socket, other] of [[near, far], [far, near]] as const) {
       open.add(socket);
       socket.on("error", () => {});
@@ -55,6 +59,9 @@ export async function forward(to: number): Promise<Forwarder> {
     },
     get connections() {
       return connections;
+    },
+    get answered() {
+      return answered;
     },
     async [Symbol.asyncDispose]() {
       cut();

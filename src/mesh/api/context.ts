@@ -84,7 +84,10 @@ export async function readBytes({ env }: ApiContext, most = maxBodyBytes): Promi
 }
 
 /** A form of a web page cannot send this type, so it cannot pose as the API's caller. */
-export async function readJson(context: ApiContext, most = maxBodyBytes): Promise<unknown> {
+export async function readJson(
+  context: ApiContext,
+  { bytes = maxBodyBytes, values }: { bytes?: number; values?: number } = {},
+): Promise<unknown> {
   const type = context.req.header("content-type") ?? "";
   if (!/^application\/json(;|$)/i.test(type)) {
     throw new HttpProblem(415, "The body must be JSON", {
@@ -92,7 +95,7 @@ export async function readJson(context: ApiContext, most = maxBodyBytes): Promis
     });
   }
   try {
-    return parseBoundedJson(await readBytes(context, most));
+    return parseBoundedJson(await readBytes(context, bytes), values);
   } catch (error) {
     if (error instanceof HttpProblem) throw error;
     throw new HttpProblem(400, `The body is not valid JSON: ${messageOf(error)}`, { cause: error });

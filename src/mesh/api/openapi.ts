@@ -95,6 +95,29 @@ const details: Partial<Record<Route, Details>> = {
       dry_run: bool("Remove nothing, only count"),
     },
   },
+  "POST /api/tasks/follow": {
+    body: object(
+      {
+        ids: texts("Tasks, and arrays for all of their elements"),
+        positions: {
+          type: "array",
+          items: object(
+            {
+              task_id: text("Of this task"),
+              attempt: integer("In this attempt"),
+              stdout_offset: integer("The next byte"),
+              stderr_offset: integer("The next byte"),
+            },
+            "task_id",
+            "attempt",
+          ),
+          description: "Where the reader stands; in the other tasks at the beginning",
+        },
+      },
+      "ids",
+    ),
+    type: "application/x-ndjson",
+  },
   "GET /api/tasks/:id": { query: { specs } },
   "POST /api/tasks/:id/cancel": { query: { specs } },
   "POST /api/tasks/:id/retry": { query: { specs } },

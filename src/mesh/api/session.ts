@@ -33,7 +33,7 @@ export function serveSession(serve: Serve, node: Node): void {
       });
     },
     "POST /api/session": async (context) => {
-      const body = v.safeParse(tokenBody, await readJson(context, maxBodyBytes));
+      const body = v.safeParse(tokenBody, await readJson(context, { bytes: maxBodyBytes }));
       if (!body.success) throw new HttpProblem(400, 'The body must be {"token": "…"}');
       if (!logIn(context, node, body.output.token)) {
         throw new HttpProblem(401, "The token is wrong, was used already, or has expired", {
@@ -54,7 +54,7 @@ export function serveSession(serve: Serve, node: Node): void {
     "POST /api/session/url": (context) => context.json(loginUrl(node, loginMs)),
     "POST /api/cluster/session_local": (context) => context.json(loginUrl(node, peerLoginMs)),
     "POST /api/cluster/peer_session": async (context) => {
-      const body = v.safeParse(peerBody, await readJson(context, maxBodyBytes));
+      const body = v.safeParse(peerBody, await readJson(context, { bytes: maxBodyBytes }));
       if (!body.success) throw new HttpProblem(400, 'The body must be {"node_id": "…"}');
       return context.json({ url: await peerUrl(node, body.output.node_id) });
     },

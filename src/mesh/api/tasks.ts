@@ -18,6 +18,7 @@ import {
   readJson,
   type Serve,
 } from "./context.ts";
+import { sendFollowed } from "./followed.ts";
 import { beginLines, send, sendList } from "./streamed.ts";
 
 /** As many as a page shows, and as many as one answer may hold. */
@@ -79,6 +80,26 @@ export function serveTasks(serve: Serve, node: Node): void {
           dryRun: context.req.query("dry_run") === "true",
         }),
       ),
+    "GET /api/workers": async (context) => {
+      const workers = await service().listWorkers();
+      const rest = { unanswered: node.unanswered() };
+      return sendList(context, node, "workers", workers, workerView, rest);
+    },
+    "POST /api/workers/:id/drain": async (context) =>
+      context.json(workerView(await service().drainWorker(id(context)))),
+    "POST /api/workers/:id/resume": async (context) =>
+      context.json(workerView(await service().resumeWorker(id(context)))),
+    "POST /api/workers/:id/forget": async (context) =>
+      context.json(workerView(await service().forgetWorker(id(context)))),
+  });
+}
+
+/** What tasks write and leave. */
+export function serveOutput(serve: Serve, node: Node): void {
+  const service = () => requireTasks(node);
+  const id = (context: ApiContext) => context.req.param("id")!;
+  serve({
+    "POST /api/tasks/follow": (context) => sendFollowed(context, service(), node),
     "GET /api/tasks/:id/logs": (context) => sendLogs(context, service(), node),
     "GET /api/tasks/:id/artifacts": async (context) => {
       const artifacts = await service().listArtifacts(id(context), numberOf(context, "attempt"));
@@ -91,17 +112,6 @@ export function serveTasks(serve: Serve, node: Node): void {
       return sendList(context, node, "files", files, (data) => data.toBase64());
     },
     "GET /api/tasks/:id/artifacts/*": (context) => sendArtifact(context, service(), node),
-    "GET /api/workers": async (context) => {
-      const workers = await service().listWorkers();
-      const rest = { unanswered: node.unanswered() };
-      return sendList(context, node, "workers", workers, workerView, rest);
-    },
-    "POST /api/workers/:id/drain": async (context) =>
-      context.json(workerView(await service().drainWorker(id(context)))),
-    "POST /api/workers/:id/resume": async (context) =>
-      context.json(workerView(await service().resumeWorker(id(context)))),
-    "POST /api/workers/:id/forget": async (context) =>
-      context.json(workerView(await service().forgetWorker(id(context)))),
   });
 }
 

@@ -143,15 +143,19 @@ function dataCalls(
           ...{ taskId, attempt },
           ...{ stdoutOffset: BigInt(stdoutOffset), stderrOffset: BigInt(stderrOffset) },
         })),
+        specsOnce,
       };
       // In later messages they say nothing.
-      const later = { ids: [], positions: [] };
+      const later = { ids: [], positions: [], specsOnce: false };
       const message = (window: wire.ReadWindow) => ({
         ...(window.bytes > 0n ? request : later),
         window,
       });
       const parts = readBytes(dialled, tasks.followTasks, message, followedBytes, signal);
-      for await (const { items } of parts) yield items.flatMap((item) => followedFrom(item) ?? []);
+      const taskFrom = taskReader();
+      for await (const { items } of parts) {
+        yield items.flatMap((item) => followedFrom(item, taskFrom) ?? []);
+      }
     },
     async listArtifacts(taskId, attempt = 0, path = "") {
       const parts = read(dialled, tasks.listArtifacts, { taskId, attempt, path }, soon);

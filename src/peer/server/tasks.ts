@@ -138,9 +138,14 @@ function dataHandlers(
           stdoutOffset: numberFrom(each.stdoutOffset),
           stderrOffset: numberFrom(each.stderrOffset),
         }));
+        const needsSpec = neededSpecs(request);
         for await (const items of tasks.followTasks(request.ids, positions, signal)) {
-          for (const part of parts(items, followedItemBytes)) {
-            yield { items: part.map(wireFollowed) };
+          const each = items.map((item) => ({
+            item,
+            spec: "finished" in item && needsSpec(item.finished),
+          }));
+          for (const part of parts(each, ({ item, spec }) => followedItemBytes(item, spec))) {
+            yield { items: part.map(({ item, spec }) => wireFollowed(item, spec)) };
           }
         }
       },

@@ -662,7 +662,11 @@ export interface FollowTasksRequest {
   /** Where the caller stands in some of them; in the others at the first attempt. */
   positions: FollowPosition[];
   /** Each item counts its data and 256 bytes. */
-  window: ReadWindow | undefined;
+  window:
+    | ReadWindow
+    | undefined;
+  /** As in GetTaskRequest, for the tasks that have finished. */
+  specsOnce: boolean;
 }
 
 export interface FollowPosition {
@@ -5636,7 +5640,7 @@ export const ReadLogResponse: MessageFns<ReadLogResponse> = {
 };
 
 function createBaseFollowTasksRequest(): FollowTasksRequest {
-  return { ids: [], positions: [], window: undefined };
+  return { ids: [], positions: [], window: undefined, specsOnce: false };
 }
 
 export const FollowTasksRequest: MessageFns<FollowTasksRequest> = {
@@ -5649,6 +5653,9 @@ export const FollowTasksRequest: MessageFns<FollowTasksRequest> = {
     }
     if (message.window !== undefined) {
       ReadWindow.encode(message.window, writer.uint32(26).fork()).join();
+    }
+    if (message.specsOnce !== false) {
+      writer.uint32(32).bool(message.specsOnce);
     }
     return writer;
   },
@@ -5688,6 +5695,14 @@ export const FollowTasksRequest: MessageFns<FollowTasksRequest> = {
             }
 
             message.window = ReadWindow.decode(reader, reader.uint32());
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.specsOnce = reader.bool();
             continue;
           }
         }
