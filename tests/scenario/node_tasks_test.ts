@@ -47,6 +47,8 @@ Deno.test("tasks, logs, artifacts, workers, state and events through a coordinat
   const { id } = await made.json();
   await events.next(({ name, data }) => name === "task" && data.id === id);
 
+  const unknown = await fetch(`${url}/api/tasks/00000000000000/logs?follow=true`, { headers });
+  assert.deepEqual([unknown.status, (await unknown.json()).code], [404, "not_found"]);
   // The log comes while the task runs.
   const log = await fetch(`${url}/api/tasks/${id}/logs?follow=true`, { headers });
   assert.equal(log.headers.get("content-type"), "application/x-ndjson");

@@ -13,10 +13,7 @@ import {
 } from "../../tasks/service.ts";
 import type { Task } from "../../tasks/task.ts";
 import { alreadySent, type ApiContext, type Node, readJson } from "./context.ts";
-import { beginLines, send } from "./streamed.ts";
-
-/** What is wrong shows within this time; the first output may come much later. */
-const problemMs = 200;
+import { beginLines, firstOrLater, send } from "./streamed.ts";
 
 /** An id and a position for each element of the largest array. */
 const most = { bytes: 4 * 1024 * 1024, values: 7 * limits.maxArray };
@@ -33,7 +30,7 @@ export async function sendFollowed(
   const { outgoing } = context.env as { outgoing: ServerResponse };
   const parts = tasks.followTasks(ids, positions, goneSignal(outgoing))[Symbol.asyncIterator]();
   const first = parts.next();
-  await Promise.race([first, node.clock.sleep(problemMs)]);
+  await firstOrLater(first, node);
   beginLines(outgoing);
   outgoing.flushHeaders();
   const needsSpec = newSpecs();

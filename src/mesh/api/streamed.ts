@@ -46,6 +46,23 @@ export function sendList<T>(
   return alreadySent();
 }
 
+/** What is wrong shows within this time, though a coordinator may be far away. */
+const problemMs = 200;
+
+/**
+ * Waits until the first part of an answer is there or takes so long that nothing is wrong: the next
+ * output of a task may come in hours. A problem that shows later can only cut the answer off.
+ */
+export async function firstOrLater(first: Promise<unknown>, { clock }: Node): Promise<void> {
+  const over = new AbortController();
+  const later = clock.sleep(problemMs, over.signal).catch(() => {});
+  try {
+    await Promise.race([first, later]);
+  } finally {
+    over.abort();
+  }
+}
+
 /** The head of an answer of one JSON text a line, which proxies pass on as it comes. */
 export function beginLines(outgoing: ServerResponse): void {
   outgoing.writeHead(200, {

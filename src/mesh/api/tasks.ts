@@ -19,7 +19,7 @@ import {
   type Serve,
 } from "./context.ts";
 import { sendFollowed } from "./followed.ts";
-import { beginLines, send, sendList } from "./streamed.ts";
+import { beginLines, firstOrLater, send, sendList } from "./streamed.ts";
 
 /** As many as a page shows, and as many as one answer may hold. */
 const defaultTasks = 100;
@@ -242,12 +242,12 @@ async function sendLogs(context: ApiContext, tasks: TaskService, node: Node): Pr
   const query = { taskId, follow, ...offsets, ...(attempt === undefined ? {} : { attempt }) };
   const { outgoing } = context.env as { outgoing: ServerResponse };
   const pieces = tasks.readLog(query, goneSignal(outgoing))[Symbol.asyncIterator]();
-  // The first piece decides whether there is an answer or an error; `follow` may wait for it long.
-  const first = follow ? undefined : await pieces.next();
+  const first = pieces.next();
+  await (follow ? firstOrLater(first, node) : first);
   beginLines(outgoing);
   outgoing.flushHeaders();
   void send(outgoing, node, async () => {
-    for (let next = first ?? await pieces.next(); !next.done; next = await pieces.next()) {
+    for (let next = await first; !next.done; next = await pieces.next()) {
       if (!await writePiece(outgoing, JSON.stringify(pieceView(next.value)) + "\n")) break;
     }
     await pieces.return?.();
