@@ -3,6 +3,7 @@ import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import { Hono } from "hono";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { messageOf } from "../base/errors.ts";
+import { nearest } from "../base/suggest.ts";
 import { HttpProblem } from "../http/problem.ts";
 import { type Route, routes } from "./access.ts";
 import { authorize } from "./api/authorize.ts";
@@ -24,7 +25,7 @@ import {
   problemAnswer,
 } from "./api/direct.ts";
 import { serveEvents } from "./api/events.ts";
-import { openApi } from "./api/openapi.ts";
+import { openApi, parametersOf } from "./api/openapi.ts";
 import { problemOf } from "./api/problems.ts";
 import { serveSession } from "./api/session.ts";
 import { serveOutput, serveState, serveTasks } from "./api/tasks.ts";
@@ -53,10 +54,21 @@ export function nodeHandler(
     if (handler === undefined) throw new TypeError(`Nothing serves "${route}"`);
     api.on(method, path, (context) => {
       passOn(context, route, node);
+      if (method !== "GET") refuseUnknown(context, route);
       // Set here rather than on the context, whose Headers object costs a tenth of a small answer.
       const { outgoing } = context.env as { outgoing: ServerResponse };
       for (const [name, value] of Object.entries(apiHeaders)) outgoing.setHeader(name, value);
       return handler(context);
+    });
+  }
+  for (const [path, methods] of methodsByPath()) {
+    api.all(path, (context) => {
+      passOn(context, undefined, node);
+      const { method } = context.req;
+      throw new HttpProblem(405, `There is no ${method} of "${context.req.path}"`, {
+        next: `It has ${methods.join(", ")}`,
+        headers: { allow: methods.join(", ") },
+      });
     });
   }
   api.all("*", async (context) => {
@@ -96,6 +108,32 @@ async function withoutCopy(
 ): Promise<Response> {
   const copy = await answer;
   return outgoing.headersSent ? alreadySent() : copy;
+}
+
+function methodsByPath(): Map<string, string[]> {
+  const found = new Map<string, string[]>();
+  for (const route of Object.keys(routes)) {
+    const [method, path] = route.split(" ") as [string, string];
+    found.set(path, [...found.get(path) ?? [], ...method === "GET" ? [method, "HEAD"] : [method]]);
+  }
+  return found;
+}
+
+/**
+ * A change is not made by a request that is understood in part: a misspelt `dry_run` would remove tasks.
+ * Questions pass, so that newer clients may ask for more.
+ */
+function refuseUnknown({ req }: ApiContext, route: Route): void {
+  const known = parametersOf(route);
+  for (const [name, values] of Object.entries(req.queries())) {
+    if (!known.includes(name)) {
+      const near = nearest(name, known);
+      throw new HttpProblem(400, `Unknown parameter "${name}"`, {
+        ...near === undefined ? {} : { next: `Did you mean "${near}"?` },
+      });
+    }
+    if (values.length > 1) throw new HttpProblem(400, `"${name}" is given more than once`);
+  }
 }
 
 /** Lets a request through to its route. @throws {HttpProblem} where it may not go there. */

@@ -193,6 +193,10 @@ Deno.test("what is not there, too large or malformed is a problem document", asy
     ["/api/nothing", 404, {}],
     ["/nothing", 404, {}],
     ["/api/tasks", 503, { headers: auth }],
+    ["/api/tasks", 405, { method: "PATCH", headers: auth }],
+    ["/api/cluster", 405, { method: "POST", headers: auth }],
+    ["/api/tasks/prune?older_than_ms=1&dryrun=true", 400, { method: "POST", headers: auth }],
+    ["/api/tasks/prune?older_than_ms=1&older_than_ms=2", 400, { method: "POST", headers: auth }],
     ["/api/session", 400, { method: "POST", headers: json, body: "{" }],
     ["/api/session", 400, { method: "POST", headers: json, body: "[]" }],
     ["/api/session", 413, { method: "POST", headers: json, body: "x".repeat(3_000_000) }],
@@ -211,4 +215,6 @@ Deno.test("what is not there, too large or malformed is a problem document", asy
     assert.equal(problem.status, status);
     assert.ok(problem.title && problem.detail);
   }
+  const { headers } = await ask(api.port, "/api/state/a/b", { method: "POST" });
+  assert.equal(headers.allow, "GET, HEAD, PUT, DELETE");
 });

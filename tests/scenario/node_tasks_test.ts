@@ -357,6 +357,15 @@ Deno.test("an array is followed over a node in one answer, which can be taken up
   assert.deepEqual(rest.slice(0, -1).map(({ offset, data }) => [offset, data]), [[4, "2\n"]]);
   assert.equal(rest.at(-1).finished.id, `${id}.2`);
 
+  // A request that is understood in part removes nothing.
+  const prune = async (query: string) =>
+    await post(`/api/tasks/prune?older_than_ms=0&${query}`, {});
+  for (const query of ["dry_run=maybe", "dry_run=", "dry-run=true", "dry_run=true&dry_run=false"]) {
+    assert.equal((await prune(query)).status, 400, query);
+  }
+  for (const query of ["dry_run=1", "dry_run=true"]) {
+    assert.equal((await (await prune(query)).json()).tasks, 3, query);
+  }
   for (
     const [status, body] of [
       [404, { ids: ["00000000000000"] }],

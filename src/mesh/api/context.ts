@@ -113,6 +113,17 @@ export function numberOf(context: ApiContext, name: string, most = Number.MAX_SA
   return value;
 }
 
+const flags: Record<string, boolean> = { true: true, 1: true, false: false, 0: false };
+
+/** A boolean of the query, false where it is not given. What is neither is refused, not taken for no. */
+export function flagOf(context: ApiContext, name: string): boolean {
+  const text = context.req.query(name);
+  if (text === undefined) return false;
+  const value = Object.hasOwn(flags, text) ? flags[text] : undefined;
+  if (value === undefined) throw new HttpProblem(400, `"${name}" must be true or false`);
+  return value;
+}
+
 /** Tells the adapter that the answer is written directly, with back-pressure; see http/stream.ts. */
 export function alreadySent(): Response {
   return RESPONSE_ALREADY_SENT;

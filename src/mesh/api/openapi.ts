@@ -155,6 +155,11 @@ const details: Partial<Record<Route, Details>> = {
   "GET /api/events": { type: "text/event-stream" },
 };
 
+/** The parameters that a route has. */
+export function parametersOf(route: Route): string[] {
+  return Object.keys(details[route]?.query ?? {});
+}
+
 /** OpenAPI 3.1. Every route of the table is in it. */
 export function openApi(version: string): unknown {
   const paths: Record<string, Record<string, unknown>> = {};

@@ -12,6 +12,7 @@ import { type Task, type TaskState, taskStates } from "../../tasks/task.ts";
 import {
   alreadySent,
   type ApiContext,
+  flagOf,
   type Node,
   numberOf,
   readBytes,
@@ -77,7 +78,7 @@ export function serveTasks(serve: Serve, node: Node): void {
         await service().pruneTasks({
           olderThanMs: requiredNumber(context, "older_than_ms"),
           states: statesOf(context),
-          dryRun: context.req.query("dry_run") === "true",
+          dryRun: flagOf(context, "dry_run"),
         }),
       ),
     "GET /api/workers": async (context) => {
@@ -120,7 +121,7 @@ export function serveState(serve: Serve, node: Node): void {
     [context.req.param("ns")!, context.req.param("key")!] as const;
   serve({
     "GET /api/state/:ns": async (context) => {
-      if (context.req.query("watch") === "true") return await sendChanges(context, node);
+      if (flagOf(context, "watch")) return await sendChanges(context, node);
       const entries = await requireTasks(node).listState(
         context.req.param("ns")!,
         context.req.query("prefix") ?? "",
@@ -232,7 +233,7 @@ async function sendLogs(context: ApiContext, tasks: TaskService, node: Node): Pr
   const taskId = context.req.param("id")!;
   const attempt = numberOf(context, "attempt");
   const tail = numberOf(context, "tail_bytes");
-  const follow = context.req.query("follow") === "true";
+  const follow = flagOf(context, "follow");
   const offsets = tail === undefined
     ? {
       stdoutOffset: numberOf(context, "stdout_offset") ?? 0,
