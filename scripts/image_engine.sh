@@ -1,6 +1,19 @@
 # shellcheck shell=sh
 # How the image scripts use docker, podman or buildah. The caller sets `engine` and has `refuse`.
 
+# Makes each of these variables 1 or empty. 0 is no, as everywhere: it must not bake a key.
+read_switches() {
+  for switch in "$@"; do
+    eval "given=\${$switch:-}"
+    # shellcheck disable=SC2154 # set by eval
+    case $given in
+      1 | true) eval "$switch=1" ;;
+      '' | 0 | false) eval "$switch=" ;;
+      *) refuse "$switch is \"$given\", and has to be 1 or 0" ;;
+    esac
+  done
+}
+
 # The engine that ENGINE names, else the first of the given ones that is on PATH and answers.
 find_engine() {
   if [ -n "${ENGINE:-}" ]; then

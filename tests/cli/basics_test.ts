@@ -229,3 +229,16 @@ Deno.test("version answers without a home, what needs one says so", async () => 
   if (Deno.uid() === 0) assert.equal(code, 0, stderr);
   else assert.match(stderr, /^agent: The home folder is unknown: HOME is not set/);
 });
+
+Deno.test("a switch of a container that says neither yes nor no is refused, and nothing is made", async () => {
+  await using home = await tempHome();
+  const entrypoint = (TLS_INIT: string) =>
+    agent.run(["entrypoint"], { home, env: { TLS_INIT, AGENT_TLS_DIR: home.tls } });
+  const refused = await entrypoint("yes");
+  assert.equal(refused.code, 2);
+  assert.match(refused.stderr, /^agent: TLS_INIT is "yes", must be true, false, 1 or 0\n/);
+  for (const off of ["0", "false", ""]) assert.equal((await entrypoint(off)).code, 0);
+  await assert.rejects(Deno.stat(home.tls), Deno.errors.NotFound);
+  assert.equal((await entrypoint("true")).code, 0);
+  assert.ok((await Deno.stat(`${home.tls}/ca/ca.key`)).isFile);
+});

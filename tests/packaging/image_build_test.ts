@@ -63,6 +63,10 @@ Deno.test("the state of a host is baked without the CA's key, which has a switch
   await using whole = await build({ TLS_BAKE_FROM_HOST: "1", TLS_BAKE_CA_KEY: "1" });
   assert.deepEqual(whole.names, [...without, "tls/ca/ca.key", "tls/ca/ca.srl"].sort());
   assert.match(whole.stderr, /a private key and the key of the CA\./);
+  const off = { TLS_BAKE_NEW_LEAF: "false", TLS_BAKE_CA_KEY: "0" };
+  await using switched = await build({ TLS_BAKE_FROM_HOST: "true", ...off });
+  assert.deepEqual(switched.names, without);
+  assert.equal(await switched.read("tls/server.key"), await switched.own("server.key"));
 });
 
 Deno.test("an image gets a certificate of its own where one is asked for", async () => {
@@ -80,6 +84,7 @@ Deno.test("image-build refuses what contradicts itself or is not there, and buil
     const [env, said] of [
       [{ TLS_BAKE_FROM_HOST: "1", TLS_BAKE_FROM_DIR: "/tmp" }, /are both set; give one/],
       [{ TLS_BAKE_CA_KEY: "1" }, /need TLS_BAKE_FROM_HOST=1 or TLS_BAKE_FROM_DIR=DIR/],
+      [{ TLS_BAKE_FROM_HOST: "1", TLS_BAKE_CA_KEY: "no" }, /TLS_BAKE_CA_KEY is "no"/],
       [{ TLS_BAKE_FROM_DIR: "/no/such" }, /there is no CA in "\/no\/such"/],
     ] as [Record<string, string>, RegExp][]
   ) {

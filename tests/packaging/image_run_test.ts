@@ -111,6 +111,10 @@ Deno.test("each setting of image-run has its effect", async () => {
         `${usual} -p 3:4 -p 1:2 --hostname agent-node -p 127.0.0.1:8765:8765 ${role} 8765`,
       ],
       [{ NETWORK: "host", NO_AUTH: "1" }, `${usual} --network host -e NO_AUTH=1 ${role} 8765`],
+      [
+        { NETWORK: "host", NO_AUTH: "0", TLS_INIT: "false" },
+        `${usual} --network host ${role} 8765`,
+      ],
       [{ NETWORK: "host", TLS_INIT: "1" }, `${usual} --network host -e TLS_INIT=1 ${role} 8765`],
       [
         { NETWORK: "host", ENGINE_OPTIONS: "--pull=never" },
@@ -127,7 +131,7 @@ Deno.test("each setting of image-run has its effect", async () => {
       const ran = await run([], env);
       assert.equal(ran.code, 0, ran.stderr);
       assert.equal(ran.calls.findLast((call) => call.startsWith("run ")), wanted);
-      assert.equal(/token=t/.test(ran.stdout), env.NO_AUTH === undefined);
+      assert.equal(/token=t/.test(ran.stdout), env.NO_AUTH !== "1");
     });
   }
 });

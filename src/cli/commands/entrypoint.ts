@@ -1,5 +1,6 @@
 import type { Env } from "../../base/env.ts";
-import { UserError } from "../../base/errors.ts";
+import { UsageError, UserError } from "../../base/errors.ts";
+import { InvalidValue, parseValue } from "../../config/values.ts";
 import { tlsGrants } from "../../sandbox/tls.ts";
 import { command } from "../command.ts";
 
@@ -52,10 +53,10 @@ const unusable: ReadonlySet<string> = new Set(["file_unwritable", "file_unreadab
 
 /** Makes a CA and a certificate where they are wanted and missing. */
 async function init(env: Env): Promise<boolean> {
+  const isWanted = wantsInit(env.variable("TLS_INIT") || "0");
   const { pkiOf } = await import("../../pki/directory/context.ts");
   const { isThere } = await import("../../pki/directory/tls_directory.ts");
   const pki = pkiOf(env);
-  const isWanted = ["1", "true"].includes(env.variable("TLS_INIT") ?? "");
   if (!isWanted || isThere(`${pki.root}/config.yaml`)) return false;
   const { initTls } = await import("../../pki/operations/init.ts");
   const { isIP } = await import("node:net");
@@ -68,6 +69,16 @@ async function init(env: Env): Promise<boolean> {
     ips: named.filter((host) => isIP(host) !== 0),
   });
   return true;
+}
+
+/** @throws {UsageError} where it says neither yes nor no. */
+function wantsInit(text: string): boolean {
+  try {
+    return parseValue({ kind: "flag" }, text);
+  } catch (error) {
+    if (!(error instanceof InvalidValue)) throw error;
+    throw new UsageError(`TLS_INIT is ${JSON.stringify(text)}, ${error.message}`);
+  }
 }
 
 function causeOf(error: unknown): unknown {
