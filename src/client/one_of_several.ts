@@ -1,4 +1,5 @@
 import { systemClock } from "../base/clock.ts";
+import { baseId } from "../tasks/ids.ts";
 import { type TaskChange, TaskError, type TaskService } from "../tasks/service.ts";
 import type { Task, WorkerHealth, WorkerInfo } from "../tasks/task.ts";
 
@@ -45,13 +46,7 @@ export function oneOfSeveral(
     },
     getTask: async (id) => (await owner(id)).getTask(id),
     async listTasks(query) {
-      const lists = await merged((tasks) => tasks.listTasks(query));
-      const tasks = lists.flatMap((list) => list.tasks).toSorted(newestFirst);
-      const most = query.limit ?? tasks.length;
-      return {
-        tasks: tasks.slice(0, most),
-        more: tasks.length > most || lists.some((list) => list.more),
-      };
+      return onePage(await merged((tasks) => tasks.listTasks(query)), query.limit);
     },
     async *watchTasks(ids, signal) {
       const groups = ids.length === 0
@@ -290,8 +285,28 @@ function isUnsent(error: unknown): boolean {
   return error instanceof TaskError && error.unsent;
 }
 
+interface Page {
+  tasks: Task[];
+  more: boolean;
+}
+
+/** A list that is cut short, as one of large tasks is, hides what lies between its end and older tasks. */
+function onePage(lists: Page[], limit = Infinity): Page {
+  const all = lists.flatMap((list) => list.tasks).toSorted(newestFirst);
+  const ends = lists.filter((list) => list.more).flatMap((list) => list.tasks.slice(-1));
+  const known = ends.length === 0 ? all.length : all.indexOf(ends.toSorted(newestFirst)[0]!) + 1;
+  const tasks = all.slice(0, Math.min(known, limit));
+  return { tasks, more: tasks.length < all.length || lists.some((list) => list.more) };
+}
+
+/**
+ * As each coordinator has its own: by id, which grows although a clock is put back. By another order the
+ * next page, which begins at the last id, would leave tasks out.
+ */
 function newestFirst(a: Task, b: Task): number {
-  return b.submittedAt - a.submittedAt || (a.id < b.id ? 1 : a.id > b.id ? -1 : 0);
+  const [baseOfA, baseOfB] = [baseId(a.id), baseId(b.id)];
+  if (baseOfA !== baseOfB) return baseOfA < baseOfB ? 1 : -1;
+  return (b.arrayIndex ?? 0) - (a.arrayIndex ?? 0);
 }
 
 const healthOrder: WorkerHealth[] = ["healthy", "late", "lost"];

@@ -1,5 +1,6 @@
 import { specFrom } from "../../src/peer/from_wire.ts";
 import { wireTask } from "../../src/peer/to_wire.ts";
+import { oneOfSeveral } from "../../src/client/one_of_several.ts";
 import type { Task } from "../../src/tasks/task.ts";
 import assert from "node:assert/strict";
 import { EngineHarness, FakeWorker, taskError, turn } from "../support/engine.ts";
@@ -220,6 +221,58 @@ Deno.test("tasks older than another coordinator's task are found by the time in 
   const { tasks } = await engine.listTasks({ before });
   assert.deepEqual(tasks.map((task) => task.id), ids.slice(1));
   assert.equal((await engine.listTasks({ before: `0${before.slice(1)}` })).tasks.length, 0);
+});
+
+Deno.test("in the pages of several coordinators each task is there once, the newest first", async () => {
+  await using one = new EngineHarness();
+  await using other = new EngineHarness();
+  const ids: string[] = [];
+  const submit = async ({ engine }: EngineHarness, last?: number) => {
+    for (const { clock } of [one, other]) clock.turn(10);
+    const array = last === undefined ? {} : { array: { first: 0, last } };
+    ids.push(...(await engine.submit(spec(), array)).taskIds);
+  };
+  await submit(other);
+  // By its text, element 9 is newer than element 10.
+  await submit(one, 120);
+  // A clock that is put back makes no task older than the ones before.
+  one.clock.set(-60_000);
+  await submit(one, 12);
+  one.clock.set(60_000);
+  await submit(other, 11);
+  for (const harness of [one, other, other]) await submit(harness);
+
+  const dialled = [one, other].map(({ engine }, at) => ({ address: `c${at}:1`, tasks: engine }));
+  const tasks = oneOfSeveral(dialled, { unanswered: () => {}, again: (ask) => ask() });
+  for (const limit of [1, 2, 7, 100]) {
+    const found: string[] = [];
+    for (let more = true; more;) {
+      const before = found.at(-1);
+      const page = await tasks.listTasks({ limit, ...before === undefined ? {} : { before } });
+      found.push(...page.tasks.map(({ id }) => id));
+      more = page.more;
+    }
+    assert.deepEqual(found, ids.toReversed(), `${limit} a page`);
+  }
+});
+
+Deno.test("a page that is cut short for the size of its tasks leaves none out", async () => {
+  await using one = new EngineHarness();
+  await using other = new EngineHarness();
+  const ids: string[] = [];
+  for (let round = 0; round < 20; round++) {
+    for (const { engine } of [one, other]) {
+      for (const { clock } of [one, other]) clock.turn(10);
+      const argv = engine === one.engine ? ["x", ...Array(4).fill("x".repeat(250_000))] : ["x"];
+      ids.push((await engine.submit(spec({ argv }))).id);
+    }
+  }
+  const dialled = [one, other].map(({ engine }, at) => ({ address: `c${at}:1`, tasks: engine }));
+  const tasks = oneOfSeveral(dialled, { unanswered: () => {}, again: (ask) => ask() });
+  const first = await tasks.listTasks({ limit: 40 });
+  assert.ok(first.more && first.tasks.length < 40, `${first.tasks.length} tasks`);
+  const rest = await tasks.listTasks({ limit: 40, before: first.tasks.at(-1)!.id });
+  assert.deepEqual([...first.tasks, ...rest.tasks].map(({ id }) => id), ids.toReversed());
 });
 
 Deno.test("tasks are listed newest first, by state, in pages", async () => {
