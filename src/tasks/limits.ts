@@ -41,6 +41,8 @@ export const limits = {
   /** Default of `coordinator.log_limit`: output kept of one attempt. */
   logBytes: 1024 ** 3,
   maxArtifactsPerAttempt: 10_000,
+  /** What the wires have room for; retries end long before. */
+  maxAttempt: 2 ** 31 - 1,
   /** A file that is sent whole, with others in one message; larger ones have a stream of their own. */
   maxSmallFileBytes: 16 * 1024,
   /** In one message: stored in a commit that takes some 10 ms. */

@@ -357,6 +357,10 @@ Deno.test("an array is followed over a node in one answer, which can be taken up
   assert.deepEqual(rest.slice(0, -1).map(({ offset, data }) => [offset, data]), [[4, "2\n"]]);
   assert.equal(rest.at(-1).finished.id, `${id}.2`);
 
+  const large = await fetch(`http://${node.address}/api/tasks/${id}.0/logs?attempt=${2 ** 32}`, {
+    headers: { authorization: `Bearer ${token(home)}` },
+  });
+  assert.deepEqual([large.status, (await large.json()).title], [400, "Bad Request"]);
   // A request that is understood in part removes nothing.
   const prune = async (query: string) =>
     await post(`/api/tasks/prune?older_than_ms=0&${query}`, {});
@@ -372,6 +376,7 @@ Deno.test("an array is followed over a node in one answer, which can be taken up
       [400, { ids: id }],
       [400, { ids: [] }],
       [400, { ids: [id], positions: [{ task_id: id, attempt: -1 }] }],
+      [400, { ids: [id], positions: [{ task_id: id, attempt: 2 ** 32 }] }],
     ] as const
   ) assert.equal((await post("/api/tasks/follow", body)).status, status);
 });

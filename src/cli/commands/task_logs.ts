@@ -5,6 +5,7 @@ import { readLogs } from "../../client/read_logs.ts";
 import { followExits, followOutput, keepOrder } from "../output/follow_output.ts";
 import { indexPrefix, jsonWriter, lineWriter, plainWriter } from "../output/log_writers.ts";
 import { taskArgument } from "../change_tasks.ts";
+import { limits } from "../../tasks/limits.ts";
 import { command } from "../command.ts";
 
 export default command({
@@ -17,7 +18,12 @@ export default command({
   args: [taskArgument],
   options: {
     follow: { kind: "flag", short: "f", help: "Continue until the task has finished" },
-    attempt: { kind: "integer", min: 1, help: "Show this attempt instead of the newest" },
+    attempt: {
+      kind: "integer",
+      min: 1,
+      max: limits.maxAttempt,
+      help: "Show this attempt instead of the newest",
+    },
     keepOrder,
     prefix: { kind: "flag", help: "Begin each line of an array with the index of its element" },
   },

@@ -3,6 +3,7 @@ import { joinBytes } from "../../base/join_bytes.ts";
 import type { Context, Hono } from "hono"; // routes and requests; 20 KB
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import type { HttpBindings } from "@hono/node-server"; // hono over node:https, which Deno.serve is not
+import { limits } from "../../tasks/limits.ts";
 import type { TaskService } from "../../tasks/service.ts";
 import type { EventLog } from "../../http/events.ts";
 import { parseBoundedJson } from "../../http/bounded_json.ts";
@@ -111,6 +112,15 @@ export function numberOf(context: ApiContext, name: string, most = Number.MAX_SA
     throw new HttpProblem(400, `"${name}" must be a whole number up to ${most}`);
   }
   return value;
+}
+
+/** The number of an attempt in the query, undefined where it is not given. */
+export function attemptOf(context: ApiContext): number | undefined {
+  return numberOf(context, "attempt", limits.maxAttempt);
+}
+
+export function isAttempt(value: unknown): value is number {
+  return Number.isSafeInteger(value) && value as number > 0 && value as number <= limits.maxAttempt;
 }
 
 const flags: Record<string, boolean> = { true: true, 1: true, false: false, 0: false };

@@ -12,7 +12,7 @@ import {
   type TaskService,
 } from "../../tasks/service.ts";
 import type { Task } from "../../tasks/task.ts";
-import { alreadySent, type ApiContext, type Node, readJson } from "./context.ts";
+import { alreadySent, type ApiContext, isAttempt, type Node, readJson } from "./context.ts";
 import { beginLines, firstOrLater, send } from "./streamed.ts";
 
 /** An id and a position for each element of the largest array. */
@@ -73,7 +73,8 @@ function readPosition(json: unknown): FollowPosition {
   const isCount = (value: unknown): value is number =>
     Number.isSafeInteger(value) && value as number >= 0;
   if (
-    typeof taskId === "string" && isCount(attempt) && isCount(stdoutOffset) && isCount(stderrOffset)
+    typeof taskId === "string" && isAttempt(attempt) && isCount(stdoutOffset) &&
+    isCount(stderrOffset)
   ) {
     return { taskId, attempt, stdoutOffset, stderrOffset };
   }

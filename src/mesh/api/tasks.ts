@@ -12,7 +12,9 @@ import { type Task, type TaskState, taskStates } from "../../tasks/task.ts";
 import {
   alreadySent,
   type ApiContext,
+  attemptOf,
   flagOf,
+  isAttempt,
   type Node,
   numberOf,
   readBytes,
@@ -103,7 +105,7 @@ export function serveOutput(serve: Serve, node: Node): void {
     "POST /api/tasks/follow": (context) => sendFollowed(context, service(), node),
     "GET /api/tasks/:id/logs": (context) => sendLogs(context, service(), node),
     "GET /api/tasks/:id/artifacts": async (context) => {
-      const artifacts = await service().listArtifacts(id(context), numberOf(context, "attempt"));
+      const artifacts = await service().listArtifacts(id(context), attemptOf(context));
       return sendList(context, node, "artifacts", artifacts, artifactView);
     },
     "POST /api/tasks/:id/artifacts": async (context) => {
@@ -231,7 +233,7 @@ function requireTasks({ tasks }: Node): TaskService {
 /** Logs as lines of JSON, as they come; with `follow` until the task has ended. */
 async function sendLogs(context: ApiContext, tasks: TaskService, node: Node): Promise<Response> {
   const taskId = context.req.param("id")!;
-  const attempt = numberOf(context, "attempt");
+  const attempt = attemptOf(context);
   const tail = numberOf(context, "tail_bytes");
   const follow = flagOf(context, "follow");
   const offsets = tail === undefined
@@ -286,7 +288,7 @@ async function sendArtifact(
   const taskId = context.req.param("id")!;
   const start = `/api/tasks/${encodeURIComponent(taskId)}/artifacts/`;
   const path = decodedPath(context.req.path.slice(start.length));
-  const attempt = numberOf(context, "attempt");
+  const attempt = attemptOf(context);
   const found = await tasks.listArtifacts(taskId, attempt, path);
   const artifact = found.findLast((each) => each.path === path);
   if (artifact === undefined) {
@@ -331,8 +333,8 @@ function readBatch(json: unknown): { attempt: number; paths: string[] } {
   const { attempt, paths } = (json ?? {}) as Record<string, unknown>;
   const isList = Array.isArray(paths) && paths.length <= limits.maxSmallFiles &&
     paths.every((path) => typeof path === "string");
-  if (isList && Number.isSafeInteger(attempt) && attempt as number > 0) {
-    return { attempt: attempt as number, paths };
+  if (isList && isAttempt(attempt)) {
+    return { attempt, paths };
   }
   throw new HttpProblem(
     400,
