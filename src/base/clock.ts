@@ -8,6 +8,22 @@ export interface Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
 
+/** The longest time of `setTimeout`, 25 days; it takes a longer one for none. */
+const longestMs = 2 ** 31 - 1;
+
+/** Calls back once after any time, unless it is disposed of before. */
+export function startTimer(callback: () => void, ms: number, longest = longestMs): Disposable {
+  let id: ReturnType<typeof setTimeout>;
+  let leftMs = ms;
+  const next = () => {
+    const partMs = Math.min(leftMs, longest);
+    leftMs -= partMs;
+    id = setTimeout(leftMs > 0 ? next : callback, partMs);
+  };
+  next();
+  return { [Symbol.dispose]: () => clearTimeout(id) };
+}
+
 export const systemClock: Clock = {
   now: () => Date.now(),
   monotonic: () => performance.now(),
@@ -15,10 +31,10 @@ export const systemClock: Clock = {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason);
       const onAbort = () => {
-        clearTimeout(timer);
+        timer[Symbol.dispose]();
         reject(signal!.reason);
       };
-      const timer = setTimeout(() => {
+      const timer = startTimer(() => {
         signal?.removeEventListener("abort", onAbort);
         resolve();
       }, ms);

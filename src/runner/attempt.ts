@@ -1,5 +1,5 @@
 import type { EndCause, OutputStream, Report, StartOrder } from "../tasks/orders.ts";
-import type { Clock } from "../base/clock.ts";
+import { type Clock, startTimer } from "../base/clock.ts";
 import type { Output } from "../base/posix_spawn.ts";
 import { type AttemptProcesses, signal } from "./leftover_processes.ts";
 import type { TaskProcess } from "./task_process.ts";
@@ -12,9 +12,6 @@ export const graceMs = 5_000;
  * outside of the process group that keep them open are killed, then the pipes are closed here.
  */
 const quietMs = 1_000;
-
-/** The longest possible timer. */
-const longestTimerMs = 2 ** 31 - 1;
 
 export interface AttemptContext {
   clock: Clock;
@@ -90,7 +87,7 @@ export class Attempt {
     const { exitCode, signal } = await process.ended;
     this.#exited = true;
     const at = clock.now();
-    clearTimeout(timeout);
+    timeout?.[Symbol.dispose]();
     await this.#endLeftovers(pid, exitCode !== 0);
     await this.#drained();
     clearTimeout(this.#killer);
@@ -123,10 +120,10 @@ export class Attempt {
     return { cause: this.#cause, startedAt, at: this.context.clock.now(), exitCode, signal };
   }
 
-  #timeout(): ReturnType<typeof setTimeout> | undefined {
+  #timeout(): Disposable | undefined {
     const { timeoutMs } = this.order;
-    if (timeoutMs === undefined || timeoutMs > longestTimerMs) return undefined;
-    return setTimeout(() => this.end("timed_out", graceMs), timeoutMs);
+    if (timeoutMs === undefined) return undefined;
+    return startTimer(() => this.end("timed_out", graceMs), timeoutMs);
   }
 
   #kill(): void {
