@@ -132,7 +132,7 @@ function filesOver(node: NodeClient, call: Call) {
         return files.map((text) => Uint8Array.fromBase64(text));
       } catch (error) {
         // A node before this one has no such route.
-        const isUnknown = error instanceof NodeRefusal &&
+        const isUnknown = error instanceof NodeRefusal && error.members.code === undefined &&
           [404, 405, 501].includes(error.status ?? 0);
         throw isUnknown ? new TaskError("unsupported", error.message) : taskError(error);
       }

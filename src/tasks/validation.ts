@@ -243,12 +243,19 @@ export function validateResult(result: AttemptResult): void {
 
 export function validateStateNamespace(namespace: string): void {
   if (namespace === "") invalid("The namespace is empty");
+  refuseStep(namespace, "The namespace");
   checkLine(namespace, "The namespace", limits.maxStateNamespaceLength);
 }
 
 export function validateStateKey(key: string): void {
   if (key === "") invalid("The key is empty");
+  refuseStep(key, "The key");
   checkLine(key, "The key", limits.maxStateKeyLength);
+}
+
+/** In the path of a URL these are steps, however they are written (RFC 3986, section 5.2.4). */
+function refuseStep(name: string, what: string): void {
+  if (name === "." || name === "..") invalid(`${what} is "${name}", which no URL can name`);
 }
 
 export function validateStateValue(value: Uint8Array): void {

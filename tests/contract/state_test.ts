@@ -88,11 +88,15 @@ Deno.test("names and values out of bounds are refused", async () => {
     ["n".repeat(101), "k", bytes("")],
     ["ns", "k".repeat(501), bytes("")],
     ["ns", "\ud800", bytes("")],
+    // A node could name neither in a path.
+    ["..", "k", bytes("")],
+    ["ns", ".", bytes("")],
     ["ns", "k", new Uint8Array(1024 * 1024 + 1)],
   ];
   for (const [namespace, key, value] of bad) {
     await assert.rejects(engine.putState(namespace, key, value), taskError("invalid"));
   }
+  for (const key of ["...", ".a", "a/../b"]) await engine.putState("ns", key, bytes(""));
   const empty = await engine.putState("ns", "k", new Uint8Array());
   assert.equal(empty.value.length, 0);
   assert.equal((await engine.getState("ns", "k")).value.length, 0);
