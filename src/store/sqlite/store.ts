@@ -10,6 +10,7 @@ import type {
 import type { QueuedTask } from "../../coordinator/task_queue.ts";
 import { baseId } from "../../tasks/ids.ts";
 import { specOfLine } from "../../tasks/lines.ts";
+import { TaskError } from "../../tasks/service.ts";
 import type {
   Artifact,
   Identity,
@@ -133,8 +134,8 @@ class SqliteStore implements TaskStore {
       return outcomes;
     } catch (error) {
       // After some errors SQLite has already rolled back, and this fails.
-      if (this.#db.isTransaction) this.#run(`ROLLBACK`);
-      throw explained(error, this.#path);
+      if (this.#db.isOpen && this.#db.isTransaction) this.#run(`ROLLBACK`);
+      throw this.#meaning(error);
     } finally {
       this.#moves.fill(0);
       this.#addedBytes = 0;
@@ -421,8 +422,14 @@ class SqliteStore implements TaskStore {
     try {
       return read();
     } catch (error) {
-      throw explained(error, this.#path);
+      throw this.#meaning(error);
     }
+  }
+
+  /** A call that was under way when the coordinator stopped may come back to a store that is closed. */
+  #meaning(error: unknown): unknown {
+    if (this.#db.isOpen) return explained(error, this.#path);
+    return new TaskError("unavailable", "The coordinator is stopping", undefined, { cause: error });
   }
 }
 
