@@ -202,6 +202,7 @@ Deno.test("a malformed value is one line that names key, place and what is wante
       ["node.peers", "a:b", /each item must be "host:port"/],
       ["server.url", "gpu1:8765", /an address such as "https:/],
       ["server.url", "https://a:b@gpu1", /is "https:\/\/…@gpu1", must be an address such as/],
+      ["server.url", "https://gpu1/agent", /is "https:\/\/gpu1\/agent", must be an address/],
       ["server.url", "https://gpu1/?token=abc", /is "https:\/\/gpu1\/\?…", must be an address/],
       ["log.level", "loud", /one of debug, info, warn, error/],
     ] as [ConfigKey, string, RegExp][]

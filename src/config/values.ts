@@ -256,5 +256,5 @@ function readListenHost(text: string): string {
 function isUrl(text: string): boolean {
   const url = URL.parse(text);
   return url !== null && /^https?:$/.test(url.protocol) && !/[?#]/.test(text) &&
-    url.username === "" && url.password === "";
+    url.username === "" && url.password === "" && url.pathname === "/";
 }
