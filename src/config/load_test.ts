@@ -179,6 +179,8 @@ Deno.test("a malformed value is one line that names key, place and what is wante
       ["coordinator.host", "myhost", /must be an IP address/],
       ["coordinator.host", "1.2.3", /must be an IP address/],
       ["coordinator.advertise", "a b", /"host" or "host:port"/],
+      ["coordinator.advertise", "0.0.0.0:1", /that others can dial/],
+      ["node.advertise", "a,::", /each item must be "host" or "host:port" that others can dial/],
       ["peer.insecure", "yes", /true, false, 1 or 0/],
       ["peer.cert_file", "", /a path/],
       ["peer.cert_file", "a\0b", /a path/],

@@ -194,7 +194,7 @@ function read(spec: ValueSpec, text: string, folder: string | undefined): unknow
     case "network":
       return checked(text, isNetwork(text), 'an IP address or a network such as "10.0.0.0/8"');
     case "advertised":
-      return checked(text, splitAddress(text, 1) !== undefined, '"host" or "host:port"');
+      return checked(text, isDialable(text), '"host" or "host:port" that others can dial');
     case "url":
       return checked(text, isUrl(text), 'an address such as "https://gpu1.lan:8765"');
     case "address": {
@@ -250,6 +250,12 @@ function readListenHost(text: string): string {
   const bare = text.replace(/^\[(.*)\]$/, "$1");
   if (bare === "localhost") return "127.0.0.1";
   return checked(bare, isIP(bare) !== 0, 'an IP address such as "127.0.0.1", "0.0.0.0" or "::"');
+}
+
+/** An address that is listened on for all others, such as 0.0.0.0, leads each host to itself. */
+function isDialable(text: string): boolean {
+  const host = splitAddress(text, 1)?.host;
+  return host !== undefined && !/^(0\.0\.0\.0|[0:]+)$/.test(host);
 }
 
 /** Without what may be secret: a password, or the token of a login URL. */
