@@ -169,6 +169,12 @@ Deno.test("the OpenAPI document names every route of the table", async () => {
     route.replace(/\*$/, ":path").replaceAll(/:(\w+)/g, "{$1}")
   );
   assert.deepEqual(named.sort(), wanted.sort());
+  // Programs that make clients name a function after each (OpenAPI 3.1, section 4.8.10).
+  const ids = Object.values(
+    document.paths as Record<string, Record<string, { operationId: string }>>,
+  )
+    .flatMap((methods) => Object.values(methods).map(({ operationId }) => operationId));
+  assert.equal(new Set(ids).size, wanted.length);
   // The body of a task has exactly the fields that are read.
   const { properties } =
     document.paths["/api/tasks"].post.requestBody.content["application/json"].schema;

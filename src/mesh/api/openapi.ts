@@ -177,7 +177,7 @@ export function openApi(version: string): unknown {
       ...Object.entries(query).map(([name, schema]) => ({ name, in: "query", schema })),
     ];
     (paths[named] ??= {})[method.toLowerCase()] = {
-      operationId: operationId(method, path),
+      operationId: operationId(method, named),
       summary: facts.summary,
       security: security[facts.access],
       ...(parameters.length === 0 ? {} : { parameters }),
