@@ -49,7 +49,7 @@ export function shapeOf(value: unknown, path = ""): Shape {
 interface Operation {
   parameters?: { name: string; in: string; required?: boolean; schema: { type: string } }[];
   requestBody?: { content: Record<string, { schema: Body }> };
-  responses: { "2XX": { content: Record<string, unknown> } };
+  responses: { "2XX": { content?: Record<string, unknown> } };
 }
 interface Body {
   properties: Record<string, { type: string }>;
@@ -62,7 +62,7 @@ function requests(): Shape {
   for (const [path, methods] of Object.entries(paths)) {
     for (const [method, { parameters = [], requestBody, responses }] of Object.entries(methods)) {
       const operation = `${method.toUpperCase()} ${path}`;
-      found[operation] = Object.keys(responses["2XX"].content).join();
+      found[operation] = Object.keys(responses["2XX"].content ?? { "no content": 0 }).join();
       const body = requestBody?.content["application/json"]?.schema;
       for (const { name, in: where, required, schema } of parameters) {
         found[`${operation} ${where}.${name}`] = required

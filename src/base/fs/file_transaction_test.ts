@@ -169,7 +169,7 @@ Deno.test("a lock that stays taken is an error that says so, a stale one is none
   let waited = 0;
   {
     await using _holder = await lockFolder(temp.path);
-    const options = { timeoutMs: 1100, waiting: () => waited++ };
+    const options = { timeoutMs: 4_000, waiting: () => waited++ };
     await assert.rejects(lockFolder(temp.path, options), { code: "locked" });
   }
   assert.equal(waited, 1);

@@ -1,11 +1,16 @@
 /** The API as an OpenAPI document, made from the table of routes. */
 import { limits } from "../../tasks/limits.ts";
 import { type Route, type RouteFacts, routes } from "../access.ts";
+import { answers, answerSchemas } from "./answers.ts";
+
+const json = "application/json";
 
 interface Details {
   query?: Record<string, object>;
-  /** Schema of a JSON body. */
+  /** Schema of the body. */
   body?: object;
+  /** Its content type, where it is not JSON. */
+  takes?: string;
   /** Content type of the answer, where it is not JSON. */
   type?: string;
 }
@@ -150,7 +155,11 @@ const details: Partial<Record<Route, Details>> = {
       watch: bool("A line of JSON for each entry, then one for each change, without an end"),
     },
   },
-  "PUT /api/state/:ns/:key": { query: { if_revision: ifRevision } },
+  "PUT /api/state/:ns/:key": {
+    query: { if_revision: ifRevision },
+    body: { description: "The value, up to 1 MiB" },
+    takes: "application/octet-stream",
+  },
   "DELETE /api/state/:ns/:key": { query: { if_revision: ifRevision } },
   "GET /api/events": { type: "text/event-stream" },
 };
@@ -166,7 +175,7 @@ export function openApi(version: string): unknown {
   for (const [route, facts] of Object.entries(routes) as [Route, RouteFacts][]) {
     const [method, path] = route.split(" ") as [string, string];
     const named = path.replace(/\*$/, ":path").replaceAll(/:(\w+)/g, "{$1}");
-    const { query = {}, body, type = "application/json" } = details[route] ?? {};
+    const { query = {}, body, takes = json, type = json } = details[route] ?? {};
     const parameters = [
       ...[...named.matchAll(/\{(\w+)\}/g)].map(([, name]) => ({
         name,
@@ -183,9 +192,9 @@ export function openApi(version: string): unknown {
       ...(parameters.length === 0 ? {} : { parameters }),
       ...(body === undefined
         ? {}
-        : { requestBody: { required: true, content: { "application/json": { schema: body } } } }),
+        : { requestBody: { required: true, content: { [takes]: { schema: body } } } }),
       responses: {
-        "2XX": { description: "Done", content: { [type]: {} } },
+        "2XX": answerOf(route, type),
         default: {
           description: "What is wrong, and what to do",
           content: {
@@ -206,6 +215,7 @@ export function openApi(version: string): unknown {
         node: { type: "mutualTLS" },
       },
       schemas: {
+        ...answerSchemas,
         Problem: {
           type: "object",
           required: ["type", "title", "status", "detail"],
@@ -220,6 +230,12 @@ export function openApi(version: string): unknown {
       },
     },
   };
+}
+
+function answerOf(route: Route, type: string): object {
+  const schema = answers[route];
+  if (schema === null) return { description: "Done" };
+  return { description: "Done", content: { [type]: schema === undefined ? {} : { schema } } };
 }
 
 const users = [{ bearer: [] }, { session: [] }];
