@@ -7,9 +7,19 @@ import { readAtMost, readStdin } from "./read_stdin.ts";
 /** Each line has its end, too. */
 const maxBytes = limits.maxLinesBytes + 2 * limits.maxArray;
 
-/** The files that `readLines` reads for this name. */
+/** A descriptor of this process, as the shell names one for `<(…)`: only the main thread may open it. */
+export function isDescriptor(name: string | undefined): name is string {
+  return name !== undefined && /^\/(dev\/stdin|(dev|proc\/self)\/fd\/\d+)$/.test(name);
+}
+
+/** Whether the lines of this name are those of standard input. */
+export function isInput(name: string | undefined): boolean {
+  return name === "-" || isDescriptor(name) && /(stdin|\/0)$/.test(name);
+}
+
+/** The files that `readLines` reads for this name in a thread. */
 export function lineFiles(name: string | undefined): string[] {
-  return name === undefined || name === "-" ? [] : [name];
+  return name === undefined || name === "-" || isDescriptor(name) ? [] : [name];
 }
 
 /**

@@ -46,6 +46,19 @@ Deno.test("submit --follow exits with the exit code of the task", async () => {
   const flags = ["--follow", "--each-line", lines];
   const each = await client.run(["submit", ...flags, "--shell", "--", 'echo "<$AGENT_LINE>"']);
   assert.deepEqual(each.stdout.split("\n").toSorted(), ["", "<$HOME>", "<>", "<a b>", "<ü>"]);
+  // As `<(…)` of a shell names a pipe; only the main thread can open it.
+  const ofPipe = [
+    "submit",
+    "--follow",
+    "--each-line",
+    "/dev/fd/9",
+    "--shell",
+    "--",
+    "echo $AGENT_LINE",
+  ];
+  const through = ["sh", "-c", 'exec 9<"$0"; exec "$@"', lines];
+  const piped = await client.run(ofPipe, { through });
+  assert.equal(piped.stdout.split("\n").toSorted().join(), ["", "", "$HOME", "a b", "ü"].join());
   const missing = await client.run(["submit", "--follow", "--", "no-such-program"]);
   assert.equal(missing.code, 127);
   assert.match(missing.stderr, /^agent: Program "no-such-program" was not found/m);

@@ -5,7 +5,7 @@ import { dialSettings, taskGrants, withTasks } from "../connect.ts";
 import { followExits, keepOrder } from "../output/follow_output.ts";
 import { type TaskDescription, taskSpec } from "../../client/task_spec.ts";
 import { command } from "../command.ts";
-import { lineFiles, readLines } from "../read_lines.ts";
+import { isDescriptor, isInput, lineFiles, readLines } from "../read_lines.ts";
 import { readStdin } from "../read_stdin.ts";
 import { submitTasks } from "../submit_tasks.ts";
 import { ownLabels } from "../../tasks/selectors.ts";
@@ -157,9 +157,11 @@ export default command({
   ],
   exits: followExits,
   streams: true,
+  prepare: async ({ options: { eachLine }, env }) =>
+    isDescriptor(eachLine) ? await readLines(env, eachLine) : undefined,
   grants: (request) => taskGrants(request, { read: lineFiles(request.options.eachLine) }),
   async run(request) {
-    const { options, rest, env, json } = request;
+    const { options, rest, env, json, prepared } = request;
     if ((rest[0] ?? "") === "") {
       throw new UsageError("No command to run was given", {
         next: "agent submit -- CMD ARGS… (everything after -- is the command)",
@@ -182,11 +184,13 @@ export default command({
       no_requeue: options.noRequeue,
       artifacts: options.artifact,
       array: options.array,
-      lines: options.eachLine === undefined ? undefined : await readLines(env, options.eachLine),
+      // Those of a descriptor were read before this thread began.
+      lines: prepared as string[] | undefined ??
+        (options.eachLine === undefined ? undefined : await readLines(env, options.eachLine)),
       shell: options.shell,
       idempotency_key: options.idempotencyKey,
     }, (field) => flagNames[field]);
-    if (options.stdin && options.eachLine === "-") {
+    if (options.stdin && isInput(options.eachLine)) {
       throw new UsageError("Standard input can be --stdin or --each-line, not both");
     }
     if (options.stdin) {
@@ -203,7 +207,7 @@ export default command({
       if (!each || submitOptions[field] === undefined) continue;
       throw new UsageError(`--each and ${flagNames[field]} contradict each other`);
     }
-    const usesInput = options.stdin || options.eachLine === "-";
+    const usesInput = options.stdin || isInput(options.eachLine);
     const wanted = {
       spec,
       options: submitOptions,
