@@ -199,6 +199,7 @@ Deno.test("what is not there, too large or malformed is a problem document", asy
     ["/api/nothing", 404, {}],
     ["/nothing", 404, {}],
     ["/api/tasks", 503, { headers: auth }],
+    ["/api/cluster?links=some", 400, { headers: auth }],
     ["/api/tasks", 405, { method: "PATCH", headers: auth }],
     ["/api/cluster", 405, { method: "POST", headers: auth }],
     ["/api/tasks/prune?older_than_ms=1&dryrun=true", 400, { method: "POST", headers: auth }],

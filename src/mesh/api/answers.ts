@@ -2,7 +2,7 @@
 import type { artifactView, stateView, TaskView, WorkerView } from "../../client/views.ts";
 import { taskStates } from "../../tasks/task.ts";
 import type { Route } from "../access.ts";
-import type { ClusterView, EdgeView, NodeView } from "../cluster_view.ts";
+import type { ClusterView, EdgeView, NodeView, ReachView } from "../cluster_view.ts";
 import type { Unanswered } from "./context.ts";
 
 type Schema = Readonly<Record<string, unknown>>;
@@ -157,6 +157,15 @@ const link = object<EdgeView>({
   last_seen: orNull(time),
 });
 
+const reach = object<ReachView>({
+  id: text,
+  reaches: described(count, "Others that it reaches"),
+  reaches_of: described(count, "Of so many"),
+  reached_by: count,
+  reached_by_of: count,
+  latency_ms: orNull(number),
+});
+
 const piece = {
   attempt: count,
   stream: { type: "string", enum: ["stdout", "stderr"] },
@@ -172,6 +181,7 @@ export const answerSchemas: Record<string, Schema> = {
   StateEntry: entry,
   Node: node,
   Link: link,
+  Reach: reach,
   Identity: object<{ name: string; fingerprint: string }>({ name: text, fingerprint: text }),
   Unanswered: object<Unanswered>({ coordinator: text, reason: text }),
   Piece: object<typeof piece>(piece, textOrBase64("data")),
@@ -207,7 +217,7 @@ export const answers: Partial<Record<Route, Schema | null>> = {
     master_node_id: orNull(text),
     cut_off: described(yes, "This node itself has lost its network"),
     nodes: list("Node"),
-  }, { links: list("Link") }),
+  }, { links: list("Link"), reach: described(list("Reach"), "With links=failing") }),
   "DELETE /api/cluster/nodes/:id": null,
   "GET /api/tasks": object({ tasks: list("Task"), more: yes, unanswered }),
   "POST /api/tasks": object({
