@@ -151,6 +151,29 @@ Deno.test("two clusters trust each other by import-ca", async () => {
   await refused(a, 1, /is not a CA/, "import-ca", join(a.tls, "server.crt"));
 });
 
+Deno.test("a CA comes by standard input, as from another host, and leaves nothing if it is none", async () => {
+  await using a = await tempHome();
+  await using b = await tempHome();
+  await using c = await tempHome();
+  await tls(a, "init", "--ca-name", "Lab A");
+  const { stdout: stdin } = await tls(a, "export-ca");
+  const imported = await agent.run(["tls", "import-ca", "-"], { home: b, stdin });
+  assert.match(imported.stdout, /^This host now also trusts "Lab A", as lab-a/);
+  const installed = await agent.run(["tls", "install", "--ca", "-"], { home: c, stdin });
+  assert.match(installed.stdout, /^This host trusts the CA "Lab A"/);
+  const own = (home: Home) => Deno.readTextFile(join(home.tls, "ca-bundle.crt"));
+  assert.equal(await own(b), await own(a));
+  assert.equal(await own(c), await own(a));
+  for (const wrong of ["", "nonsense", "x".repeat(2 ** 20 + 1)]) {
+    await using d = await tempHome();
+    for (const words of [["import-ca", "-"], ["install", "--ca", "-"]]) {
+      const refused = await agent.run(["tls", ...words], { home: d, stdin: wrong });
+      assert.equal(refused.code, 1);
+      await assert.rejects(own(d), Deno.errors.NotFound);
+    }
+  }
+});
+
 Deno.test("refusals name the flag that overrides them; wrong usage exits with 2", async () => {
   await using a = await tempHome();
   await using b = await tempHome();

@@ -4,6 +4,7 @@ import { UsageError } from "../../base/errors.ts";
 import { pkiOf } from "../../pki/directory/context.ts";
 import { makeConfigFolder, tlsGrants } from "../../sandbox/tls.ts";
 import { command } from "../command.ts";
+import { certificatesInput, inputName } from "../read_certificates.ts";
 
 export default command({
   path: "tls install",
@@ -20,7 +21,11 @@ export default command({
       help: "Certificate for this host, with its intermediates",
     },
     key: { kind: "path", placeholder: "FILE", help: "Its private key" },
-    ca: { kind: "path", placeholder: "FILE", help: "Certificate of the CA that made it" },
+    ca: {
+      kind: "path",
+      placeholder: "FILE",
+      help: "Certificate of the CA that made it; - reads standard input",
+    },
     force: { kind: "flag", help: "Change this host to another CA" },
   },
   examples: [
@@ -47,13 +52,14 @@ export default command({
       });
     }
     makeConfigFolder(env);
-    return await tlsGrants(env, { read: [cert, key, ca] });
+    return await tlsGrants(env, { read: [cert, key, ca === inputName ? undefined : ca] });
   },
   run: async ({ options, env }) => {
     const { install } = await import("../../pki/operations/install.ts");
     const { provePair } = await import("../../tls/prove.ts");
     const pki = { ...pkiOf(env), prove: provePair };
-    const made = await install(pki, options);
+    const caText = await certificatesInput(env, options.ca);
+    const made = await install(pki, { ...options, caText });
     return {
       directory: made.root,
       server: made.server === undefined ? null : recordOf(made.server, pki.now()),

@@ -5,7 +5,7 @@ import { pemOf } from "../x509/pem.ts";
 import type { Pki } from "../directory/context.ts";
 import { publicMode, withDirectory } from "../directory/tls_directory.ts";
 import { PkiError } from "../errors.ts";
-import { type Certificate, readCertificates } from "../x509/inspect.ts";
+import { type Certificate, parseCertificates, readCertificates } from "../x509/inspect.ts";
 import { shellQuoted } from "../../base/shell_quoted.ts";
 import { checkCa } from "../x509/validate.ts";
 
@@ -18,9 +18,19 @@ export interface Imported {
   added: boolean;
 }
 
-/** Trusts another CA beside this host's own. */
-export async function importCa(pki: Pki, file: string, name?: string): Promise<Imported> {
-  const certificates = readCertificates(file);
+/**
+ * Trusts another CA beside this host's own.
+ *
+ * @param name its label; by default made from its name.
+ * @param text what is in the file, where it was read before.
+ */
+export async function importCa(
+  pki: Pki,
+  file: string,
+  name?: string,
+  text?: string,
+): Promise<Imported> {
+  const certificates = text === undefined ? readCertificates(file) : parseCertificates(text, file);
   certificates.forEach((certificate) => checkCa(certificate, file, pki.now()));
   const certificate = certificates[0]!;
   const label = labelOf(name ?? slug(certificate.commonName ?? ""), file);

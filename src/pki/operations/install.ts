@@ -16,6 +16,7 @@ import {
   type Certificate,
   keyMismatch,
   matches,
+  parseCertificates,
   pkcs8Pem,
   readCertificates,
   readKey,
@@ -37,6 +38,8 @@ export interface InstallOptions {
   cert?: string | undefined;
   key?: string | undefined;
   ca?: string | undefined;
+  /** What is in `ca`, where it was read before. */
+  caText?: string | undefined;
   force?: boolean;
 }
 
@@ -67,7 +70,7 @@ export interface InstallPki extends Pki {
 /** Installs what a CA elsewhere issued for this host; changes nothing unless everything is right. */
 export async function install(pki: InstallPki, options: InstallOptions): Promise<Installed> {
   const now = pki.now();
-  const caFile = options.ca === undefined ? [] : readCas(options.ca, now);
+  const caFile = options.ca === undefined ? [] : readCas(options.ca, now, options.caText);
   return await withDirectory(pki, async (directory) => {
     const roots = caFile.filter(isSelfIssued);
     return options.cert === undefined
@@ -219,8 +222,8 @@ function keyOrNothing(path: string): KeyObject | undefined {
  * Reads a file of CAs: every certificate in it must be one, and one of them a root, which is what is
  * trusted. Expired ones beside their successors are left out.
  */
-function readCas(file: string, now: number): Certificate[] {
-  const all = readCertificates(file);
+function readCas(file: string, now: number, text?: string): Certificate[] {
+  const all = text === undefined ? readCertificates(file) : parseCertificates(text, file);
   all.forEach((certificate) => checkIsCa(certificate, file));
   const roots = all.filter(isSelfIssued);
   if (roots.length === 0) {
