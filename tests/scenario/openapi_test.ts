@@ -106,6 +106,7 @@ Deno.test("answers of a node are as its OpenAPI document says", async (t) => {
     ["POST /api/session", "/api/session", { token: token(home) }],
     ["POST /api/session/url", "/api/session/url"],
     ["GET /api/cluster", "/api/cluster"],
+    ["GET /api/cluster", "/api/cluster?links=true"],
     ["GET /api/cluster", "/api/cluster?links=false"],
     ["GET /api/cluster", "/api/cluster?links=failing"],
     ["GET /api/tasks", "/api/tasks"],

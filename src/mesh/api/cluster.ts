@@ -103,8 +103,8 @@ export function serveCluster(serve: Serve, node: Node): void {
       if (links === "failing") {
         return context.json(await networkView(membership, view, clock.monotonic()));
       }
-      if (links !== undefined) {
-        throw new HttpProblem(400, `"links" is "false" or "failing", not "${links}"`);
+      if (!["true", "", undefined].includes(links)) {
+        throw new HttpProblem(400, `"links" is "true", "false" or "failing", not "${links}"`);
       }
       // Those of 300 nodes are 15 MB.
       return sendList(context, node, "links", linksOf(membership, clock.monotonic()), same, view);

@@ -46,10 +46,10 @@ const details: Partial<Record<Route, Details>> = {
     query: {
       links: {
         ...text(
-          "Without it each connection between two nodes; false: none; failing: those that " +
-            "fail, and for each node how many work",
+          "true, as without it: each connection between two nodes; false: none; failing: those " +
+            "that fail, and for each node how many work",
         ),
-        enum: ["false", "failing"],
+        enum: ["true", "false", "failing"],
       },
     },
   },
