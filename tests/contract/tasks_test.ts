@@ -4,6 +4,7 @@ import { oneOfSeveral } from "../../src/client/one_of_several.ts";
 import type { Task } from "../../src/tasks/task.ts";
 import assert from "node:assert/strict";
 import { EngineHarness, FakeWorker, taskError, turn } from "../support/engine.ts";
+import { eventually } from "../support/eventually.ts";
 import { spec } from "../support/spec.ts";
 
 Deno.test("a task goes from its submission to its success", async () => {
@@ -302,17 +303,18 @@ Deno.test("watching reports the current state and each change, and ends with the
   await using harness = new EngineHarness();
   const { engine } = harness;
   const { id } = await engine.submit(spec(), { array: { first: 0, last: 1 } });
-  const worker = await FakeWorker.connect(engine);
   const seen: string[] = [];
   const watching = (async () => {
     for await (const task of engine.watchTasks([id], new AbortController().signal)) {
       seen.push(`${task.arrayIndex} ${task.state}`);
     }
   })();
+  await eventually(10_000, () => seen.length === 2);
+  assert.deepEqual(seen, ["0 queued", "1 queued"]);
+  const worker = await FakeWorker.connect(engine);
   const given = await worker.take(2);
   for (const { ref } of given) await worker.finish(ref);
   await watching;
-  assert.deepEqual(seen.slice(0, 2), ["0 queued", "1 queued"]);
   // Between the tasks there is no order: one may have ended before the other is seen to run.
   for (const index of ["0", "1"]) {
     assert.equal(seen.findLast((each) => each.startsWith(index)), `${index} succeeded`);
