@@ -11,8 +11,12 @@ const idleShare = 0.02;
 /** Share above which it works again: the collections themselves need a part of it. */
 const workShare = 0.2;
 
-/** Processor time since the last release that is worth another one, which costs 50 ms. The start is. */
+/** Processor time since the last release that is worth another one, which costs 300 ms. The start is. */
 const worthMs = 2_000;
+
+/** The same for work that was followed by `longLooks` without any: 20 MiB may have come with it. */
+const worthLaterMs = 300;
+const longLooks = 12;
 
 /** Collections before the memory is released: finalizers free more after the first one. */
 const collections = 2;
@@ -22,6 +26,9 @@ export class IdleLooks {
   #last: number;
   #released = -Infinity;
   #collected = 0;
+  #idleLooks = 0;
+  /** Whether it did more than heartbeats since the last release. */
+  #worked = false;
 
   constructor(usedMs: number) {
     this.#last = usedMs;
@@ -34,11 +41,15 @@ export class IdleLooks {
     this.#last = usedMs;
     if (!isIdle) {
       this.#collected = 0;
+      this.#idleLooks = 0;
+      this.#worked = true;
       return "nothing";
     }
-    if (this.#collected === 0 && usedMs - this.#released < worthMs) return "nothing";
+    const worth = this.#worked && ++this.#idleLooks > longLooks ? worthLaterMs : worthMs;
+    if (this.#collected === 0 && usedMs - this.#released < worth) return "nothing";
     if (this.#collected++ < collections) return "collect";
     this.#collected = 0;
+    this.#worked = false;
     this.#released = usedMs;
     return "release";
   }

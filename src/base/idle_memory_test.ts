@@ -32,3 +32,13 @@ Deno.test("after its start a process that does little releases its memory once",
     ],
   );
 });
+
+Deno.test("what little work left is released later, and heartbeats alone never are worth it", () => {
+  const looks = new IdleLooks(0);
+  const used = [5_000, ...Array<number>(20).fill(5_010), 5_500, ...Array<number>(20).fill(5_510)];
+  const found = [...used, ...Array.from({ length: 120 }, (_, at) => 5_510 + 15 * at)]
+    .map((ms, at) => ({ what: looks.next(ms), at }))
+    .filter(({ what }) => what === "release");
+  // The second one a minute after the work of half a second.
+  assert.deepEqual(found.map(({ at }) => at), [3, 36]);
+});
