@@ -6,8 +6,9 @@ import {
   TaskError,
 } from "../tasks/service.ts";
 import { bytesOf, type ListedTask, taskReader } from "./from_views.ts";
-import { type NodeClient, NodeRefusal } from "./node_client.ts";
+import type { NodeClient } from "./node_client.ts";
 import { lines, parse, stream } from "./node_streams.ts";
+import { isUnknownRoute } from "./task_errors.ts";
 
 /** A line of the answer. */
 type ItemJson =
@@ -41,10 +42,7 @@ export async function* followTasks(
       }
     }
   } catch (error) {
-    // A node before this one has no such route.
     const refusal = error instanceof TaskError ? error.cause : undefined;
-    const isUnknown = refusal instanceof NodeRefusal && refusal.members.code === undefined &&
-      [404, 405].includes(refusal.status ?? 0);
-    throw isUnknown ? new TaskError("unsupported", refusal.message) : error;
+    throw isUnknownRoute(refusal) ? new TaskError("unsupported", refusal.message) : error;
   }
 }

@@ -20,10 +20,10 @@ import {
   workerOf,
 } from "./from_views.ts";
 import type { Unanswered } from "./api/context.ts";
-import { type NodeClient, NodeRefusal } from "./node_client.ts";
+import type { NodeClient } from "./node_client.ts";
 import { lines, parse, stream } from "./node_streams.ts";
 import { followTasks } from "./remote_follow.ts";
-import { taskError } from "./task_errors.ts";
+import { isUnknownRoute, taskError } from "./task_errors.ts";
 
 /** Asks for an array's spec once, not with each element. */
 const specs = "once";
@@ -131,10 +131,9 @@ function filesOver(node: NodeClient, call: Call) {
         const { files } = await node.call("POST", path, { attempt, paths }) as { files: string[] };
         return files.map((text) => Uint8Array.fromBase64(text));
       } catch (error) {
-        // A node before this one has no such route.
-        const isUnknown = error instanceof NodeRefusal && error.members.code === undefined &&
-          [404, 405, 501].includes(error.status ?? 0);
-        throw isUnknown ? new TaskError("unsupported", error.message) : taskError(error);
+        throw isUnknownRoute(error)
+          ? new TaskError("unsupported", error.message)
+          : taskError(error);
       }
     },
     readArtifact: ({ taskId, attempt, path, offset = 0 }, signal) => {

@@ -13,6 +13,12 @@ export function taskError(error: unknown): unknown {
   });
 }
 
+/** Whether a node that is older than the route refused it; what a coordinator refuses has a code. */
+export function isUnknownRoute(error: unknown): error is NodeRefusal {
+  return error instanceof NodeRefusal && error.members.code === undefined &&
+    [404, 405, 501].includes(error.status ?? 0);
+}
+
 function codeOf(status: number | undefined): TaskErrorCode {
   if (status === undefined || status >= 502) return "unavailable";
   if (status === 401) return "unauthenticated";
