@@ -6,23 +6,12 @@ import { startCommand } from "../cli/start_command.ts";
 import { eventually } from "../support/eventually.ts";
 import { forward } from "../support/forwarder.ts";
 import { tempHome } from "../support/home.ts";
-import { anywhere, type Event, Events, token } from "../support/lone_node.ts";
+import { anywhere, type Event, Events, startServed, token } from "../support/lone_node.ts";
 
 Deno.test("tasks, logs, artifacts, workers, state and events through a coordinator", async () => {
   await using home = await tempHome();
-  await using coordinator = await agent.start("coordinator", [
-    "--coordinator.port=0",
-    "--coordinator.health-port=0",
-  ], { home });
-  await using _worker = await agent.start("worker", [
-    `--worker.coordinators=${coordinator.address}`,
-    "--worker.health-port=0",
-    "--worker.slots=2",
-  ], { home });
-  await using node = await agent.start("node", [
-    ...anywhere,
-    `--node.coordinators=${coordinator.address}`,
-  ], { home });
+  await using cluster = await startServed(home, { worker: ["--worker.slots=2"] });
+  const { node } = cluster;
   const url = `http://${node.address}`;
   const headers = { authorization: `Bearer ${token(home)}` };
   const get = async (path: string) => (await fetch(url + path, { headers })).json();
@@ -166,22 +155,8 @@ Deno.test("task commands go through a node where server.url is set", async () =>
   await using home = await tempHome();
   await agent.run(["tls", "init"], { home });
   const secure = ["--peer.insecure=false"];
-  await using coordinator = await agent.start("coordinator", [
-    "--coordinator.port=0",
-    "--coordinator.health-port=0",
-    ...secure,
-  ], { home });
-  await using _worker = await agent.start("worker", [
-    `--worker.coordinators=${coordinator.address}`,
-    "--worker.health-port=0",
-    "--worker.slots=4",
-    ...secure,
-  ], { home });
-  await using node = await agent.start("node", [
-    ...anywhere,
-    `--node.coordinators=${coordinator.address}`,
-    ...secure,
-  ], { home });
+  await using cluster = await startServed(home, { worker: ["--worker.slots=4"], flags: secure });
+  const { coordinator, node } = cluster;
   const env = { AGENT_SERVER_URL: `https://${node.address}` };
   const run = async (args: string[], code = 0) => {
     const ran = await agent.run(args, { home, env, stdin: "value" });
@@ -248,14 +223,8 @@ Deno.test("task commands go through a node where server.url is set", async () =>
 
 Deno.test("an array says its spec once to those who ask so, and with each element to others", async () => {
   await using home = await tempHome();
-  await using coordinator = await agent.start("coordinator", [
-    "--coordinator.port=0",
-    "--coordinator.health-port=0",
-  ], { home });
-  await using node = await agent.start("node", [
-    ...anywhere,
-    `--node.coordinators=${coordinator.address}`,
-  ], { home });
+  await using cluster = await startServed(home);
+  const { coordinator, node } = cluster;
   const scene = "s".repeat(60_000);
   const options = { home, env: { AGENT_CLIENT_COORDINATORS: coordinator.address } };
   // With each element they are 120 MB, more than the command takes in one answer of a node.
@@ -303,18 +272,8 @@ Deno.test("an array says its spec once to those who ask so, and with each elemen
 
 Deno.test("an array is followed over a node in one answer, which can be taken up again", async () => {
   await using home = await tempHome();
-  await using coordinator = await agent.start("coordinator", [
-    "--coordinator.port=0",
-    "--coordinator.health-port=0",
-  ], { home });
-  await using _worker = await agent.start("worker", [
-    `--worker.coordinators=${coordinator.address}`,
-    "--worker.health-port=0",
-  ], { home });
-  await using node = await agent.start("node", [
-    ...anywhere,
-    `--node.coordinators=${coordinator.address}`,
-  ], { home });
+  await using cluster = await startServed(home, { worker: [] });
+  const { node } = cluster;
   const post = (path: string, body: unknown) =>
     fetch(`http://${node.address}${path}`, {
       method: "POST",
@@ -383,14 +342,8 @@ Deno.test("an array is followed over a node in one answer, which can be taken up
 
 Deno.test("who follows an array is told its spec once", async () => {
   await using home = await tempHome();
-  await using coordinator = await agent.start("coordinator", [
-    "--coordinator.port=0",
-    "--coordinator.health-port=0",
-  ], { home });
-  await using node = await agent.start("node", [
-    ...anywhere,
-    `--node.coordinators=${coordinator.address}`,
-  ], { home });
+  await using cluster = await startServed(home);
+  const { coordinator, node } = cluster;
   const run = async (args: string[], to: string[], code = 0) => {
     const ran = await agent.run([...args, ...to], { home });
     assert.equal(ran.code, code, ran.stderr.slice(-1_000));

@@ -1,9 +1,8 @@
 /** Answers of a node are as its OpenAPI document says. */
 import assert from "node:assert/strict";
-import { agent } from "../support/agent.ts";
 import { eventually } from "../support/eventually.ts";
 import { tempHome } from "../support/home.ts";
-import { anywhere, token } from "../support/lone_node.ts";
+import { startServed, token } from "../support/lone_node.ts";
 
 interface Schema {
   $ref?: string;
@@ -64,18 +63,8 @@ function fault(document: Document, schema: Schema, value: unknown, at: string): 
 
 Deno.test("answers of a node are as its OpenAPI document says", async (t) => {
   await using home = await tempHome();
-  await using coordinator = await agent.start("coordinator", [
-    "--coordinator.port=0",
-    "--coordinator.health-port=0",
-  ], { home });
-  await using _worker = await agent.start("worker", [
-    `--worker.coordinators=${coordinator.address}`,
-    "--worker.health-port=0",
-  ], { home });
-  await using node = await agent.start("node", [
-    ...anywhere,
-    `--node.coordinators=${coordinator.address}`,
-  ], { home });
+  await using cluster = await startServed(home, { worker: [] });
+  const { node } = cluster;
   const ask = (method: string, path: string, body?: unknown) =>
     fetch(`http://${node.address}${path}`, {
       method,

@@ -6,28 +6,17 @@ import { remoteTasks } from "../../src/mesh/remote_tasks.ts";
 import { dialCoordinator } from "../../src/peer/client.ts";
 import { TaskError, type TaskService } from "../../src/tasks/service.ts";
 import { isFinished } from "../../src/tasks/task.ts";
-import { agent } from "../support/agent.ts";
 import { tempHome } from "../support/home.ts";
-import { anywhere, token } from "../support/lone_node.ts";
+import { startServed, token } from "../support/lone_node.ts";
 import { silentLog } from "../support/silent_log.ts";
 import { spec } from "../support/spec.ts";
 
 Deno.test("the same question has the same answer over gRPC and over a node", async () => {
   await using home = await tempHome();
-  await using coordinator = await agent.start("coordinator", [
-    "--coordinator.port=0",
-    "--coordinator.health-port=0",
-  ], { home });
-  await using _worker = await agent.start("worker", [
-    `--worker.coordinators=${coordinator.address}`,
-    "--worker.health-port=0",
-    "--worker.slots=4",
-    "--worker.resources=gpu=1",
-  ], { home });
-  await using node = await agent.start("node", [
-    ...anywhere,
-    `--node.coordinators=${coordinator.address}`,
-  ], { home });
+  await using cluster = await startServed(home, {
+    worker: ["--worker.slots=4", "--worker.resources=gpu=1"],
+  });
+  const { coordinator, node } = cluster;
   const env = { clock: systemClock, log: silentLog };
   await using direct = await dialCoordinator(coordinator.address, { mode: "h2c" }, env);
   using client = nodeClient({

@@ -1,10 +1,45 @@
 /** A node on this machine: how it is started, logged in to, and listened to. */
 import { dirname, join } from "node:path";
-import type { Running } from "./agent.ts";
+import { agent, type Running } from "./agent.ts";
 import { eventually } from "./eventually.ts";
 import type { Home } from "./home.ts";
 
 export const anywhere = ["--port=0", "--node.health-port=0"];
+
+export interface ServedCluster extends AsyncDisposable {
+  coordinator: Running;
+  node: Running;
+}
+
+/**
+ * A coordinator and a node that serves it, in one home.
+ *
+ * @param worker flags of a worker; without them there is none.
+ * @param flags of all of them.
+ */
+export async function startServed(
+  home: Home,
+  { worker, flags = [] }: { worker?: string[]; flags?: string[] } = {},
+): Promise<ServedCluster> {
+  await using open = new AsyncDisposableStack();
+  const start = async (role: string, own: string[]) =>
+    open.use(await agent.start(role, [...own, ...flags], { home }));
+  const coordinator = await start("coordinator", [
+    "--coordinator.port=0",
+    "--coordinator.health-port=0",
+  ]);
+  const { address } = coordinator;
+  if (worker !== undefined) {
+    await start("worker", [
+      `--worker.coordinators=${address}`,
+      "--worker.health-port=0",
+      ...worker,
+    ]);
+  }
+  const node = await start("node", [...anywhere, `--node.coordinators=${address}`]);
+  const started = open.move();
+  return { coordinator, node, [Symbol.asyncDispose]: () => started.disposeAsync() };
+}
 
 export const token = (home: Home) => Deno.readTextFileSync(join(dirname(home.tls), "token")).trim();
 

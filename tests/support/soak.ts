@@ -25,9 +25,9 @@ export interface SoakOptions {
   workers?: number;
   /** Duration of the idleness after it, in which memory is looked at. */
   idleMs?: number;
-  /** Called for each fault, and once a minute with the progress. */
   /** Ends the load and the faults early. */
   stop?: AbortSignal;
+  /** Called for each fault, and once a minute with the progress. */
   say: (line: string) => void;
 }
 
