@@ -1,3 +1,4 @@
+import { newSpecs } from "../tasks/repeated_specs.ts";
 import type { Artifact, Attempt, StateEntry, Task, WorkerInfo } from "../tasks/task.ts";
 
 /** JSON views, for `--json` and the REST API: snake_case, RFC 3339 times in UTC, null for no value. */
@@ -33,6 +34,14 @@ export function taskView(task: Task) {
     submitter: task.submitter ?? null,
     attempts: task.attempts.map(attemptView),
   };
+}
+
+/** Views of tasks in their order: one whose spec is that of the task before it has null in its place. */
+export function taskViewsOnce(): (
+  task: Task,
+) => Omit<TaskView, "spec"> & { spec: TaskView["spec"] | null } {
+  const isNew = newSpecs();
+  return (task) => isNew(task) ? taskView(task) : { ...taskView(task), spec: null };
 }
 
 /** Whether a worker has it and has not started it yet; its state is "running" from then on. */

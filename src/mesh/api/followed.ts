@@ -1,10 +1,9 @@
 /** What many tasks write, and how they end, in one answer. */
 import type { ServerResponse } from "node:http";
-import { taskView, textOrBase64 } from "../../client/views.ts";
+import { taskViewsOnce, textOrBase64 } from "../../client/views.ts";
 import { HttpProblem } from "../../http/problem.ts";
 import { goneSignal, writePiece } from "../../http/stream.ts";
 import { limits } from "../../tasks/limits.ts";
-import { newSpecs } from "../../tasks/repeated_specs.ts";
 import {
   type FollowedItem,
   type FollowPosition,
@@ -33,10 +32,10 @@ export async function sendFollowed(
   await firstOrLater(first, node);
   beginLines(outgoing);
   outgoing.flushHeaders();
-  const needsSpec = newSpecs();
+  const finishedView = taskViewsOnce();
   void send(outgoing, node, async () => {
     for (let next = await first; !next.done; next = await parts.next()) {
-      const lines = next.value.map((item) => JSON.stringify(itemView(item, needsSpec)) + "\n");
+      const lines = next.value.map((item) => JSON.stringify(itemView(item, finishedView)) + "\n");
       if (!await writePiece(outgoing, lines.join(""))) break;
     }
     await parts.return?.();
@@ -44,12 +43,8 @@ export async function sendFollowed(
   return alreadySent();
 }
 
-function itemView(item: FollowedItem, needsSpec: (task: Task) => boolean): object {
-  if ("finished" in item) {
-    const { finished } = item;
-    const view = taskView(finished);
-    return { finished: needsSpec(finished) ? view : { ...view, spec: null } };
-  }
+function itemView(item: FollowedItem, finishedView: (task: Task) => object): object {
+  if ("finished" in item) return { finished: finishedView(item.finished) };
   const { taskId } = item;
   if ("begun" in item) return { task_id: taskId, begun: item.begun };
   const { attempt, stream, offset, data } = item.piece;

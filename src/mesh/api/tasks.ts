@@ -1,12 +1,18 @@
 /** Tasks, workers and state, through the coordinators. */
 import type { ServerResponse } from "node:http";
-import { artifactView, stateView, taskView, textOrBase64, workerView } from "../../client/views.ts";
+import {
+  artifactView,
+  stateView,
+  taskView,
+  taskViewsOnce,
+  textOrBase64,
+  workerView,
+} from "../../client/views.ts";
 import { requireMatch, submitToEach } from "../../client/submit_to_workers.ts";
 import { readTaskDescription, taskSpec } from "../../client/task_spec.ts";
 import { HttpProblem } from "../../http/problem.ts";
 import { goneSignal, writePiece } from "../../http/stream.ts";
 import { limits } from "../../tasks/limits.ts";
-import { newSpecs } from "../../tasks/repeated_specs.ts";
 import type { LogPiece, StateChange, TaskService } from "../../tasks/service.ts";
 import { type Task, type TaskState, taskStates } from "../../tasks/task.ts";
 import {
@@ -151,8 +157,7 @@ function viewOf(context: ApiContext): (task: Task) => unknown {
   const specs = context.req.query("specs") ?? "each";
   if (specs === "each") return taskView;
   if (specs !== "once") throw new HttpProblem(400, `"specs" is "each" or "once", not "${specs}"`);
-  const isNew = newSpecs();
-  return (task) => isNew(task) ? taskView(task) : { ...taskView(task), spec: null };
+  return taskViewsOnce();
 }
 
 /** What `listTasks` finds, for tasks that are here already. */
